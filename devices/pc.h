@@ -1,0 +1,46 @@
+/* The PC: pc.c lists the machine from top to bottom. */
+#pragma once
+#include "bus.h"
+
+/* Where a serial port's bytes go. Implemented by bt/ (stdio, file, socket, null) and by tests. */
+struct char_backend {
+  void (*write)(void *opaque, const uint8_t *bytes, unsigned n);
+  void *opaque;
+};
+
+struct pc_config {
+  struct mmu *mmu;
+  struct clock *clock;
+  void *opaque;                                         /* for the callbacks */
+  void (*cpu_intr)(void *opaque, bool level);           /* INTR pin: 8259 (through LINT0/virtual wire) or local APIC */
+  void (*cpu_nmi)(void *opaque);
+  void (*cpu_init)(void *opaque);                       /* INIT: APIC message */
+  void (*a20)(void *opaque, bool on);
+  void (*reset)(void *opaque);                          /* port 92h, CF9h, i8042 pulse, triple fault */
+  void (*power_off)(void *opaque);                      /* ACPI S5 */
+  void (*debug_exit)(void *opaque, uint32_t value);     /* isa-debug-exit */
+  struct char_backend serial[4];                        /* write == NULL: that port has no backend, writes vanish */
+  bool serial_present[4];
+  bool debug_exit_present; uint16_t debug_exit_base, debug_exit_size;
+  bool acpi, apic;                                      /* apic: the CPU model has a local APIC */
+};
+
+struct pc;
+struct pc *pc_create(const struct pc_config *config);
+void pc_destroy(struct pc *pc);
+void pc_reset(struct pc *pc);
+struct io_bus *pc_io(struct pc *pc);
+/* The vCPU takes an interrupt: acknowledges it at the APIC or the 8259s and returns its vector; -1 if it went away (no INTA result but
+ * spurious is returned as the manual says: 8259 spurious IRQ 7 is a vector). */
+int pc_ack_interrupt(struct pc *pc);
+bool pc_interrupt_pending(struct pc *pc);
+uint64_t pc_apic_base(struct pc *pc);
+void pc_set_apic_base(struct pc *pc, uint64_t value);   /* IA32_APIC_BASE */
+void pc_set_ferr(struct pc *pc, bool level);            /* IRQ 13 */
+void pc_serial_receive(struct pc *pc, unsigned port, const uint8_t *bytes, unsigned n);
+unsigned pc_serial_room(struct pc *pc, unsigned port);  /* bytes that it can take now */
+void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes /* set 2 */, unsigned n);
+/* ACPI tables and the MP-less minimum a kernel finds without a BIOS: writes RSDP.. into F0000h-FFFFFh and returns the RSDP's address. */
+gpa pc_write_acpi(struct pc *pc);
+/* All chips, for save/load/compare/info. */
+const struct device *pc_devices(struct pc *pc, unsigned *count);

@@ -1,0 +1,40 @@
+/* The part of the vCPU that translated code reads and writes, at [R13 + offset]. The monitor embeds it as the first
+ * member of struct vcpu. Offsets used by emitted code come from offsetof() alone. */
+#pragma once
+#include <stdint.h>
+
+struct tr_segment {
+  uint32_t base;      /* linear */
+  uint32_t limit;     /* last valid offset of an expand-up segment, in bytes (granularity applied) */
+  uint16_t selector;
+  uint16_t attr;      /* descriptor bits 40-55 less the limit: type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15 */
+  uint32_t usable;    /* 0: a null selector was loaded (or the descriptor is not present) */
+};
+
+/* One entry of the indirect-branch hash: the code for `key`, stored negated so that LEA + JRCXZ can compare. */
+struct tr_hash_entry { uint64_t negated_key; const void *code; };
+enum { TR_HASH_BITS = 14 };
+
+struct tr_state {
+  uint32_t gpr[8];          /* by REG_*; valid while C code runs, live in host registers in translated code */
+  uint32_t eip;             /* offset in CS; valid while C code runs */
+  uint32_t flags;           /* OSZAPC and DF; valid while C code runs */
+  uint32_t if_flag;         /* FLAG_IF or 0: the virtual interrupt flag */
+  uint32_t sys_flags;       /* every other EFLAGS bit: TF IOPL NT RF VM AC VIF VIP ID and the constant bit 1 */
+  uint32_t irq_pending;     /* nonzero: the dispatcher has something to look at as soon as IF allows */
+  uint32_t site;            /* of the last exit from translated code */
+  uint64_t table;           /* R14: host address of the current shadow table's read array */
+  uint64_t safepoint;       /* R12: readable while nothing is asked for, an unreadable page when something is */
+  uint64_t hash;            /* struct tr_hash_entry[1 << TR_HASH_BITS] */
+  uint64_t mode_key;        /* added to (fetch entry + eip) to make a hash key */
+  uint64_t tsc_offset;      /* guest TSC = host TSC + this, where they run at one rate */
+  int64_t  insns_left;      /* -icount: instructions until the next deadline */
+  uint64_t stack_page;      /* linear address of the stack page that host_page belongs to, or 1 << 40 */
+  uint64_t stack_host;
+  uint64_t monitor_rsp;     /* where the exit stub puts the monitor's stack */
+  uint64_t code_rsp;        /* translated code's own stack */
+  uint64_t scratch[4];
+  uint64_t exit_linear;     /* slow access: the linear address that missed */
+  struct tr_segment seg[6];
+  uint64_t counters[8];
+};
