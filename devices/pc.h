@@ -44,3 +44,5 @@ void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes /* set 2 */, unsign
 gpa pc_write_acpi(struct pc *pc);
 /* All chips, for save/load/compare/info. */
 const struct device *pc_devices(struct pc *pc, unsigned *count);
+struct clock *pc_clock(struct pc *pc);
+void pc_power_button(struct pc *pc);                    /* ACPI fixed power button: a guest in ACPI mode powers off */

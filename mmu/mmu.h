@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "layout.h"
 
 enum { MMU_PAGE_BITS = 12, MMU_PAGE = 1 << MMU_PAGE_BITS };
 
@@ -18,7 +19,7 @@ static inline gpa to_gpa(uint64_t v) { return (gpa){v}; }
 /* A shadow table is three arrays of 2^20 64-bit entries at constant distances from its read array (R14 in translated code).
  * Read and write entries: what to add to a linear address to get the host address; 0: ask the monitor.
  * Fetch entries: (frame number + 1) << 32; 0: ask. Only RAM and ROM frames have entries. */
-enum { MMU_READ_ARRAY = 0, MMU_WRITE_ARRAY = 8 << 20, MMU_FETCH_ARRAY = 16 << 20, MMU_TABLE_SIZE = 24 << 20 };
+/* (Their distances are in layout.h, which emitted code needs too.) */
 
 enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH };
 enum mmu_kind { MMU_RAM, MMU_ROM /* writes are dropped */, MMU_IO, MMU_NOTHING /* reads all ones */ };
@@ -76,9 +77,9 @@ void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size);
 void mmu_phys_read(struct mmu *m, gpa addr, void *to, unsigned size);
 bool mmu_phys_write(struct mmu *m, gpa addr, const void *from, unsigned size);   /* returns *dropped */
 /* For instructions run in place on a traced frame (LOCK stays atomic): before and after the store. Between the two the caller may write
- * [addr, addr+size) through mmu_ram_pointer()'s address; after returns whether anything was dropped. */
+ * [addr, addr+size) through mmu_ram_pointer()'s address. Each returns whether it dropped anything, or (begin) may be about to. */
 bool mmu_traced_store_begin(struct mmu *m, gpa addr, unsigned size);
-void mmu_traced_store_end(struct mmu *m, gpa addr, unsigned size);
+bool mmu_traced_store_end(struct mmu *m, gpa addr, unsigned size);
 
 /* ---- address spaces ---- */
 /* Selects the tables for `mode`. load_pdptes: MOV CR3 and the CR0/CR4 writes that reload them (SDM vol. 3A, 4.4.1). Returns false when a PDPTE has

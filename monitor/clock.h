@@ -39,3 +39,6 @@ void clock_skip_to(struct clock *c, int64_t ns);       /* counted mode, HLT */
 void clock_on_deadline(struct clock *c, void (*changed)(void *opaque, int64_t deadline), void *opaque);
 /* Host wall-clock seconds since the epoch at guest ns 0, for the RTC (-rtc base=). */
 int64_t clock_epoch(const struct clock *c);
+void clock_set_epoch(struct clock *c, int64_t seconds);
+/* A saved state was loaded: guest time goes on from ns (the one case in which it may step back); the TSC keeps its value, timers their deadlines. */
+void clock_set_now(struct clock *c, int64_t ns);

@@ -26,6 +26,7 @@ struct fault {
   uint32_t dr6;      /* VEC_DB: bits to set in DR6 at delivery */
   bool trap;         /* reported after the instruction (v->s.eip is already the next one): #BP, #OF, trap #DB */
   bool software;     /* INT n, INT3, INTO: gate DPL is checked and RF is not set in the image */
+  uint8_t length;    /* software: of the instruction, so that a fault of its delivery is reported at it */
 };
 enum exec_result {
   EXEC_NEXT,     /* done: EIP is that of the next instruction */
@@ -75,8 +76,11 @@ struct vcpu {
   const struct cpu_model *model;
   uint64_t features;            /* model's, after -cpu MODEL,+x,-y: bit per enum cpu_feature */
   bool ferr;                    /* x87 error line for CR0.NE = 0 (IRQ 13) */
+  bool a20_masked;              /* the PC holds A20 low (port 92h, i8042): set by the machine, part of vcpu_paging_changed()'s mode */
   struct machine *machine;
+  struct monitor *monitor;      /* NULL in unit tests */
   struct mmu *mmu;
+  bool dropped;                 /* a store of this instruction dropped or traced something: do not return into translated code; the run loop clears it */
 };
 
 /* EFLAGS as the guest would push it, and its inverse (all bits; no privilege rules applied). */
@@ -91,6 +95,9 @@ static inline uint32_t vcpu_stack_mask(const struct vcpu *v) { return v->s.seg[S
 
 void vcpu_reset(struct vcpu *v);       /* SDM vol. 3A, table 9-1 */
 void vcpu_park_fp(struct vcpu *v);     /* host FPU to the C ABI's state; guest's into v->fp. Idempotent, cheap when parked */
+void vcpu_unpark_fp(struct vcpu *v);   /* the inverse: the guest's state into the host's registers */
+void vcpu_reset_fp(struct vcpu *v);    /* x87/SSE state after power-up (fpu.c); drops a live one */
+void vcpu_reset_msrs(struct vcpu *v);  /* PAT, MTRRs, MISC_ENABLE, microcode revision, EFER... after power-up (msr.c) */
 void vm_stop(struct vcpu *v, const char *reason);   /* sticky: the first reason is kept; `reason` is a literal */
 
 /* Fills v->fault and returns EXEC_FAULT. */

@@ -23,7 +23,7 @@ struct opcode_row {
   int8_t  reg;            /* ModRM.reg it is restricted to, or -1 */
   int8_t  mod3;           /* 1: only ModRM.mod = 3, 0: only memory, -1: both */
   int8_t  rm;             /* with mod3: ModRM.rm it is restricted to (x87), or -1 */
-  uint8_t prefix;         /* mandatory prefix: 0 none/any, 0x66, 0xF2, 0xF3, or 1 meaning "none of them" */
+  uint8_t prefix;         /* mandatory prefix: 0 none/any, 0x66, 0xF2, 0xF3, 1 meaning "none of them", or 2 "neither F2 nor F3" */
   const char *mnemonic;
   uint8_t operands[4];    /* enum operand of opcodes.h: the manual's notation, Eb Gv Iz ... */
   uint8_t kind;           /* enum op_kind */
@@ -33,7 +33,14 @@ struct opcode_row {
   uint8_t feature;        /* enum cpu_feature that CPUID must advertise, else #UD; 0: every model */
   uint16_t flags_read;    /* arithmetic flags and DF */
   uint16_t flags_written; /* set, cleared or modified */
-  uint16_t flags_undefined;
+  uint16_t flags_undefined; /* disjoint from flags_written: left with no architectural value, so the old one is gone as well */
+  /* Below: what the manual's operand columns do not say. */
+  uint8_t dest;           /* ACCESS_* of operands[0], register or memory */
+  uint8_t second;         /* ACCESS_* of operands[1] where it is more than read (XCHG, XADD), else 0; later operands are read */
+  uint8_t regs_read, regs_written;  /* implicit registers, a bit per REG_* */
+  uint8_t count;          /* enum shift_count of opcodes.h */
+  uint8_t modrm;          /* 1: a ModRM byte follows the opcode */
+  uint8_t byte_form;      /* 1: the operand size is one byte whatever the prefixes say */
 };
 enum { ACCESS_NONE, ACCESS_R = 1, ACCESS_W = 2, ACCESS_RW = 3 };
 enum fpu_need {
@@ -99,6 +106,9 @@ enum insn_error { INSN_OK, INSN_TOO_SHORT /* needs more bytes than given */, INS
 /* Decodes one instruction of at most `len` bytes. Undefined encodings decode to a row of kind OP_UD with the length that
  * is needed to know so. Never reads past `len`. Never fails otherwise. */
 enum insn_error insn_decode(struct insn *out, const uint8_t *bytes, unsigned len, struct insn_mode mode);
+
+/* The memory operand raises #GP(0) when it is not 16-byte aligned (SDM vol. 2, 2.4: exception types 1, 2 and 4; FXSAVE, FXRSTOR). */
+bool insn_requires_alignment(const struct insn *insn);
 
 /* All rows, for tests and for documentation. */
 const struct opcode_row *insn_rows(unsigned *count);

@@ -11,9 +11,13 @@ struct tr_segment {
   uint32_t usable;    /* 0: a null selector was loaded (or the descriptor is not present) */
 };
 
-/* One entry of the indirect-branch hash: the code for `key`, stored negated so that LEA + JRCXZ can compare. */
+/* One entry of the indirect-branch hash, indexed by the low 16 bits of the target's EIP: the code for
+ * key = fetch entry of the target's page + EIP + mode_key, stored negated so that LEA + JRCXZ can compare without flags.
+ * The fetch entry in the key makes an entry die by itself when its page is mapped elsewhere. The table lies right
+ * below struct tr_state, at a constant negative distance from R13. */
 struct tr_hash_entry { uint64_t negated_key; const void *code; };
-enum { TR_HASH_BITS = 14 };
+enum { TR_HASH_ENTRIES = 1 << 16, TR_HASH_OFFSET = -(TR_HASH_ENTRIES * 16) };
+static inline unsigned tr_hash_index(uint32_t eip) { return eip & (TR_HASH_ENTRIES - 1); }
 
 struct tr_state {
   uint32_t gpr[8];          /* by REG_*; valid while C code runs, live in host registers in translated code */
@@ -21,11 +25,11 @@ struct tr_state {
   uint32_t flags;           /* OSZAPC and DF; valid while C code runs */
   uint32_t if_flag;         /* FLAG_IF or 0: the virtual interrupt flag */
   uint32_t sys_flags;       /* every other EFLAGS bit: TF IOPL NT RF VM AC VIF VIP ID and the constant bit 1 */
-  uint32_t irq_pending;     /* nonzero: the dispatcher has something to look at as soon as IF allows */
+  uint32_t irq_pending;     /* FLAG_IF or 0: an interrupt waits for IF */
   uint32_t site;            /* of the last exit from translated code */
   uint64_t table;           /* R14: host address of the current shadow table's read array */
   uint64_t safepoint;       /* R12: readable while nothing is asked for, an unreadable page when something is */
-  uint64_t hash;            /* struct tr_hash_entry[1 << TR_HASH_BITS] */
+  struct tr_hash_entry *hash;   /* the same table for C code */
   uint64_t mode_key;        /* added to (fetch entry + eip) to make a hash key */
   uint64_t tsc_offset;      /* guest TSC = host TSC + this, where they run at one rate */
   int64_t  insns_left;      /* -icount: instructions until the next deadline */

@@ -1,0 +1,28 @@
+/* The escapes of a multiplexed console (mon:stdio, -nographic), as QEMU's: Ctrl-A x ends, Ctrl-A h helps, Ctrl-A twice sends one. Pure. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct console {
+  uint8_t escape;      /* Ctrl-A, or -echr */
+  bool armed;          /* the escape has been typed, the next byte is a command */
+};
+/* X(ACTION, "what is said on the terminal") */
+#define CONSOLE_ACTIONS(X) \
+  X(SEND, "")        /* the byte is the guest's */ \
+  X(NOTHING, "")     \
+  X(QUIT, "")        \
+  X(HELP, "")        \
+  X(MONITOR, "\r\nbt: there is no monitor console\r\n") \
+  X(SAVE, "\r\nbt: there are no disks to save\r\n") \
+  X(BREAK, "\r\nbt: the serial port sends no break\r\n") \
+  X(TIMESTAMPS, "\r\nbt: there are no timestamps\r\n")
+enum console_action {
+#define CONSOLE_ENUM(name, text) CONSOLE_##name,
+  CONSOLE_ACTIONS(CONSOLE_ENUM)
+#undef CONSOLE_ENUM
+};
+enum console_action console_feed(struct console *c, uint8_t byte);
+/* What to print for an action; "" for most. Into `out`. */
+const char *console_text(const struct console *c, enum console_action action, char out[512]);

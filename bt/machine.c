@@ -1,0 +1,199 @@
+#include "machine.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include "../monitor/cpuid.h"
+
+/* ---- loading and resetting ---- */
+
+static void *guest_memory(void *opaque, uint64_t addr, uint64_t size) {
+  struct machine *m = opaque;
+  return mmu_ram_pointer(m->mmu, to_gpa(addr), size);
+}
+
+static struct tr_segment flat_segment(uint16_t selector, uint16_t attr) {
+  return (struct tr_segment){.limit = 0xffffffff, .selector = selector, .attr = attr, .usable = 1};
+}
+
+/* The CPU as a boot loader hands it over (boot.h): protected mode, flat, no paging, interrupts off. */
+static void enter_kernel(struct vcpu *v, const struct boot_cpu *cpu) {
+  static const uint8_t data[] = {SEG_ES, SEG_SS, SEG_DS, SEG_FS, SEG_GS};
+  memset(v->s.gpr, 0, sizeof v->s.gpr);
+  v->s.gpr[REG_EAX] = cpu->eax;
+  v->s.gpr[REG_EBX] = cpu->ebx;
+  v->s.gpr[REG_ESI] = cpu->esi;
+  v->s.gpr[REG_ESP] = cpu->esp;
+  v->s.eip = cpu->eip;
+  vcpu_set_eflags(v, 2);
+  v->cpl = 0;
+  v->cr0 = CR0_PE | CR0_ET;
+  v->gdt = (struct dtable){BOOT_GDT, 31};
+  v->s.seg[SEG_CS] = flat_segment(BOOT_CS, 0xc09b);
+  for (unsigned i = 0; i < sizeof data; i++) v->s.seg[data[i]] = flat_segment(BOOT_DS, 0xc093);
+  v->mode_dirty = true;
+  vcpu_paging_changed(v);
+}
+
+/* Power-on state, then the kernel as if a boot loader had just loaded it. What the RAM held is left there, as on a PC. */
+static bool reset_machine(struct machine *m, char error[ERROR_TEXT]) {
+  struct boot_memory mem = {guest_memory, m, mmu_ram_size(m->mmu)};
+  struct boot_cpu cpu;
+  struct vcpu *v = monitor_vcpu(m->monitor);
+  m->reset_wanted = false;
+  v->a20_masked = false;
+  mmu_reset(m->mmu);
+  monitor_reset(m->monitor);
+  pc_reset(m->pc);
+  uint64_t rsdp = m->options->acpi ? pc_write_acpi(m->pc).v : 0;
+  if (!boot_load(&m->boot, &mem, rsdp, &cpu, error)) return false;
+  enter_kernel(v, &cpu);
+  return true;
+}
+
+/* ---- making and unmaking ---- */
+
+/* RAM is taken lazily, so that the host would only find out in the middle of the guest's work. */
+static bool check_host_memory(const struct bt_options *o, char error[ERROR_TEXT]) {
+  struct sysinfo host;
+  if (sysinfo(&host) < 0) return true;
+  uint64_t has = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
+  if (o->ram_size <= has) return true;
+  return boot_fail(error, "-m: a machine with %llu MiB does not fit in this host's %llu MiB of memory", (unsigned long long)o->ram_size >> 20,
+                   (unsigned long long)has >> 20);
+}
+
+static bool open_log(struct machine *m, char error[ERROR_TEXT]) {
+  const struct bt_options *o = m->options;
+  m->log = stderr;
+  m->log_io = o->monitor.log & 1u << LOG_io;
+  if (!o->log_file) return true;
+  m->log = fopen(o->log_file, "we");
+  if (!m->log) return boot_fail(error, "-D: %.150s: %s", o->log_file, strerror(errno));
+  setvbuf(m->log, NULL, _IOLBF, 64 << 10);
+  return true;
+}
+
+/* Names for logs: --symbols, else the kernel's own. */
+static bool read_symbols(struct machine *m, char error[ERROR_TEXT]) {
+  if (!m->options->symbols) {
+    if (m->boot.kind != BOOT_LINUX) m->symbols = symbols_from_elf(&m->boot.kernel);
+    return true;
+  }
+  struct image file;
+  if (!image_read(&file, m->options->symbols, UINT64_C(1) << 30, error)) return false;
+  m->symbols = symbols_from_file(&file);
+  image_free(&file);
+  return m->symbols ? true : boot_fail(error, "--symbols: %.150s: neither a System.map nor an ELF file with symbols", m->options->symbols);
+}
+
+static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
+  const struct cpu_model *model = NULL;
+  uint64_t features = 0;
+  const char *why = NULL;
+  if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", &model, &features, &why)) return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
+  m->monitor = monitor_create(m, m->mmu, m->clock, model, features, &m->options->monitor, &why);
+  if (!m->monitor) return boot_fail(error, "the virtual CPU cannot be made: %s", why);
+  struct pc_config config = machine_pc_config(m);
+  config.apic = features >> FEAT_APIC & 1;
+  m->pc = pc_create(&config);
+  if (!m->pc) return boot_fail(error, "the devices cannot be made: not enough memory");
+  m->ports = pc_io(m->pc);
+  return true;
+}
+
+static bool make_parts(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
+  const struct bt_options *o = m->options;
+  const char *why = NULL;
+  if (!check_host_memory(o, error) || !open_log(m, error)) return false;
+  if (!boot_files_read(&m->boot, o->kernel, o->initrd, o->append, o->ram_size, error) || !read_symbols(m, error)) return false;
+  m->clock = clock_create(o->monitor.icount_shift, 0);
+  if (!m->clock) return boot_fail(error, "the guest clock cannot be made");
+  struct mmu_config mmu = machine_mmu_config(m);
+  m->mmu = mmu_create(&mmu, &why);
+  if (!m->mmu) return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s", (unsigned long long)o->ram_size >> 20, why);
+  if (!wakeup_init(&m->wakeup, m->clock, o->monitor.icount_shift >= 0)) return boot_fail(error, "eventfd: %s", strerror(errno));
+  struct serial_io_events events = machine_serial_events(m, host);
+  m->serial = serial_io_create(o->serial, o->escape, &events, error);
+  return m->serial && make_cpu(m, error) && reset_machine(m, error);
+}
+
+static void deadline_changed(void *opaque, int64_t deadline) {
+  (void)deadline;
+  wakeup_arm(&((struct machine *)opaque)->wakeup);
+}
+
+struct machine *machine_create(const struct bt_options *options, const struct machine_host *host, char error[ERROR_TEXT]) {
+  struct machine *m = calloc(1, sizeof *m);
+  if (!m) return boot_fail(error, "not enough memory"), NULL;
+  m->options = options;
+  m->wakeup.event = -1;
+  if (!make_parts(m, host, error)) return machine_destroy(m), NULL;
+  if (options->no_reboot) boot_files_free(&m->boot);   /* never needed again */
+  clock_on_deadline(m->clock, deadline_changed, m);
+  return m;
+}
+
+void machine_destroy(struct machine *m) {
+  if (!m) return;
+  if (m->clock) clock_on_deadline(m->clock, NULL, NULL);
+  serial_io_destroy(m->serial);   /* first: its thread calls into the rest */
+  wakeup_destroy(&m->wakeup);
+  if (m->pc) pc_destroy(m->pc);
+  if (m->monitor) monitor_destroy(m->monitor);
+  if (m->mmu) mmu_destroy(m->mmu);
+  if (m->clock) clock_destroy(m->clock);
+  symbols_free(m->symbols);
+  boot_files_free(&m->boot);
+  if (m->log && m->log != stderr) fclose(m->log);
+  free(m);
+}
+
+/* ---- running ---- */
+
+void machine_finish(struct machine *m, enum end_kind kind, int status) {
+  if (m->end.kind == END_NONE) m->end = (struct machine_end){.kind = kind, .status = status};
+  monitor_exit(m->monitor);
+}
+
+static void stop(struct machine *m, const char *reason) {
+  m->end = (struct machine_end){.kind = END_STOPPED, .status = 4};
+  snprintf(m->end.reason, sizeof m->end.reason, "%s", reason);
+}
+
+/* Runs of the monitor and resets between them, until something ends the machine. */
+static void run_until_end(struct machine *m) {
+  char error[ERROR_TEXT];
+  while (m->end.kind == END_NONE && !atomic_load(&m->quit)) {
+    wakeup_arm(&m->wakeup);
+    const char *reason = monitor_run(m->monitor);
+    if (m->end.kind != END_NONE) return;
+    if (reason) return stop(m, reason);
+    if (m->reset_wanted && !reset_machine(m, error)) return stop(m, error);
+  }
+  if (m->end.kind == END_NONE) m->end = (struct machine_end){.kind = END_QUIT};
+}
+
+static void no_kick(int number) { (void)number; }
+
+const struct machine_end *machine_run(struct machine *m) {
+  /* A deadline may pass while the monitor does not have SIGUSR1: it must not end the process then. */
+  struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, before;
+  sigaction(SIGUSR1, &mine, &before);
+  if (!wakeup_attach(&m->wakeup)) stop(m, "the host has no timer for the machine");
+  else if (!serial_io_start(m->serial)) stop(m, "the host has no thread for the machine");
+  else run_until_end(m);
+  serial_io_drain(m->serial);
+  wakeup_detach(&m->wakeup);
+  sigaction(SIGUSR1, &before, NULL);
+  return &m->end;
+}
+
+void machine_quit(struct machine *m) {
+  atomic_store(&m->quit, true);
+  serial_io_cancel(m->serial);
+  wakeup_kick(&m->wakeup);
+  monitor_kick(m->monitor);
+}

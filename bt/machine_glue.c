@@ -1,0 +1,152 @@
+/* What the monitor (vcpu.h, monitor.h), the MMU and the devices (pc.h) ask of the machine. All of it runs in the vCPU thread with the
+ * guest's FP state parked, except the two events of the serial ports, which say so. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include "machine.h"
+
+/* ---- ports ---- */
+
+/* Input that found the UART full is offered again as soon as the guest may have read some. */
+static void feed_serial(struct machine *m) {
+  uint8_t bytes[64];
+  m->serial_backlog = false;
+  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
+    while (serial_io_pending(m->serial, i)) {
+      unsigned room = pc_serial_room(m->pc, i);
+      if (!room) {
+        m->serial_backlog = true;
+        break;
+      }
+      unsigned n = serial_io_read(m->serial, i, bytes, room < sizeof bytes ? room : sizeof bytes);
+      pc_serial_receive(m->pc, i, bytes, n);
+    }
+  }
+}
+
+uint32_t machine_io_read(struct machine *m, uint16_t port, unsigned size) {
+  uint32_t value = io_bus_read(m->ports, port, size);
+  if (m->log_io) machine_log(m, "io: in  %#06x %u -> %#x", port, size, value);
+  if (m->serial_backlog) feed_serial(m);
+  return value;
+}
+void machine_io_write(struct machine *m, uint16_t port, unsigned size, uint32_t value) {
+  if (m->log_io) machine_log(m, "io: out %#06x %u <- %#x", port, size, value);
+  io_bus_write(m->ports, port, size, value);
+}
+
+/* ---- time, interrupts, state that belongs to the PC ---- */
+
+uint64_t machine_tsc(struct machine *m) { return clock_tsc(m->clock); }
+void machine_set_tsc(struct machine *m, uint64_t value) { clock_tsc_write(m->clock, value); }
+uint64_t machine_apic_base(struct machine *m) { return pc_apic_base(m->pc); }
+void machine_set_apic_base(struct machine *m, uint64_t value) { pc_set_apic_base(m->pc, value); }
+void machine_set_ferr(struct machine *m, bool level) { pc_set_ferr(m->pc, level); }
+int machine_ack_interrupt(struct machine *m) { return pc_ack_interrupt(m->pc); }
+void machine_triple_fault(struct machine *m) { machine_request_reset(m); }
+
+void machine_poll(struct machine *m) {
+  if (atomic_load_explicit(&m->quit, memory_order_relaxed)) monitor_exit(m->monitor);
+  clock_run(m->clock);
+  feed_serial(m);
+  wakeup_arm(&m->wakeup);
+}
+
+void machine_idle(struct machine *m) {
+  if (!atomic_load(&m->quit)) wakeup_sleep(&m->wakeup);
+  machine_poll(m);
+}
+
+/* ---- logs ---- */
+
+void machine_log(struct machine *m, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vfprintf(m->log, format, args);
+  va_end(args);
+  fputc('\n', m->log);
+}
+
+const char *machine_symbol(struct machine *m, uint32_t linear, uint32_t *offset) { return m->symbols ? symbols_find(m->symbols, linear, offset) : NULL; }
+
+/* ---- callbacks of the devices ---- */
+
+static void cpu_intr(void *opaque, bool level) { monitor_set_intr(((struct machine *)opaque)->monitor, level); }
+static void cpu_nmi(void *opaque) { monitor_nmi(((struct machine *)opaque)->monitor); }
+
+static void set_a20(void *opaque, bool on) {
+  struct machine *m = opaque;
+  struct vcpu *v = monitor_vcpu(m->monitor);
+  if (v->a20_masked == !on) return;
+  v->a20_masked = !on;
+  vcpu_paging_changed(v);
+}
+
+void machine_request_reset(struct machine *m) {
+  if (m->options->no_reboot) return machine_finish(m, END_RESET, 0);
+  m->reset_wanted = true;
+  monitor_exit(m->monitor);
+}
+static void reset(void *opaque) { machine_request_reset(opaque); }
+static void power_off(void *opaque) { machine_finish(opaque, END_POWER_OFF, 0); }
+static void debug_exit(void *opaque, uint32_t value) { machine_finish(opaque, END_DEBUG_EXIT, (int)((value << 1 | 1) & 0xff)); }
+
+/* One function a port: a char_backend's opaque is the machine. */
+#define SERIAL_WRITE(n) \
+  static void serial_write_##n(void *opaque, const uint8_t *bytes, unsigned count) { serial_io_write(((struct machine *)opaque)->serial, n, bytes, count); }
+SERIAL_WRITE(0) SERIAL_WRITE(1) SERIAL_WRITE(2) SERIAL_WRITE(3)
+
+struct pc_config machine_pc_config(struct machine *m) {
+  static void (*const writes[SERIAL_PORTS])(void *, const uint8_t *, unsigned) = {serial_write_0, serial_write_1, serial_write_2, serial_write_3};
+  const struct bt_options *o = m->options;
+  struct pc_config config = {
+    .mmu = m->mmu, .clock = m->clock, .opaque = m, .cpu_intr = cpu_intr, .cpu_nmi = cpu_nmi,
+    /* A lone INIT goes to the BIOS's reset vector, and what stands there on this machine is a reset. */
+    .cpu_init = reset, .a20 = set_a20, .reset = reset, .power_off = power_off, .debug_exit = debug_exit,
+    .debug_exit_present = o->debug_exit, .debug_exit_base = o->debug_exit_base, .debug_exit_size = o->debug_exit_size, .acpi = o->acpi,
+  };
+  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
+    enum serial_kind kind = o->serial[i].kind;
+    config.serial_present[i] = kind != SERIAL_NONE;
+    if (kind != SERIAL_NONE && kind != SERIAL_NULL) config.serial[i] = (struct char_backend){writes[i], m};
+  }
+  return config;
+}
+
+/* ---- callbacks of the MMU: the monitor is made after it ---- */
+
+static void code_written(void *opaque, uint32_t frame, uint64_t granules) {
+  struct machine *m = opaque;
+  if (m->monitor) monitor_code_written(m->monitor, frame, granules);
+}
+static void fetch_dropped(void *opaque, uint32_t page, bool kernel_half) {
+  struct machine *m = opaque;
+  if (m->monitor) monitor_fetch_dropped(m->monitor, page, kernel_half);
+}
+static void data_dropped(void *opaque, uint32_t page) {
+  struct machine *m = opaque;
+  if (m->monitor) monitor_data_dropped(m->monitor, page);
+}
+static void before_io(void *opaque) {
+  struct machine *m = opaque;
+  if (m->monitor) monitor_before_io(m->monitor);
+}
+struct mmu_config machine_mmu_config(struct machine *m) {
+  return (struct mmu_config){.ram_size = m->options->ram_size, .opaque = m, .code_written = code_written, .fetch_dropped = fetch_dropped,
+                             .data_dropped = data_dropped, .before_io = before_io};
+}
+
+/* ---- callbacks of the serial ports: in the I/O thread ---- */
+
+static void input_came(void *opaque) {
+  struct machine *m = opaque;
+  wakeup_kick(&m->wakeup);
+  monitor_kick(m->monitor);
+}
+static void console_quit(void *opaque) {
+  fputs("\r\nbt: terminated\r\n", stderr);
+  machine_quit(opaque);
+}
+struct serial_io_events machine_serial_events(struct machine *m, const struct machine_host *host) {
+  return (struct serial_io_events){.opaque = m, .input = input_came, .quit = console_quit, .signal_fd = host ? host->signal_fd : -1,
+                                   .signalled = host ? host->signalled : NULL, .signal_opaque = host ? host->opaque : NULL};
+}

@@ -1,0 +1,127 @@
+/* The program: command line in, exit status out. What belongs to the process and not to a machine is here: signals, the terminal,
+ * the background. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+#include "../monitor/cpuid.h"
+#include "background.h"
+#include "machine.h"
+#include "options.h"
+#include "stats.h"
+#include "terminal.h"
+
+enum { STATUS_BAD = 1, STATUS_STOPPED = 4 };
+
+struct program {
+  struct bt_options options;
+  struct machine *machine;
+  struct terminal terminal;
+  sigset_t signals;            /* those that signal_fd tells */
+  int signal_fd, tell, pidfile;
+  bool asked;                  /* I/O thread: a signal has asked us to end */
+};
+
+/* Files must not get the numbers of closed standard descriptors. */
+static void open_standard_descriptors(void) {
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) < 0) _exit(STATUS_BAD);
+}
+
+/* ---- signals ---- */
+
+/* In the I/O thread. The second request in a row finds a machine that did not heed the first. */
+static void signalled(void *opaque) {
+  struct program *p = opaque;
+  struct signalfd_siginfo info;
+  if (read(p->signal_fd, &info, sizeof info) != sizeof info) return;
+  if (info.ssi_signo == SIGCONT) return terminal_again(&p->terminal);
+  if (p->asked) {
+    terminal_close(&p->terminal);
+    fputs("bt: ended at once, the machine did not answer\n", stderr);
+    _exit(STATUS_STOPPED);
+  }
+  p->asked = true;
+  fprintf(stderr, "bt: terminating on signal %u from pid %u\n", info.ssi_signo, info.ssi_pid);
+  machine_quit(p->machine);
+}
+
+/* What was ignored when we were started (nohup, a shell's background jobs) stays so. */
+static bool open_signals(struct program *p) {
+  static const int wanted[] = {SIGINT, SIGTERM, SIGHUP};
+  sigemptyset(&p->signals);
+  sigaddset(&p->signals, SIGCONT);
+  for (unsigned i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+    struct sigaction now;
+    if (sigaction(wanted[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN) sigaddset(&p->signals, wanted[i]);
+  }
+  signal(SIGPIPE, SIG_IGN);
+  p->signal_fd = signalfd(-1, &p->signals, SFD_CLOEXEC | SFD_NONBLOCK);
+  return p->signal_fd >= 0;
+}
+
+/* ---- the way through ---- */
+
+static int list_cpus(void) {
+  unsigned count;
+  const struct cpu_model *models = cpu_model_list(&count);
+  for (unsigned i = 0; i < count; i++) printf("%-12s %s\n", models[i].name, models[i].brand ? models[i].brand : "");
+  printf("\nfeatures:");
+  for (unsigned i = FEAT_ALWAYS + 1; i < FEAT_COUNT; i++) printf(" %s", cpu_feature_name((enum cpu_feature)i));
+  putchar('\n');
+  return 0;
+}
+
+static bool uses_terminal(const struct bt_options *o, bool *mux) {
+  for (unsigned i = 0; i < SERIAL_PORTS; i++)
+    if (o->serial[i].kind == SERIAL_STDIO) return *mux = o->serial[i].mux, true;
+  return false;
+}
+
+/* Everything up to the guest's first instruction. False: one line has been printed. */
+static bool prepare(struct program *p) {
+  char error[ERROR_TEXT];
+  bool mux = false, terminal = uses_terminal(&p->options, &mux);
+  const struct machine_host host = {p->signal_fd, signalled, p};
+  if (p->options.pidfile && (p->pidfile = pidfile_create(p->options.pidfile, error)) < 0) return fprintf(stderr, "bt: %s\n", error), false;
+  if (terminal) terminal_open(&p->terminal, STDIN_FILENO);
+  p->machine = machine_create(&p->options, &host, error);
+  if (!p->machine) return fprintf(stderr, "bt: %s\n", error), false;
+  sigprocmask(SIG_BLOCK, &p->signals, NULL);   /* from here they are read from signal_fd, and the terminal is put back */
+  terminal_make_raw(&p->terminal, !mux);
+  if (p->tell >= 0) background_ready(p->tell);
+  return true;
+}
+
+static int run(struct program *p) {
+  const struct machine_end *end = machine_run(p->machine);
+  terminal_close(&p->terminal);
+  if (end->kind == END_STOPPED) {
+    const struct vcpu *v = monitor_vcpu(p->machine->monitor);
+    fprintf(stderr, "bt: the machine had to stop: %s (at %04x:%08x)\n", end->reason, v->s.seg[SEG_CS].selector, v->s.eip);
+  }
+  if (p->options.stats) stats_print(p->machine, p->options.stats_json, stderr);
+  return end->status;
+}
+
+int main(int argc, char **argv) {
+  struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal.keeper_pipe = -1};
+  open_standard_descriptors();
+  int parsed = options_parse(&p.options, argc, argv, stderr);
+  if (parsed != OPTIONS_OK) return parsed == OPTIONS_DONE ? 0 : STATUS_BAD;
+  if (options_cpu_help(&p.options)) return list_cpus();
+  if ((p.options.daemonize && (p.tell = background_start()) < 0) || !open_signals(&p)) {
+    fprintf(stderr, "bt: the host lacks processes or descriptors: %s\n", strerror(errno));
+    return STATUS_BAD;
+  }
+  int status = prepare(&p) ? run(&p) : STATUS_BAD;
+  terminal_close(&p.terminal);
+  machine_destroy(p.machine);
+  pidfile_remove(p.pidfile, p.options.pidfile);
+  return status;
+}

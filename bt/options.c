@@ -1,0 +1,183 @@
+/* The list of options, from which -help is printed, and the loop over argv. What a value means: options_machine.c (the machine and
+ * its devices), options_axes.c (logs, statistics, the axes of the translator). */
+#include "options.h"
+#include <stdarg.h>
+#include <string.h>
+#include "options_handlers.h"
+
+enum argument {
+  ARG_NONE,
+  ARG_VALUE,      /* the next argument, as QEMU's */
+  ARG_EQUALS,     /* --name=VALUE or --name VALUE: ours */
+  ARG_OURS,       /* --name */
+  ARG_OPTIONAL,   /* --name or --name=VALUE: ours */
+};
+struct option_row {
+  const char *name;
+  enum argument argument;
+  const char *value, *help;     /* of -help; help NULL: another name for the row above */
+  option_handler *handler;
+};
+
+static const struct option_row rows[] = {
+  {"h", ARG_NONE, "", "print this text", handle_help},
+  {"help", ARG_NONE, "", NULL, handle_help},
+  {"version", ARG_NONE, "", "print the version", handle_version},
+  {"kernel", ARG_VALUE, "FILE", "boot this kernel: bzImage, Multiboot 1, or an ELF file with a PVH note", handle_kernel},
+  {"initrd", ARG_VALUE, "FILE", "initial RAM disk; with Multiboot: 'FILE ARGUMENTS,FILE ARGUMENTS' modules", handle_initrd},
+  {"append", ARG_VALUE, "TEXT", "the kernel's command line", handle_append},
+  {"m", ARG_VALUE, "[size=]N[K|M|G]", "guest RAM, in MiB without a suffix: 16M to 3G (default 128M)", handle_memory},
+  {"cpu", ARG_VALUE, "MODEL[,+X][,-X]", "CPU model and features to add or take away; 'help' lists them", handle_cpu},
+  {"smp", ARG_VALUE, "1", "number of CPUs: one", handle_smp},
+  {"machine", ARG_VALUE, "pc[,accel=tcg][,acpi=on|off]", "the machine: pc is the one there is", handle_machine},
+  {"M", ARG_VALUE, "", NULL, handle_machine},
+  {"accel", ARG_VALUE, "tcg[,tb-size=N]", "tcg, with N MiB of code cache (K: N KiB); 'one-insn-per-tb=on' as -singlestep", handle_accel},
+  {"enable-kvm", ARG_NONE, "", "warns, and goes on translating", handle_kvm},
+  {"no-acpi", ARG_NONE, "", "no ACPI tables", handle_noacpi},
+  {"rtc", ARG_VALUE, "base=utc", "what the clock chip shows: UTC", handle_rtc},
+  {"icount", ARG_VALUE, "[shift=]N", "deterministic time: an instruction takes 2^N ns", handle_icount},
+  {"serial", ARG_VALUE, "stdio|mon:stdio|file:F|unix:P[,server=on][,wait=off]|null|none", "backend of the next serial port (up to four)", handle_serial},
+  {"nographic", ARG_NONE, "", "no display; serial port on the terminal with Ctrl-A escapes (Ctrl-A h lists them)", handle_nographic},
+  {"echr", ARG_VALUE, "N", "the escape character in place of Ctrl-A (1)", handle_echr},
+  {"device", ARG_VALUE, "isa-debug-exit[,iobase=N][,iosize=N]", "add a device; 'help' lists them", handle_device},
+  {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
+  {"display", ARG_VALUE, "none", "there is no display yet", handle_display},
+  {"vga", ARG_VALUE, "none", "there is no display adapter yet", handle_none_only},
+  {"monitor", ARG_VALUE, "none", "there is no monitor console yet", handle_none_or_null},
+  {"parallel", ARG_VALUE, "none", "there is no parallel port", handle_none_or_null},
+  {"net", ARG_VALUE, "none", "there is no network yet", handle_none_only},
+  {"nic", ARG_VALUE, "none", NULL, handle_none_only},
+  {"no-reboot", ARG_NONE, "", "a reset or triple fault ends the program (status 0)", handle_noreboot},
+  {"action", ARG_VALUE, "reboot=reset|shutdown", "reboot=shutdown is -no-reboot", handle_action},
+  {"name", ARG_VALUE, "TEXT", "name of the machine", handle_name},
+  {"pidfile", ARG_VALUE, "FILE", "write the process id there", handle_pidfile},
+  {"daemonize", ARG_NONE, "", "go into the background once the machine is made", handle_daemonize},
+  {"d", ARG_VALUE, "ITEM,...", "log these; 'help' lists them", handle_log},
+  {"D", ARG_VALUE, "FILE", "log to FILE in place of stderr", handle_logfile},
+  {"k", ARG_VALUE, "LAYOUT", "accepted, without effect here", handle_ignored},
+  {"L", ARG_VALUE, "DIR", NULL, handle_ignored},
+  {"boot", ARG_VALUE, "ORDER", NULL, handle_ignored},
+  {"no-hpet", ARG_NONE, "", NULL, handle_ignored},
+  {"no-fd-bootchk", ARG_NONE, "", NULL, handle_ignored},
+  {"no-user-config", ARG_NONE, "", NULL, handle_ignored},
+  {"singlestep", ARG_NONE, "", "one instruction a block", handle_singlestep},
+  {"stats", ARG_OPTIONAL, "json", "print every counter at the end, on stderr", handle_stats},
+  {"symbols", ARG_EQUALS, "FILE", "names for logs: a System.map or an ELF file with symbols", handle_symbols},
+  {"user", ARG_EQUALS, "translate", "how user code runs: translated", handle_user},
+  {"without", ARG_EQUALS, "NAME,...", "leave out optimisations; 'help' lists them", handle_without},
+  {"exact-flags", ARG_OURS, "", "every flag is kept, dead ones too", handle_exact_flags},
+  {"flush-every", ARG_EQUALS, "N", "flush the code cache every N blocks", handle_flush_every},
+  {"paranoid", ARG_EQUALS, "N", "rederive everything that is cached every N blocks and compare", handle_paranoid},
+  {"irq-jitter", ARG_EQUALS, "SEED", "take interrupts at times drawn from SEED", handle_irq_jitter},
+};
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+static void say(const struct parser *p, const char *kind, const char *format, va_list args) {
+  char value[128], option[128];
+  fprintf(p->err, "bt: %s%s%s", kind, *p->option == '-' ? "" : "--", value_printable(option, p->option));
+  if (p->value) fprintf(p->err, " %s", value_printable(value, p->value));
+  fputs(": ", p->err);
+  vfprintf(p->err, format, args);
+  fputc('\n', p->err);
+}
+int complain(const struct parser *p, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  say(p, "", format, args);
+  va_end(args);
+  return OPTIONS_BAD;
+}
+void warn(const struct parser *p, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  say(p, "warning: ", format, args);
+  va_end(args);
+}
+
+void options_print_help(FILE *out) {
+  fputs("usage: bt [options]   runs a 32-bit x86 PC in user space; options have one dash or two\n\n", out);
+  for (unsigned i = 0; i < ROWS; i++) {
+    const struct option_row *r = &rows[i];
+    bool ours = r->argument >= ARG_EQUALS;
+    char left[128];
+    snprintf(left, sizeof left, "%s%s%s%s%s", ours ? "--" : "-", r->name,
+             !*r->value ? "" : r->argument == ARG_OPTIONAL ? "[=" : ours ? "=" : " ", r->value, r->argument == ARG_OPTIONAL ? "]" : "");
+    if (!r->help) fprintf(out, "  %s\n", left);
+    else if (strlen(left) > 36) fprintf(out, "  %s\n  %36s  %s\n", left, "", r->help);
+    else fprintf(out, "  %-36s  %s\n", left, r->help);
+  }
+  fputs("\nstatus: 0 power-off (and a reset under -no-reboot), VALUE*2+1 by isa-debug-exit, 1 bad command line or file,\n"
+        "4 a machine that had to stop\n", out);
+}
+
+/* The row of "-name", "--name" or "--name=value" (*value set); NULL: none. */
+static const struct option_row *find_row(const char *argument, const char **value) {
+  const char *name = argument + 1 + (argument[1] == '-');
+  size_t length = strcspn(name, "=");
+  for (unsigned i = 0; i < ROWS; i++) {
+    const struct option_row *r = &rows[i];
+    if (strlen(r->name) != length || strncmp(r->name, name, length)) continue;
+    if (name[length] && r->argument != ARG_EQUALS && r->argument != ARG_OPTIONAL) return NULL;
+    *value = name[length] ? name + length + 1 : NULL;
+    return r;
+  }
+  return NULL;
+}
+
+static int unknown(const struct parser *p) {
+  const char *name = p->option + 1 + (p->option[1] == '-');
+  if (options_qemu_has(name)) return complain(p, "QEMU has this option, bt does not");
+  return complain(p, "no such option (-help lists them)");
+}
+
+/* One option, from argv[*i]; *i is left at its last word. */
+static int parse_one(struct parser *p, int argc, char **argv, int *i) {
+  p->option = argv[*i];
+  p->value = NULL;
+  if (p->option[0] != '-' || !p->option[1]) {
+    char text[128];
+    fprintf(p->err, "bt: %s: an image by itself means a disk, and bt has none yet: boot with -kernel\n", value_printable(text, p->option));
+    return OPTIONS_BAD;
+  }
+  const char *value = NULL;
+  const struct option_row *row = find_row(p->option, &value);
+  if (!row) return unknown(p);
+  if (!value && (row->argument == ARG_VALUE || row->argument == ARG_EQUALS)) {
+    if (*i + 1 >= argc) return complain(p, "needs a value");
+    value = argv[++*i];
+  }
+  p->option = row->argument == ARG_EQUALS || row->argument == ARG_OPTIONAL ? row->name : p->option;
+  p->value = value;
+  return row->handler(p);
+}
+
+/* What follows from all options together, whatever their order. */
+static int finish(struct parser *p) {
+  struct bt_options *o = p->o;
+  if (options_cpu_help(o)) return OPTIONS_OK;
+  if (p->serial_default && !o->nodefaults) {
+    o->serial[0].kind = o->nographic ? SERIAL_STDIO : SERIAL_NULL;   /* QEMU's default without -nographic is a window's: nobody to show it */
+    o->serial[0].mux = o->nographic;
+  }
+  unsigned stdio = 0;
+  for (unsigned i = 0; i < SERIAL_PORTS; i++) stdio += o->serial[i].kind == SERIAL_STDIO;
+  const char *problem =
+    !o->kernel && o->append ? "-append is for -kernel" : !o->kernel && o->initrd ? "-initrd is for -kernel" :
+    !o->kernel ? "nothing to boot: give a -kernel (-help lists the options)" :
+    stdio > 1 ? "-serial: only one port can be on the terminal" :
+    stdio && o->daemonize ? "-daemonize: a serial port is on the terminal" : NULL;
+  if (!problem) return OPTIONS_OK;
+  fprintf(p->err, "bt: %s\n", problem);
+  return OPTIONS_BAD;
+}
+
+int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
+  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20, .acpi = true, .escape = 1, .debug_exit_base = 0x501, .debug_exit_size = 2,
+                           .monitor.icount_shift = -1};
+  struct parser p = {.o = o, .err = err, .serial_default = true};
+  for (int i = 1; i < argc; i++) {
+    int result = parse_one(&p, argc, argv, &i);
+    if (result != OPTIONS_OK) return result;
+  }
+  return finish(&p);
+}

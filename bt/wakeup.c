@@ -1,0 +1,75 @@
+#define _GNU_SOURCE
+#include "wakeup.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+enum { EARLY_NS = 50000 };    /* host and guest clock may differ by this at a deadline: the timer counts as fired */
+
+bool wakeup_init(struct wakeup *w, struct clock *clock, bool counted) {
+  *w = (struct wakeup){.clock = clock, .counted = counted, .armed = INT64_MAX};
+  w->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return w->event >= 0;
+}
+void wakeup_destroy(struct wakeup *w) {
+  wakeup_detach(w);
+  if (w->event >= 0) close(w->event);
+  w->event = -1;
+}
+
+bool wakeup_attach(struct wakeup *w) {
+  w->armed = INT64_MAX;
+  if (w->counted || w->has_timer) return true;
+  struct sigevent to = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
+  to.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
+  prctl(PR_SET_TIMERSLACK, 1);   /* the sleep in HLT ends on time, too */
+  w->has_timer = timer_create(CLOCK_MONOTONIC, &to, &w->timer) == 0;
+  return w->has_timer;
+}
+void wakeup_detach(struct wakeup *w) {
+  if (w->has_timer) timer_delete(w->timer);
+  w->has_timer = false;
+}
+
+void wakeup_arm(struct wakeup *w) {
+  if (!w->has_timer) return;
+  int64_t deadline = clock_next_deadline(w->clock);
+  if (deadline == INT64_MAX && w->armed == INT64_MAX) return;
+  int64_t now = clock_now(w->clock);
+  if (w->armed <= now + EARLY_NS) w->armed = INT64_MAX;
+  if (deadline >= w->armed) return;
+  int64_t wait = deadline > now ? deadline - now : 1;   /* 0 would disarm */
+  struct itimerspec when = {.it_value = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000}};
+  timer_settime(w->timer, 0, &when, NULL);
+  w->armed = deadline;
+}
+
+/* A kick between the caller's last look and the sleep leaves the eventfd readable: it cannot be lost. */
+void wakeup_sleep(struct wakeup *w) {
+  int64_t deadline = clock_next_deadline(w->clock);
+  if (w->counted && deadline != INT64_MAX) {
+    clock_skip_to(w->clock, deadline);
+    return;
+  }
+  int64_t wait = deadline == INT64_MAX ? 0 : deadline - clock_now(w->clock);
+  if (deadline != INT64_MAX && wait <= 0) return;
+  struct timespec timeout = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000};
+  struct pollfd fd = {.fd = w->event, .events = POLLIN};
+  uint64_t drained;
+  if (ppoll(&fd, 1, deadline == INT64_MAX ? NULL : &timeout, NULL) > 0)
+    while (read(w->event, &drained, sizeof drained) < 0 && errno == EINTR) {}
+}
+
+void wakeup_kick(struct wakeup *w) {
+  uint64_t one = 1;
+  while (write(w->event, &one, sizeof one) < 0 && errno == EINTR) {}
+}

@@ -1,0 +1,29 @@
+/* How the vCPU thread is woken in time: one POSIX timer that sends it SIGUSR1 (the monitor's kick) while it runs guest code, and an
+ * eventfd for other threads while it sleeps in HLT.
+ *
+ * The timer is armed only when the next deadline is earlier than what it is armed for: a wake-up too early finds nothing due and costs
+ * 2 us, a timer_settime() for each reprogramming of a guest's timer would cost more. In counted mode there is no timer at all. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include "../monitor/clock.h"
+
+struct wakeup {
+  struct clock *clock;
+  bool counted;                /* -icount */
+  bool has_timer;
+  timer_t timer;
+  int64_t armed;               /* guest ns; INT64_MAX: not armed */
+  int event;                   /* eventfd */
+};
+bool wakeup_init(struct wakeup *w, struct clock *clock, bool counted);
+void wakeup_destroy(struct wakeup *w);
+/* From here to wakeup_detach() deadlines signal the calling thread. False: the host has no timer left. */
+bool wakeup_attach(struct wakeup *w);
+void wakeup_detach(struct wakeup *w);
+/* vCPU thread: deadlines have changed, or time has passed. */
+void wakeup_arm(struct wakeup *w);
+/* vCPU thread: until the next deadline, a signal, or wakeup_kick() since the last sleep. Counted mode: moves time to the deadline. */
+void wakeup_sleep(struct wakeup *w);
+void wakeup_kick(struct wakeup *w);   /* any thread */

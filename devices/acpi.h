@@ -1,0 +1,6 @@
+/* ACPI tables of the machine that pc.c puts together. */
+#pragma once
+#include "pc.h"
+
+/* Writes RSDP, RSDT, FADT, FACS, DSDT and, with an APIC, MADT into F0000h-FFFFFh; returns the RSDP's address, 0 when they do not fit. */
+gpa acpi_write(struct mmu *mmu, const struct pc_config *config);

@@ -1,0 +1,255 @@
+/* The machine, from top to bottom, and its wiring.
+ *
+ * Owns every chip by value, the level of each ISA interrupt line (several chips may share one), and the CPU's INTR. Each ISA IRQ goes to the
+ * 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to LINT0 of the local APIC, to pin 0 of the
+ * I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to the CPU. INTR is high exactly while
+ * pc_ack_interrupt() would return a vector.
+ * After pc_reset() the machine is as a BIOS leaves it where a kernel relies on that (see reset() of each chip); there is no display.
+ */
+#include "pc.h"
+#include "acpi.h"
+#include "acpi_pm.h"
+#include "dma8237.h"
+#include "i8042.h"
+#include "i8254.h"
+#include "i8259.h"
+#include "ioapic.h"
+#include "lapic.h"
+#include "mc146818.h"
+#include "port92.h"
+#include "uart16550.h"
+#include <stdlib.h>
+
+enum { MAX_DEVICES = 24, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+
+/* Who can pull an ISA interrupt line up. */
+enum irq_source { FROM_CHIP, FROM_PIRQ, FROM_COM1, FROM_COM2, FROM_COM3, FROM_COM4, SOURCE_COUNT };
+
+struct pc {
+  struct pc_config config;
+  struct io_bus *io;
+  struct i8259 pic;
+  struct lapic lapic;
+  struct ioapic ioapic;
+  struct i8254 pit;
+  struct mc146818 rtc;
+  struct i8042 keyboard;
+  struct port92 port92;
+  struct ferr ferr;
+  struct dma8237 dma;
+  struct pci pci;
+  struct acpi_pm pm;
+  struct uart16550 serial[SERIAL_PORTS];
+  struct debug_exit debug_exit;
+  uint16_t lines[SOURCE_COUNT];     /* ISA IRQs that each source holds high */
+  bool ready;                       /* every chip is there: INTR may be worked out */
+  bool pic_intr, intr;
+  struct device devices[MAX_DEVICES];
+  unsigned count;
+};
+
+/* ---- interrupts ---- */
+
+static bool extint(const struct pc *pc) {
+  return pc->pic_intr && (!pc->config.apic || lapic_accepts_extint(&pc->lapic) || ioapic_extint(&pc->ioapic));
+}
+
+bool pc_interrupt_pending(struct pc *pc) { return (pc->config.apic && lapic_pending(&pc->lapic) >= 0) || extint(pc); }
+
+static void update_intr(void *opaque) {
+  struct pc *pc = opaque;
+  if (!pc->ready)
+    return;
+  bool intr = pc_interrupt_pending(pc);
+  if (intr == pc->intr)
+    return;
+  pc->intr = intr;
+  if (pc->config.cpu_intr)
+    pc->config.cpu_intr(pc->config.opaque, intr);
+}
+
+int pc_ack_interrupt(struct pc *pc) {
+  int vector = pc->config.apic ? lapic_ack(&pc->lapic) : -1;
+  if (vector < 0 && extint(pc))
+    vector = i8259_ack(&pc->pic);
+  update_intr(pc);
+  return vector;
+}
+
+static void pic_intr(void *opaque, int n, bool level) {
+  struct pc *pc = opaque;
+  pc->pic_intr = level;
+  if (pc->config.apic) {
+    ioapic_set_irq(&pc->ioapic, 0, level);
+    lapic_set_lint(&pc->lapic, 0, level);
+  }
+  update_intr(pc);
+}
+
+static void drive_line(struct pc *pc, unsigned irq) {
+  bool level = false;
+  for (unsigned source = 0; source < SOURCE_COUNT; source++)
+    level |= pc->lines[source] >> irq & 1;
+  i8259_set_irq(&pc->pic, irq, level);
+  if (pc->config.apic && irq != 2)
+    ioapic_set_irq(&pc->ioapic, irq ? irq : 2, level);
+}
+
+static void set_line(struct pc *pc, enum irq_source source, unsigned irq, bool level) {
+  uint16_t bit = (uint16_t)(1u << irq);
+  pc->lines[source] = level ? pc->lines[source] | bit : pc->lines[source] & (uint16_t)~bit;
+  drive_line(pc, irq);
+}
+
+static void chip_line(void *opaque, int irq, bool level) { set_line(opaque, FROM_CHIP, (unsigned)irq, level); }
+static void pirq_line(void *opaque, int irq, bool level) { set_line(opaque, FROM_PIRQ, (unsigned)irq, level); }
+
+/* COM1 and COM3 share IRQ 4, COM2 and COM4 IRQ 3. */
+static void serial_line(void *opaque, int port, bool level) { set_line(opaque, FROM_COM1 + (enum irq_source)port, port & 1 ? 3 : 4, level); }
+
+static bool apic_send(void *opaque, uint8_t destination, bool logical, enum apic_mode mode, uint8_t vector, bool level) {
+  struct pc *pc = opaque;
+  return lapic_matches(&pc->lapic, destination, logical) && lapic_deliver(&pc->lapic, mode, vector, level);
+}
+
+static void apic_eoi(void *opaque, uint8_t vector) { ioapic_eoi(&((struct pc *)opaque)->ioapic, vector); }
+
+static void apic_nmi(void *opaque) {
+  struct pc *pc = opaque;
+  if (pc->config.cpu_nmi)
+    pc->config.cpu_nmi(pc->config.opaque);
+}
+
+static void apic_init(void *opaque) {
+  struct pc *pc = opaque;
+  if (pc->config.cpu_init)
+    pc->config.cpu_init(pc->config.opaque);
+}
+
+/* ---- A20, reset, power, debug exit ---- */
+
+static void a20_line(void *opaque, int n, bool level) {
+  struct pc *pc = opaque;
+  i8042_set_a20(&pc->keyboard, level);
+  port92_set_a20(&pc->port92, level);
+  if (pc->config.a20)
+    pc->config.a20(pc->config.opaque, level);
+}
+
+static void reset_line(void *opaque, int n, bool level) {
+  struct pc *pc = opaque;
+  if (level && pc->config.reset)
+    pc->config.reset(pc->config.opaque);
+}
+
+static void power_line(void *opaque, int n, bool level) {
+  struct pc *pc = opaque;
+  if (level && pc->config.power_off)
+    pc->config.power_off(pc->config.opaque);
+}
+
+static void debug_exit(void *opaque, uint32_t value) {
+  struct pc *pc = opaque;
+  if (pc->config.debug_exit)
+    pc->config.debug_exit(pc->config.opaque, value);
+}
+
+/* ---- the machine ---- */
+
+static struct irq_line wire(struct pc *pc, void (*set)(void *, int, bool), int n) { return (struct irq_line){set, pc, n}; }
+static void add(struct pc *pc, struct device device) { pc->devices[pc->count++] = device; }
+
+/* The order is that of saving and resetting: interrupt controllers before those who pull their lines. */
+static void assemble(struct pc *pc) {
+  static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+  static const char *const serial_name[SERIAL_PORTS] = {"com1", "com2", "com3", "com4"};
+  struct pc_config *c = &pc->config;
+  struct irq_line a20 = wire(pc, a20_line, 0), reset = wire(pc, reset_line, 0);
+  if (c->apic) {
+    add(pc, lapic_init(&pc->lapic, c->mmu, c->clock, (struct lapic_wires){pc, update_intr, apic_nmi, apic_init, apic_eoi}));
+    add(pc, ioapic_init(&pc->ioapic, c->mmu, (struct ioapic_wires){pc, apic_send, update_intr}));
+  }
+  add(pc, i8259_init(&pc->pic, pc->io, wire(pc, pic_intr, 0)));
+  add(pc, i8254_init(&pc->pit, pc->io, c->clock, wire(pc, chip_line, 0)));
+  add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), wire(pc, chip_line, RTC_IRQ)));
+  add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, wire(pc, chip_line, KEYBOARD_IRQ), wire(pc, chip_line, AUX_IRQ), a20, reset));
+  add(pc, port92_init(&pc->port92, pc->io, a20, reset));
+  add(pc, ferr_init(&pc->ferr, pc->io, wire(pc, chip_line, FERR_IRQ)));
+  add(pc, dma8237_init(&pc->dma, pc->io));
+  add(pc, pci_init(&pc->pci, pc->io, wire(pc, pirq_line, 0), reset));
+  if (c->acpi)
+    add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, wire(pc, chip_line, ACPI_SCI), wire(pc, power_line, 0)));
+  for (int i = 0; i < SERIAL_PORTS; i++)
+    if (c->serial_present[i])
+      add(pc, uart16550_init(&pc->serial[i], pc->io, serial_base[i], serial_name[i], c->clock, c->serial[i], wire(pc, serial_line, i)));
+  if (c->debug_exit_present)
+    add(pc, debug_exit_init(&pc->debug_exit, pc->io, c->debug_exit_base, c->debug_exit_size, debug_exit, pc));
+}
+
+struct pc *pc_create(const struct pc_config *config) {
+  struct pc *pc = calloc(1, sizeof *pc);
+  if (!pc)
+    return 0;
+  pc->config = *config;
+  pc->io = io_bus_create();
+  if (!pc->io) {
+    free(pc);
+    return 0;
+  }
+  assemble(pc);
+  pc->ready = true;
+  update_intr(pc);
+  return pc;
+}
+
+void pc_destroy(struct pc *pc) {
+  if (!pc)
+    return;
+  for (unsigned i = pc->count; i-- > 0;)
+    if (pc->devices[i].destroy)
+      pc->devices[i].destroy(pc->devices[i].state);
+  io_bus_destroy(pc->io);
+  free(pc);
+}
+
+void pc_reset(struct pc *pc) {
+  for (unsigned i = 0; i < pc->count; i++)
+    pc->devices[i].reset(pc->devices[i].state);
+  update_intr(pc);
+}
+
+/* ---- what the rest of bt sees ---- */
+
+struct io_bus *pc_io(struct pc *pc) { return pc->io; }
+struct clock *pc_clock(struct pc *pc) { return pc->config.clock; }
+uint64_t pc_apic_base(struct pc *pc) { return pc->config.apic ? pc->lapic.base : 0; }
+
+void pc_set_apic_base(struct pc *pc, uint64_t value) {
+  if (pc->config.apic)
+    lapic_set_base(&pc->lapic, value);
+}
+
+void pc_set_ferr(struct pc *pc, bool level) { ferr_set(&pc->ferr, level); }
+
+void pc_serial_receive(struct pc *pc, unsigned port, const uint8_t *bytes, unsigned n) {
+  if (port < SERIAL_PORTS && pc->config.serial_present[port])
+    uart16550_receive(&pc->serial[port], bytes, n);
+}
+
+unsigned pc_serial_room(struct pc *pc, unsigned port) {
+  return port < SERIAL_PORTS && pc->config.serial_present[port] ? uart16550_room(&pc->serial[port]) : 0;
+}
+
+void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes, unsigned n) { i8042_key(&pc->keyboard, scancodes, n); }
+
+void pc_power_button(struct pc *pc) {
+  if (pc->config.acpi)
+    acpi_pm_power_button(&pc->pm);
+}
+
+gpa pc_write_acpi(struct pc *pc) { return pc->config.acpi ? acpi_write(pc->config.mmu, &pc->config) : to_gpa(0); }
+
+const struct device *pc_devices(struct pc *pc, unsigned *count) {
+  *count = pc->count;
+  return pc->devices;
+}

@@ -1,0 +1,74 @@
+/* Making and unmaking a monitor: its memory, its trace cache, its options. */
+#define _GNU_SOURCE
+#include "private.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* One mapping: a guard page, translated code's stack, a guard page (poison), a readable page, the hash, the vCPU. */
+enum { PAGE = 4096, CODE_STACK = 64 << 10, HASH_BYTES = TR_HASH_ENTRIES * (int)sizeof(struct tr_hash_entry) };
+_Static_assert(HASH_BYTES == -TR_HASH_OFFSET, "the hash lies right below struct tr_state");
+_Static_assert(offsetof(struct vcpu, s) == 0, "R13 points to struct tr_state and struct vcpu");
+
+static bool map_memory(struct monitor *m) {
+  uint64_t vcpu_size = (sizeof(struct vcpu) + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+  m->memory_size = PAGE + CODE_STACK + 2 * PAGE + HASH_BYTES + vcpu_size;
+  m->memory = mmap(NULL, m->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (m->memory == MAP_FAILED) { m->memory = NULL; return false; }
+  uint8_t *poison = m->memory + PAGE + CODE_STACK, *readable = poison + PAGE, *hash = readable + PAGE;
+  if (mprotect(m->memory, PAGE, PROT_NONE) || mprotect(poison, PAGE, PROT_NONE)) return false;
+  m->poison = (uint64_t)(uintptr_t)poison, m->readable = (uint64_t)(uintptr_t)readable;
+  m->v = (struct vcpu *)(void *)(hash + HASH_BYTES);
+  m->v->s.hash = (struct tr_hash_entry *)(void *)hash;
+  m->v->s.code_rsp = (uint64_t)(uintptr_t)poison;
+  m->v->s.safepoint = m->readable;
+  m->v->s.stack_page = 1ull << 40;
+  return true;
+}
+
+static unsigned translator_options(const struct monitor_options *o) {
+  static const struct { enum optimisation opt; unsigned tr; } map[] = {
+    {OPT_windows, TR_NO_WINDOWS}, {OPT_hoist, TR_NO_HOIST}, {OPT_fold, TR_NO_FOLD}, {OPT_liveness, TR_NO_LIVENESS},
+    {OPT_strings, TR_NO_STRINGS}, {OPT_segcache, TR_NO_SEGCACHE}, {OPT_hash, TR_NO_HASH}};
+  unsigned bits = 0;
+  for (unsigned i = 0; i < sizeof map / sizeof map[0]; i++)
+    if (o->without >> map[i].opt & 1) bits |= map[i].tr;
+  if (o->exact_flags) bits |= TR_EXACT_FLAGS;
+  bits |= o->icount_shift >= 0 ? TR_COUNT : TR_REAL_TSC;
+  return bits;
+}
+
+static void block_died(void *opaque, const struct tc_block *b) {
+  struct monitor *m = opaque;
+  struct tr_hash_entry *e = &m->v->s.hash[tr_hash_index(b->key.eip)];
+  if (e->code == tcache_address(m->tcache, b->entry)) *e = (struct tr_hash_entry){0, NULL};
+}
+
+struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model, uint64_t features,
+                               const struct monitor_options *options, const char **error) {
+  if (!tr_host_supported(error)) return NULL;
+  struct monitor *m = calloc(1, sizeof *m);
+  *error = "no memory for the virtual CPU";
+  if (!m) return NULL;
+  m->machine = machine, m->mmu = mmu, m->clock = clock, m->options = *options;
+  m->mmu_counters = mmu_get_counters(mmu);
+  if (options->log & (1u << LOG_exec | 1u << LOG_nochain)) m->options.no_chain = true;
+  m->translate_options = translator_options(&m->options);
+  if (m->options.no_chain) m->translate_options |= TR_NO_HASH;
+  m->jitter_state = options->irq_jitter_seed * 2 + 1;
+  if (!map_memory(m)) { monitor_destroy(m); return NULL; }
+  m->tcache = tcache_create(options->code_size ? options->code_size : 64 << 20, block_died, m, error);
+  if (!m->tcache) { monitor_destroy(m); return NULL; }
+  m->enter = (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->tcache, tcache_stubs(m->tcache)->enter);
+  m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->model = model, m->v->features = features;
+  monitor_reset(m);
+  return m;
+}
+
+void monitor_destroy(struct monitor *m) {
+  if (!m) return;
+  if (m->v && m->v->fp_live) vcpu_park_fp(m->v);
+  tcache_destroy(m->tcache);
+  if (m->memory) munmap(m->memory, m->memory_size);
+  free(m);
+}

@@ -1,0 +1,73 @@
+/* The translator's mode of the current vCPU state: the part of a block's key that is not an address (D4). */
+#include "private.h"
+
+static enum tr_seg_class class_of(const struct tr_segment *s, bool code) {
+  unsigned type = s->attr & 15;
+  if (!s->usable || !(s->attr & 1 << 4) || !(s->attr & 1 << 7)) return TR_SEG_SLOW;
+  if (type & 8) {                                       /* code: readable through CS, never writable */
+    if (!code || !(type & 2)) return TR_SEG_SLOW;
+  } else if ((type & 6) != 2) return TR_SEG_SLOW;       /* expand-down or read-only */
+  if (s->limit != 0xffffffff) return TR_SEG_LIMITED;
+  return s->base ? TR_SEG_BASED : TR_SEG_FLAT;
+}
+
+static bool enabled_breakpoint(const struct vcpu *v, bool code) {   /* SDM vol. 3B, 17.2.4 */
+  for (unsigned i = 0; i < 4; i++) {
+    bool on = v->dr[7] >> 2 * i & 3, exec = (v->dr[7] >> (16 + 4 * i) & 3) == 0;
+    if (on && exec == code) return true;
+  }
+  return false;
+}
+bool mode_watches_code(const struct vcpu *v) { return (v->dr[7] & 0xff) && enabled_breakpoint(v, true); }
+static bool watches_data(const struct vcpu *v) { return (v->dr[7] & 0xff) && enabled_breakpoint(v, false); }
+
+static uint32_t privilege_bits(const struct vcpu *v) {
+  uint32_t bits = 0;
+  bool v86 = vcpu_v86(v);
+  if (v->cpl == 3) bits |= TR_USER;
+  if (v86 ? vcpu_iopl(v) == 3 : v->cpl <= vcpu_iopl(v)) bits |= TR_IOPL_OK;
+  if ((v->cr4 & CR4_TSD) && v->cpl) bits |= TR_TSD;
+  if (v86) bits |= TR_V86;
+  if (vcpu_real_mode(v)) bits |= TR_REAL;
+  if ((v->cr0 & CR0_AM) && (v->s.sys_flags & FLAG_AC) && v->cpl == 3) bits |= TR_ALIGN;
+  return bits;
+}
+
+static uint32_t feature_bits(const struct monitor *m) {
+  const struct vcpu *v = m->v;
+  uint32_t bits = 0;
+  if (v->cr0 & CR0_EM) bits |= TR_EM;
+  if (v->cr0 & CR0_TS) bits |= TR_TS;
+  if (v->cr0 & CR0_MP) bits |= TR_MP;
+  if (v->cr4 & CR4_OSFXSR) bits |= TR_OSFXSR;
+  if ((v->s.sys_flags & FLAG_TF) || mode_watches_code(v) || m->options.one_insn) bits |= TR_STEP;
+  if (watches_data(v)) bits |= TR_WATCH | TR_STEP;
+  if (m->options.no_chain) bits |= TR_NO_CHAIN;
+  return bits;
+}
+
+void mode_update(struct monitor *m) {
+  struct vcpu *v = m->v;
+  const struct tr_segment *cs = &v->s.seg[SEG_CS];
+  uint32_t bits = privilege_bits(v) | feature_bits(m);
+  if (cs->attr & 1 << 14) bits |= TR_CODE32;
+  if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
+  if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
+  for (unsigned i = 0; i < 6; i++) bits |= (uint32_t)class_of(&v->s.seg[i], i == SEG_CS && !vcpu_real_mode(v)) << (TR_SEG_SHIFT + 2 * i);
+  m->mode.bits = bits;
+  v->s.mode_key = mode_key(m, bits);
+  v->s.table = (uint64_t)(uintptr_t)mmu_table(m->mmu, v->cpl == 3);
+  v->mode_dirty = false;
+}
+
+/* A small number for each mode, in the bits of a hash key above the frame number. When they run out the hash is emptied and they start again. */
+uint64_t mode_key(struct monitor *m, uint32_t bits) {
+  for (unsigned i = m->mode_count; i-- > 0;)
+    if (m->mode_ids[i] == bits) return (uint64_t)i << 53;
+  if (m->mode_count == sizeof m->mode_ids / sizeof m->mode_ids[0]) {
+    for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i].negated_key = 0;
+    m->mode_count = 0;
+  }
+  m->mode_ids[m->mode_count] = bits;
+  return (uint64_t)m->mode_count++ << 53;
+}

@@ -1,0 +1,89 @@
+/* Private to the run loop's files (run.c, slow.c, mode.c, signals.c, report.c). */
+#pragma once
+#include <signal.h>
+#include "../tcache/tcache.h"
+#include "monitor.h"
+
+/* Decoded instructions of the slow paths, with the thunk that runs them on a buffer. Found by address, believed only if the bytes agree. */
+struct slow_insn {
+  uint32_t linear, generation;   /* tcache generation that `thunk` belongs to */
+  uint32_t thunk, thunk_fault, thunk_exit;   /* code-memory offsets; 0: none */
+  bool valid, code32;
+  struct insn insn;
+};
+enum { SLOW_INSNS = 512, RECENT = 32, NO_SITE = 0xffffffffu };
+
+struct monitor {
+  struct vcpu *v;                /* in `memory` */
+  struct mmu *mmu;
+  struct tcache *tcache;
+  struct clock *clock;
+  struct machine *machine;
+  struct monitor_options options;
+  struct monitor_counters counters;
+  unsigned translate_options;    /* TR_NO_*, TR_COUNT... */
+  struct tr_mode mode;           /* of the current state, when !v->mode_dirty */
+  bool intr;                     /* INTR pin */
+  volatile sig_atomic_t kicked;
+  bool exit_requested, running;
+  const char *stop_reason;
+  int tid;
+  uint64_t readable, poison;     /* what s.safepoint points to */
+  uint8_t *memory;
+  uint64_t memory_size;
+  uint32_t mode_ids[2048];       /* mode bits of each hash mode id */
+  unsigned mode_count;
+  /* host faults in translated code (signals.c fills them) */
+  int host_signal, host_code;
+  uint32_t thunk_fault, thunk_exit;   /* while a thunk runs: where it may fault and where it leaves; 0: none runs */
+  bool thunk_faulted;
+  /* -icount */
+  uint64_t count;                /* instructions run */
+  int64_t count_left;            /* given to the block being run */
+  uint64_t blocks_since_check, blocks_since_flush;
+  uint64_t jitter_state;
+  unsigned jitter_delay;
+  const struct mmu_counters *mmu_counters;
+  uint64_t unshared_seen;
+  struct slow_insn slow[SLOW_INSNS];
+  struct { uint32_t eip, cs_base, mode; } recent[RECENT];
+  unsigned recent_at;
+  struct sigaction old_actions[8];
+  stack_t old_stack;
+  void *signal_stack;
+  struct monitor *outer;         /* the one that this thread ran before (two machines in one process) */
+  void (*enter)(struct tr_state *, const void *);
+};
+
+static inline bool monitor_counted(const struct monitor *m) { return m->options.icount_shift >= 0; }
+static inline uint32_t monitor_linear_eip(const struct monitor *m) { return m->v->s.eip + m->v->s.seg[SEG_CS].base; }
+
+/* mode.c */
+void mode_update(struct monitor *m);            /* after v->mode_dirty */
+uint64_t mode_key(struct monitor *m, uint32_t bits);
+bool mode_watches_code(const struct vcpu *v);
+
+/* signals.c */
+const char *signals_install(struct monitor *m); /* NULL or what failed */
+void signals_restore(struct monitor *m);
+
+/* slow.c */
+/* Runs one instruction at EIP without a block. Returns enum exec_result. */
+int slow_step(struct monitor *m);
+/* An access check failed at `site`. May resume translated code; true when it did and left again (s.site is new). */
+bool slow_access(struct monitor *m, struct tr_site *site, int *result);
+int slow_callout(struct monitor *m, const struct insn *insn);
+int slow_host_fault(struct monitor *m, struct tr_site *site);
+
+/* run.c */
+void run_enter(struct monitor *m, const void *code);
+void run_flush(struct monitor *m);
+/* Guest state as it is at `site`: EIP, ESP, instruction count. */
+void run_settle(struct monitor *m, const struct tr_site *site);
+
+/* report.c: compiled plainly, FP parked */
+void report_block(struct monitor *m, const struct tc_block *b, const struct tr_request *rq);
+void report_exec(struct monitor *m, uint32_t eip);
+void report_stop(struct monitor *m, const char *reason);
+void report_crash(struct monitor *m, int number, siginfo_t *info, void *context);   /* our bug: what is known, to stderr */
+void report_fault(struct monitor *m, const char *what, int vector);                 /* -d int */

@@ -1,0 +1,448 @@
+/* The run loop: finds or makes the block at CS:EIP, enters it, and does what its exit asks for. Interrupts, single steps and traps are taken here,
+ * at instruction boundaries, and nowhere else (D6). */
+#include "bytes.h"
+#include "exec.h"
+#include "private.h"
+
+struct vcpu *monitor_vcpu(struct monitor *m) { return m->v; }
+const struct monitor_counters *monitor_get_counters(const struct monitor *m) { return &m->counters; }
+uint64_t monitor_insn_count(const struct monitor *m) { return m->count; }
+void monitor_exit(struct monitor *m) { m->exit_requested = true; }
+void monitor_nmi(struct monitor *m) { m->v->nmi_pending = true; }
+void monitor_before_io(struct monitor *m) {
+  vcpu_park_fp(m->v);
+  if (monitor_counted(m)) clock_set_count(m->clock, m->count);
+}
+void monitor_data_dropped(struct monitor *m, uint32_t page) {
+  if (m->v->s.stack_page >> MMU_PAGE_BITS == page) m->v->s.stack_page = 1ull << 40;
+}
+void monitor_set_intr(struct monitor *m, bool level) {
+  m->intr = level;
+  m->v->s.irq_pending = level ? FLAG_IF : 0;
+}
+void vm_stop(struct vcpu *v, const char *reason) {
+  if (v->monitor && !v->monitor->stop_reason) v->monitor->stop_reason = reason;
+}
+
+/* ---- derived state dies ---------------------------------------------------------------------------------------- */
+
+void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) {
+  uint64_t left;
+  m->counters.code_kills += tcache_kill_granules(m->tcache, frame, granules, &left);
+  mmu_untrace_code(m->mmu, frame);
+  if (left) mmu_trace_code(m->mmu, frame, left);
+}
+
+/* Same-page chains are safe: whoever runs there came through a compare or a lookup. Free chains into a kernel page are not. */
+void monitor_fetch_dropped(struct monitor *m, uint32_t page, bool kernel_half) {
+  if (page >= 0xc0000) tcache_unchain_page(m->tcache, page);
+}
+
+static void untrace(void *opaque, uint32_t frame) {
+  struct monitor *m = opaque;
+  mmu_untrace_code(m->mmu, frame);
+}
+
+void run_flush(struct monitor *m) {
+  m->counters.flushes++;
+  m->blocks_since_flush = 0;
+  tcache_flush(m->tcache, untrace, m);
+  for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i] = (struct tr_hash_entry){0, NULL};
+}
+
+void monitor_reset(struct monitor *m) {
+  struct vcpu *v = m->v;
+  if (v->fp_live) vcpu_park_fp(v);
+  run_flush(m);
+  vcpu_reset(v);
+  v->mode_dirty = true;
+  v->s.stack_page = 1ull << 40;
+  monitor_set_intr(m, false);
+}
+
+/* ---- translating ----------------------------------------------------------------------------------------------- */
+
+static int fetch_fault(struct monitor *m, uint32_t linear, uint32_t error) {
+  fault_raise_error(m->v, VEC_PF, error);
+  m->v->fault.cr2 = linear;
+  return EXEC_FAULT;
+}
+
+/* Fetch entry of a linear page, made if need be; 0 with *result set: fault, or no RAM there. */
+static uint64_t fetch_entry(struct monitor *m, uint32_t linear, int *result) {
+  const uint64_t *entry = (const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY) + (linear >> MMU_PAGE_BITS);
+  struct mmu_result r;
+  *result = EXEC_NEXT;
+  if (*entry) return *entry;
+  if (!mmu_translate(m->mmu, to_gla(linear), MMU_FETCH, m->v->cpl == 3, &r)) { *result = fetch_fault(m, linear, r.error); return 0; }
+  return *entry;
+}
+
+static uint64_t guest_code_granules(const struct tr_result *r, uint32_t offset, bool second) {
+  uint32_t first = r->guest_size;
+  if (offset + first > MMU_PAGE) first = MMU_PAGE - offset;
+  return second ? tc_granules(0, r->guest_size - first) : tc_granules(offset, first);
+}
+
+struct source { uint8_t bytes[32]; uint32_t frame, frame2; };   /* frame2: + 1, straddling */
+
+/* The bytes of an instruction that straddles two pages, put together. */
+static int straddle(struct monitor *m, struct tr_request *rq, struct source *src, uint32_t linear, const uint8_t *page) {
+  int result;
+  uint32_t left = MMU_PAGE - (linear & MMU_PAGE_MASK), next = linear + left;
+  uint64_t entry = fetch_entry(m, next, &result);
+  if (!entry) return result == EXEC_NEXT ? EXEC_AGAIN : result;
+  src->frame2 = mmu_fetch_frame(entry) + 1;
+  const uint8_t *second = mmu_ram_pointer(m->mmu, to_gpa((uint64_t)(src->frame2 - 1) << MMU_PAGE_BITS), 15);
+  if (!second) return EXEC_AGAIN;
+  bytes_copy(src->bytes, page, left);
+  bytes_copy(src->bytes + left, second, 15);
+  rq->bytes = src->bytes, rq->available = left + 15, rq->frame2 = src->frame2 - 1;
+  return EXEC_NEXT;
+}
+
+/* Makes the block for `key`. NULL with *result: EXEC_FAULT, or EXEC_AGAIN where only slow_step() can go on. */
+static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t linear, int *result) {
+  struct vcpu *v = m->v;
+  uint32_t offset = linear & MMU_PAGE_MASK, limit_left = v->s.seg[SEG_CS].limit - key.eip;
+  struct source src = {.frame = key.frame};
+  const uint8_t *page = mmu_ram_pointer(m->mmu, to_gpa((uint64_t)key.frame << MMU_PAGE_BITS | offset), MMU_PAGE - offset);
+  *result = EXEC_AGAIN;
+  if (!page) return NULL;
+  struct tr_request rq = {.bytes = page, .available = MMU_PAGE - offset, .page_left = MMU_PAGE - offset, .eip = key.eip, .cs_base = key.cs_base,
+                          .mode = {key.mode}, .features = v->features, .options = m->translate_options, .max_insns = TR_MAX_INSNS};
+  if (limit_left < rq.page_left - 1) rq.page_left = rq.available = limit_left + 1;
+  if (m->options.flush_every && m->blocks_since_flush >= m->options.flush_every) run_flush(m);
+  if (!tcache_begin(m->tcache, &rq)) { run_flush(m); tcache_begin(m->tcache, &rq); }
+  vcpu_park_fp(v);
+  struct tr_result r;
+  tr_translate(&rq, &r);
+  if (r.too_short && rq.page_left == MMU_PAGE - offset) {
+    if ((*result = straddle(m, &rq, &src, linear, page)) != EXEC_NEXT) return NULL;
+    vcpu_park_fp(v);
+    tr_translate(&rq, &r);
+  }
+  if (!r.insns) { *result = fault_raise_error(v, VEC_GP, 0); return NULL; }
+  if (!r.straddles) src.frame2 = 0;
+  struct tc_block *b = tcache_commit(m->tcache, &rq, &r, key, src.frame2);
+  mmu_trace_code(m->mmu, key.frame, guest_code_granules(&r, offset, false));
+  if (src.frame2) mmu_trace_code(m->mmu, src.frame2 - 1, guest_code_granules(&r, offset, true));
+  m->blocks_since_flush++;
+  m->counters.translations++, m->counters.translated_insns += r.insns;
+  if (m->options.log & (1u << LOG_in_asm | 1u << LOG_out_asm)) report_block(m, b, &rq);
+  *result = EXEC_NEXT;
+  return b;
+}
+
+/* ---- finding --------------------------------------------------------------------------------------------------- */
+
+static bool hashable(const struct monitor *m, uint32_t mode) {
+  return (mode & TR_CS_FLAT) && !(mode & (TR_STEP | TR_PLAIN)) && !(m->translate_options & TR_NO_HASH);
+}
+
+/* The block at CS:EIP in a mode. NULL with *result as translate(). */
+static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result) {
+  struct vcpu *v = m->v;
+  uint32_t linear = monitor_linear_eip(m);
+  if (v->s.eip > v->s.seg[SEG_CS].limit) { *result = fault_raise_error(v, VEC_GP, 0); return NULL; }
+  uint64_t entry = fetch_entry(m, linear, result);
+  if (!entry) { if (*result == EXEC_NEXT) *result = EXEC_AGAIN; return NULL; }
+  struct tc_key key = {mmu_fetch_frame(entry), v->s.eip, v->s.seg[SEG_CS].base, mode};
+  struct tc_block *b = tcache_find(m->tcache, key);
+  m->counters.lookups++;
+  if (b && b->frame2) {   /* still the same second page? */
+    uint64_t second = fetch_entry(m, (linear | MMU_PAGE_MASK) + 1, result);
+    if (*result != EXEC_NEXT) return NULL;
+    if (second && mmu_fetch_frame(second) + 1 != b->frame2) {
+      monitor_code_written(m, key.frame, tc_granules(linear & MMU_PAGE_MASK, 1));
+      b = NULL;
+    }
+  }
+  if (!b) b = translate(m, key, linear, result);
+  if (b && hashable(m, mode)) {
+    entry = fetch_entry(m, linear, result);
+    struct tr_hash_entry *e = &v->s.hash[tr_hash_index(v->s.eip)];
+    *e = (struct tr_hash_entry){-(entry + v->s.eip + v->s.mode_key), tcache_address(m->tcache, b->entry)};
+  }
+  return b;
+}
+
+/* The dispatcher's own probe of the indirect-branch hash. */
+static const void *probe_hash(struct monitor *m) {
+  struct vcpu *v = m->v;
+  if (!hashable(m, m->mode.bits)) return NULL;
+  uint64_t entry = ((const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY))[v->s.eip >> MMU_PAGE_BITS];
+  const struct tr_hash_entry *e = &v->s.hash[tr_hash_index(v->s.eip)];
+  return entry && e->negated_key + entry + v->s.eip + v->s.mode_key == 0 ? e->code : NULL;
+}
+
+/* ---- entering -------------------------------------------------------------------------------------------------- */
+
+void run_enter(struct monitor *m, const void *code) {
+  struct vcpu *v = m->v;
+  if (!v->fp_live) vcpu_unpark_fp(v);
+  if (monitor_counted(m)) v->s.safepoint = (uint64_t)v->s.insns_left;
+  m->enter(&v->s, code);
+}
+
+void run_settle(struct monitor *m, const struct tr_site *site) {
+  struct vcpu *v = m->v;
+  const struct tc_block *b = tcache_site_block(m->tcache, site);
+  v->s.eip = b->key.eip + site->insn_offset;
+  v->s.gpr[REG_ESP] += (uint32_t)(int32_t)site->esp_delta;
+  v->s.insns_left += b->insns - site->index;
+}
+
+/* Chains the jump at `number` to the block at its target, if that block exists or can be made now. */
+static void chain(struct monitor *m, uint32_t number, uint32_t mode) {
+  int result;
+  uint32_t generation = tcache_generation(m->tcache);
+  struct tc_block *from = tcache_site_block(m->tcache, tcache_site(m->tcache, number));
+  struct tc_block *to = find_block(m, mode, &result);
+  if (!to || generation != tcache_generation(m->tcache) || from->dead) return;
+  tcache_chain(m->tcache, number, to);
+  m->counters.chains++;
+}
+
+/* -icount: an instruction that the monitor ran counts when it is done. */
+static int counted(struct monitor *m, int result) {
+  if (result == EXEC_NEXT || result == EXEC_HALT) m->v->s.insns_left--;
+  return result;
+}
+
+/* After an exit: brings the state to an instruction boundary. EXEC_AGAIN: nothing more to do here. */
+static int handle_exit(struct monitor *m, uint32_t *plain) {
+  struct vcpu *v = m->v;
+  for (;;) {
+    uint32_t number = v->s.site;
+    struct tr_site *site = tcache_site(m->tcache, number);
+    int result = EXEC_NEXT;
+    switch ((enum tr_site_kind)site->kind) {
+    case TR_SITE_ACCESS:
+      if (slow_access(m, site, &result)) continue;
+      return counted(m, result);
+    case TR_SITE_JUMP:
+      run_settle(m, site);
+      v->s.eip = site->target;
+      if (!v->mode_dirty && !m->kicked) chain(m, number, m->mode.bits);
+      return EXEC_NEXT;
+    case TR_SITE_PLAIN:
+      run_settle(m, site);
+      m->counters.window_misses++;
+      *plain = TR_PLAIN;
+      if (site->host && !m->kicked) chain(m, number, m->mode.bits | TR_PLAIN);
+      return EXEC_AGAIN;
+    case TR_SITE_CALLOUT: {
+      const struct insn *insn = tcache_callout(m->tcache, site->target);
+      run_settle(m, site);
+      return counted(m, slow_callout(m, insn));
+    }
+    case TR_SITE_INDIRECT:
+      run_settle(m, site);
+      v->s.eip = (uint32_t)v->s.exit_linear;
+      m->counters.hash_misses++;
+      return EXEC_NEXT;
+    case TR_SITE_END:
+      run_settle(m, site);
+      v->s.eip = site->target;
+      return EXEC_NEXT;
+    case TR_SITE_FAULT:
+      return slow_host_fault(m, site);
+    case TR_SITE_SAFEPOINT: case TR_SITE_IRQ: case TR_SITE_COUNT: case TR_SITE_STRADDLE: case TR_SITE_THUNK: case TR_SITE_KINDS:
+      run_settle(m, site);
+      m->counters.safepoints += site->kind == TR_SITE_SAFEPOINT;
+      return EXEC_AGAIN;
+    }
+  }
+}
+
+/* ---- boundaries ------------------------------------------------------------------------------------------------ */
+
+static void poll(struct monitor *m) {
+  vcpu_park_fp(m->v);
+  m->v->s.safepoint = m->readable;   /* in this order: a kick between the two costs a needless safepoint, never a lost one */
+  m->kicked = 0;
+  if (monitor_counted(m)) clock_set_count(m->clock, m->count);
+  machine_poll(m->machine);
+}
+
+static uint64_t next_random(struct monitor *m) {   /* xorshift64 */
+  uint64_t x = m->jitter_state;
+  x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+  return m->jitter_state = x;
+}
+
+/* --irq-jitter: lets a random number of instructions pass before an interrupt that could be taken is. */
+static bool jitter_waits(struct monitor *m) {
+  if (!m->options.irq_jitter) return false;
+  if (m->jitter_delay == 0) { m->jitter_delay = 1 + next_random(m) % 64; return true; }
+  return --m->jitter_delay != 0;
+}
+
+static void take_interrupt(struct monitor *m) {
+  struct vcpu *v = m->v;
+  if (v->nmi_pending && !v->nmi_blocked) {
+    v->nmi_pending = false, v->halted = false;
+    deliver_nmi(v);
+    return;
+  }
+  if (!m->intr || !v->s.if_flag) return;
+  if (!v->halted && jitter_waits(m)) return;
+  v->halted = false;
+  vcpu_park_fp(v);
+  if (monitor_counted(m)) clock_set_count(m->clock, m->count);
+  int vector = machine_ack_interrupt(m->machine);
+  if (vector < 0) return;
+  m->counters.interrupts++;
+  if (m->options.log & 1u << LOG_int) report_fault(m, "interrupt", vector);
+  deliver_interrupt(v, (uint8_t)vector);
+}
+
+static void halt(struct monitor *m) {
+  struct vcpu *v = m->v;
+  m->counters.halts++;
+  while (v->halted && !m->exit_requested && !m->stop_reason) {
+    if ((m->intr && v->s.if_flag) || (v->nmi_pending && !v->nmi_blocked)) return;
+    vcpu_park_fp(v);
+    if (monitor_counted(m)) clock_set_count(m->clock, m->count);
+    machine_idle(m->machine);
+    if (m->kicked) poll(m);
+  }
+}
+
+static void deliver(struct monitor *m) {
+  m->counters.faults++;
+  if (m->options.log & 1u << LOG_int) { vcpu_park_fp(m->v); report_fault(m, "exception", m->v->fault.vector); }
+  deliver_fault(m->v);
+}
+
+static void raise_trap(struct monitor *m) {   /* #DB traps, SDM vol. 3B, 17.3.1 */
+  struct vcpu *v = m->v;
+  v->fault = (struct fault){.vector = VEC_DB, .trap = true, .dr6 = v->pending_db};
+  v->pending_db = 0;
+  deliver(m);
+}
+
+/* A code breakpoint at EIP is a fault, unless RF says that it has been seen. */
+static bool code_breakpoint(struct monitor *m) {
+  struct vcpu *v = m->v;
+  uint32_t hit = 0;
+  if (v->s.sys_flags & FLAG_RF) return false;
+  for (unsigned i = 0; i < 4; i++)
+    if ((v->dr[7] >> 2 * i & 3) && (v->dr[7] >> (16 + 4 * i) & 3) == 0 && v->dr[i] == monitor_linear_eip(m)) hit |= 1u << i;
+  if (!hit) return false;
+  v->fault = (struct fault){.vector = VEC_DB, .dr6 = hit};
+  deliver(m);
+  return true;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------------------------- */
+
+/* Gives the next block its share of instructions; true when it must be a single one. */
+static bool budget(struct monitor *m) {
+  enum { SLICE = 1 << 20 };
+  vcpu_park_fp(m->v);
+  clock_set_count(m->clock, m->count);
+  int64_t deadline = clock_next_deadline(m->clock), now = clock_now(m->clock);
+  if (deadline <= now || m->kicked) {
+    poll(m);
+    deadline = clock_next_deadline(m->clock), now = clock_now(m->clock);
+  }
+  int64_t left = SLICE, step = 1ll << m->options.icount_shift;
+  if (deadline != INT64_MAX && (deadline - now + step - 1) / step < left) left = (deadline - now + step - 1) / step;
+  m->count_left = m->v->s.insns_left = left > 0 ? left : 1;
+  return m->count_left < TR_MAX_INSNS;
+}
+
+static int run_block(struct monitor *m, uint32_t mode, uint32_t *plain) {
+  const void *code = *plain || (mode & TR_STEP) ? NULL : probe_hash(m);
+  if (!code) {
+    int result;
+    struct tc_block *b = find_block(m, mode | *plain, &result);
+    if (!b) { *plain = 0; return result == EXEC_AGAIN ? counted(m, slow_step(m)) : result; }
+    code = tcache_address(m->tcache, b->entry);
+  }
+  *plain = 0;
+  m->counters.dispatches++;
+  run_enter(m, code);
+  return handle_exit(m, plain);
+}
+
+static void log_exec(struct monitor *m) {
+  vcpu_park_fp(m->v);
+  report_exec(m, m->v->s.eip);
+}
+
+static void paranoia(struct monitor *m) {
+  if (++m->blocks_since_check < m->options.paranoid) return;
+  m->blocks_since_check = 0;
+  vcpu_park_fp(m->v);
+  const char *wrong = mmu_check(m->mmu);
+  if (wrong) vm_stop(m->v, wrong);
+}
+
+/* Kernel slots that stop being shared make free chains into them unsafe. */
+static void watch_unsharing(struct monitor *m) {
+  uint64_t unshared = m->mmu_counters->unshared;
+  if (unshared == m->unshared_seen) return;
+  m->unshared_seen = unshared;
+  tcache_unchain_all(m->tcache);
+}
+
+static void after_instruction(struct monitor *m, int result, bool stepped) {
+  struct vcpu *v = m->v;
+  switch (result) {
+  case EXEC_NEXT:
+    if (stepped) v->pending_db |= 1u << 14;           /* DR6.BS */
+    if (v->pending_db && !v->inhibit_db) raise_trap(m);
+    break;
+  case EXEC_FAULT: deliver(m); break;
+  case EXEC_HALT:
+    v->halted = true;
+    if (stepped) { v->pending_db |= 1u << 14; v->halted = false; raise_trap(m); }
+    break;
+  default: break;
+  }
+}
+
+static void one_round(struct monitor *m, uint32_t *plain) {
+  struct vcpu *v = m->v;
+  if (m->kicked && !monitor_counted(m)) poll(m);
+  if (v->halted) halt(m);
+  bool shadow = v->inhibit_irq;
+  if (!shadow && ((m->intr && v->s.if_flag) || v->nmi_pending)) { take_interrupt(m); *plain = 0; }
+  if (v->halted || m->exit_requested || m->stop_reason) return;
+  if (v->mode_dirty) { mode_update(m); *plain = 0; }
+  watch_unsharing(m);
+  uint32_t mode = m->mode.bits;
+  if (shadow || m->jitter_delay) mode |= TR_STEP;
+  v->inhibit_irq = v->inhibit_db = false;
+  bool tf = v->s.sys_flags & FLAG_TF;
+  if (mode & TR_STEP) {
+    *plain = 0;
+    if (mode_watches_code(v) && code_breakpoint(m)) return;
+  }
+  bool rf = v->s.sys_flags & FLAG_RF;
+  if (monitor_counted(m) && budget(m)) mode |= TR_STEP, *plain = 0;
+  if (m->options.paranoid) paranoia(m);
+  m->recent[m->recent_at++ % RECENT] = (typeof(m->recent[0])){v->s.eip, v->s.seg[SEG_CS].base, mode};
+  if (m->options.log & 1u << LOG_exec) log_exec(m);
+  int result = run_block(m, mode, plain);
+  if (monitor_counted(m)) m->count += (uint64_t)(m->count_left - v->s.insns_left);
+  if (rf && result == EXEC_NEXT) v->s.sys_flags &= ~FLAG_RF;
+  after_instruction(m, result, tf && (result == EXEC_NEXT || result == EXEC_HALT));
+}
+
+const char *monitor_run(struct monitor *m) {
+  uint32_t plain = 0;
+  const char *failed = signals_install(m);
+  if (failed) return failed;
+  m->exit_requested = false;
+  m->running = true;
+  while (!m->exit_requested && !m->stop_reason) one_round(m, &plain);
+  m->running = false;
+  vcpu_park_fp(m->v);
+  signals_restore(m);
+  if (m->stop_reason) report_stop(m, m->stop_reason);
+  return m->stop_reason;
+}

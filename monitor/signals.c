@@ -1,0 +1,77 @@
+/* Host signals of the vCPU thread: faults of translated code (SIGSEGV, SIGFPE, SIGILL, SIGBUS), and the kick (SIGUSR1).
+ *
+ * A fault inside code memory is either a safepoint (R12 points to an unreadable page), an instruction at which the guest's own would fault (a FAULT site), or a
+ * thunk. Each has an exit: the handler moves RIP there and the exit stub stores the guest's state as after any other exit. Anything else is our bug. */
+#define _GNU_SOURCE
+#include "private.h"
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static __thread struct monitor *current;   /* whose guest this thread runs: a signal handler has no other way to know */
+static const int signals[] = {SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGUSR1};
+enum { SIGNAL_COUNT = sizeof signals / sizeof signals[0], SIGNAL_STACK = 64 << 10 };
+
+static void kicked(struct monitor *m, ucontext_t *uc) {
+  m->kicked = 1;
+  if (monitor_counted(m)) return;
+  m->v->s.safepoint = m->poison;
+  if (tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP])) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;
+}
+
+static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext_t *uc) {
+  uint32_t at = tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
+  if (!at) return false;
+  m->counters.signals++;
+  m->host_signal = number, m->host_code = info->si_code;
+  uint32_t leave;
+  if (m->thunk_fault && at == m->thunk_fault) {
+    m->thunk_faulted = true;
+    leave = m->thunk_exit;
+  } else {
+    struct tr_site *site = tcache_site_at(m->tcache, at);
+    if (!site) return false;
+    leave = site->cold;
+  }
+  uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)tcache_address(m->tcache, leave);
+  return true;
+}
+
+static void handler(int number, siginfo_t *info, void *context) {
+  struct monitor *m = current;
+  if (m && number == SIGUSR1) { kicked(m, context); return; }
+  if (number == SIGUSR1 || (m && guest_fault(m, number, info, context))) return;
+  report_crash(m, number, info, context);
+  struct sigaction dfl = {.sa_handler = SIG_DFL};
+  sigaction(number, &dfl, NULL);   /* the instruction faults again and the process dies of it */
+}
+
+const char *signals_install(struct monitor *m) {
+  stack_t stack = {.ss_size = SIGNAL_STACK};
+  stack.ss_sp = mmap(NULL, SIGNAL_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, &m->old_stack)) return "no alternate signal stack";
+  m->signal_stack = stack.ss_sp;
+  m->outer = current;
+  current = m;
+  m->tid = (int)syscall(SYS_gettid);
+  struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  sigemptyset(&action.sa_mask);
+  for (unsigned i = 0; i < SIGNAL_COUNT; i++)
+    if (sigaction(signals[i], &action, &m->old_actions[i])) return "cannot install signal handlers";
+  return NULL;
+}
+
+void signals_restore(struct monitor *m) {
+  m->tid = 0;
+  for (unsigned i = 0; i < SIGNAL_COUNT; i++) sigaction(signals[i], &m->old_actions[i], NULL);
+  sigaltstack(&m->old_stack, NULL);
+  munmap(m->signal_stack, SIGNAL_STACK);
+  current = m->outer;
+}
+
+void monitor_kick(struct monitor *m) {
+  m->kicked = 1;
+  int tid = m->tid;
+  if (tid) syscall(SYS_tgkill, getpid(), tid, SIGUSR1);
+}

@@ -1,0 +1,21 @@
+/* Private to tcache/. */
+#pragma once
+#include "tcache.h"
+
+enum { HASH_HEADS = 1 << 16, FRAMES = 1 << 20, PAGES = 1 << 20, UNBOUND = 0x7fffffff };
+
+struct tcache {
+  uint8_t *writable, *executable;
+  uint32_t size, used, stubs_end;
+  struct tr_stubs stubs;
+  struct tc_block *blocks;
+  struct tr_site *sites;
+  struct insn *callouts;
+  uint32_t block_count, block_max, site_count, site_max, callout_count, callout_max;
+  uint32_t *hash;         /* HASH_HEADS: block index + 1 */
+  uint32_t *by_frame;     /* FRAMES: blocks read from the frame */
+  uint32_t *by_page;      /* PAGES: blocks at the linear page */
+  uint32_t generation;
+  void (*died)(void *opaque, const struct tc_block *);
+  void *opaque;
+};

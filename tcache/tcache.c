@@ -1,0 +1,197 @@
+/* Blocks: finding, adding, chaining, killing. Compiled without the FPU (D7): stores to code kill blocks while guest FP state is live. */
+#include "private.h"
+
+const struct tr_stubs *tcache_stubs(const struct tcache *t) { return &t->stubs; }
+const void *tcache_address(const struct tcache *t, uint32_t offset) { return t->executable + offset; }
+uint8_t *tcache_writable(const struct tcache *t, uint32_t offset) { return t->writable + offset; }
+uint32_t tcache_offset(const struct tcache *t, uint64_t address) {
+  uint64_t offset = address - (uint64_t)(uintptr_t)t->executable;
+  return offset < t->size ? (uint32_t)offset : 0;
+}
+struct tr_site *tcache_site(struct tcache *t, uint32_t number) { return &t->sites[number]; }
+struct tc_block *tcache_site_block(struct tcache *t, const struct tr_site *site) { return &t->blocks[site->block]; }
+const struct insn *tcache_callout(struct tcache *t, uint32_t number) { return &t->callouts[number]; }
+struct tc_block *tcache_block(struct tcache *t, uint32_t index) { return &t->blocks[index]; }
+uint32_t tcache_generation(const struct tcache *t) { return t->generation; }
+uint32_t tcache_block_count(const struct tcache *t) { return t->block_count; }
+uint64_t tcache_code_used(const struct tcache *t) { return t->used; }
+
+static uint32_t *head(struct tcache *t, struct tc_key k) {
+  uint32_t h = (k.eip ^ k.frame * 0x9e3779b1u ^ k.mode * 0x85ebca6bu ^ k.cs_base) * 0x9e3779b1u;
+  return &t->hash[h >> 16];
+}
+
+static bool same_key(struct tc_key a, struct tc_key b) { return a.eip == b.eip && a.frame == b.frame && a.mode == b.mode && a.cs_base == b.cs_base; }
+
+struct tc_block *tcache_find(struct tcache *t, struct tc_key key) {
+  for (uint32_t i = *head(t, key); i; i = t->blocks[i - 1].next_hash)
+    if (same_key(t->blocks[i - 1].key, key)) return &t->blocks[i - 1];
+  return NULL;
+}
+
+bool tcache_begin(struct tcache *t, struct tr_request *rq) {
+  if (t->used + TR_MAX_CODE > t->size || t->block_count == t->block_max || t->site_count + TR_MAX_SITES > t->site_max || t->callout_count + TR_MAX_INSNS > t->callout_max) return false;
+  rq->offset = t->used, rq->code = t->writable + t->used;
+  rq->first_site = t->site_count, rq->sites = t->sites + t->site_count, rq->callouts = t->callouts + t->callout_count;
+  return true;
+}
+
+struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, const struct tr_result *r, struct tc_key key, uint32_t frame2) {
+  uint32_t index = t->block_count++;
+  struct tc_block *b = &t->blocks[index];
+  uint32_t page = (key.eip + key.cs_base) >> 12;
+  *b = (struct tc_block){.key = key, .frame2 = frame2, .code = rq->offset, .code_size = r->code_size, .entry = r->entry, .first_site = rq->first_site,
+                         .first_callout = t->callout_count, .site_count = (uint16_t)r->site_count, .guest_size = (uint16_t)r->guest_size, .insns = (uint16_t)r->insns};
+  for (unsigned i = 0; i < r->site_count; i++) {
+    struct tr_site *s = &t->sites[rq->first_site + i];
+    s->block = index, s->next_in = 0;
+    if (s->kind == TR_SITE_CALLOUT) s->target += t->callout_count;
+  }
+  t->used = (rq->offset + r->code_size + 15) & ~15u;
+  t->site_count += r->site_count, t->callout_count += r->callout_count;
+  uint32_t *h = head(t, key);
+  b->next_hash = *h, *h = index + 1;
+  b->next_frame = t->by_frame[key.frame], t->by_frame[key.frame] = index + 1;
+  if (frame2) b->next_frame2 = t->by_frame[frame2 - 1], t->by_frame[frame2 - 1] = index + 1;
+  b->next_page = t->by_page[page], t->by_page[page] = index + 1;
+  return b;
+}
+
+uint32_t tcache_thunk_space(struct tcache *t) {
+  if (t->used + 128 > t->size) return 0;
+  uint32_t at = t->used;
+  t->used += 128;
+  return at;
+}
+
+/* ---- chaining -------------------------------------------------------------------------------------------------- */
+
+static void patch32(struct tcache *t, uint32_t at, uint32_t value) { __builtin_memcpy(t->writable + at, &value, 4); }
+static void point(struct tcache *t, uint32_t rel32, uint32_t target) { patch32(t, rel32, target - (rel32 + 4)); }
+
+/* Takes a chained site out of the list of the block that it leads to. */
+static void unlink_incoming(struct tcache *t, uint32_t number) {
+  struct tr_site *s = &t->sites[number];
+  int32_t rel;
+  __builtin_memcpy(&rel, t->writable + s->host, 4);
+  struct tc_block *old = tcache_block_at(t, s->host + 4 + (uint32_t)rel);
+  for (uint32_t *p = old ? &old->incoming : NULL; p && *p && *p != UINT32_MAX; p = &t->sites[*p - 1].next_in)
+    if (*p == number + 1) { *p = s->next_in; break; }
+  if (old && old->incoming == UINT32_MAX) old->incoming = 0;
+  s->next_in = 0;
+}
+
+void tcache_chain(struct tcache *t, uint32_t number, struct tc_block *to) {
+  struct tr_site *s = &t->sites[number];
+  if (s->next_in) unlink_incoming(t, number);
+  if (s->guard) patch32(t, s->guard, UNBOUND);
+  point(t, s->host, to->entry);
+  if (s->guard) patch32(t, s->guard, -(to->key.frame + 1));
+  s->next_in = to->incoming ? to->incoming : UINT32_MAX;   /* UINT32_MAX: last in the list */
+  to->incoming = number + 1;
+}
+
+static void unchain_incoming(struct tcache *t, struct tc_block *b) {
+  for (uint32_t n = b->incoming; n && n != UINT32_MAX;) {
+    struct tr_site *s = &t->sites[n - 1];
+    n = s->next_in;
+    s->next_in = 0;
+    if (s->guard) patch32(t, s->guard, UNBOUND);
+    point(t, s->host, s->cold);
+  }
+  b->incoming = 0;
+}
+
+void tcache_unchain_page(struct tcache *t, uint32_t page) {
+  for (uint32_t i = t->by_page[page]; i; i = t->blocks[i - 1].next_page) unchain_incoming(t, &t->blocks[i - 1]);
+}
+
+void tcache_unchain_all(struct tcache *t) {
+  for (uint32_t i = 0; i < t->block_count; i++) unchain_incoming(t, &t->blocks[i]);
+}
+
+/* ---- dying ----------------------------------------------------------------------------------------------------- */
+
+static void unlink_hash(struct tcache *t, uint32_t index) {
+  for (uint32_t *p = head(t, t->blocks[index].key); *p; p = &t->blocks[*p - 1].next_hash)
+    if (*p == index + 1) { *p = t->blocks[index].next_hash; return; }
+}
+
+static void unlink_page(struct tcache *t, uint32_t index) {
+  const struct tc_block *b = &t->blocks[index];
+  for (uint32_t *p = &t->by_page[(b->key.eip + b->key.cs_base) >> 12]; *p; p = &t->blocks[*p - 1].next_page)
+    if (*p == index + 1) { *p = b->next_page; return; }
+}
+
+static void kill(struct tcache *t, uint32_t index) {
+  struct tc_block *b = &t->blocks[index];
+  if (b->dead) return;
+  if (t->died) t->died(t->opaque, b);
+  b->dead = true;
+  unlink_hash(t, index);
+  unlink_page(t, index);
+  unchain_incoming(t, b);
+}
+
+/* Which granules of `frame` a block was read from; it may begin there, end there, or both. */
+static uint64_t granules_in(const struct tc_block *b, uint32_t frame) {
+  uint32_t offset = (b->key.eip + b->key.cs_base) & 4095, first = b->guest_size;
+  uint64_t g = 0;
+  if (b->frame2 && offset + first > 4096) first = 4096 - offset;
+  if (b->key.frame == frame) g |= tc_granules(offset, first);
+  if (b->frame2 == frame + 1) g |= tc_granules(0, b->guest_size - first);
+  return g;
+}
+
+unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granules, uint64_t *left) {
+  unsigned killed = 0;
+  uint64_t stay = 0;
+  for (uint32_t *p = &t->by_frame[frame]; *p;) {
+    struct tc_block *b = &t->blocks[*p - 1];
+    uint32_t *next = b->key.frame == frame ? &b->next_frame : &b->next_frame2;
+    uint64_t g = granules_in(b, frame);
+    if (!b->dead && (g & granules)) { kill(t, *p - 1); killed++; }
+    if (b->dead) { *p = *next; continue; }
+    stay |= g;
+    p = next;
+  }
+  *left = stay;
+  return killed;
+}
+
+void tcache_flush(struct tcache *t, void (*frame)(void *, uint32_t), void *opaque) {
+  for (uint32_t i = 0; i < t->block_count; i++) {
+    struct tc_block *b = &t->blocks[i];
+    if (t->died && !b->dead) t->died(t->opaque, b);
+    if (t->by_frame[b->key.frame]) { t->by_frame[b->key.frame] = 0; if (frame) frame(opaque, b->key.frame); }
+    if (b->frame2 && t->by_frame[b->frame2 - 1]) { t->by_frame[b->frame2 - 1] = 0; if (frame) frame(opaque, b->frame2 - 1); }
+    t->by_page[(b->key.eip + b->key.cs_base) >> 12] = 0;
+    *head(t, b->key) = 0;
+  }
+  t->block_count = t->site_count = t->callout_count = 0;
+  t->used = t->stubs_end;
+  t->generation++;
+}
+
+/* ---- host code back to the guest ------------------------------------------------------------------------------- */
+
+struct tc_block *tcache_block_at(struct tcache *t, uint32_t offset) {
+  uint32_t lo = 0, hi = t->block_count;   /* blocks are in the order of their code */
+  while (lo < hi) {
+    uint32_t mid = lo + (hi - lo) / 2;
+    if (t->blocks[mid].code <= offset) lo = mid + 1; else hi = mid;
+  }
+  if (lo == 0) return NULL;
+  struct tc_block *b = &t->blocks[lo - 1];
+  return offset < b->code + b->code_size ? b : NULL;
+}
+
+struct tr_site *tcache_site_at(struct tcache *t, uint32_t offset) {
+  struct tc_block *b = tcache_block_at(t, offset);
+  if (!b) return NULL;
+  for (unsigned i = 0; i < b->site_count; i++) {
+    struct tr_site *s = &t->sites[b->first_site + i];
+    if ((s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT) && s->host == offset) return s;
+  }
+  return NULL;
+}

@@ -1,0 +1,67 @@
+/* The trace cache: code memory, blocks and their lookup, chaining, invalidation, and the map from host code back to the guest (D4).
+ *
+ * I3: code memory is one memfd mapped twice, writable here and executable there. Space is given out upwards; a dead block's space comes back
+ * when everything is flushed. All but tcache_create/destroy may run while the guest's x87/SSE state is live. One thread uses it (D11). */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "../translator/translator.h"
+
+struct tc_key { uint32_t frame, eip, cs_base, mode; };
+
+struct tc_block {
+  struct tc_key key;
+  uint32_t frame2;          /* straddling: frame of its last bytes, + 1; else 0 */
+  uint32_t code, code_size; /* code-memory offset and bytes */
+  uint32_t entry;
+  uint32_t first_site, first_callout;
+  uint32_t next_hash, next_frame, next_frame2, next_page;   /* block index + 1 */
+  uint32_t incoming;        /* sites chained to it: number + 1 */
+  uint16_t site_count, guest_size, insns;
+  bool dead;
+};
+
+struct tcache;
+/* NULL and *error (a literal) without memory. `died` is told of each block that dies before it does; NULL in tests. */
+struct tcache *tcache_create(uint64_t code_size, void (*died)(void *opaque, const struct tc_block *), void *opaque, const char **error);
+void tcache_destroy(struct tcache *t);
+const struct tr_stubs *tcache_stubs(const struct tcache *t);
+/* C address to call or enter for a code-memory offset, and back (0: not code memory). */
+const void *tcache_address(const struct tcache *t, uint32_t offset);
+uint32_t tcache_offset(const struct tcache *t, uint64_t address);
+uint8_t *tcache_writable(const struct tcache *t, uint32_t offset);
+
+struct tc_block *tcache_find(struct tcache *t, struct tc_key key);
+/* Prepares a request's output side (code, offset, first_site, sites, callouts). False: full, flush first. */
+bool tcache_begin(struct tcache *t, struct tr_request *request);
+/* Takes what tr_translate() put there. frame2: frame + 1 of a straddling block's second page, else 0. */
+struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *request, const struct tr_result *result, struct tc_key key, uint32_t frame2);
+/* Room for a bounce thunk (128 bytes); 0: full. */
+uint32_t tcache_thunk_space(struct tcache *t);
+
+struct tr_site *tcache_site(struct tcache *t, uint32_t number);
+struct tc_block *tcache_site_block(struct tcache *t, const struct tr_site *site);
+const struct insn *tcache_callout(struct tcache *t, uint32_t number);
+/* Chains a JUMP or PLAIN site to `to`: from now on it goes there without the dispatcher. */
+void tcache_chain(struct tcache *t, uint32_t site, struct tc_block *to);
+/* The block whose code contains a code-memory offset, or NULL. */
+struct tc_block *tcache_block_at(struct tcache *t, uint32_t offset);
+/* The SAFEPOINT or FAULT site at exactly that host instruction, or NULL. */
+struct tr_site *tcache_site_at(struct tcache *t, uint32_t offset);
+
+/* ---- the ways in which blocks die ---- */
+/* Blocks read from these granules of a frame; *left: granules of the blocks that stay. Returns how many died. */
+unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granules, uint64_t *left);
+void tcache_unchain_page(struct tcache *t, uint32_t page);   /* jumps into blocks of that linear page come to the dispatcher again */
+void tcache_unchain_all(struct tcache *t);
+/* Everything; `frame` is told of every frame that had blocks. */
+void tcache_flush(struct tcache *t, void (*frame)(void *opaque, uint32_t frame), void *opaque);
+
+uint32_t tcache_generation(const struct tcache *t);          /* flushes so far */
+uint32_t tcache_block_count(const struct tcache *t);
+struct tc_block *tcache_block(struct tcache *t, uint32_t index);
+uint64_t tcache_code_used(const struct tcache *t);
+static inline uint64_t tc_granules(uint32_t offset_in_page, uint32_t size) {   /* of bytes within one page */
+  unsigned first = offset_in_page >> 6, last = (offset_in_page + size - 1) >> 6;
+  return (~0ull >> (63 - (last - first))) << first;
+}

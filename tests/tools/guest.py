@@ -1,0 +1,177 @@
+"""A guest at the other end of a pipe or of a terminal: start it, wait for text, type, see how it ended. Standard library only."""
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import termios
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TOOLS = os.path.join(TOP, "tests", "tools")
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bt")
+
+
+class Failure(Exception):
+    """What a test expected and did not get, in one line."""
+
+
+class Guest:
+    def __init__(self, command, limit, terminal=False, stdin_closed=False):
+        self.command, self.text, self.read_to = command, "", 0
+        self.start = time.monotonic()
+        self.deadline = self.start + limit
+        self.limit, self.open, self.screen_changed = limit, True, False
+        if terminal:
+            self.input, slave = pty.openpty()
+            self.output, self.terminal = self.input, slave
+            self.mode = termios.tcgetattr(slave)
+            self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+        else:
+            self.terminal = None
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL if stdin_closed else subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=subprocess.STDOUT, start_new_session=True, bufsize=0)
+            self.input = None if stdin_closed else self.process.stdin.fileno()
+            self.output = self.process.stdout.fileno()
+
+    def take(self, seconds):
+        """Waits at most that long for output. False at its end."""
+        if not select.select([self.output], [], [], max(0, seconds))[0]:
+            if self.terminal is not None and self.process.poll() is not None:
+                self.open = False
+            return self.open
+        try:
+            chunk = os.read(self.output, 65536)
+        except OSError:
+            chunk = b""
+        self.text += chunk.decode("latin1")
+        self.open = bool(chunk)
+        return self.open
+
+    def left(self):
+        return self.deadline - time.monotonic()
+
+    def expect(self, pattern):
+        """The match of a regular expression after what was matched before."""
+        while True:
+            match = re.compile(pattern, re.M).search(self.text, self.read_to)
+            if match:
+                self.read_to = match.end()
+                return match
+            if self.left() <= 0:
+                raise Failure(f"no /{pattern}/ within {self.limit} s")
+            if not self.open:
+                raise Failure(f"ended (status {self.status()}) before /{pattern}/")
+            self.take(min(self.left(), 0.2 if self.terminal is not None else 1))
+
+    def send(self, text):
+        data = text.encode("latin1")
+        while data:
+            try:
+                data = data[os.write(self.input, data):]
+            except (BrokenPipeError, OSError) as error:
+                raise Failure(f"does not take input any more: {error}") from None
+
+    def wait(self):
+        """Reads to the end and gives the exit status (128 + signal where one killed it)."""
+        while self.open and self.left() > 0:
+            self.take(min(self.left(), 0.2 if self.terminal is not None else 1))
+        try:
+            self.process.wait(max(0.1, self.left()))
+        except subprocess.TimeoutExpired:
+            raise Failure(f"still running after {self.limit} s") from None
+        return self.status()
+
+    def status(self):
+        try:
+            code = self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            return None
+        return code if code >= 0 else 128 - code
+
+    def terminal_restored(self):
+        return termios.tcgetattr(self.terminal)[:4] == self.mode[:4]
+
+    def terminate(self):
+        """As a user ends it; gives the status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        while self.open and self.left() > 0:
+            self.take(0.2)
+        return self.status()
+
+    def close(self):
+        if self.process.poll() is None:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait()
+        if self.terminal is not None:
+            os.close(self.input)
+            os.close(self.terminal)
+        else:
+            for pipe in (self.process.stdin, self.process.stdout):
+                if pipe:
+                    try:
+                        pipe.close()
+                    except OSError:
+                        pass
+
+    def tail(self, lines=8):
+        return self.text.replace("\r", "").splitlines()[-lines:]
+
+
+def fetch(*guests):
+    """The directory that holds these guests (tests/tools/fetch-guests); Failure where they cannot be had."""
+    done = subprocess.run([os.path.join(TOOLS, "fetch-guests"), *guests], capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["fetch-guests failed"])[-1]
+        raise Failure(said)
+    return done.stdout.strip()
+
+
+def make_initramfs(directory, out, *files):
+    subprocess.run([os.path.join(TOOLS, "make-initramfs"), os.path.join(directory, "busybox"), out, *files], check=True)
+    return out
+
+
+def axes():
+    """Name -> (groups, arguments) of tests/tools/axes.txt."""
+    found = {}
+    for line in open(os.path.join(TOOLS, "axes.txt")):
+        words = line.split("#")[0].split()
+        if words:
+            found[words[0]] = (words[1].split(","), words[2:])
+    return found
+
+
+def family(root):
+    """Process id -> CPU seconds (ended children included) of a process, what it started, and their session."""
+    seen = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        seen[int(pid)] = (int(fields[1]), int(fields[3]), sum(map(int, fields[11:15])))
+
+    def ours(pid):
+        while pid in seen:
+            if pid == root or seen[pid][1] == root:
+                return True
+            pid = seen[pid][0]
+        return False
+    return {pid: ticks / os.sysconf("SC_CLK_TCK") for pid, (_, _, ticks) in seen.items() if ours(pid)}
+
+
+def kept_megabytes(pids):
+    """What processes keep in memory together, shared pages counted once."""
+    total = 0
+    for pid in pids:
+        try:
+            total += int(re.search(r"^Pss:\s+(\d+)", open(f"/proc/{pid}/smaps_rollup").read(), re.M)[1])
+        except (OSError, TypeError):
+            pass
+    return total / 1024

@@ -1,0 +1,196 @@
+/* Memory accesses: effective addresses, the inline lookup in the flat shadow table, and windows (D2).
+ *
+ * One access, flags dead: LEA R8D; TEST alignment; R9 = table[R8 >> 12]; TEST R9; op [R9 + R8]. Where flags are live the check stands between LAHF/SETO and
+ * ADD/SAHF (PUSHFQ/POPFQ were measured at six times the cost). */
+#include "block.h"
+#include "../mmu/layout.h"
+
+enum saved_flags access_save_flags(struct block *b) {
+  struct host_code *c = &b->code;
+  bool r11 = !b->busy[1][b->index] && !b->steps[b->index].uses_r11;
+  if (r11) host_op_reg(c, true, 0x89, H_RAX, H_R11);
+  else host_op_mem(c, true, 0x89, H_RAX, HM_STATE(scratch[1]));
+  host_8(c, 0x9f);                                  /* LAHF */
+  host_op_reg(c, false, 0x0f90, 0, H_RAX);          /* SETO AL */
+  return r11 ? SAVED_R11 : SAVED_MEMORY;
+}
+
+static void restore_flags(struct host_code *c, enum saved_flags saved) {
+  if (saved == SAVED_NONE) return;
+  host_8(c, 0x04); host_8(c, 0x7f);                 /* ADD AL, 7Fh: OF again */
+  host_8(c, 0x9e);                                  /* SAHF */
+  if (saved == SAVED_R11) host_op_reg(c, true, 0x89, H_R11, H_RAX);
+  else host_op_mem(c, true, 0x8b, H_RAX, HM_STATE(scratch[1]));
+}
+void access_restore_flags(struct block *b, enum saved_flags saved) { restore_flags(&b->code, saved); }
+
+static int32_t esp_pending(const struct block *b, unsigned base) { return base == REG_ESP ? b->pending : 0; }
+
+void access_effective_address(struct block *b, unsigned dst) {
+  const struct insn *insn = &b->steps[b->index].insn;
+  struct host_code *c = &b->code;
+  if (insn->kind == OP_XLAT) {                      /* eBX + AL */
+    host_op_reg(c, false, 0x0fb6, dst, H_RAX);
+    host_op_mem(c, false, 0x8d, dst, hm_index(H_RBX, dst, 0, 0));
+  } else if (insn->base == REG_NONE && insn->index == REG_NONE) {
+    host_mov_imm(c, dst, (uint32_t)insn->disp);
+  } else {
+    int32_t disp = (int32_t)((uint32_t)insn->disp + (uint32_t)esp_pending(b, insn->base));
+    unsigned base = insn->base == REG_NONE ? H_NONE : host_reg(insn->base), index = insn->index == REG_NONE ? H_NONE : host_reg(insn->index);
+    if (index == H_NONE && disp == 0) host_op_reg(c, false, 0x89, base, dst);
+    else host_op_mem(c, false, 0x8d, dst, hm_index(base, index, insn->scale, disp));
+  }
+  if (insn->address_size == 2) host_op_reg(c, false, 0x0fb7, dst, dst);
+}
+
+static struct host_mem segment_base(unsigned seg) {
+  return hm(H_R13, (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, base)));
+}
+static struct host_mem segment_limit(unsigned seg) {
+  return hm(H_R13, (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, limit)));
+}
+
+/* dst += base of a segment that has one; no flags, clobbers R9. */
+static void add_segment_base(struct block *b, unsigned seg, unsigned dst) {
+  host_op_mem(&b->code, false, 0x8b, H_R9, segment_base(seg));
+  host_op_mem(&b->code, false, 0x8d, dst, hm_index(dst, H_R9, 0, 0));
+}
+
+/* Jumps to `slow` unless offset R8 .. R8 + size - 1 lies in the segment's limit (SDM vol. 3A, 5.3). Clobbers R9 and flags. */
+static void check_limit(struct block *b, unsigned seg, unsigned size, struct cold *slow) {
+  struct host_code *c = &b->code;
+  host_op_reg(c, false, 0x89, H_R8, H_R9);
+  host_alu_imm(c, false, 0, H_R9, (int32_t)size - 1);
+  slow->jump = host_jump(c, CC_C);
+  host_op_mem(c, false, 0x3b, H_R9, segment_limit(seg));
+  slow->jump2 = host_jump(c, CC_A);
+}
+
+static bool power_of_two(unsigned n) { return (n & (n - 1)) == 0; }
+
+/* From the linear address in R8: alignment, entry, zero test. Leaves R9. Flags are free. */
+static void check_page(struct block *b, unsigned size, bool write, unsigned site, enum saved_flags saved) {
+  struct host_code *c = &b->code;
+  struct cold *slow = block_cold(b, COLD_ACCESS, 0, site);
+  slow->saved = saved;
+  if (size > 1 && power_of_two(size) && size <= 128) {
+    host_op_reg(c, false, 0xf6, 0, H_R8);           /* TEST R8B, size - 1 */
+    host_8(c, size - 1);
+    uint32_t jump = host_jump(c, CC_NZ);
+    if (block_mode(b, TR_ALIGN)) slow->jump2 = jump;
+    else {
+      struct cold *odd = block_cold(b, COLD_UNALIGNED, jump, site);
+      odd->size = size, odd->saved = saved, odd->back = host_here(c);
+    }
+  } else if (size > 1) {
+    host_op_reg(c, false, 0x89, H_R8, H_R9);
+    host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
+    host_alu_imm(c, false, 7, H_R9, (int32_t)(4096 - size));
+    slow->jump2 = host_jump(c, CC_A);
+  }
+  host_op_reg(c, false, 0x89, H_R8, H_R9);
+  host_shift_imm(c, false, 5, H_R9, 12);
+  host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
+  host_op_reg(c, true, 0x85, H_R9, H_R9);
+  slow->jump = host_jump(c, CC_Z);
+}
+
+static unsigned access_site(struct block *b, const struct access *a) {
+  unsigned site = block_site(b, TR_SITE_ACCESS);
+  struct tr_site *s = &b->rq->sites[site];
+  s->access = a->access;
+  s->size = (uint8_t)a->size;
+  s->host = host_here(&b->code);
+  return site;
+}
+
+static struct host_mem window_operand(const struct block *b, const struct access *a) {
+  const struct window *w = &b->windows[a->window];
+  return hm(w->reg, a->offset - w->lo);
+}
+
+struct host_mem access_mem(struct block *b) {
+  struct step *s = &b->steps[b->index];
+  const struct access *a = &s->acc[ACC_MEM];
+  if (a->window != NO_WINDOW) return window_operand(b, a);
+  enum tr_seg_class class = tr_seg_class(b->rq->mode, s->insn.seg);
+  unsigned site = access_site(b, a);
+  access_effective_address(b, H_R8);
+  if (class == TR_SEG_BASED) add_segment_base(b, s->insn.seg, H_R8);
+  enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
+  if (class == TR_SEG_LIMITED) {
+    struct cold *out = block_cold(b, COLD_ACCESS, 0, site);
+    b->rq->sites[site].access |= TR_ACCESS_LIMITED;
+    out->saved = saved;
+    check_limit(b, s->insn.seg, a->size, out);
+    add_segment_base(b, s->insn.seg, H_R8);
+  }
+  check_page(b, a->size, a->access & ACCESS_W, site, saved);
+  restore_flags(&b->code, saved);
+  return hm_index(H_R9, H_R8, 0, 0);
+}
+
+struct host_mem access_stack(struct block *b, int32_t stack_offset) {
+  struct step *s = &b->steps[b->index];
+  const struct access *a = &s->acc[ACC_STACK];
+  if (a->window != NO_WINDOW) return window_operand(b, a);
+  unsigned site = access_site(b, a);
+  if (s->insn.kind == OP_LEAVE) host_op_reg(&b->code, false, 0x89, H_RBP, H_R8);
+  else host_op_mem(&b->code, false, 0x8d, H_R8, hm(H_R15, b->pending + stack_offset));
+  enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
+  check_page(b, a->size, a->access & ACCESS_W, site, saved);
+  restore_flags(&b->code, saved);
+  return hm_index(H_R9, H_R8, 0, 0);
+}
+
+/* ---- windows --------------------------------------------------------------------------------------------------- */
+
+/* A register that holds `version` before the current step, and what to add to it for key + 0. */
+static unsigned holder(const struct block *b, unsigned version, bool index, int32_t *k) {
+  *k = 0;
+  if (version == 0) return H_NONE;
+  for (unsigned r = 0; r < 8; r++) {
+    const struct value *v = &b->steps[b->index].before[r];
+    if (v->version != version || (index && r == REG_ESP)) continue;
+    *k = -v->k + esp_pending(b, r);
+    return host_reg(r);
+  }
+  return H_NONE;
+}
+
+static void window_address(struct block *b, const struct window *w) {
+  struct host_code *c = &b->code;
+  int32_t base_k, index_k;
+  unsigned base = holder(b, w->key.base, false, &base_k), index = holder(b, w->key.index, true, &index_k);
+  int32_t disp = (int32_t)((uint32_t)w->lo + (uint32_t)base_k + ((uint32_t)index_k << w->key.scale));
+  if (base == H_NONE && index == H_NONE) host_mov_imm(c, w->reg, (uint32_t)disp);
+  else host_op_mem(c, false, 0x8d, w->reg, hm_index(base, index, w->key.scale, disp));
+  if (w->key.segment) add_segment_base(b, w->key.segment - 1, w->reg);
+}
+
+static void window_check(struct block *b, const struct window *w) {
+  struct host_code *c = &b->code;
+  unsigned site = block_site(b, TR_SITE_PLAIN), span = (unsigned)(w->hi - w->lo);
+  window_address(b, w);
+  enum saved_flags saved = w->flags_live ? access_save_flags(b) : SAVED_NONE;
+  struct cold *fail = block_cold(b, COLD_PLAIN, 0, site);
+  fail->saved = saved;
+  host_op_reg(c, false, 0x89, w->reg, H_R8);
+  if (span > 1) {
+    host_op_reg(c, false, 0x89, w->reg, H_R9);
+    host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
+    host_alu_imm(c, false, 7, H_R9, (int32_t)(4096 - span));
+    fail->jump2 = host_jump(c, CC_A);
+  }
+  host_shift_imm(c, false, 5, H_R8, 12);
+  host_op_mem(c, true, 0x8b, H_R8, hm_index(H_R14, H_R8, 3, w->write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
+  host_op_reg(c, true, 0x85, H_R8, H_R8);
+  fail->jump = host_jump(c, CC_Z);
+  host_op_reg(c, true, 0x01, H_R8, w->reg);
+  restore_flags(c, saved);
+}
+
+void access_window_checks(struct block *b) {
+  for (unsigned i = 0; i < b->window_count; i++)
+    if (b->windows[i].reg != H_NONE && b->windows[i].check == b->index) window_check(b, &b->windows[i]);
+}

@@ -1,0 +1,492 @@
+/* Emitting a planned block: one function a kind, the cold code behind the hot, and the sites. */
+#include "block.h"
+
+unsigned block_site(struct block *b, enum tr_site_kind kind) {
+  if (b->site_count == TR_MAX_SITES - 1) { b->too_many = true; return b->site_count; }
+  struct tr_site *s = &b->rq->sites[b->site_count];
+  *s = (struct tr_site){.kind = kind, .insn_offset = (uint16_t)b->at, .index = (uint8_t)b->index, .esp_delta = (int16_t)b->pending};
+  return b->site_count++;
+}
+
+struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site) {
+  if (b->cold_count == TR_MAX_SITES - 1) b->too_many = true; else b->cold_count++;
+  struct cold *k = &b->cold[b->cold_count - 1];
+  *k = (struct cold){.kind = kind, .jump = jump, .site = site, .pending = b->pending};
+  return k;
+}
+
+void block_flush_esp(struct block *b) {
+  if (!b->pending) return;
+  host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, b->pending));
+  b->pending = 0;
+}
+
+static void emit_exit(struct block *b, unsigned site) {
+  host_patch(&b->code, host_jump(&b->code, -2), 0 /* the exit stub: see tr_write_stubs */);
+  host_32(&b->code, b->rq->first_site + site);
+}
+
+void block_exit_here(struct block *b, unsigned site) {
+  b->rq->sites[site].cold = host_here(&b->code);
+  emit_exit(b, site);
+}
+
+/* ---- cold code ------------------------------------------------------------------------------------------------- */
+
+static void bind(struct block *b, const struct cold *k) {
+  uint32_t here = host_here(&b->code);
+  if (k->jump) host_patch(&b->code, k->jump, here);
+  if (k->jump2) host_patch(&b->code, k->jump2, here);
+}
+
+static void cold_unaligned(struct block *b, const struct cold *k) {
+  struct host_code *c = &b->code;
+  bind(b, k);
+  host_op_reg(c, false, 0x89, H_R8, H_R9);
+  host_alu_imm(c, false, 4, H_R9, 4095);
+  host_alu_imm(c, false, 7, H_R9, 4096 - k->size);
+  host_patch(c, host_jump(c, CC_BE), k->back);
+  access_restore_flags(b, k->saved);
+  emit_exit(b, k->site);
+}
+
+static void cold_stub(struct block *b, const struct cold *k) {
+  struct tr_site *site = &b->rq->sites[k->site];
+  if (k->kind == COLD_UNALIGNED) { cold_unaligned(b, k); return; }
+  bind(b, k);
+  access_restore_flags(b, k->saved);
+  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {   /* chained to the plain block: ESP is exact from here on */
+    if (k->pending) host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, k->pending));
+    site->esp_delta = 0;
+    site->host = host_jump(&b->code, -1);
+    host_patch(&b->code, site->host, host_here(&b->code));
+  }
+  site->cold = host_here(&b->code);
+  emit_exit(b, k->site);
+}
+
+/* ---- one kind each --------------------------------------------------------------------------------------------- */
+
+static struct step *current(struct block *b) { return &b->steps[b->index]; }
+static unsigned opcode_of(const struct insn *insn) { return insn->bytes[insn->opcode_offset]; }
+
+/* ESP moves by `change`: folded into the displacements of what follows. */
+static void move_esp(struct block *b, int32_t change) {
+  b->pending += change;
+  if (block_option(b, TR_NO_FOLD) || b->pending > 8192 || b->pending < -8192) block_flush_esp(b);
+}
+
+static bool names_esp(const struct insn *insn) {   /* as a register operand, not as the base of its address */
+  uint8_t regs = insn->regs_read | insn->regs_written;
+  if (!(regs >> REG_ESP & 1)) return false;
+  if (!(insn->has_ea && insn->base == REG_ESP)) return true;
+  if (insn->regs_written >> REG_ESP & 1) return true;
+  return insn->modrm_offset && insn->mod != 3 && insn->reg == REG_ESP;   /* may be an opcode extension: a flush is only slower */
+}
+
+/* ADD/SUB ESP, imm with dead flags, and MOV r, ESP: no need to bring R15 up to date. */
+static bool fold_esp(struct block *b, const struct step *s) {
+  const struct insn *insn = &s->insn;
+  unsigned op = opcode_of(insn);
+  if (block_option(b, TR_NO_FOLD) || insn->row->map != 0 || insn->operand_size != 4 || !insn->modrm_offset || insn->mod != 3) return false;
+  if ((op == 0x81 || op == 0x83) && insn->rm == REG_ESP && (insn->reg == 0 || insn->reg == 5)) {
+    if (s->live_after || block_option(b, TR_EXACT_FLAGS) || insn->imm + 4096 > 8192) return false;
+    move_esp(b, insn->reg == 0 ? (int32_t)insn->imm : -(int32_t)insn->imm);
+    return true;
+  }
+  bool to_reg = (op == 0x89 && insn->reg == REG_ESP && insn->rm != REG_ESP) || (op == 0x8b && insn->rm == REG_ESP && insn->reg != REG_ESP);
+  if (!to_reg || !b->pending) return false;
+  host_op_mem(&b->code, false, 0x8d, op == 0x89 ? insn->rm : insn->reg, hm(H_R15, b->pending));
+  return true;
+}
+
+/* MOV ESP, r forgets what was pending. */
+static bool sets_esp_only(const struct insn *insn) {
+  unsigned op = opcode_of(insn);
+  if (insn->row->map != 0 || insn->operand_size != 4 || insn->mod != 3 || !insn->modrm_offset) return false;
+  return (op == 0x89 && insn->rm == REG_ESP && insn->reg != REG_ESP) || (op == 0x8b && insn->reg == REG_ESP && insn->rm != REG_ESP);
+}
+
+static void emit_copy(struct block *b) {
+  struct step *s = current(b);
+  const struct insn *insn = &s->insn;
+  if (fold_esp(b, s)) return;
+  if (sets_esp_only(insn)) b->pending = 0;
+  else if (names_esp(insn)) block_flush_esp(b);
+  struct host_mem m;
+  if (insn->has_mem) m = access_mem(b);
+  unsigned site = TR_MAX_SITES;
+  if (copy_may_fault(insn)) {
+    site = block_site(b, TR_SITE_FAULT);
+    block_cold(b, COLD_EXIT, 0, site);
+  }
+  uint32_t host_at;
+  copy_insn(&b->code, insn, insn->has_mem ? &m : NULL, &host_at);
+  if (site != TR_MAX_SITES) b->rq->sites[site].host = host_at;
+}
+
+static void emit_lea(struct block *b) {
+  const struct insn *insn = &current(b)->insn;
+  struct host_code *c = &b->code;
+  bool to_esp = insn->reg == REG_ESP;
+  if (to_esp && insn->base == REG_ESP && insn->index == REG_NONE && insn->operand_size == 4 && insn->address_size == 4 && insn->disp > -4096 && insn->disp < 4096) {
+    move_esp(b, insn->disp);
+    return;
+  }
+  if (to_esp && insn->operand_size == 2) block_flush_esp(b);
+  access_effective_address(b, H_R8);
+  if (insn->operand_size == 2) host_8(c, 0x66);
+  host_op_reg(c, false, 0x89, H_R8, host_reg(insn->reg));
+  if (to_esp) b->pending = 0;
+}
+
+static void emit_incdec(struct block *b) {
+  const struct insn *insn = &current(b)->insn;
+  unsigned op = opcode_of(insn), reg = op & 7;
+  if (reg == REG_ESP) block_flush_esp(b);
+  if (insn->operand_size == 2) host_8(&b->code, 0x66);
+  host_op_reg(&b->code, false, 0xff, op >> 3 & 1, host_reg(reg));
+}
+
+static void emit_moffs(struct block *b) {
+  const struct insn *insn = &current(b)->insn;
+  struct host_mem m = access_mem(b);
+  unsigned op = opcode_of(insn);   /* A0 MOV AL,m  A1 MOV eAX,m  A2 MOV m,AL  A3 MOV m,eAX */
+  if (insn->operand_size == 2) host_8(&b->code, 0x66);
+  host_op_mem(&b->code, false, (op & 2 ? 0x88 : 0x8a) | (op & 1), H_RAX, m);
+}
+
+static void emit_push_reg(struct block *b) {
+  unsigned reg = opcode_of(&current(b)->insn) & 7, from = host_reg(reg);
+  if (reg == REG_ESP) host_op_mem(&b->code, false, 0x8d, from = H_R11, hm(H_R15, b->pending));
+  host_op_mem(&b->code, false, 0x89, from, access_stack(b, -4));
+  move_esp(b, -4);
+}
+
+static void emit_push_imm(struct block *b) {
+  host_mov_mem_imm(&b->code, access_stack(b, -4), current(b)->insn.imm);
+  move_esp(b, -4);
+}
+
+static void emit_push_mem(struct block *b) {
+  host_op_mem(&b->code, false, 0x8b, H_R11, access_mem(b));
+  host_op_mem(&b->code, false, 0x89, H_R11, access_stack(b, -4));
+  move_esp(b, -4);
+}
+
+static struct host_mem selector(unsigned seg) {
+  return hm(H_R13, (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, selector)));
+}
+
+static unsigned pushed_segment(const struct insn *insn) {
+  unsigned op = opcode_of(insn);
+  return insn->row->map == 0 ? op >> 3 & 3 : op == 0xa0 ? SEG_FS : SEG_GS;
+}
+
+static void emit_push_seg(struct block *b) {
+  host_op_mem(&b->code, false, 0x0fb7, H_R11, selector(pushed_segment(&current(b)->insn)));
+  host_op_mem(&b->code, false, 0x89, H_R11, access_stack(b, -4));
+  move_esp(b, -4);
+}
+
+static void emit_pop_reg(struct block *b) {
+  unsigned reg = opcode_of(&current(b)->insn) & 7;
+  host_op_mem(&b->code, false, 0x8b, host_reg(reg), access_stack(b, 0));
+  if (reg == REG_ESP) b->pending = 0; else move_esp(b, 4);
+}
+
+static void emit_leave(struct block *b) {
+  struct host_mem m = access_stack(b, 0);
+  host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_RBP, 4));
+  host_op_mem(&b->code, false, 0x8b, H_RBP, m);
+  b->pending = 0;
+}
+
+static void emit_mov_from_seg(struct block *b) {
+  const struct insn *insn = &current(b)->insn;
+  host_op_mem(&b->code, false, 0x0fb7, H_R8, selector(insn->reg));
+  if (insn->rm == REG_ESP) block_flush_esp(b);
+  if (insn->operand_size == 2) host_8(&b->code, 0x66);
+  host_op_reg(&b->code, false, 0x89, H_R8, host_reg(insn->rm));
+}
+
+static void emit_cli(struct block *b) { host_mov_mem_imm(&b->code, HM_STATE(if_flag), 0); }
+static void emit_sti(struct block *b) { host_mov_mem_imm(&b->code, HM_STATE(if_flag), FLAG_IF); }
+
+/* SDM vol. 2, PUSHF: VM and RF are cleared in the image. */
+static void emit_pushf(struct block *b) {
+  struct host_code *c = &b->code;
+  bool window = current(b)->acc[ACC_STACK].window != NO_WINDOW;
+  struct host_mem m = access_stack(b, -4);
+  if (!window) host_op_mem(c, true, 0x8d, H_R8, m), m = hm(H_R8, 0);
+  host_op_reg(c, true, 0x89, H_RAX, H_R11);
+  host_8(c, 0x9c);                                                     /* PUSHFQ, on the code stack */
+  host_8(c, 0x9f);                                                     /* LAHF */
+  host_op_reg(c, false, 0x0f90, 0, H_RAX);                             /* SETO AL */
+  host_8(c, 0x41), host_8(c, 0x59);                                    /* POP R9 */
+  host_alu_imm(c, false, 4, H_R9, FLAGS_ARITH | FLAG_DF);
+  host_op_mem(c, false, 0x0b, H_R9, HM_STATE(if_flag));
+  host_op_mem(c, false, 0x0b, H_R9, HM_STATE(sys_flags));
+  host_alu_imm(c, false, 4, H_R9, ~(FLAG_RF | FLAG_VM));
+  host_op_mem(c, false, 0x89, H_R9, m);
+  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);                   /* ADD AL, 7Fh; SAHF */
+  host_op_reg(c, true, 0x89, H_R11, H_RAX);
+  move_esp(b, -4);
+}
+
+/* A site at which the monitor runs the current instruction. */
+static unsigned callout_site(struct block *b) {
+  unsigned site = block_site(b, TR_SITE_CALLOUT);
+  b->rq->sites[site].target = b->result->callout_count;
+  b->rq->callouts[b->result->callout_count++] = current(b)->insn;
+  return site;
+}
+
+/* POPF that changes no system flag but IF; any other goes to the monitor (SDM vol. 2, POPF). */
+static void emit_popf(struct block *b) {
+  struct host_code *c = &b->code;
+  enum { SYSTEM = FLAG_TF | FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID };
+  host_op_mem(c, false, 0x8b, H_R9, access_stack(b, 0));
+  struct cold *slow = block_cold(b, COLD_EXIT, 0, callout_site(b));
+  host_op_mem(c, false, 0x8b, H_R8, HM_STATE(sys_flags));
+  host_op_reg(c, false, 0x31, H_R9, H_R8);
+  host_op_reg(c, false, 0xf7, 0, H_R8), host_32(c, SYSTEM);            /* TEST R8D, imm32 */
+  slow->jump = host_jump(c, CC_NZ);
+  host_op_reg(c, false, 0xf7, 0, H_R9), host_32(c, FLAG_DF);
+  slow->jump2 = host_jump(c, CC_NZ);
+  host_8(c, 0xfc);                                                     /* CLD */
+  host_op_reg(c, false, 0x89, H_R9, H_R8);
+  host_alu_imm(c, false, 4, H_R8, FLAG_IF);
+  host_op_mem(c, false, 0x89, H_R8, HM_STATE(if_flag));
+  host_op_mem(c, false, 0x23, H_R8, HM_STATE(irq_pending));
+  host_op_reg(c, true, 0x89, H_RAX, H_R11);
+  host_op_reg(c, false, 0x89, H_R9, H_RAX);
+  host_8(c, 0x88), host_8(c, 0xc4);                                    /* MOV AH, AL */
+  host_shift_imm(c, false, 5, H_R9, 11);
+  host_alu_imm(c, false, 4, H_R9, 1);
+  host_op_reg(c, false, 0x88, H_R9, H_RAX);                            /* MOV AL, R9B */
+  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);                   /* ADD AL, 7Fh; SAHF */
+  host_op_reg(c, true, 0x89, H_R11, H_RAX);
+  move_esp(b, 4);
+  branch_irq_check(b);
+}
+
+/* EDX:EAX = host TSC + offset (D9). RAX is dead, so it may carry the flags. */
+static void emit_rdtsc(struct block *b) {
+  struct host_code *c = &b->code;
+  host_8(c, 0x9f);
+  host_op_reg(c, false, 0x0f90, 0, H_RAX);
+  host_op_reg(c, false, 0x89, H_RAX, H_R11);
+  host_8(c, 0x0f), host_8(c, 0x31);
+  host_shift_imm(c, true, 4, H_RDX, 32);
+  host_op_reg(c, true, 0x09, H_RDX, H_RAX);
+  host_op_mem(c, true, 0x03, H_RAX, HM_STATE(tsc_offset));
+  host_op_reg(c, true, 0x89, H_RAX, H_RDX);
+  host_shift_imm(c, true, 5, H_RDX, 32);
+  host_op_reg(c, false, 0x89, H_RAX, H_R8);
+  host_op_reg(c, false, 0x89, H_R11, H_RAX);
+  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);
+  host_op_reg(c, false, 0x89, H_R8, H_RAX);
+}
+
+static void emit_callout(struct block *b) {
+  unsigned site = callout_site(b);
+  block_exit_here(b, site);
+  b->pending = 0;
+}
+
+static uint32_t branch_target(const struct block *b) {
+  const struct insn *insn = &b->steps[b->index].insn;
+  return b->rq->eip + b->at + insn->length + (uint32_t)insn->rel;
+}
+static bool backward(const struct block *b) { return branch_target(b) <= b->rq->eip + b->at; }
+
+static void emit_jump(struct block *b) {
+  if (backward(b)) branch_safepoint(b);
+  branch_jump(b, branch_target(b));
+}
+
+static void emit_jcc(struct block *b) {
+  if (backward(b)) branch_safepoint(b);
+  branch_conditional(b, opcode_of(&current(b)->insn) & 15, branch_target(b));
+}
+
+/* LOOP and JeCXZ have no rel32 form and LOOP is slow: LEA and JRCXZ, which touch no flag. */
+static void emit_loop(struct block *b) {
+  struct host_code *c = &b->code;
+  bool loop = current(b)->insn.kind == OP_LOOP;
+  uint32_t target = branch_target(b), next = b->rq->eip + b->at + current(b)->insn.length;
+  branch_safepoint(b);
+  block_flush_esp(b);
+  if (loop) host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, -1));
+  uint8_t *zero = host_jrcxz(c);
+  uint32_t not_zero = host_jump(c, -1);
+  host_bind8(c, zero);
+  branch_jump(b, loop ? next : target);
+  host_patch(c, not_zero, host_here(c));
+  branch_jump(b, loop ? target : next);
+}
+
+static void emit_call_rel(struct block *b) {
+  uint32_t target = branch_target(b);
+  if (backward(b)) branch_safepoint(b);
+  host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
+  move_esp(b, -4);
+  branch_jump(b, target);
+}
+
+static void load_target(struct block *b, unsigned to) {
+  const struct insn *insn = &current(b)->insn;
+  if (insn->has_mem) { host_op_mem(&b->code, false, 0x8b, to, access_mem(b)); return; }
+  if (insn->rm == REG_ESP) block_flush_esp(b);
+  host_op_reg(&b->code, false, 0x89, host_reg(insn->rm), to);
+}
+
+static void emit_jmp_ind(struct block *b) {
+  branch_safepoint(b);
+  load_target(b, H_R8);
+  branch_indirect(b);
+}
+
+static void emit_call_ind(struct block *b) {
+  branch_safepoint(b);
+  load_target(b, H_R11);
+  host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
+  move_esp(b, -4);
+  host_op_reg(&b->code, false, 0x89, H_R11, H_R8);
+  branch_indirect(b);
+}
+
+static void emit_ret(struct block *b) {
+  branch_safepoint(b);
+  host_op_mem(&b->code, false, 0x8b, H_R8, access_stack(b, 0));
+  move_esp(b, 4 + (int32_t)(current(b)->insn.imm & 0xffff));
+  branch_indirect(b);
+}
+
+static void emit_step(struct block *b) {
+  struct step *s = current(b);
+  if (s->callout) { emit_callout(b); return; }
+  switch ((enum op_kind)s->insn.kind) {
+  case OP_COPY: emit_copy(b); break;
+  case OP_LEA: emit_lea(b); break;
+  case OP_NOP: break;
+  case OP_INCDEC_REG: emit_incdec(b); break;
+  case OP_MOV_MOFFS: emit_moffs(b); break;
+  case OP_XLAT: { struct host_mem m = access_mem(b); host_op_mem(&b->code, false, 0x8a, H_RAX, m); break; }
+  case OP_PUSH_REG: emit_push_reg(b); break;
+  case OP_PUSH_IMM: emit_push_imm(b); break;
+  case OP_PUSH_MEM: emit_push_mem(b); break;
+  case OP_PUSH_SEG: emit_push_seg(b); break;
+  case OP_POP_REG: emit_pop_reg(b); break;
+  case OP_LEAVE: emit_leave(b); break;
+  case OP_MOV_FROM_SEG: emit_mov_from_seg(b); break;
+  case OP_CLI: emit_cli(b); break;
+  case OP_STI: emit_sti(b); break;
+  case OP_PUSHF: emit_pushf(b); break;
+  case OP_POPF: emit_popf(b); break;
+  case OP_RDTSC: emit_rdtsc(b); break;
+  case OP_JCC: emit_jcc(b); break;
+  case OP_JMP_REL: emit_jump(b); break;
+  case OP_LOOP: case OP_JCXZ: emit_loop(b); break;
+  case OP_CALL_REL: emit_call_rel(b); break;
+  case OP_JMP_IND: emit_jmp_ind(b); break;
+  case OP_CALL_IND: emit_call_ind(b); break;
+  case OP_RET: emit_ret(b); break;
+  default: emit_callout(b); break;
+  }
+}
+
+static bool jumps(const struct step *s) {
+  switch ((enum op_kind)s->insn.kind) {
+  case OP_JCC: case OP_JMP_REL: case OP_LOOP: case OP_JCXZ: case OP_CALL_REL: case OP_JMP_IND: case OP_CALL_IND: case OP_RET: return true;
+  default: return s->callout;
+  }
+}
+
+/* -icount: R12 -= instructions; below zero the block is not begun. The sign is taken from memory so that no flag is touched. */
+static void count_prologue(struct block *b) {
+  struct host_code *c = &b->code;
+  unsigned site = block_site(b, TR_SITE_COUNT);
+  host_op_mem(c, true, 0x8d, H_R12, hm(H_R12, -(int32_t)b->n));
+  host_op_mem(c, true, 0x89, H_R12, HM_STATE(insns_left));
+  host_op_reg(c, true, 0x89, H_RCX, H_R8);
+  struct host_mem high = HM_STATE(insns_left);
+  high.disp += 4;
+  host_op_mem(c, false, 0x8b, H_RCX, high);
+  uint8_t *enough = host_jrcxz(c);
+  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_bind8(c, enough);
+  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+}
+
+/* An instruction that straddles two pages was translated from both: its block runs only while the second is mapped as it was. */
+static void straddle_prologue(struct block *b) {
+  struct host_code *c = &b->code;
+  uint32_t page2 = ((b->rq->eip + b->rq->cs_base) >> 12) + 1;
+  unsigned site = block_site(b, TR_SITE_STRADDLE);
+  host_op_reg(c, true, 0x89, H_RCX, H_R8);
+  host_op_mem(c, false, 0x8b, H_RCX, hm(H_R14, (int32_t)(16 << 20) + (int32_t)((page2 & 0xfffff) * 8 + 4)));
+  host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, -(int32_t)(b->rq->frame2 + 1)));
+  uint8_t *same = host_jrcxz(c);
+  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_bind8(c, same);
+  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+}
+
+static void emit(struct block *b) {
+  if (block_option(b, TR_COUNT)) count_prologue(b);
+  if (b->result->straddles) straddle_prologue(b);
+  for (b->index = 0; b->index < b->n; b->index++) {
+    access_window_checks(b);
+    emit_step(b);
+    bool shadow_over = b->index && b->steps[b->index - 1].insn.kind == OP_STI && !b->steps[b->index].ends;
+    if (shadow_over) branch_irq_check(b);
+    b->at += b->steps[b->index].insn.length;
+  }
+  b->index--;
+  if (!jumps(&b->steps[b->index])) {
+    b->at -= b->steps[b->index].insn.length;
+    branch_jump(b, b->rq->eip + b->at + b->steps[b->index].insn.length);
+    b->at += b->steps[b->index].insn.length;
+  }
+  for (unsigned i = 0; i < b->cold_count; i++) cold_stub(b, &b->cold[i]);
+}
+
+static void start(struct block *b, const struct tr_request *rq, struct tr_result *result) {
+  memset(b, 0, offsetof(struct block, steps));
+  b->n = b->window_count = b->cold_count = b->site_count = b->index = 0;
+  b->too_many = b->irq_check = false;
+  b->pending = 0, b->at = 0;
+  memset(b->busy, 0, sizeof b->busy);
+  memset(result, 0, sizeof *result);
+  b->rq = rq, b->result = result;
+  b->code = (struct host_code){.start = rq->code, .at = rq->code, .end = rq->code + TR_MAX_CODE, .offset = rq->offset};
+}
+
+void tr_translate(const struct tr_request *request, struct tr_result *result) {
+  struct tr_request rq = *request;
+  struct block b;
+  for (;;) {
+    start(&b, &rq, result);
+    plan_block(&b);
+    if (!b.n) return;
+    emit(&b);
+    if (!b.too_many && !b.code.overflow) break;
+    rq.max_insns = b.n / 2;   /* one instruction always fits: TR_MAX_CODE and TR_MAX_SITES are sized for it */
+  }
+  result->code_size = (uint32_t)(b.code.at - b.code.start);
+  result->guest_size = b.at, result->insns = b.n, result->site_count = b.site_count;
+  result->entry = rq.offset;
+}
+
+const char *tr_site_name(enum tr_site_kind kind) {
+  static const char *const names[] = {
+#define SITE_NAME(name, help) #name,
+    TR_SITES(SITE_NAME)
+#undef SITE_NAME
+  };
+  return kind < TR_SITE_KINDS ? names[kind] : "?";
+}

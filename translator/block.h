@@ -1,0 +1,102 @@
+/* What the parts of the translator share while one block is made: plan.c fills it from the guest's bytes, access.c and
+ * block.c emit from it. Private to translator/. */
+#pragma once
+#include "host.h"
+#include "translator.h"
+
+/* A register's value as the planner knows it: an unknown `version` plus a constant. Version 0 is the number zero. */
+struct value { uint16_t version; int32_t k; };
+
+/* Two addresses with equal keys differ by a constant. `segment`: 0 for flat ones, 1 + SEG_* for based ones. */
+struct address_key { uint16_t base, index; uint8_t scale, segment; };
+
+enum { NO_WINDOW = 0xff, MAX_WINDOWS = 24, WINDOW_SPAN = 256 };
+
+struct access {
+  bool present, keyed;
+  uint8_t access;          /* ACCESS_* */
+  uint16_t size;
+  uint8_t window;          /* index, or NO_WINDOW: checked by itself */
+  struct address_key key;
+  int32_t offset;          /* constant part, relative to key */
+};
+enum { ACC_MEM, ACC_STACK, ACC_COUNT };   /* ModRM (or implicit) operand; push/pop/call/ret/leave side */
+
+struct step {
+  struct insn insn;
+  struct access acc[ACC_COUNT];
+  struct value before[8];    /* registers before the instruction */
+  uint16_t live_before;      /* arithmetic flags whose values are needed at or after it */
+  uint16_t live_after;
+  bool callout;              /* the monitor runs it; ends the block */
+  bool ends;                 /* last instruction of the block */
+  bool uses_r11;
+};
+
+/* One check for several accesses (D2): host pointer to key + lo in `reg`, from step `check` to step `last`. */
+struct window { struct address_key key; int32_t lo, hi; uint8_t check, first, last, count, reg; bool write, flags_live; };
+
+struct cold {               /* emitted after the hot code */
+  enum { COLD_EXIT, COLD_ACCESS, COLD_UNALIGNED, COLD_PLAIN, COLD_JUMP } kind;
+  uint32_t jump;            /* rel32 that leads here; 0: none */
+  uint32_t jump2;           /* a second one */
+  uint32_t back;            /* COLD_UNALIGNED: where to go on */
+  uint32_t site;            /* index in the block's sites */
+  int32_t pending;          /* ESP change to commit first */
+  uint16_t size;
+  uint8_t saved;            /* enum saved_flags at the check */
+};
+enum saved_flags { SAVED_NONE, SAVED_R11, SAVED_MEMORY };
+
+struct block {
+  const struct tr_request *rq;
+  struct tr_result *result;
+  struct host_code code;
+  struct step steps[TR_MAX_INSNS];
+  unsigned n;
+  struct window windows[MAX_WINDOWS];
+  unsigned window_count;
+  uint8_t busy[2][TR_MAX_INSNS];       /* R10, R11 held by a window at step i */
+  struct cold cold[TR_MAX_SITES];
+  unsigned cold_count;
+  unsigned site_count;
+  bool too_many;                       /* ran out of sites or cold stubs: try again with fewer instructions */
+  int32_t pending;                     /* guest ESP - R15 while emitting */
+  uint32_t at;                         /* guest offset of the step being emitted */
+  unsigned index;
+  bool irq_check;                      /* an STI's shadow ends with the step being emitted */
+};
+
+/* plan.c */
+void plan_block(struct block *b);
+static inline bool block_option(const struct block *b, unsigned bit) { return b->rq->options & bit; }
+static inline bool block_mode(const struct block *b, unsigned bit) { return b->rq->mode.bits & bit; }
+bool plan_stack_inline(const struct block *b);   /* stack instructions are emitted inline in this mode */
+
+/* access.c */
+/* Emits the check of one access of the current step (unless a window covers it) and returns the host operand. Clobbers R8, R9; flags are kept when they
+ * are live. The linear address is that of the ModRM operand, or of the stack slot at guest ESP + stack_offset. */
+struct host_mem access_mem(struct block *b);
+struct host_mem access_stack(struct block *b, int32_t stack_offset);
+void access_window_checks(struct block *b);      /* those whose check belongs before the current step */
+void access_effective_address(struct block *b, unsigned dst);   /* offset in the segment, address size applied; touches no flag */
+enum saved_flags access_save_flags(struct block *b);
+void access_restore_flags(struct block *b, enum saved_flags saved);
+
+/* copy.c */
+/* The instruction itself with its memory operand replaced by *m (NULL: it has none). Records a fault site when the host may fault. */
+void copy_insn(struct host_code *c, const struct insn *insn, const struct host_mem *m, uint32_t *host_at);
+bool copy_may_fault(const struct insn *insn);
+
+/* block.c */
+unsigned block_site(struct block *b, enum tr_site_kind kind);    /* index in the request's sites */
+struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site);
+void block_flush_esp(struct block *b);
+void block_exit_here(struct block *b, unsigned site);            /* CALL exit; site number */
+
+/* branch.c */
+void branch_jump(struct block *b, uint32_t target);              /* leaves the block for EIP target */
+void branch_conditional(struct block *b, unsigned cc, uint32_t target);
+void branch_indirect(struct block *b);                           /* to the EIP in R8 */
+void branch_safepoint(struct block *b);                          /* before the current instruction */
+void branch_irq_check(struct block *b);                          /* after the current instruction, at the next */

@@ -1,0 +1,120 @@
+/* Leaving a block: direct jumps that chain, indirect ones that look their target up, safepoints and interrupt checks (D4, D6).
+ * Nothing here touches flags. */
+#include "block.h"
+#include "../mmu/layout.h"
+
+enum { KERNEL_HALF = 0xc0000000u };
+
+static uint32_t step_end(const struct block *b) { return b->at + b->steps[b->index].insn.length; }
+
+/* Whether a jump from this block may go to linear `target` without comparing the page's mapping: inside one page, and between pages of
+ * the shared kernel half in supervisor mode. */
+static bool chains_freely(const struct block *b, uint32_t target) {
+  uint32_t here = b->rq->eip;
+  if (b->result->straddles) here = b->rq->eip;   /* it was entered through its first page; the second was compared at its entry */
+  if (here >> 12 == target >> 12) return true;
+  return !block_mode(b, TR_USER) && here >= KERNEL_HALF && target >= KERNEL_HALF;
+}
+
+static unsigned jump_site(struct block *b, uint32_t target) {
+  unsigned site = block_site(b, TR_SITE_JUMP);
+  b->rq->sites[site].target = target;
+  b->rq->sites[site].index = b->index + 1;
+  return site;
+}
+
+/* Chaining compares the target page's fetch entry with the frame that the jump was bound to, in the displacement of an LEA. */
+static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
+  struct host_code *c = &b->code;
+  host_op_reg(c, true, 0x89, H_RCX, H_R8);
+  host_op_mem(c, false, 0x8b, H_RCX, hm(H_R14, (int32_t)(MMU_FETCH_ARRAY + (target >> 12) * 8 + 4)));
+  host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, 0x7fffffff));   /* no frame is that: unbound */
+  b->rq->sites[site].guard = host_here(c) - 4;
+  uint8_t *same = host_jrcxz(c);
+  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_bind8(c, same);
+  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+  b->rq->sites[site].host = host_jump(c, -1);
+}
+
+static bool may_chain(const struct block *b) { return block_mode(b, TR_CS_FLAT) && !block_mode(b, TR_STEP | TR_NO_CHAIN); }
+
+void branch_jump(struct block *b, uint32_t target) {
+  block_flush_esp(b);
+  unsigned site = jump_site(b, target);
+  if (!may_chain(b)) { b->rq->sites[site].kind = TR_SITE_END; block_exit_here(b, site); return; }
+  if (!chains_freely(b, target)) { guarded_jump(b, target, site); return; }
+  uint32_t jump = host_jump(&b->code, -1);
+  b->rq->sites[site].host = jump;
+  block_cold(b, COLD_JUMP, jump, site);
+}
+
+void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
+  uint32_t next = b->rq->eip + step_end(b);
+  block_flush_esp(b);
+  uint32_t taken = host_jump(&b->code, (int)cc);
+  if (may_chain(b) && chains_freely(b, target)) {
+    unsigned site = jump_site(b, target);
+    b->rq->sites[site].host = taken;
+    block_cold(b, COLD_JUMP, taken, site);
+    branch_jump(b, next);
+    return;
+  }
+  branch_jump(b, next);
+  host_patch(&b->code, taken, host_here(&b->code));
+  branch_jump(b, target);
+}
+
+void branch_safepoint(struct block *b) {
+  if (block_option(b, TR_COUNT) || block_mode(b, TR_STEP)) return;
+  unsigned site = block_site(b, TR_SITE_SAFEPOINT);
+  b->rq->sites[site].host = host_here(&b->code);
+  host_op_mem(&b->code, false, 0x8b, H_R9, hm(H_R12, 0));
+  block_cold(b, COLD_EXIT, 0, site);
+}
+
+/* Taken when an interrupt waits (irq_pending) and IF is set. */
+void branch_irq_check(struct block *b) {
+  struct host_code *c = &b->code;
+  bool popf = b->steps[b->index].insn.kind == OP_POPF;   /* R8: IF and irq_pending */
+  unsigned site = block_site(b, TR_SITE_IRQ);
+  struct tr_site *s = &b->rq->sites[site];
+  s->insn_offset = (uint16_t)step_end(b);
+  s->index = b->index + 1;
+  host_op_reg(c, true, 0x89, H_RCX, H_R9);
+  if (popf) host_op_reg(c, false, 0x89, H_R8, H_RCX);
+  else host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(irq_pending));
+  uint8_t *none = host_jrcxz(c);
+  host_op_reg(c, true, 0x89, H_R9, H_RCX);
+  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_bind8(c, none);
+  host_op_reg(c, true, 0x89, H_R9, H_RCX);
+}
+
+/* Key = fetch entry of the target's page + EIP + mode; the table holds negated keys, so a sum of zero is a hit (state.h). An unmapped page has entry 0, which no
+ * stored key was made with. */
+void branch_indirect(struct block *b) {
+  struct host_code *c = &b->code;
+  block_flush_esp(b);
+  unsigned site = block_site(b, TR_SITE_INDIRECT);
+  b->rq->sites[site].index = b->index + 1;
+  if (!may_chain(b) || block_option(b, TR_NO_HASH)) { block_exit_here(b, site); return; }
+  host_mov_imm(c, H_R9, 12);
+  host_shrx(c, H_R9, H_R8, H_R9);
+  host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
+  host_op_reg(c, false, 0x0fb7, H_R11, H_R8);
+  host_op_mem(c, true, 0x8d, H_R11, hm_index(H_R11, H_R11, 0, 0));
+  host_op_mem(c, true, 0x8d, H_R9, hm_index(H_R9, H_R8, 0, 0));
+  host_op_reg(c, true, 0x89, H_RCX, H_R10);
+  host_op_mem(c, true, 0x8b, H_RCX, HM_STATE(mode_key));
+  host_op_mem(c, true, 0x8d, H_R9, hm_index(H_R9, H_RCX, 0, 0));
+  host_op_mem(c, true, 0x8b, H_RCX, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET));
+  host_op_mem(c, true, 0x8d, H_RCX, hm_index(H_RCX, H_R9, 0, 0));
+  uint8_t *hit = host_jrcxz(c);
+  host_op_reg(c, true, 0x89, H_R10, H_RCX);
+  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_bind8(c, hit);
+  host_op_reg(c, true, 0x89, H_R10, H_RCX);
+  host_op_mem(c, false, 0xff, 4, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET + 8));
+}

@@ -1,0 +1,304 @@
+/* Planning a block: decodes it, finds which flags are live where, follows registers that change by constants, and decides which accesses share a
+ * window and where its check goes (D2). Emits nothing. */
+#include "block.h"
+
+bool plan_stack_inline(const struct block *b) {
+  enum tr_seg_class ss = tr_seg_class(b->rq->mode, SEG_SS);
+  return block_mode(b, TR_STACK32) && ss == TR_SEG_FLAT && !block_mode(b, TR_WATCH);
+}
+
+static bool mode_allows_memory(const struct block *b, const struct insn *insn) {
+  if (insn->seg == SEG_CS && (insn->access & ACCESS_W) && !block_mode(b, TR_REAL | TR_V86)) return false;   /* #GP */
+  return !block_mode(b, TR_WATCH) && tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_SLOW;
+}
+
+/* x87/SSE use that CR0 and CR4 make a fault (SDM vol. 3A, 2.5): the monitor raises it. */
+static bool fpu_faults(const struct block *b, const struct insn *insn) {
+  bool em = block_mode(b, TR_EM), ts = block_mode(b, TR_TS), mp = block_mode(b, TR_MP);
+  switch (insn->row->fpu) {
+  case FPU_NONE: return false;
+  case FPU_WAIT: return mp && ts;
+  case FPU_SSE: return em || ts || !block_mode(b, TR_OSFXSR);
+  default: return em || ts;
+  }
+}
+
+/* Kinds that block.c emits inline in this mode; all else but COPY, LEA and NOP is run by the monitor. */
+static bool emits_inline(const struct block *b, const struct insn *insn) {
+  bool stack = plan_stack_inline(b) && insn->operand_size == 4, mem = !insn->has_mem || mode_allows_memory(b, insn);
+  switch ((enum op_kind)insn->kind) {
+  case OP_COPY: return mem && !fpu_faults(b, insn);
+  case OP_LEA: case OP_NOP: case OP_INCDEC_REG: return true;
+  case OP_MOV_MOFFS: case OP_XLAT: return mem;
+  case OP_PUSH_REG: case OP_PUSH_IMM: case OP_POP_REG: case OP_LEAVE: case OP_PUSH_SEG: return stack;
+  case OP_PUSH_MEM: return stack && mem;
+  case OP_CALL_REL: case OP_RET: return stack && block_mode(b, TR_CS_FLAT);
+  case OP_CALL_IND: return stack && mem && block_mode(b, TR_CS_FLAT);
+  case OP_JMP_IND: return mem && insn->operand_size == 4 && block_mode(b, TR_CS_FLAT);
+  case OP_JCC: case OP_JMP_REL: return insn->operand_size == 4 && block_mode(b, TR_CS_FLAT);
+  case OP_LOOP: case OP_JCXZ: return insn->operand_size == 4 && insn->address_size == 4 && block_mode(b, TR_CS_FLAT);
+  case OP_CLI: case OP_STI: return block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_STEP);
+  case OP_PUSHF: return stack && !block_mode(b, TR_V86);
+  case OP_POPF: return stack && block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_V86 | TR_STEP);
+  case OP_MOV_FROM_SEG: return !insn->has_mem;
+  case OP_RDTSC: return block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD);
+  default: return false;
+  }
+}
+
+static bool ends_block(const struct insn *insn) {
+  switch ((enum op_kind)insn->kind) {
+  case OP_JCC: case OP_JMP_REL: case OP_JMP_IND: case OP_CALL_REL: case OP_CALL_IND: case OP_RET: case OP_LOOP: case OP_JCXZ: return true;
+  default: return false;
+  }
+}
+
+static bool uses_r11(const struct insn *insn) {
+  switch ((enum op_kind)insn->kind) {
+  case OP_PUSH_MEM: case OP_CALL_IND: case OP_PUSHF: case OP_POPF: case OP_RDTSC: case OP_PUSH_SEG: return true;
+  case OP_PUSH_REG: return (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
+  default: return false;
+  }
+}
+
+/* Decodes up to the end of the block. */
+static void decode(struct block *b) {
+  const struct tr_request *rq = b->rq;
+  struct insn_mode mode = {.code32 = block_mode(b, TR_CODE32), .features = rq->features};
+  unsigned max = rq->max_insns < TR_MAX_INSNS ? rq->max_insns : TR_MAX_INSNS;
+  if (block_mode(b, TR_STEP)) max = 1;
+  uint32_t at = 0;
+  while (b->n < max && at < rq->page_left) {
+    struct step *s = &b->steps[b->n];
+    *s = (struct step){0};
+    enum insn_error error = insn_decode(&s->insn, rq->bytes + at, rq->available - at, mode);
+    if (error == INSN_TOO_SHORT || (error == INSN_TOO_LONG)) {
+      if (b->n == 0 && error == INSN_TOO_SHORT) b->result->too_short = true;
+      if (b->n == 0 && error == INSN_TOO_LONG) b->result->fault = 13;
+      break;
+    }
+    if (at + s->insn.length > rq->page_left) {
+      if (b->n) break;
+      b->result->straddles = true;
+    }
+    b->n++;
+    at += s->insn.length;
+    s->callout = !emits_inline(b, &s->insn);
+    s->uses_r11 = uses_r11(&s->insn);
+    s->ends = s->callout || ends_block(&s->insn);
+    if (s->ends) break;
+  }
+  if (b->n && b->n > 1 && b->steps[b->n - 2].insn.kind == OP_STI && b->steps[b->n - 1].ends) {
+    b->n--;   /* the instruction in STI's shadow ends the block: let the monitor run the STI */
+  }
+  if (b->n && b->steps[b->n - 1].insn.kind == OP_STI) b->steps[b->n - 1].callout = true;
+  if (b->n) b->steps[b->n - 1].ends = true;
+}
+
+static void find_live_flags(struct block *b) {
+  bool all = block_option(b, TR_EXACT_FLAGS | TR_NO_LIVENESS);
+  uint16_t live = FLAGS_ARITH;
+  for (unsigned i = b->n; i-- > 0;) {
+    struct step *s = &b->steps[i];
+    const struct insn *insn = &s->insn;
+    if (s->ends || s->callout) live = FLAGS_ARITH;
+    bool exit_after = i && b->steps[i - 1].insn.kind == OP_STI;   /* interrupt check after this one */
+    if (exit_after) live = FLAGS_ARITH;
+    s->live_after = live;
+    live = (live & ~(insn->flags_written | insn->flags_undefined)) | insn->flags_read;
+    if (s->callout || all) live = FLAGS_ARITH;
+    live &= FLAGS_ARITH;
+    s->live_before = live;
+  }
+}
+
+/* ---- values ---------------------------------------------------------------------------------------------------- */
+
+struct tracker { struct value reg[8]; uint16_t next; uint8_t birth[8 + 8 * TR_MAX_INSNS + 2]; };
+
+static void forget(struct tracker *t, unsigned reg, unsigned step) {
+  t->birth[t->next] = step + 1;
+  t->reg[reg] = (struct value){t->next++, 0};
+}
+
+static int stack_change(const struct insn *insn) {
+  switch ((enum op_kind)insn->kind) {
+  case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF: case OP_PUSH_SEG: case OP_CALL_REL: case OP_CALL_IND: return -4;
+  case OP_POP_REG: case OP_POPF: return 4;
+  default: return 0;
+  }
+}
+
+/* Register changes whose result is a constant away from something known. True when handled. */
+static bool follow_copy(struct tracker *t, const struct insn *insn) {
+  const struct opcode_row *row = insn->row;
+  if (row->map != 0 || insn->operand_size != 4) return false;
+  unsigned op = insn->bytes[insn->opcode_offset];
+  if (insn->kind == OP_LEA) {
+    if (insn->address_size != 4 || insn->index != REG_NONE) return false;
+    struct value base = insn->base == REG_NONE ? (struct value){0, 0} : t->reg[insn->base];
+    t->reg[insn->reg] = (struct value){base.version, base.k + insn->disp};
+    return true;
+  }
+  if (insn->kind == OP_INCDEC_REG) { t->reg[op & 7].k += op & 8 ? -1 : 1; return true; }
+  if (insn->kind != OP_COPY) return false;
+  if ((op & 0xf8) == 0xb8) { t->reg[op & 7] = (struct value){0, (int32_t)insn->imm}; return true; }
+  if (insn->modrm_offset == 0 || insn->mod != 3) return false;
+  if ((op == 0x81 || op == 0x83) && (insn->reg == 0 || insn->reg == 5)) {
+    t->reg[insn->rm].k += insn->reg == 0 ? (int32_t)insn->imm : -(int32_t)insn->imm;
+    return true;
+  }
+  if (op == 0x89) { t->reg[insn->rm] = t->reg[insn->reg]; return true; }
+  if (op == 0x8b) { t->reg[insn->reg] = t->reg[insn->rm]; return true; }
+  if ((op == 0x31 || op == 0x33) && insn->reg == insn->rm) { t->reg[insn->reg] = (struct value){0, 0}; return true; }
+  return false;
+}
+
+static void follow(struct tracker *t, const struct insn *insn, unsigned step) {
+  if (follow_copy(t, insn)) return;
+  int change = stack_change(insn);
+  if (insn->kind == OP_LEAVE) {
+    struct value frame = t->reg[REG_EBP];
+    forget(t, REG_EBP, step);
+    t->reg[REG_ESP] = (struct value){frame.version, frame.k + 4};
+    return;
+  }
+  t->reg[REG_ESP].k += change;
+  for (unsigned r = 0; r < 8; r++) {
+    if (!(insn->regs_written >> r & 1)) continue;
+    bool popped = insn->kind == OP_POP_REG && (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
+    if (r == REG_ESP && change && !popped) continue;
+    forget(t, r, step);
+  }
+}
+
+/* ---- accesses -------------------------------------------------------------------------------------------------- */
+
+static void key_mem(struct block *b, struct step *s) {
+  const struct insn *insn = &s->insn;
+  struct access *a = &s->acc[ACC_MEM];
+  enum tr_seg_class class = tr_seg_class(b->rq->mode, insn->seg);
+  if (insn->address_size != 4 || insn->kind == OP_XLAT || (class != TR_SEG_FLAT && class != TR_SEG_BASED)) return;
+  struct value base = insn->base == REG_NONE ? (struct value){0, 0} : s->before[insn->base];
+  struct value index = insn->index == REG_NONE ? (struct value){0, 0} : s->before[insn->index];
+  a->keyed = true;
+  a->key = (struct address_key){base.version, index.version, index.version ? insn->scale : 0, class == TR_SEG_FLAT ? 0 : 1 + insn->seg};
+  a->offset = (int32_t)((uint32_t)base.k + ((uint32_t)index.k << insn->scale) + (uint32_t)insn->disp);
+}
+
+static void stack_slot(struct step *s) {
+  const struct insn *insn = &s->insn;
+  struct access *a = &s->acc[ACC_STACK];
+  int change = stack_change(insn);
+  struct value at = s->before[REG_ESP];
+  if (insn->kind == OP_LEAVE) at = s->before[REG_EBP];
+  else if (insn->kind != OP_RET && !change) return;
+  *a = (struct access){.present = true, .keyed = true, .access = change < 0 ? ACCESS_W : ACCESS_R, .size = 4, .window = NO_WINDOW};
+  a->key.base = at.version;
+  a->offset = at.k + (change < 0 ? change : 0);
+}
+
+static void find_accesses(struct block *b, struct tracker *t) {
+  for (unsigned r = 0; r < 8; r++) t->reg[r] = (struct value){(uint16_t)(r + 1), 0};
+  t->next = 9;
+  for (unsigned i = 0; i < b->n; i++) {
+    struct step *s = &b->steps[i];
+    memcpy(s->before, t->reg, sizeof s->before);
+    if (s->callout) continue;
+    if (s->insn.has_mem) {
+      s->acc[ACC_MEM] = (struct access){.present = true, .access = s->insn.access, .size = s->insn.mem_size, .window = NO_WINDOW};
+      key_mem(b, s);
+    }
+    stack_slot(s);
+    follow(t, &s->insn, i);
+  }
+}
+
+/* ---- windows --------------------------------------------------------------------------------------------------- */
+
+static bool same_key(struct address_key x, struct address_key y) {
+  return x.base == y.base && x.index == y.index && x.scale == y.scale && x.segment == y.segment;
+}
+
+static void join_window(struct block *b, unsigned step, struct access *a) {
+  if (!a->present || !a->keyed || a->size == 0 || a->size > 64) return;
+  for (unsigned w = 0; w < b->window_count; w++) {
+    struct window *win = &b->windows[w];
+    int64_t lo = win->lo < a->offset ? win->lo : a->offset, hi = win->hi > (int64_t)a->offset + a->size ? win->hi : (int64_t)a->offset + a->size;
+    if (!same_key(win->key, a->key) || hi - lo > WINDOW_SPAN) continue;
+    win->lo = (int32_t)lo, win->hi = (int32_t)hi, win->last = step, win->count++;
+    win->write |= (a->access & ACCESS_W) != 0;
+    a->window = w;
+    return;
+  }
+  if (b->window_count == MAX_WINDOWS || (int64_t)a->offset + a->size > INT32_MAX) return;
+  b->windows[b->window_count] = (struct window){.key = a->key, .lo = a->offset, .hi = a->offset + a->size, .check = step, .first = step, .last = step,
+                                                .count = 1, .reg = H_NONE, .write = (a->access & ACCESS_W) != 0};
+  a->window = b->window_count++;
+}
+
+/* The latest step at or before the window's first access where its check clobbers no live flag; -1 if there is none. */
+static int check_position(const struct block *b, const struct tracker *t, const struct window *w) {
+  for (int p = w->first; p >= 0 && p >= t->birth[w->key.base] && p >= t->birth[w->key.index]; p--) {
+    if (b->steps[p].live_before == 0) return p;
+    if (block_option(b, TR_NO_HOIST)) break;
+    if (p && b->steps[p - 1].insn.kind == OP_STI) break;   /* never above an interrupt's chance */
+  }
+  return -1;
+}
+
+/* A register must hold the key's versions at the check: they may since have been overwritten by a copy. */
+static bool versions_held(const struct block *b, const struct window *w, unsigned p) {
+  bool base = w->key.base == 0, index = w->key.index == 0;
+  for (unsigned r = 0; r < 8; r++) {
+    base |= b->steps[p].before[r].version == w->key.base;
+    index |= b->steps[p].before[r].version == w->key.index && r != REG_ESP;
+  }
+  return base && index;
+}
+
+static bool register_free(const struct block *b, unsigned which, unsigned from, unsigned to) {
+  for (unsigned i = from; i <= to; i++)
+    if (b->busy[which][i] || (which == 1 && b->steps[i].uses_r11)) return false;
+  return true;
+}
+
+static bool place_window(struct block *b, const struct tracker *t, struct window *w) {
+  int p = check_position(b, t, w);
+  if (p < 0 && w->count < 2) return false;              /* LAHF and back around a single check is as good */
+  w->flags_live = p < 0;
+  w->check = p < 0 ? w->first : (unsigned)p;
+  if (w->count < 2 && w->check == w->first) return false;   /* nothing gained over a single check */
+  if (!versions_held(b, w, w->check)) return false;
+  for (unsigned which = 0; which < 2; which++) {
+    if (!register_free(b, which, w->check, w->last)) continue;
+    for (unsigned i = w->check; i <= w->last; i++) b->busy[which][i] = 1;
+    w->reg = H_R10 + which;
+    return true;
+  }
+  return false;
+}
+
+static void make_windows(struct block *b, struct tracker *t) {
+  if (block_mode(b, TR_PLAIN | TR_STEP | TR_ALIGN) || block_option(b, TR_NO_WINDOWS)) return;
+  for (unsigned i = 0; i < b->n; i++)
+    for (unsigned k = 0; k < ACC_COUNT; k++) join_window(b, i, &b->steps[i].acc[k]);
+  for (unsigned rank = 4; rank > 0; rank--)   /* those that serve most accesses first */
+    for (unsigned w = 0; w < b->window_count; w++) {
+      unsigned count = b->windows[w].count;
+      if (rank == 4 ? count >= 4 : count == rank) place_window(b, t, &b->windows[w]);
+    }
+  for (unsigned i = 0; i < b->n; i++)
+    for (unsigned k = 0; k < ACC_COUNT; k++) {
+      struct access *a = &b->steps[i].acc[k];
+      if (a->present && a->window != NO_WINDOW && b->windows[a->window].reg == H_NONE) a->window = NO_WINDOW;
+    }
+}
+
+void plan_block(struct block *b) {
+  struct tracker t = {0};
+  decode(b);
+  find_live_flags(b);
+  find_accesses(b, &t);
+  make_windows(b, &t);
+}

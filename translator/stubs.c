@@ -1,0 +1,71 @@
+/* The two stubs between the C run loop and translated code (D1). */
+#include "host.h"
+#include "translator.h"
+#include <cpuid.h>
+
+static const uint8_t callee_saved[] = {H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15};
+
+static void push(struct host_code *c, unsigned reg) { if (reg > 7) host_8(c, 0x41); host_8(c, 0x50 | (reg & 7)); }
+static void pop(struct host_code *c, unsigned reg) { if (reg > 7) host_8(c, 0x41); host_8(c, 0x58 | (reg & 7)); }
+
+static struct host_mem gpr_slot(unsigned guest) { return hm(H_R13, (int32_t)(offsetof(struct tr_state, gpr) + 4 * guest)); }
+
+/* CALL exit; dd site. On translated code's own stack; guest registers and flags live. */
+static void write_exit(struct host_code *c) {
+  for (unsigned r = 0; r < 8; r++) host_op_mem(c, false, 0x89, host_reg(r), gpr_slot(r));
+  host_8(c, 0x9c);                                                 /* PUSHFQ */
+  host_8(c, 0x58);                                                 /* POP RAX */
+  host_alu_imm(c, false, 4, H_RAX, FLAGS_ARITH | FLAG_DF);
+  host_op_mem(c, false, 0x89, H_RAX, HM_STATE(flags));
+  host_8(c, 0x58);                                                 /* POP RAX: where the site number is */
+  host_op_mem(c, false, 0x8b, H_RAX, hm(H_RAX, 0));
+  host_op_mem(c, false, 0x89, H_RAX, HM_STATE(site));
+  host_op_mem(c, true, 0x89, H_R8, HM_STATE(exit_linear));
+  host_op_mem(c, true, 0x89, H_R12, HM_STATE(insns_left));
+  host_op_mem(c, true, 0x8b, H_RSP, HM_STATE(monitor_rsp));
+  host_8(c, 0xfc);                                                 /* CLD */
+  for (unsigned i = sizeof callee_saved; i-- > 0;) pop(c, callee_saved[i]);
+  host_8(c, 0xc3);
+}
+
+/* void enter(struct tr_state *state, const void *code) */
+static void write_enter(struct host_code *c) {
+  for (unsigned i = 0; i < sizeof callee_saved; i++) push(c, callee_saved[i]);
+  host_op_reg(c, true, 0x89, H_RDI, H_R13);
+  host_op_reg(c, true, 0x89, H_RSI, H_R8);
+  host_op_mem(c, true, 0x89, H_RSP, HM_STATE(monitor_rsp));
+  host_op_mem(c, true, 0x8b, H_RSP, HM_STATE(code_rsp));
+  host_op_mem(c, true, 0x8b, H_R14, HM_STATE(table));
+  host_op_mem(c, true, 0x8b, H_R12, HM_STATE(safepoint));
+  host_op_mem(c, false, 0x8b, H_RAX, HM_STATE(flags));
+  host_op_reg(c, false, 0xf7, 0, H_RAX), host_32(c, FLAG_DF);
+  uint8_t *clear = host_jcc8(c, CC_Z);
+  host_8(c, 0xfd);                                                 /* STD */
+  host_bind8(c, clear);
+  host_op_reg(c, false, 0x89, H_RAX, H_RCX);
+  host_8(c, 0x88), host_8(c, 0xc4);                                /* MOV AH, AL */
+  host_shift_imm(c, false, 5, H_RCX, 11);
+  host_alu_imm(c, false, 4, H_RCX, 1);
+  host_8(c, 0x88), host_8(c, 0xc8);                                /* MOV AL, CL */
+  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);               /* ADD AL, 7Fh; SAHF */
+  for (unsigned r = 0; r < 8; r++) host_op_mem(c, false, 0x8b, host_reg(r), gpr_slot(r));
+  host_8(c, 0x41), host_8(c, 0xff), host_8(c, 0xe0);               /* JMP R8 */
+}
+
+void tr_write_stubs(uint8_t *code, struct tr_stubs *stubs) {
+  struct host_code c = {.start = code, .at = code, .end = code + 4096, .offset = 0};
+  stubs->exit = host_here(&c);
+  write_exit(&c);
+  while (c.at < c.end && (host_here(&c) & 63)) host_8(&c, 0xcc);
+  stubs->enter = host_here(&c);
+  write_enter(&c);
+  while (c.at < c.end && (host_here(&c) & 63)) host_8(&c, 0xcc);
+  stubs->size = host_here(&c);
+}
+
+bool tr_host_supported(const char **missing) {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & 1 << 8)) { *missing = "BMI2 (SHRX)"; return false; }
+  if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !(c & 1)) { *missing = "LAHF in 64-bit mode"; return false; }
+  return true;
+}
