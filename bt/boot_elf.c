@@ -5,7 +5,7 @@
 #include <string.h>
 #include "boot.h"
 
-enum { NOTE_PHYS32_ENTRY = 18 /* XEN_ELFNOTE_PHYS32_ENTRY */, MAX_HEADERS = 4096 };
+enum { NOTE_PHYS32_ENTRY = 18 /* XEN_ELFNOTE_PHYS32_ENTRY */, MAX_HEADERS = 4096, MAX_NOTES = 64 << 10 };
 
 static bool in_file(const struct image *file, uint64_t offset, uint64_t size) {
   return offset <= file->size && size <= file->size - offset;
@@ -15,7 +15,7 @@ static uint64_t align_up(uint64_t n, uint64_t to) { return (n + to - 1) & ~(to -
 
 /* Notes of one PT_NOTE segment: name size, descriptor size, type, name, descriptor, the last two padded. */
 static void find_pvh_note(const struct image *file, const GElf_Phdr *ph, struct boot_elf *out) {
-  if (!in_file(file, ph->p_offset, ph->p_filesz)) return;
+  if (ph->p_filesz > MAX_NOTES || !in_file(file, ph->p_offset, ph->p_filesz)) return;
   const uint8_t *note = file->bytes + ph->p_offset;
   uint64_t left = ph->p_filesz, align = ph->p_align == 8 ? 8 : 4;
   while (left >= 12) {

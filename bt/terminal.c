@@ -71,9 +71,13 @@ void terminal_make_raw(struct terminal *t, bool signals) {
   t->raw.c_cc[VMIN] = 1;
   t->raw.c_cc[VTIME] = 0;
   if (tcsetattr(t->fd, TCSANOW, &t->raw) < 0) return;
-  tcgetattr(t->fd, &t->raw);   /* as the terminal took it */
+  struct termios taken = t->raw;
+  tcgetattr(t->fd, &taken);   /* as the terminal took it */
+  t->raw = taken;
   t->raw_now = true;
-  if (t->keeper_pipe >= 0 && write(t->keeper_pipe, &t->raw, sizeof t->raw) < 0) {}
+  if (t->keeper_pipe < 0) return;
+  ssize_t sent = write(t->keeper_pipe, &taken, sizeof taken);
+  (void)sent;   /* the keeper is gone: nothing to be done */
 }
 
 void terminal_again(const struct terminal *t) {

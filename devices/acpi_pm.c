@@ -173,7 +173,7 @@ static void loaded(void *state) {
   s->sci = s->sci != 0;
   map(s);
   irq_set(&s->sci_out, s->sci);
-  settle(s);
+  clock_timer_set(s->clock, &s->timer, s->timer.deadline);
 }
 
 static void destroy(void *state) {

@@ -82,9 +82,13 @@ static uint16_t newest_at(const struct io_bus *b, uint32_t port) {
 
 void io_bus_remove(struct io_bus *b, uint16_t base, uint16_t count) {
   uint32_t end = (uint32_t)base + count > 0x10000 ? 0x10000 : (uint32_t)base + count;
-  for (unsigned i = 1; i < b->count; i++)
-    if (b->windows[i].ops && b->windows[i].base == base && b->windows[i].end == end)
-      b->windows[i].ops = 0;
+  unsigned newest = 0;
+  for (unsigned i = 1; i < b->count; i++) {
+    const struct window *w = &b->windows[i];
+    if (w->ops && w->base == base && w->end == end && w->age > b->windows[newest].age)
+      newest = i;
+  }
+  b->windows[newest].ops = 0;
   for (uint32_t port = base; port < end; port++)
     b->owner[port] = newest_at(b, port);
 }

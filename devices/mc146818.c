@@ -323,7 +323,7 @@ static void loaded(void *state) {
   s->flags_at = s->flags_at > now || s->flags_at < s->set_at ? now : s->flags_at;
   s->irq = s->irq != 0;
   irq_set(&s->out, s->irq);
-  update_irq(s, now);
+  clock_timer_set(s->clock, &s->timer, s->timer.deadline);
 }
 
 static void destroy(void *state) {

@@ -42,8 +42,8 @@ struct pc {
   struct uart16550 serial[SERIAL_PORTS];
   struct debug_exit debug_exit;
   uint16_t lines[SOURCE_COUNT];     /* ISA IRQs that each source holds high */
+  uint8_t pic_intr, intr;
   bool ready;                       /* every chip is there: INTR may be worked out */
-  bool pic_intr, intr;
   struct device devices[MAX_DEVICES];
   unsigned count;
 };
@@ -126,6 +126,19 @@ static void apic_init(void *opaque) {
     pc->config.cpu_init(pc->config.opaque);
 }
 
+/* The lines' levels are saved too: a chip that drives its line again after a load then makes no edge. */
+static const struct field wiring_fields[] = {FIELD_ARRAY(pc, lines), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD_END};
+
+static void wiring_reset(void *state) { update_intr(state); }
+
+/* Last of all: the CPU's pin is not part of the devices' state, so it is told in any case. */
+static void wiring_loaded(void *state) {
+  struct pc *pc = state;
+  pc->intr = pc_interrupt_pending(pc);
+  if (pc->config.cpu_intr)
+    pc->config.cpu_intr(pc->config.opaque, pc->intr);
+}
+
 /* ---- A20, reset, power, debug exit ---- */
 
 static void a20_line(void *opaque, int n, bool level) {
@@ -159,7 +172,7 @@ static void debug_exit(void *opaque, uint32_t value) {
 static struct irq_line wire(struct pc *pc, void (*set)(void *, int, bool), int n) { return (struct irq_line){set, pc, n}; }
 static void add(struct pc *pc, struct device device) { pc->devices[pc->count++] = device; }
 
-/* The order is that of saving and resetting: interrupt controllers before those who pull their lines. */
+/* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
 static void assemble(struct pc *pc) {
   static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
   static const char *const serial_name[SERIAL_PORTS] = {"com1", "com2", "com3", "com4"};
@@ -184,6 +197,7 @@ static void assemble(struct pc *pc) {
       add(pc, uart16550_init(&pc->serial[i], pc->io, serial_base[i], serial_name[i], c->clock, c->serial[i], wire(pc, serial_line, i)));
   if (c->debug_exit_present)
     add(pc, debug_exit_init(&pc->debug_exit, pc->io, c->debug_exit_base, c->debug_exit_size, debug_exit, pc));
+  add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0});
 }
 
 struct pc *pc_create(const struct pc_config *config) {
@@ -215,7 +229,6 @@ void pc_destroy(struct pc *pc) {
 void pc_reset(struct pc *pc) {
   for (unsigned i = 0; i < pc->count; i++)
     pc->devices[i].reset(pc->devices[i].state);
-  update_intr(pc);
 }
 
 /* ---- what the rest of bt sees ---- */

@@ -156,7 +156,6 @@ static const char *read_state(struct pc *pc, const uint8_t *bytes, size_t size, 
   return r.error;
 }
 
-/* The interrupt controllers come first in the list and are asked once more at the end, when all lines are right again. */
 const char *state_load(struct pc *pc, const uint8_t *bytes, size_t size) {
   const char *error = read_state(pc, bytes, size, false);
   if (error)

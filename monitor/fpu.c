@@ -98,11 +98,25 @@ static void fp_put(struct vcpu *v, struct fp_image *image)
     bytes_copy(&v->fp, image, FX_SIZE);
 }
 
+/* A new status word may move TOP. The image holds the registers by distance from TOP; what stays where it is are the physical ones. */
+static void image_set_fsw(uint8_t *image, uint16_t fsw)
+{
+  uint8_t old[128];
+  unsigned shift = ((fsw >> 11 & 7) - fx_top(image)) & 7;
+  store16(image + FX_FSW, fsw);
+  if (!shift)
+    return;
+  bytes_copy(old, image + FX_ST, sizeof old);
+  for (unsigned n = 0; n < 8; n++)
+    bytes_copy(image + FX_ST + 16 * n, old + 16 * ((n + shift) & 7), 16);
+}
+
 /* FNINIT on an image: the data registers keep their contents (SDM vol. 1, 8.1.2 and table 8-1). */
 static void image_init_x87(uint8_t *image)
 {
+  image_set_fsw(image, 0);
   store16(image + FX_FCW, FCW_INIT);
-  bytes_fill(image + FX_FSW, 0, FX_MXCSR - FX_FSW);
+  bytes_fill(image + FX_TAG, 0, FX_MXCSR - FX_TAG);
 }
 
 void vcpu_reset_fp(struct vcpu *v)
@@ -244,7 +258,7 @@ static void env_load(uint8_t *image, enum env_format format, const uint8_t *from
 {
   struct environment e = env_parse(format, from);
   store16(image + FX_FCW, e.fcw);
-  store16(image + FX_FSW, e.fsw);
+  image_set_fsw(image, e.fsw);
   store16(image + FX_TAG, short_tags(e.ftw));
   store16(image + FX_FOP, e.fop);
   store32(image + FX_FIP, e.fip);
@@ -388,15 +402,10 @@ int x_fxrstor(struct vcpu *v, const struct insn *i)
 
 /* ---- MASKMOVQ, MASKMOVDQU ---- */
 
-/* An MMX instruction makes TOP zero and all tags valid (SDM vol. 1, 9.5.1); the image holds registers by distance from TOP. */
+/* An MMX instruction makes TOP zero and all tags valid (SDM vol. 1, 9.5.1). */
 static void image_enter_mmx(uint8_t *image)
 {
-  uint8_t registers[128];
-  unsigned top = fx_top(image);
-  for (unsigned r = 0; r < 8; r++)
-    bytes_copy(registers + 16 * r, image + FX_ST + 16 * ((r - top) & 7), 16);
-  bytes_copy(image + FX_ST, registers, sizeof registers);
-  store16(image + FX_FSW, load16(image + FX_FSW) & ~(7 << 11));
+  image_set_fsw(image, load16(image + FX_FSW) & ~(7 << 11));
   image[FX_TAG] = 0xff;
 }
 

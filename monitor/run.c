@@ -14,6 +14,7 @@ void monitor_before_io(struct monitor *m) {
   if (monitor_counted(m)) clock_set_count(m->clock, m->count);
 }
 void monitor_data_dropped(struct monitor *m, uint32_t page) {
+  m->dropped = true;
   if (m->v->s.stack_page >> MMU_PAGE_BITS == page) m->v->s.stack_page = 1ull << 40;
 }
 void monitor_set_intr(struct monitor *m, bool level) {
@@ -28,6 +29,7 @@ void vm_stop(struct vcpu *v, const char *reason) {
 
 void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) {
   uint64_t left;
+  m->dropped = true;
   m->counters.code_kills += tcache_kill_granules(m->tcache, frame, granules, &left);
   mmu_untrace_code(m->mmu, frame);
   if (left) mmu_trace_code(m->mmu, frame, left);
@@ -35,6 +37,7 @@ void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) 
 
 /* Same-page chains are safe: whoever runs there came through a compare or a lookup. Free chains into a kernel page are not. */
 void monitor_fetch_dropped(struct monitor *m, uint32_t page, bool kernel_half) {
+  m->dropped = true;
   if (page >= 0xc0000) tcache_unchain_page(m->tcache, page);
 }
 
@@ -55,8 +58,10 @@ void monitor_reset(struct monitor *m) {
   if (v->fp_live) vcpu_park_fp(v);
   run_flush(m);
   vcpu_reset(v);
+  vcpu_paging_changed(v);
   v->mode_dirty = true;
   v->s.stack_page = 1ull << 40;
+  v->halted = false;
   monitor_set_intr(m, false);
 }
 
@@ -152,8 +157,8 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
   m->counters.lookups++;
   if (b && b->frame2) {   /* still the same second page? */
     uint64_t second = fetch_entry(m, (linear | MMU_PAGE_MASK) + 1, result);
-    if (*result != EXEC_NEXT) return NULL;
-    if (second && mmu_fetch_frame(second) + 1 != b->frame2) {
+    if (!second) { if (*result == EXEC_NEXT) *result = EXEC_AGAIN; return NULL; }
+    if (mmu_fetch_frame(second) + 1 != b->frame2) {
       monitor_code_written(m, key.frame, tc_granules(linear & MMU_PAGE_MASK, 1));
       b = NULL;
     }
@@ -248,7 +253,10 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       return EXEC_NEXT;
     case TR_SITE_FAULT:
       return slow_host_fault(m, site);
-    case TR_SITE_SAFEPOINT: case TR_SITE_IRQ: case TR_SITE_COUNT: case TR_SITE_STRADDLE: case TR_SITE_THUNK: case TR_SITE_KINDS:
+    case TR_SITE_STRADDLE:   /* looks its second page up, and makes it anew if it is another */
+      run_settle(m, site);
+      return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? EXEC_AGAIN : result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
+    case TR_SITE_SAFEPOINT: case TR_SITE_IRQ: case TR_SITE_COUNT: case TR_SITE_THUNK: case TR_SITE_KINDS:
       run_settle(m, site);
       m->counters.safepoints += site->kind == TR_SITE_SAFEPOINT;
       return EXEC_AGAIN;

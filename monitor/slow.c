@@ -199,6 +199,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   unsigned size = site->size ? site->size : 256;
   bool write = site->access & ACCESS_W, one_page = (linear & MMU_PAGE_MASK) + size <= MMU_PAGE;
   struct mmu_result r;
+  m->dropped = false;
   if (!one_page || (m->mode.bits & TR_ALIGN) || (site->access & TR_ACCESS_LIMITED)) {
     run_settle(m, site);
     m->counters.slow_cross++;
@@ -212,6 +213,11 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   }
   if (r.filled) {
     m->counters.slow_fill++;
+    if (m->dropped) {   /* a window of this block may be gone (the walk traced a page table): through the dispatcher */
+      run_settle(m, site);
+      *result = EXEC_AGAIN;
+      return false;
+    }
     run_enter(m, tcache_address(m->tcache, site->host));
     return true;
   }

@@ -46,6 +46,11 @@ static unsigned scan_prefixes(struct prefixes *p, const uint8_t *bytes, unsigned
   return limit;
 }
 
+/* MOV to and from control and debug registers ignores ModRM.mod (SDM vol. 2, MOV - Move to/from Control Registers). */
+static bool names_system_register(const struct opcode_row *row) {
+  return row->kind == OP_MOV_FROM_CR || row->kind == OP_MOV_TO_CR || row->kind == OP_MOV_FROM_DR || row->kind == OP_MOV_TO_DR;
+}
+
 /* Finds the row; *at moves from the first byte after the prefixes to the byte after opcode and ModRM. False: bytes ran out. */
 static bool find_row(struct insn *out, const struct prefixes *p, const uint8_t *bytes, unsigned limit, unsigned *at) {
   unsigned map = 0, i = *at, modrm = 0;
@@ -66,6 +71,7 @@ static bool find_row(struct insn *out, const struct prefixes *p, const uint8_t *
     out->rm = modrm & 7;
   }
   out->row = opcode_find(map, opcode, modrm, p->rep ? p->rep : p->operand ? 0x66 : 0);
+  if (names_system_register(out->row)) out->mod = 3;
   *at = i;
   return true;
 }
@@ -100,8 +106,7 @@ static bool is_string(unsigned kind) {
 static void set_sizes(struct insn *out, const struct prefixes *p, struct insn_mode mode) {
   const struct opcode_row *row = out->row;
   out->mandatory = row->prefix >= 0x66 ? row->prefix : 0;
-  bool prefixed = p->operand && row->prefix != 0x66;
-  out->operand_size = row->byte_form ? 1 : mode.code32 != prefixed ? 4 : 2;
+  out->operand_size = row->size_form == SIZE_BYTE ? 1 : row->size_form == SIZE_NONE || mode.code32 != p->operand ? 4 : 2;
   out->address_size = mode.code32 != p->address ? 4 : 2;
   if (is_string(row->kind)) out->rep = p->rep;
 }
@@ -276,9 +281,6 @@ static bool decode_defined(struct insn *out, const struct prefixes *p, const uin
   }
   out->length = z.length;
   memcpy(out->bytes, bytes, z.length);
-  unsigned class = row_operand(out->row, 0)->class, second = row_operand(out->row, 1)->class;
-  if (class == OC_CREG || class == OC_DREG || second == OC_CREG || second == OC_DREG) out->mod = 3;
-  set_sizes(out, p, mode);
   set_memory(out, p, &z);
   set_immediates(out, &z);
   set_registers(out);

@@ -40,7 +40,7 @@ struct opcode_row {
   uint8_t regs_read, regs_written;  /* implicit registers, a bit per REG_* */
   uint8_t count;          /* enum shift_count of opcodes.h */
   uint8_t modrm;          /* 1: a ModRM byte follows the opcode */
-  uint8_t byte_form;      /* 1: the operand size is one byte whatever the prefixes say */
+  uint8_t size_form;      /* enum size_form of opcodes.h: how prefixes decide the operand size */
 };
 enum { ACCESS_NONE, ACCESS_R = 1, ACCESS_W = 2, ACCESS_RW = 3 };
 enum fpu_need {
@@ -78,7 +78,7 @@ struct insn {
   uint8_t imm_offset;      /* 0 when there is no immediate */
   uint8_t imm_size;        /* bytes of all immediates */
   uint8_t kind;            /* enum op_kind: row->kind, or OP_UD when a prefix, feature or LOCK rule forbids it */
-  uint8_t operand_size;    /* 2 or 4: the effective operand size; 1 for byte forms */
+  uint8_t operand_size;    /* 2 or 4: the effective operand size; 1 for byte forms; 4 where there is none (66h means nothing, or is part of the opcode) */
   uint8_t address_size;    /* 2 or 4 */
   uint8_t rep;             /* 0, 0xF3 or 0xF2, for string instructions only */
   bool lock;
@@ -87,16 +87,17 @@ struct insn {
   /* memory operand (ModRM, moffs, or the implicit one of XLAT and MASKMOV); has_mem false for LEA too */
   bool has_mem;            /* accesses memory through seg:ea */
   bool has_ea;             /* has_mem, or LEA/INVLPG/NOP Ev: base.. are filled in */
-  uint8_t seg;             /* effective segment, override and SS default applied; for strings: the source segment */
-  uint8_t base, index;     /* REG_*; 16-bit forms use EBX/EBP and ESI/EDI, taken modulo 64 KiB */
+  uint8_t seg;             /* effective segment, override and SS default applied; for strings: the source segment, ES if there is none */
+  uint8_t base, index;     /* REG_*; 16-bit forms use EBX/EBP and ESI/EDI, taken modulo 64 KiB; XLAT's AL is not an index here */
   uint8_t scale;           /* log2 */
   int32_t disp;
   uint8_t access;          /* ACCESS_* of the memory operand */
   uint16_t mem_size;       /* bytes of the memory operand: 1 2 4 6 8 10 14 16 28 94 108 512 */
-  uint32_t imm;            /* first immediate, sign-extended to the operand size as the opcode says; moffs is in disp */
+  uint32_t imm;            /* first immediate, sign-extended to the operand size (no further) as the opcode says; moffs is in disp */
   uint16_t imm2;           /* selector of ptr16:16/32, nesting level of ENTER */
   int32_t rel;             /* branch displacement, sign-extended */
-  /* whole-register sets, a bit per REG_*; implicit operands (string counters, ESP of pushes, EDX:EAX...) included */
+  /* whole-register sets, a bit per REG_*; implicit operands (string counters, ESP of pushes, EDX:EAX...) included. A register that is
+   * written in part or on a condition is in both sets. */
   uint8_t regs_read, regs_written;
   uint16_t flags_read, flags_written, flags_undefined;  /* row's, refined by count-zero shifts, REP and so on */
 };

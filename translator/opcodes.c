@@ -91,14 +91,20 @@ enum { rA = 1 << REG_EAX, rC = 1 << REG_ECX, rD = 1 << REG_EDX, rB = 1 << REG_EB
 #define IN_MEMORY(o) (CLASS_IS(o, OC_GPR_MEM) || CLASS_IS(o, OC_MEM) || CLASS_IS(o, OC_MMX_MEM) || CLASS_IS(o, OC_XMM_MEM) || CLASS_IS(o, OC_MOFFS))
 #define IN_MODRM(o) (OPERAND_##o >= OPERAND_FIRST_MODRM)
 #define IS_BYTE(o) (+WIDTH_##o == +SZ_B && !CLASS_IS(o, OC_IMM) && !CLASS_IS(o, OC_IMM_SIGNED) && !CLASS_IS(o, OC_REL))
-#define IS_FULL(o) (+WIDTH_##o == +SZ_V || OPERAND_##o == OPERAND_Gd || OPERAND_##o == OPERAND_Rd)
+#define IS_SIZED(o) (+WIDTH_##o == +SZ_V)
+#define IS_32(o) (OPERAND_##o == OPERAND_Gd || OPERAND_##o == OPERAND_Rd)
+/* Copies without an operand of that size have no operand size; nor have moves of system registers. */
+#define SIZE_FORM(kind, o0, o1) \
+  ((IS_BYTE(o0) || IS_BYTE(o1)) && !IS_SIZED(o0) && !IS_SIZED(o1) && !IS_32(o0) ? SIZE_BYTE : \
+   (kind == OP_COPY && !IS_SIZED(o0) && !IS_SIZED(o1)) || CLASS_IS(o0, OC_CREG) || CLASS_IS(o0, OC_DREG) || CLASS_IS(o1, OC_CREG) || CLASS_IS(o1, OC_DREG) ? \
+     SIZE_NONE : SIZE_EFFECTIVE)
 #define WHERE(opcode_, reg_, mod3_, rm_, prefix_) .map = MAP, .opcode = opcode_, .reg = reg_, .mod3 = mod3_, .rm = rm_, .prefix = prefix_
 #define WHERE_IN_MODRM(opcode_, reg_, mod3_, rm_, prefix_) ((reg_) >= 0 || (mod3_) >= 0)
 #define ROW(where, name, o0, o1, o2, kind_, dest_, ...) \
   {WHERE where, .mnemonic = name, .operands = {OPERAND_##o0, OPERAND_##o1, OPERAND_##o2}, .kind = OP_##kind_, .dest = ACCESS_##dest_, \
    .access = IN_MEMORY(o0) ? ACCESS_##dest_ : IN_MEMORY(o1) || IN_MEMORY(o2) ? ACCESS_R : ACCESS_NONE, \
    .modrm = WHERE_IN_MODRM where || IN_MODRM(o0) || IN_MODRM(o1) || IN_MODRM(o2), \
-   .byte_form = (IS_BYTE(o0) || IS_BYTE(o1)) && !IS_FULL(o0) && !IS_FULL(o1), __VA_ARGS__},
+   .size_form = SIZE_FORM(OP_##kind_, o0, o1), __VA_ARGS__},
 
 /* The first row serves whatever no other row covers. */
 static const struct opcode_row rows[] = {

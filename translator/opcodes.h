@@ -61,6 +61,12 @@ extern const struct operand_info operand_infos[OPERAND_COUNT];
 /* Where a shift's count comes from: decides whether it writes flags at all (SDM vol. 2, SAL/SAR/SHL/SHR, RCL/.., SHLD/SHRD). */
 enum shift_count { COUNT_NONE, COUNT_ONE, COUNT_IMM, COUNT_CL };
 
+enum size_form {
+  SIZE_EFFECTIVE,   /* CS.D and 66h */
+  SIZE_BYTE,        /* one byte */
+  SIZE_NONE,        /* no operand size: 66h is ignored, picks another row or is undefined. A copy must not get one. */
+};
+
 /* Beyond the values in insn.h, a row's prefix column may say: */
 enum { PREFIX_ANY = 0, PREFIX_NONE = 1, PREFIX_NO_REP = 2 /* neither F2h nor F3h; 66h is the operand size */ };
 

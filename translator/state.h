@@ -38,6 +38,7 @@ struct tr_state {
   uint64_t monitor_rsp;     /* where the exit stub puts the monitor's stack */
   uint64_t code_rsp;        /* translated code's own stack */
   uint64_t scratch[4];
+  uint64_t windows[2];      /* R10 and R11, kept over a slow access that resumes */
   uint64_t exit_linear;     /* slow access: the linear address that missed */
   struct tr_segment seg[6];
   uint64_t counters[8];

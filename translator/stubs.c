@@ -21,6 +21,8 @@ static void write_exit(struct host_code *c) {
   host_op_mem(c, false, 0x8b, H_RAX, hm(H_RAX, 0));
   host_op_mem(c, false, 0x89, H_RAX, HM_STATE(site));
   host_op_mem(c, true, 0x89, H_R8, HM_STATE(exit_linear));
+  host_op_mem(c, true, 0x89, H_R10, HM_STATE(windows[0]));
+  host_op_mem(c, true, 0x89, H_R11, HM_STATE(windows[1]));
   host_op_mem(c, true, 0x89, H_R12, HM_STATE(insns_left));
   host_op_mem(c, true, 0x8b, H_RSP, HM_STATE(monitor_rsp));
   host_8(c, 0xfc);                                                 /* CLD */
@@ -37,6 +39,8 @@ static void write_enter(struct host_code *c) {
   host_op_mem(c, true, 0x8b, H_RSP, HM_STATE(code_rsp));
   host_op_mem(c, true, 0x8b, H_R14, HM_STATE(table));
   host_op_mem(c, true, 0x8b, H_R12, HM_STATE(safepoint));
+  host_op_mem(c, true, 0x8b, H_R10, HM_STATE(windows[0]));
+  host_op_mem(c, true, 0x8b, H_R11, HM_STATE(windows[1]));
   host_op_mem(c, false, 0x8b, H_RAX, HM_STATE(flags));
   host_op_reg(c, false, 0xf7, 0, H_RAX), host_32(c, FLAG_DF);
   uint8_t *clear = host_jcc8(c, CC_Z);

@@ -319,6 +319,7 @@ static void compare(const ZydisDecoder *d, const uint8_t *bytes, unsigned len, b
   SAME("length", i->length, o->z.length);
   SAME("opcode", i->bytes[i->opcode_offset], o->z.opcode);
   SAME("modrm", i->modrm_offset, o->z.raw.modrm.offset);
+  if (i->row->size_form == SIZE_EFFECTIVE && i->kind != OP_NOP && i->kind != OP_INVLPG) SAME("operand size", i->operand_size, o->z.operand_width / 8);
   SAME("address size", i->address_size, o->z.address_width / 8);
   SAME("rep", i->rep != 0, (o->z.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0);
   SAME("bytes", memcmp(i->bytes, bytes, i->length), 0);

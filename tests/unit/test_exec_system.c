@@ -311,7 +311,7 @@ static void io_bitmap(void **state)
   struct insn in = io_insn(false, 1), wide = io_insn(true, 4);
   f->v.cpl = 3;
   f->v.s.gpr[REG_EDX] = 0x3f8;
-  set_tss(f, 0x81);
+  set_tss(f, 0x82);
   run_ok(f, &in);
   set_ram(f, 0x6068 + 0x3f8 / 8, 0x08, 1);   /* port 3FBh is denied */
   run_ok(f, &in);
@@ -332,10 +332,10 @@ static void io_bitmap(void **state)
   f->v.s.gpr[REG_EDX] = 0;
   f->v.tr.limit = 0x66;
   run_fault(f, &in, VEC_GP, 0);
-  set_tss(f, 0x81);
+  set_tss(f, 0x82);
   f->v.tr.attr = 0x83;                       /* a 16-bit TSS has none */
   run_fault(f, &in, VEC_GP, 0);
-  set_tss(f, 0x81);
+  set_tss(f, 0x82);
   set_page(f, 6, PAGE_SUPERVISOR);           /* implicit accesses are the supervisor's */
   run_ok(f, &in);
   set_page(f, 6, PAGE_ABSENT);

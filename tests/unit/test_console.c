@@ -1,0 +1,423 @@
+// The console's escapes, the serial ports' host side, the terminal. Run only this: build/unit/test_console
+// sources: bt/console.c bt/serial_io.c bt/serial_host.c bt/terminal.c bt/values.c
+// link: pthread
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "bt/console.h"
+#include "bt/queue.h"
+#include "bt/serial_io.h"
+#include "bt/terminal.h"
+
+/* ---- escapes ---- */
+
+static enum console_action type(struct console *c, const char *keys) {
+  enum console_action last = CONSOLE_NOTHING;
+  for (; *keys; keys++) last = console_feed(c, (uint8_t)*keys);
+  return last;
+}
+static void escapes_as_qemu(void **state) {
+  struct console c = {.escape = 1};
+  char text[512];
+  assert_int_equal(type(&c, "x"), CONSOLE_SEND);
+  assert_int_equal(type(&c, "\x01"), CONSOLE_NOTHING);
+  assert_int_equal(type(&c, "x"), CONSOLE_QUIT);
+  assert_int_equal(type(&c, "x"), CONSOLE_SEND);
+  assert_int_equal(type(&c, "\x01\x01"), CONSOLE_SEND);
+  assert_int_equal(type(&c, "x"), CONSOLE_SEND);
+  assert_int_equal(type(&c, "\x01h"), CONSOLE_HELP);
+  assert_int_equal(type(&c, "\x01?"), CONSOLE_HELP);
+  assert_int_equal(type(&c, "\x01" "c"), CONSOLE_MONITOR);
+  assert_int_equal(type(&c, "\x01s"), CONSOLE_SAVE);
+  assert_int_equal(type(&c, "\x01q"), CONSOLE_NOTHING);
+  assert_int_equal(type(&c, "\x03"), CONSOLE_SEND);
+  assert_non_null(strstr(console_text(&c, CONSOLE_HELP, text), "C-a x"));
+  assert_string_equal(console_text(&c, CONSOLE_SEND, text), "");
+}
+static void another_escape_character(void **state) {
+  struct console c = {.escape = 20};
+  char text[512];
+  assert_int_equal(type(&c, "\x01"), CONSOLE_SEND);
+  assert_int_equal(type(&c, "\x14x"), CONSOLE_QUIT);
+  assert_non_null(strstr(console_text(&c, CONSOLE_HELP, text), "C-t x"));
+}
+
+static void queue_wraps(void **state) {
+  uint8_t bytes[7], out[16];
+  struct queue q = {bytes, sizeof bytes, 0, 0};
+  unsigned next = 0, expected = 0;
+  srand(3);
+  for (int round = 0; round < 5000; round++) {
+    uint8_t in[9];
+    unsigned n = (unsigned)rand() % 9, room = queue_room(&q);
+    for (unsigned i = 0; i < n; i++) in[i] = (uint8_t)(next + i);
+    unsigned taken = queue_put(&q, in, n);
+    assert_int_equal(taken, n < room ? n : room);
+    next += taken;
+    unsigned got = queue_peek(&q, out, (unsigned)rand() % 9);
+    for (unsigned i = 0; i < got; i++) assert_int_equal(out[i], (uint8_t)(expected + i));
+    queue_drop(&q, got);
+    expected += got;
+  }
+  assert_true(expected > 1000);
+}
+
+/* ---- serial ports over real descriptors; standard input and output are pipes or sockets of the test ---- */
+
+struct fixture {
+  struct serial_io *io;
+  int keys, screen;              /* our ends */
+  int old_in, old_out;
+  atomic_int inputs, quits;
+};
+static void note_input(void *opaque) { atomic_fetch_add(&((struct fixture *)opaque)->inputs, 1); }
+static void note_quit(void *opaque) { atomic_fetch_add(&((struct fixture *)opaque)->quits, 1); }
+
+static void open_stdio(struct fixture *f, bool mux, int in, int out) {
+  char error[ERROR_TEXT];
+  struct serial_option ports[SERIAL_PORTS] = {{.kind = SERIAL_STDIO, .mux = mux}};
+  struct serial_io_events events = {.opaque = f, .input = note_input, .quit = note_quit, .signal_fd = -1};
+  fflush(stdout);
+  f->old_in = dup(0), f->old_out = dup(1);
+  dup2(in, 0), dup2(out, 1);
+  close(in), close(out);
+  f->io = serial_io_create(ports, 1, &events, error);
+  dup2(f->old_in, 0), dup2(f->old_out, 1);   /* it has its own by now */
+  close(f->old_in), close(f->old_out);
+  assert_non_null(f->io);
+  assert_true(serial_io_start(f->io));
+}
+static void open_pipes(struct fixture *f, bool mux) {
+  int keys[2], screen[2];
+  memset(f, 0, sizeof *f);
+  assert_int_equal(pipe(keys) | pipe(screen), 0);
+  f->keys = keys[1], f->screen = screen[0];
+  open_stdio(f, mux, keys[0], screen[1]);
+}
+static void close_pipes(struct fixture *f) {
+  serial_io_cancel(f->io);
+  serial_io_destroy(f->io);
+  if (f->keys >= 0) close(f->keys);
+  if (f->screen >= 0) close(f->screen);
+}
+
+static void nap(int ms) {
+  struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+  nanosleep(&t, NULL);
+}
+static bool wait_for_input(struct fixture *f) {
+  for (int i = 0; i < 2000 && !serial_io_pending(f->io, 0); i++) nap(1);
+  return serial_io_pending(f->io, 0);
+}
+static void put(struct fixture *f, const char *text) { serial_io_write(f->io, 0, (const uint8_t *)text, (unsigned)strlen(text)); }
+
+static void bytes_both_ways(void **state) {
+  struct fixture f;
+  uint8_t got[16];
+  char seen[16] = {0};
+  open_pipes(&f, false);
+  put(&f, "hello");
+  assert_int_equal(read(f.screen, seen, sizeof seen), 5);
+  assert_string_equal(seen, "hello");
+  assert_int_equal(write(f.keys, "a\x01x", 3), 3);
+  assert_true(wait_for_input(&f));
+  assert_int_equal(serial_io_read(f.io, 0, got, 2), 2);
+  assert_true(serial_io_pending(f.io, 0));
+  assert_int_equal(serial_io_read(f.io, 0, got + 2, 9), 1);
+  assert_memory_equal(got, "a\x01x", 3);
+  assert_false(serial_io_pending(f.io, 0));
+  assert_true(atomic_load(&f.inputs) >= 1);
+  assert_int_equal(atomic_load(&f.quits), 0);
+  close_pipes(&f);
+}
+
+static void console_keys(void **state) {
+  struct fixture f;
+  uint8_t got[16];
+  char seen[1024] = {0};
+  open_pipes(&f, true);
+  assert_int_equal(write(f.keys, "a\x01h\x01\x01\x03", 6), 6);
+  assert_true(wait_for_input(&f));
+  assert_int_equal(serial_io_read(f.io, 0, got, 16), 3);
+  assert_memory_equal(got, "a\x01\x03", 3);
+  assert_true(read(f.screen, seen, sizeof seen - 1) > 10);
+  assert_non_null(strstr(seen, "C-a h"));
+  assert_int_equal(write(f.keys, "\x01x", 2), 2);
+  for (int i = 0; i < 2000 && !atomic_load(&f.quits); i++) nap(1);
+  assert_int_equal(atomic_load(&f.quits), 1);
+  close_pipes(&f);
+}
+
+/* A reader that is slow, then stuck for a while: the writer waits, every byte arrives, in order. */
+static void *slow_reader(void *opaque) {
+  struct fixture *f = opaque;
+  uint8_t bytes[5000];
+  unsigned long next = 0;
+  nap(100);
+  for (ssize_t n; next < 600000 && (n = read(f->screen, bytes, sizeof bytes)) > 0;)
+    for (ssize_t i = 0; i < n; i++, next++)
+      if (bytes[i] != (uint8_t)(next * 7 >> 3)) return (void *)next;
+  return (void *)next;
+}
+static void a_stuck_reader_loses_nothing(void **state) {
+  struct fixture f;
+  pthread_t reader;
+  void *seen;
+  open_pipes(&f, false);
+  pthread_create(&reader, NULL, slow_reader, &f);
+  for (unsigned long i = 0; i < 600000;) {
+    uint8_t bytes[64];
+    unsigned n = 1 + (unsigned)i % 50;
+    for (unsigned k = 0; k < n && i < 600000; k++, i++) bytes[k] = (uint8_t)(i * 7 >> 3), bytes[63] = (uint8_t)(k + 1);
+    serial_io_write(f.io, 0, bytes, bytes[63]);
+  }
+  serial_io_drain(f.io);
+  pthread_join(reader, &seen);
+  assert_int_equal((unsigned long)seen, 600000);
+  close_pipes(&f);
+}
+
+/* Nobody ever reads: the vCPU waits, and goes on when the user ends the program. */
+static void *cancel_later(void *opaque) {
+  nap(100);
+  serial_io_cancel(opaque);
+  return NULL;
+}
+static void cancel_frees_a_waiting_vcpu(void **state) {
+  static uint8_t much[512 << 10];
+  struct fixture f;
+  pthread_t other;
+  open_pipes(&f, false);
+  pthread_create(&other, NULL, cancel_later, f.io);
+  serial_io_write(f.io, 0, much, sizeof much);
+  pthread_join(other, NULL);
+  close_pipes(&f);
+}
+
+static void a_closed_pipe_is_no_end(void **state) {
+  struct fixture f;
+  signal(SIGPIPE, SIG_IGN);   /* as main() does */
+  open_pipes(&f, false);
+  close(f.screen);
+  f.screen = -1;
+  for (int i = 0; i < 1000; i++) put(&f, "lost");
+  serial_io_drain(f.io);
+  close_pipes(&f);
+}
+
+static double cpu_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+/* The end of input neither spins nor ends anything; output goes on. */
+static void end_of_input_does_not_spin(void **state) {
+  struct fixture f;
+  char seen[8];
+  open_pipes(&f, true);
+  close(f.keys);
+  f.keys = -1;
+  nap(20);
+  double before = cpu_seconds();
+  nap(300);
+  assert_true(cpu_seconds() - before < 0.05);
+  put(&f, "on");
+  assert_int_equal(read(f.screen, seen, sizeof seen), 2);
+  assert_int_equal(atomic_load(&f.quits), 0);
+  close_pipes(&f);
+}
+static void no_input_and_no_output_at_all(void **state) {
+  struct fixture f = {.keys = -1, .screen = -1};
+  open_stdio(&f, true, open("/dev/null", O_RDONLY), open("/dev/full", O_WRONLY));
+  put(&f, "into the void");
+  double before = cpu_seconds();
+  nap(200);
+  assert_true(cpu_seconds() - before < 0.05);
+  close_pipes(&f);
+}
+
+/* More input than the queue holds: it waits in the pipe, not in our memory, and nothing is lost. */
+static void input_has_back_pressure(void **state) {
+  struct fixture f;
+  static uint8_t bytes[20000];
+  unsigned long got = 0;
+  open_pipes(&f, false);
+  for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 5 >> 2);
+  assert_int_equal(write(f.keys, bytes, sizeof bytes), sizeof bytes);
+  nap(50);
+  while (got < sizeof bytes && wait_for_input(&f)) {
+    uint8_t some[16];
+    unsigned n = serial_io_read(f.io, 0, some, 16);
+    assert_memory_equal(some, bytes + got, n);
+    got += n;
+  }
+  assert_int_equal(got, sizeof bytes);
+  close_pipes(&f);
+}
+
+/* Our own O_NONBLOCK must not show on the shell's descriptor. */
+static void shared_descriptors_stay_blocking(void **state) {
+  struct fixture f = {0};
+  int keys[2], screen[2];
+  assert_int_equal(pipe(keys) | pipe(screen), 0);
+  f.keys = keys[1], f.screen = screen[0];
+  int in = dup(keys[0]), out = dup(screen[1]);
+  open_stdio(&f, false, keys[0], screen[1]);
+  assert_false(fcntl(in, F_GETFL) & O_NONBLOCK);
+  assert_false(fcntl(out, F_GETFL) & O_NONBLOCK);
+  close(in), close(out);
+  close_pipes(&f);
+}
+
+/* ---- files and sockets ---- */
+
+static struct serial_io *open_ports(struct fixture *f, const struct serial_option ports[SERIAL_PORTS]) {
+  char error[ERROR_TEXT];
+  memset(f, 0, sizeof *f);
+  f->keys = f->screen = -1;
+  struct serial_io_events events = {.opaque = f, .input = note_input, .quit = note_quit, .signal_fd = -1};
+  f->io = serial_io_create(ports, 1, &events, error);
+  if (f->io) assert_true(serial_io_start(f->io));
+  return f->io;
+}
+static void file_backend(void **state) {
+  char path[] = "/tmp/bt-serial-XXXXXX", seen[16] = {0};
+  struct fixture f;
+  close(mkstemp(path));
+  struct serial_option ports[SERIAL_PORTS] = {{.kind = SERIAL_NULL}, {.kind = SERIAL_FILE, .file = path}};
+  assert_non_null(open_ports(&f, ports));
+  serial_io_write(f.io, 0, (const uint8_t *)"vanishes", 8);
+  serial_io_write(f.io, 1, (const uint8_t *)"kept", 4);
+  serial_io_drain(f.io);
+  int fd = open(path, O_RDONLY);
+  assert_int_equal(read(fd, seen, sizeof seen), 4);
+  assert_string_equal(seen, "kept");
+  close(fd);
+  close_pipes(&f);
+  unlink(path);
+  ports[1].file = "/nonexistent/file";
+  assert_null(open_ports(&f, ports));
+}
+
+static int connect_to(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strcpy(address.sun_path, path);
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  for (int i = 0; i < 1000; i++) {
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+    nap(1);
+  }
+  return -1;
+}
+/* Clients come and go; what is written with none there vanishes, as QEMU's. */
+static void socket_clients_in_turn(void **state) {
+  char folder[] = "/tmp/bt-serial-XXXXXX", seen[16];
+  struct fixture f;
+  assert_non_null(mkdtemp(folder));
+  struct serial_option ports[SERIAL_PORTS] = {{.kind = SERIAL_UNIX, .server = true}};
+  snprintf(ports[0].path, sizeof ports[0].path, "%s/s", folder);
+  assert_non_null(open_ports(&f, ports));
+  put(&f, "nobody");
+  for (int round = 0; round < 3; round++) {
+    int fd = connect_to(ports[0].path);
+    uint8_t got[4];
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "in", 2), 2);
+    assert_true(wait_for_input(&f));
+    assert_int_equal(serial_io_read(f.io, 0, got, 4), 2);
+    put(&f, "out");
+    assert_int_equal(read(fd, seen, sizeof seen), 3);
+    close(fd);
+    nap(20);
+    put(&f, "gone");
+  }
+  close_pipes(&f);
+  assert_int_equal(access(ports[0].path, F_OK), -1);
+  ports[0].server = false;
+  assert_null(open_ports(&f, ports));
+  rmdir(folder);
+}
+
+/* ---- the terminal: a pseudo terminal and a process that dies ---- */
+
+static bool cooked(int master) {
+  struct termios now;
+  return tcgetattr(master, &now) == 0 && now.c_lflag & ICANON && now.c_lflag & ECHO;
+}
+static pid_t start_on_terminal(const char *name, bool signals, int said[2]) {
+  assert_int_equal(pipe(said), 0);
+  pid_t child = fork();
+  if (child) {
+    close(said[1]);
+    return child;
+  }
+  struct terminal t;
+  setsid();
+  int fd = open(name, O_RDWR);      /* becomes the controlling terminal */
+  terminal_open(&t, fd);
+  terminal_make_raw(&t, signals);
+  if (write(said[1], "r", 1) != 1) _exit(1);
+  char byte;
+  if (read(fd, &byte, 1) == 1 && byte == 'q') terminal_close(&t);
+  _exit(byte == 'q' ? 0 : 1);
+}
+static void terminal_comes_back_by(void **state, bool kill_it) {
+  int said[2], status, master = posix_openpt(O_RDWR | O_NOCTTY);
+  char byte;
+  assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+  const char *name = ptsname(master);
+  int hold = open(name, O_RDWR | O_NOCTTY);   /* the terminal outlives the process */
+  pid_t child = start_on_terminal(name, false, said);
+  assert_int_equal(read(said[0], &byte, 1), 1);
+  struct termios raw;
+  assert_int_equal(tcgetattr(master, &raw), 0);
+  assert_false(raw.c_lflag & (ICANON | ECHO | ISIG));
+  if (kill_it) kill(child, SIGKILL);
+  else assert_int_equal(write(master, "q", 1), 1);
+  waitpid(child, &status, 0);
+  assert_int_equal(kill_it, WIFSIGNALED(status));
+  for (int i = 0; i < 2000 && !cooked(hold); i++) nap(1);
+  assert_true(cooked(hold));
+  close(said[0]), close(hold), close(master);
+}
+static void terminal_comes_back(void **state) { terminal_comes_back_by(state, false); }
+static void terminal_comes_back_after_sigkill(void **state) { terminal_comes_back_by(state, true); }
+
+static void no_terminal_no_keeper(void **state) {
+  struct terminal t;
+  int null = open("/dev/null", O_RDWR);
+  terminal_open(&t, null);
+  terminal_make_raw(&t, true);
+  assert_int_equal(t.keeper, -1);
+  terminal_close(&t);
+  close(null);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(escapes_as_qemu), cmocka_unit_test(another_escape_character), cmocka_unit_test(queue_wraps), cmocka_unit_test(bytes_both_ways),
+    cmocka_unit_test(console_keys), cmocka_unit_test(a_stuck_reader_loses_nothing), cmocka_unit_test(cancel_frees_a_waiting_vcpu),
+    cmocka_unit_test(a_closed_pipe_is_no_end), cmocka_unit_test(end_of_input_does_not_spin), cmocka_unit_test(no_input_and_no_output_at_all),
+    cmocka_unit_test(input_has_back_pressure), cmocka_unit_test(shared_descriptors_stay_blocking), cmocka_unit_test(file_backend),
+    cmocka_unit_test(socket_clients_in_turn), cmocka_unit_test(terminal_comes_back), cmocka_unit_test(terminal_comes_back_after_sigkill),
+    cmocka_unit_test(no_terminal_no_keeper),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,153 @@
+/* A PC on a test bench: the real chips, a counted clock that only advance() moves, and a mock of the mmu that keeps MMIO windows and 1 MiB of RAM. */
+#pragma once
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "devices/pc.h"
+#include "devices/state.h"
+
+enum { RIG_WINDOWS = 8, RIG_OUTPUT = 4096 };
+
+struct rig_window { uint64_t base, size; const struct mmu_io_ops *ops; void *opaque; };
+struct mmu {
+  uint64_t ram_size;
+  uint8_t low[1 << 20];
+  struct rig_window windows[RIG_WINDOWS];
+};
+struct rig {
+  struct mmu mmu;
+  struct clock *clock;
+  struct pc *pc;
+  struct io_bus *io;
+  bool intr, a20;
+  unsigned intr_rises, resets, power_offs, nmis, inits, exits;
+  uint32_t exit_value;
+  uint8_t output[RIG_OUTPUT];
+  unsigned output_size;
+};
+
+void mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque) {
+  for (unsigned i = 0; i < RIG_WINDOWS; i++)
+    if (!m->windows[i].ops) {
+      m->windows[i] = (struct rig_window){base.v, size, ops, opaque};
+      return;
+    }
+  fail_msg("no room for another MMIO window");
+}
+
+void mmu_remove_io(struct mmu *m, gpa base) {
+  for (unsigned i = 0; i < RIG_WINDOWS; i++)
+    if (m->windows[i].ops && m->windows[i].base == base.v)
+      m->windows[i].ops = 0;
+}
+
+uint64_t mmu_ram_size(const struct mmu *m) { return m->ram_size; }
+
+void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size) {
+  assert_true(addr.v + size <= sizeof m->low);
+  memcpy(m->low + addr.v, from, size);
+}
+
+static inline void rig_intr(void *opaque, bool level) {
+  struct rig *r = opaque;
+  r->intr_rises += level && !r->intr;
+  r->intr = level;
+}
+static inline void rig_a20(void *opaque, bool level) { ((struct rig *)opaque)->a20 = level; }
+static inline void rig_reset(void *opaque) { ((struct rig *)opaque)->resets++; }
+static inline void rig_power_off(void *opaque) { ((struct rig *)opaque)->power_offs++; }
+static inline void rig_nmi(void *opaque) { ((struct rig *)opaque)->nmis++; }
+static inline void rig_init(void *opaque) { ((struct rig *)opaque)->inits++; }
+static inline void rig_exit(void *opaque, uint32_t value) {
+  struct rig *r = opaque;
+  r->exits++;
+  r->exit_value = value;
+}
+static inline void rig_output(void *opaque, const uint8_t *bytes, unsigned n) {
+  struct rig *r = opaque;
+  for (unsigned i = 0; i < n; i++)
+    r->output[r->output_size++ % RIG_OUTPUT] = bytes[i];
+}
+
+static inline struct rig *rig_create(bool apic) {
+  struct rig *r = calloc(1, sizeof *r);
+  r->mmu.ram_size = 128 << 20;
+  r->clock = clock_create(0, 0);
+  struct pc_config c = {.mmu = &r->mmu, .clock = r->clock, .opaque = r, .cpu_intr = rig_intr, .cpu_nmi = rig_nmi, .cpu_init = rig_init, .a20 = rig_a20,
+    .reset = rig_reset, .power_off = rig_power_off, .debug_exit = rig_exit, .debug_exit_present = true, .debug_exit_base = 0xf4, .debug_exit_size = 4,
+    .acpi = true, .apic = apic};
+  for (unsigned i = 0; i < 4; i++) {
+    c.serial_present[i] = true;
+    c.serial[i] = (struct char_backend){rig_output, r};
+  }
+  r->pc = pc_create(&c);
+  r->io = pc_io(r->pc);
+  return r;
+}
+
+static inline void rig_destroy(struct rig *r) {
+  pc_destroy(r->pc);
+  clock_destroy(r->clock);
+  free(r);
+}
+
+static inline int rig_setup(void **state) {
+  *state = rig_create(false);
+  return 0;
+}
+static inline int rig_setup_apic(void **state) {
+  *state = rig_create(true);
+  return 0;
+}
+static inline int rig_teardown(void **state) {
+  rig_destroy(*state);
+  return 0;
+}
+
+static inline uint8_t in8(struct rig *r, uint16_t port) { return (uint8_t)io_bus_read(r->io, port, 1); }
+static inline uint16_t in16(struct rig *r, uint16_t port) { return (uint16_t)io_bus_read(r->io, port, 2); }
+static inline uint32_t in32(struct rig *r, uint16_t port) { return io_bus_read(r->io, port, 4); }
+static inline void out8(struct rig *r, uint16_t port, uint8_t v) { io_bus_write(r->io, port, 1, v); }
+static inline void out16(struct rig *r, uint16_t port, uint16_t v) { io_bus_write(r->io, port, 2, v); }
+static inline void out32(struct rig *r, uint16_t port, uint32_t v) { io_bus_write(r->io, port, 4, v); }
+
+static inline struct rig_window *rig_window(struct rig *r, uint64_t addr) {
+  for (unsigned i = 0; i < RIG_WINDOWS; i++)
+    if (r->mmu.windows[i].ops && addr - r->mmu.windows[i].base < r->mmu.windows[i].size)
+      return &r->mmu.windows[i];
+  return 0;
+}
+static inline uint32_t mmio_in(struct rig *r, uint64_t addr, unsigned size) {
+  struct rig_window *w = rig_window(r, addr);
+  return w ? w->ops->read(w->opaque, addr - w->base, size) : 0xffffffff;
+}
+static inline void mmio_out(struct rig *r, uint64_t addr, unsigned size, uint32_t v) {
+  struct rig_window *w = rig_window(r, addr);
+  if (w)
+    w->ops->write(w->opaque, addr - w->base, size, v);
+}
+
+/* Lets guest time pass, timers firing at their deadlines. */
+static inline void advance(struct rig *r, int64_t ns) {
+  int64_t target = clock_now(r->clock) + ns;
+  while (clock_next_deadline(r->clock) <= target) {
+    clock_skip_to(r->clock, clock_next_deadline(r->clock));
+    clock_run(r->clock);
+  }
+  clock_skip_to(r->clock, target);
+}
+/* Lets it pass while the host was away: nothing fires before the end. */
+static inline void stall(struct rig *r, int64_t ns) {
+  clock_skip_to(r->clock, clock_now(r->clock) + ns);
+}
+
+/* Both 8259s as Linux sets them up: vectors 30h and 38h, everything masked but `unmasked`. */
+static inline void pic_setup(struct rig *r, uint16_t unmasked) {
+  out8(r, 0x20, 0x11); out8(r, 0x21, 0x30); out8(r, 0x21, 4); out8(r, 0x21, 1);
+  out8(r, 0xa0, 0x11); out8(r, 0xa1, 0x38); out8(r, 0xa1, 2); out8(r, 0xa1, 1);
+  out8(r, 0x21, (uint8_t)~unmasked); out8(r, 0xa1, (uint8_t)(~unmasked >> 8));
+}
