@@ -96,7 +96,7 @@ enum { rA = 1 << REG_EAX, rC = 1 << REG_ECX, rD = 1 << REG_EDX, rB = 1 << REG_EB
 /* Copies without an operand of that size have no operand size; nor have moves of system registers. */
 #define SIZE_FORM(kind, o0, o1) \
   ((IS_BYTE(o0) || IS_BYTE(o1)) && !IS_SIZED(o0) && !IS_SIZED(o1) && !IS_32(o0) ? SIZE_BYTE : \
-   (kind == OP_COPY && !IS_SIZED(o0) && !IS_SIZED(o1)) || CLASS_IS(o0, OC_CREG) || CLASS_IS(o0, OC_DREG) || CLASS_IS(o1, OC_CREG) || CLASS_IS(o1, OC_DREG) ? \
+   kind == OP_MASKMOV || (kind == OP_COPY && !IS_SIZED(o0) && !IS_SIZED(o1)) || CLASS_IS(o0, OC_CREG) || CLASS_IS(o0, OC_DREG) || CLASS_IS(o1, OC_CREG) || CLASS_IS(o1, OC_DREG) ? \
      SIZE_NONE : SIZE_EFFECTIVE)
 #define WHERE(opcode_, reg_, mod3_, rm_, prefix_) .map = MAP, .opcode = opcode_, .reg = reg_, .mod3 = mod3_, .rm = rm_, .prefix = prefix_
 #define WHERE_IN_MODRM(opcode_, reg_, mod3_, rm_, prefix_) ((reg_) >= 0 || (mod3_) >= 0)

@@ -1,5 +1,9 @@
 /* DR0-DR3: execute, write and read/write breakpoints of every length, DR6 bits, DR7.GD, RF, and DR4/DR5 with CR4.DE
- * (SDM vol. 3A, 17.2, 17.3). */
+ * (SDM vol. 3A, 17.2, 17.3).
+ *
+ * QEMU has no general detect (17.2.4): MOV DR with DR7.GD set is a #DB fault, DR6.BD is set, GD cleared for the handler.
+ * EXPECT: general detect: #DB eip=+1 dr6 2000 ecx 4 eax 0
+ * EXPECT: general detect write: #DB eip=+1 dr6 2000 ecx 4 eax 0 */
 #include "lib/metal.h"
 
 uint32_t watched[8] __attribute__((aligned(16)));
@@ -22,7 +26,8 @@ static void one(const char *label, const char *code, uint32_t dr7) {
   set_dr7(0x400);
   print("%s: ", label);
   report_end(&c, code);
-  if (c.vector == 1) print(" dr6 %x rf %d", dr6 & 0xe00f, c.eflags >> 16 & 1);
+  if (c.vector == 1) print(" dr6 %x", dr6 & 0xe00f);
+  if (c.vector == 1 && !(dr6 & 0x2000)) print(" rf %d", c.eflags >> 16 & 1);   /* for BD the manual does not say */
   print(" ecx %x eax %x\n", c.ecx, c.eax);
 }
 
@@ -71,7 +76,6 @@ static void accesses(void) {
 static void registers(void) {
   one("general detect", CODE("nop\n mov eax, dr0\n nop"), 0x2400);
   one("general detect write", CODE("nop\n mov dr1, eax\n nop"), 0x2400);
-  print("dr7 after gd: %x\n", get_dr7() & 0x2000);
   try_kernel("dr4 without de", CODE("mov eax, dr4"));
   set_cr4(get_cr4() | CR4_DE);
   try_kernel("dr4 with de", CODE("mov eax, dr4"));

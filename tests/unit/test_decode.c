@@ -298,6 +298,56 @@ static void compare_kind(const uint8_t *bytes, bool code32, const struct insn *i
   SAME("lock allowed", i->row->lock && i->mod != 3, (o->z.attributes & ZYDIS_ATTRIB_ACCEPTS_LOCK) != 0 && i->mod != 3);
 }
 
+/* Instructions on MMX registers that came with SSE (SDM vol. 2; theirs puts some of them with MMX). */
+static bool came_with_sse(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+  case ZYDIS_MNEMONIC_PAVGB: case ZYDIS_MNEMONIC_PAVGW: case ZYDIS_MNEMONIC_PEXTRW: case ZYDIS_MNEMONIC_PINSRW: case ZYDIS_MNEMONIC_PMAXSW:
+  case ZYDIS_MNEMONIC_PMAXUB: case ZYDIS_MNEMONIC_PMINSW: case ZYDIS_MNEMONIC_PMINUB: case ZYDIS_MNEMONIC_PMULHUW: case ZYDIS_MNEMONIC_PSADBW:
+  case ZYDIS_MNEMONIC_PSHUFW: case ZYDIS_MNEMONIC_MOVNTQ: case ZYDIS_MNEMONIC_MASKMOVQ: return true;
+  default: return false;
+  }
+}
+
+/* Which feature an instruction asks for, by theirs' instruction sets; FEAT_COUNT where those say nothing. */
+static unsigned feature_of(const struct other *o) {
+  switch (o->z.meta.isa_set) {
+  case ZYDIS_ISA_SET_PENTIUMMMX: return came_with_sse(o->z.mnemonic) ? FEAT_SSE : FEAT_MMX;
+  case ZYDIS_ISA_SET_SSE: case ZYDIS_ISA_SET_SSEMXCSR: case ZYDIS_ISA_SET_SSE_PREFETCH: return FEAT_SSE;
+  case ZYDIS_ISA_SET_SSE2: case ZYDIS_ISA_SET_SSE2MMX: return FEAT_SSE2;
+  case ZYDIS_ISA_SET_SSE3: case ZYDIS_ISA_SET_SSE3X87: return FEAT_SSE3;
+  case ZYDIS_ISA_SET_SSSE3: case ZYDIS_ISA_SET_SSSE3MMX: return FEAT_SSSE3;
+  case ZYDIS_ISA_SET_SSE4: return FEAT_SSE41;
+  case ZYDIS_ISA_SET_SSE42: return FEAT_SSE42;
+  case ZYDIS_ISA_SET_POPCNT: return FEAT_POPCNT;
+  case ZYDIS_ISA_SET_MOVBE: return FEAT_MOVBE;
+  case ZYDIS_ISA_SET_CMOV: case ZYDIS_ISA_SET_FCMOV: return FEAT_CMOV;
+  case ZYDIS_ISA_SET_FXSAVE: return FEAT_FXSR;
+  case ZYDIS_ISA_SET_CLFSH: return FEAT_CLFLUSH;
+  case ZYDIS_ISA_SET_RDTSCP: return FEAT_RDTSCP;
+  default: return FEAT_COUNT;
+  }
+}
+
+static void compare_feature(const uint8_t *bytes, bool code32, const struct insn *i, const struct other *o) {
+  unsigned theirs = feature_of(o);
+  if (theirs != FEAT_COUNT && i->kind != OP_RDPMC) SAME("feature", i->row->feature, theirs);
+  bool xmm = false, mmx = false;
+  for (unsigned k = 0; k < o->z.operand_count; k++) {
+    if (o->operands[k].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    ZydisRegisterClass class = ZydisRegisterGetClass(o->operands[k].reg.value);
+    xmm |= class == ZYDIS_REGCLASS_XMM;
+    mmx |= class == ZYDIS_REGCLASS_MMX;
+  }
+  bool converts = o->z.meta.category == ZYDIS_CATEGORY_CONVERT && o->z.meta.isa_ext != ZYDIS_ISA_EXT_BASE;   /* between XMM (or memory) and MMX or general registers */
+  unsigned need = FPU_NONE;
+  if (xmm || converts || o->z.meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR) need = FPU_SSE;
+  else if (mmx || o->z.mnemonic == ZYDIS_MNEMONIC_EMMS) need = FPU_MMX;
+  else if (o->z.meta.isa_set == ZYDIS_ISA_SET_FXSAVE) need = FPU_FXSAVE;
+  else if (o->z.mnemonic == ZYDIS_MNEMONIC_FWAIT) need = FPU_WAIT;
+  else if (o->z.meta.isa_ext == ZYDIS_ISA_EXT_X87 || o->z.mnemonic == ZYDIS_MNEMONIC_FISTTP) need = FPU_X87;
+  SAME("fpu need", i->row->fpu, need);
+}
+
 static void compare(const ZydisDecoder *d, const uint8_t *bytes, unsigned len, bool code32) {
   struct insn insn, *i = &insn;
   struct other other, *o = &other;
@@ -328,6 +378,7 @@ static void compare(const ZydisDecoder *d, const uint8_t *bytes, unsigned len, b
   compare_memory(bytes, code32, i, o);
   compare_immediates(bytes, code32, i, o);
   compare_kind(bytes, code32, i, o);
+  compare_feature(bytes, code32, i, o);
 }
 
 static uint64_t random_state;
@@ -387,6 +438,117 @@ static void random_bytes_match(void **state) {
   assert_int_equal(complaints, 0);
 }
 
+/* ---- rules that the other decoder does not know ------------------------------------------------------------------------- */
+
+static struct insn decoded(bool code32, uint64_t features, const char *bytes, unsigned len, enum insn_error expected) {
+  struct insn insn;
+  assert_int_equal(insn_decode(&insn, (const uint8_t *)bytes, len, (struct insn_mode){.code32 = code32, .features = features}), expected);
+  return insn;
+}
+#define DECODE(code32, text) decoded(code32, ALL_FEATURES, text, sizeof text - 1, INSN_OK)
+
+/* Every row that names a feature is undefined without it, and only then. */
+static void missing_feature_is_undefined(void **state) {
+  (void)state;
+  unsigned count;
+  const struct opcode_row *rows = insn_rows(&count);
+  static const char *const escapes[] = {"", "\x0f", "\x0f\x38", "\x0f\x3a"};
+  for (unsigned n = 1; n < count; n++) {
+    const struct opcode_row *r = &rows[n];
+    if (r->kind == OP_UD) continue;
+    char bytes[24] = "";
+    unsigned at = 0;
+    if (r->prefix >= 0x66) bytes[at++] = (char)r->prefix;
+    for (const char *e = escapes[r->map]; *e; e++) bytes[at++] = *e;
+    bytes[at++] = (char)r->opcode;
+    bytes[at++] = (char)((r->mod3 == 1 ? 0xc0 : 0) | (r->reg > 0 ? r->reg << 3 : 0) | (r->rm > 0 ? r->rm : 0));
+    struct insn with = decoded(true, 1ull << r->feature, bytes, 20, INSN_OK), without = decoded(true, ~(1ull << r->feature), bytes, 20, INSN_OK);
+    assert_ptr_equal(with.row, r);
+    assert_int_equal(with.kind, r->kind);
+    assert_int_equal(without.kind, r->feature ? OP_UD : r->kind);
+  }
+}
+
+/* A defined instruction asks for more bytes until it has all of them, and gives the same answer however many follow. */
+static void every_truncation_is_too_short(void **state) {
+  (void)state;
+  random_state = 99;
+  for (unsigned k = 0; k < 200000; k++) {
+    uint8_t bytes[15];
+    struct insn whole, part;
+    struct insn_mode mode = {.code32 = k & 1, .features = ALL_FEATURES};
+    for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)random32();
+    if (insn_decode(&whole, bytes, sizeof bytes, mode) != INSN_OK || whole.kind == OP_UD) continue;
+    for (unsigned len = 0; len < whole.length; len++) assert_int_equal(insn_decode(&part, bytes, len, mode), INSN_TOO_SHORT);
+    assert_int_equal(insn_decode(&part, bytes, whole.length, mode), INSN_OK);
+    assert_memory_equal(&part, &whole, sizeof whole);
+  }
+}
+
+static void fifteen_bytes_are_the_limit(void **state) {
+  (void)state;
+  char bytes[20];
+  for (unsigned n = 10; n <= 15; n++) {   /* n prefixes, then ADD eAX,Iz: n + 5 bytes */
+    memset(bytes, 0x3e, n);
+    memcpy(bytes + n, "\x05\x01\x02\x03\x04", 5);
+    struct insn i = decoded(true, ALL_FEATURES, bytes, n + 5, n == 10 ? INSN_OK : INSN_TOO_LONG);
+    if (n == 10) assert_int_equal(i.length, 15);
+    decoded(true, ALL_FEATURES, bytes, 14, INSN_TOO_SHORT);
+  }
+}
+
+static void tzcnt_runs_as_bsf(void **state) {
+  (void)state;
+  struct insn i = DECODE(true, "\xf3\x0f\xbc\xc1");
+  assert_string_equal(i.row->mnemonic, "BSF");
+  assert_int_equal(i.mandatory, 0);
+  i = DECODE(true, "\xf3\x0f\xb8\xc1");
+  assert_string_equal(i.row->mnemonic, "POPCNT");
+  assert_int_equal(i.mandatory, 0xf3);
+  i = DECODE(true, "\xf3\x0f\x1e\xfb");   /* ENDBR32 */
+  assert_int_equal(i.kind, OP_NOP);
+}
+
+static void system_register_moves_ignore_mod(void **state) {
+  (void)state;
+  struct insn i = DECODE(true, "\x0f\x20\x04");   /* would be a SIB form */
+  assert_int_equal(i.kind, OP_MOV_FROM_CR);
+  assert_int_equal(i.length, 3);
+  assert_int_equal(i.mod, 3);
+  assert_false(i.has_ea);
+  assert_int_equal(i.regs_written, 1 << REG_ESP);
+  i = DECODE(true, "\x0f\x22\xc8");   /* CR1 */
+  assert_int_equal(i.kind, OP_UD);
+  i = DECODE(true, "\x8e\xc8");         /* MOV CS */
+  assert_int_equal(i.kind, OP_UD);
+  i = DECODE(true, "\x8c\xc8");
+  assert_int_equal(i.kind, OP_MOV_FROM_SEG);
+}
+
+/* A copy that has no operand size never asks for a 66h: in 16-bit code it would be another instruction. */
+static void unsized_copies_stay_unprefixed(void **state) {
+  (void)state;
+  assert_int_equal(DECODE(false, "\x0f\x28\xc1").operand_size, 4);   /* MOVAPS: 66h would make it MOVAPD */
+  assert_int_equal(DECODE(false, "\x0f\xc3\x07").operand_size, 4);   /* MOVNTI: 66h would be #UD */
+  assert_int_equal(DECODE(false, "\x0f\xae\xe8").operand_size, 4);   /* LFENCE */
+  assert_int_equal(DECODE(false, "\x0f\xc7\x0f").operand_size, 4);   /* CMPXCHG8B */
+  assert_int_equal(DECODE(false, "\x01\xc1").operand_size, 2);
+  assert_int_equal(DECODE(false, "\x66\x01\xc1").operand_size, 4);
+  assert_int_equal(DECODE(true, "\x66\xf3\x0f\xb8\xc1").operand_size, 2);
+}
+
+static void implicit_memory_has_its_segment(void **state) {
+  (void)state;
+  struct insn i = DECODE(true, "\x64\xd7");   /* XLAT FS: */
+  assert_true(i.has_mem && i.seg == SEG_FS && i.base == REG_EBX && i.mem_size == 1 && i.access == ACCESS_R);
+  i = DECODE(true, "\x65\x0f\xf7\xc1");     /* MASKMOVQ GS: */
+  assert_true(i.has_mem && i.seg == SEG_GS && i.base == REG_EDI && i.mem_size == 8 && i.access == ACCESS_W);
+  i = DECODE(true, "\x64\xa4");               /* MOVS ES:,FS: */
+  assert_true(!i.has_mem && i.seg == SEG_FS);
+  i = DECODE(true, "\x64\xaa");               /* STOS knows no override */
+  assert_true(!i.has_mem && i.seg == SEG_ES);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_are_indexed_and_disjoint),
@@ -394,6 +556,13 @@ int main(void) {
     cmocka_unit_test(rows_are_consistent),
     cmocka_unit_test(all_opcodes_match),
     cmocka_unit_test(random_bytes_match),
+    cmocka_unit_test(missing_feature_is_undefined),
+    cmocka_unit_test(every_truncation_is_too_short),
+    cmocka_unit_test(fifteen_bytes_are_the_limit),
+    cmocka_unit_test(tzcnt_runs_as_bsf),
+    cmocka_unit_test(system_register_moves_ignore_mod),
+    cmocka_unit_test(unsized_copies_stay_unprefixed),
+    cmocka_unit_test(implicit_memory_has_its_segment),
   };
   return cmocka_run_group_tests_name("decode", tests, NULL, NULL);
 }

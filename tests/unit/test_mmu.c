@@ -373,7 +373,10 @@ static void pdptes_are_registers(void **state) {
 static void tables_outside_of_memory(void **state) {
   struct guest g;
   guest_make(&g, 4, 0);
-  use_legacy(&g, 0xfffff000);   /* every entry all ones: present, to fffff000 */
+  use_legacy(&g, 0xfffff000);   /* every entry all ones: a 4 MiB page with reserved bits set */
+  assert_int_equal(faults(&g, LA, MMU_WRITE, true), 1 | 2 | 4 | 8);
+  g.mode.pse = false;           /* ... or a table that is not there either */
+  assert_true(guest_set_mode(&g, 0xfffff000));
   struct mmu_result r = touch(&g, LA, MMU_WRITE, true);
   assert_int_equal(r.kind, MMU_NOTHING);
   set32(&g, CR3, 0xa0000 | RWU);   /* a page table in the hole */
