@@ -179,15 +179,14 @@ static void run_until_end(struct machine *m) {
 static void no_kick(int number) { (void)number; }
 
 const struct machine_end *machine_run(struct machine *m) {
-  /* A deadline may pass while the monitor does not have SIGUSR1: it must not end the process then. */
-  struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, before;
-  sigaction(SIGUSR1, &mine, &before);
+  /* A deadline may pass while no monitor has SIGUSR1: it must not end the process then. Left so, since another machine may run on. */
+  struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, now;
+  if (sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL) sigaction(SIGUSR1, &mine, NULL);
   if (!wakeup_attach(&m->wakeup)) stop(m, "the host has no timer for the machine");
   else if (!serial_io_start(m->serial)) stop(m, "the host has no thread for the machine");
   else run_until_end(m);
   serial_io_drain(m->serial);
   wakeup_detach(&m->wakeup);
-  sigaction(SIGUSR1, &before, NULL);
   return &m->end;
 }
 

@@ -208,24 +208,29 @@ static bool memory_write(struct mmu *m, uint64_t addr, const void *from, unsigne
   return false;
 }
 
-void mmu_phys_read(struct mmu *m, gpa addr, void *to, unsigned size) {
-  if (memory_at(m, addr.v))
-    bytes_copy_small(to, m->ram + addr.v, size);
-  else
-    io_read(m, addr.v, to, size);
-}
-
-bool mmu_phys_write(struct mmu *m, gpa addr, const void *from, unsigned size) {
-  if (!size)
-    return false;
-  if (memory_at(m, addr.v))
-    return memory_write(m, addr.v, from, size);
-  return io_write(m, addr.v, from, size);
-}
-
 static uint64_t page_part(uint64_t addr, uint64_t size) {
   uint64_t room = MMU_PAGE - addr % MMU_PAGE;
   return size < room ? size : room;
+}
+
+void mmu_phys_read(struct mmu *m, gpa addr, void *to, unsigned size) {
+  unsigned part = (unsigned)page_part(addr.v, size);
+  if (memory_at(m, addr.v))
+    bytes_copy_small(to, m->ram + addr.v, part);
+  else
+    io_read(m, addr.v, to, part);
+  if (part < size)   /* callers do not do that, but no guest input may take us beyond RAM */
+    mmu_phys_read(m, to_gpa(addr.v + part), (uint8_t *)to + part, size - part);
+}
+
+bool mmu_phys_write(struct mmu *m, gpa addr, const void *from, unsigned size) {
+  unsigned part = (unsigned)page_part(addr.v, size);
+  if (!size)
+    return false;
+  bool dropped = memory_at(m, addr.v) ? memory_write(m, addr.v, from, part) : io_write(m, addr.v, from, part);
+  if (part < size)
+    dropped |= mmu_phys_write(m, to_gpa(addr.v + part), (const uint8_t *)from + part, size - part);
+  return dropped;
 }
 
 void mmu_dma_read(struct mmu *m, gpa addr, void *to, uint64_t size) {

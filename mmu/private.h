@@ -193,8 +193,6 @@ const struct io_window *mmu_window_at(const struct mmu *m, uint64_t addr);
 
 /* space.c */
 void mmu_space_forget(struct mmu *m, struct space *s);
-void mmu_space_clear(struct mmu *m, struct space *s);
-void mmu_space_find_directories(struct mmu *m, struct space *s);
 void mmu_rebuild_all(struct mmu *m);
 
 /* kernel.c */

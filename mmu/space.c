@@ -62,7 +62,7 @@ static void hash_remove(struct mmu *m, struct space *s) {
 }
 
 /* Everything derived dies; links of page tables go, those of directories stay. */
-void mmu_space_clear(struct mmu *m, struct space *s) {
+static void space_clear(struct mmu *m, struct space *s) {
   for (unsigned word = 0; word < SLOTS / 64; word++)
     for (uint64_t left = s->used[word]; left; left &= left - 1) {
       unsigned slot = word * 64 + (unsigned)__builtin_ctzll(left);
@@ -81,7 +81,7 @@ static void unlink_directories(struct mmu *m, struct space *s) {
 }
 
 /* Where the directories are in host memory; they are traced from here on (M2). */
-void mmu_space_find_directories(struct mmu *m, struct space *s) {
+static void find_directories(struct mmu *m, struct space *s) {
   unlink_directories(m, s);
   for (unsigned i = 0; i < 4; i++) {
     uint64_t addr = s->key[i] & ~1ull & a20_mask(s);
@@ -94,7 +94,7 @@ void mmu_space_find_directories(struct mmu *m, struct space *s) {
 void mmu_space_forget(struct mmu *m, struct space *s) {
   if (!s->live)
     return;
-  mmu_space_clear(m, s);
+  space_clear(m, s);
   unlink_directories(m, s);
   hash_remove(m, s);
   s->live = false;
@@ -104,14 +104,14 @@ void mmu_space_forget(struct mmu *m, struct space *s) {
 
 /* After a change of the physical map that read and fetch entries cannot be found by: everything is derived anew, in place. */
 void mmu_rebuild_all(struct mmu *m) {
-  mmu_space_clear(m, mmu_shared(m));
+  space_clear(m, mmu_shared(m));
   for (unsigned i = 0; i < KERNEL_SLOTS; i++)
     if (m->canon[i])
       mmu_kernel_release(m, i);
   for (unsigned i = 1; i <= m->made; i++)
     if (m->spaces[i].live) {
-      mmu_space_clear(m, &m->spaces[i]);
-      mmu_space_find_directories(m, &m->spaces[i]);
+      space_clear(m, &m->spaces[i]);
+      find_directories(m, &m->spaces[i]);
     }
 }
 
@@ -172,7 +172,7 @@ static struct space *space_make(struct mmu *m, unsigned bits, const uint64_t key
   s->version = 0;
   s->pd_writes = 0;
   mmu_kernel_prepare(m, s);
-  mmu_space_find_directories(m, s);
+  find_directories(m, s);
   hash_add(m, s);
   return s;
 }
@@ -222,7 +222,7 @@ void mmu_flush(struct mmu *m, bool global) { (void)m, (void)global; }
 
 void mmu_reset(struct mmu *m) {
   static const uint64_t none[4];
-  mmu_space_clear(m, mmu_shared(m));
+  space_clear(m, mmu_shared(m));
   for (unsigned i = 0; i < KERNEL_SLOTS; i++) {
     if (m->canon[i])
       mmu_kernel_release(m, i);

@@ -1,4 +1,7 @@
-/* Translation: the guest's page walk (SDM vol. 3A, 4.3 and 4.4), its faults, accessed and dirty bits, and what gets filled. */
+/* Translation: the guest's page walk (SDM vol. 3A, 4.3 and 4.4), its faults, accessed and dirty bits, and what gets filled.
+ *
+ * Not done: processors without PSE-36 (their 4 MiB entries have bits 21:13 reserved; ours 21:17) or with a MAXPHYADDR other than 36; PAT
+ * as a reserved bit where there is no PAT. Tables in MMIO or beyond RAM read as all ones instead of asking the device. */
 #include "private.h"
 
 /* The page-directory entry that covers a slot; all ones where the directory is not in memory. */
@@ -112,23 +115,14 @@ static uint32_t fault_error(const struct space *s, enum walk_result walked, enum
 
 static void describe(struct mmu *m, const struct walk *w, uint32_t la, struct mmu_result *result) {
   uint64_t addr = w->addr | (la & 0xfff), frame = addr >> MMU_PAGE_BITS;
-  result->addr = to_gpa(addr);
-  result->error = 0;
-  result->filled = false;
-  result->host = NULL;
-  result->traces = 0;
-  if (frame < m->nframes && !(m->frames[frame].flags & FRAME_NOT_MEMORY)) {
-    result->kind = m->frames[frame].flags & FRAME_ROM ? MMU_ROM : MMU_RAM;
+  const struct frame *f = frame < m->nframes && !(m->frames[frame].flags & FRAME_HOLE) ? &m->frames[frame] : NULL;
+  *result = (struct mmu_result){.addr = to_gpa(addr), .kind = MMU_NOTHING};
+  if (f && (!(f->flags & FRAME_IO) || !mmu_window_at(m, addr))) {   /* beside a window that does not fill its page, too */
+    result->kind = f->flags & FRAME_ROM ? MMU_ROM : MMU_RAM;
     result->host = m->ram + addr;
-    result->traces = m->frames[frame].traces;
+    result->traces = f->traces;
   } else if (mmu_window_at(m, addr)) {
     result->kind = MMU_IO;
-  } else if (frame < m->nframes && !(m->frames[frame].flags & FRAME_HOLE)) {   /* beside a window that does not fill its page */
-    result->kind = m->frames[frame].flags & FRAME_ROM ? MMU_ROM : MMU_RAM;
-    result->host = m->ram + addr;
-    result->traces = m->frames[frame].traces;
-  } else {
-    result->kind = MMU_NOTHING;
   }
 }
 

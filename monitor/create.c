@@ -17,7 +17,7 @@ static bool map_memory(struct monitor *m) {
   if (m->memory == MAP_FAILED) { m->memory = NULL; return false; }
   uint8_t *poison = m->memory + PAGE + CODE_STACK, *readable = poison + PAGE, *hash = readable + PAGE;
   if (mprotect(m->memory, PAGE, PROT_NONE) || mprotect(poison, PAGE, PROT_NONE)) return false;
-  m->poison = (uint64_t)(uintptr_t)poison, m->readable = (uint64_t)(uintptr_t)readable;
+  m->poison = (uint64_t)(uintptr_t)poison + 12, m->readable = (uint64_t)(uintptr_t)readable + 12;   /* + 12: R12 is a shift count too */
   m->v = (struct vcpu *)(void *)(hash + HASH_BYTES);
   m->v->s.hash = (struct tr_hash_entry *)(void *)hash;
   m->v->s.code_rsp = (uint64_t)(uintptr_t)poison;

@@ -32,7 +32,7 @@ void vcpu_reset_msrs(struct vcpu *v)
     v->mtrr[n] = 0;
   v->misc_enable = MISC_ENABLE_RESET;
   v->ucode_rev = UCODE_REVISION;
-  v->tsc_aux = 0;
+  v->s.tsc_aux = 0;
 }
 
 /* ---- MTRRs (SDM vol. 3A, 11.11) and PAT (11.12): kept, as all memory is write-back here ---- */
@@ -134,7 +134,7 @@ static uint64_t msr_read(struct vcpu *v, uint32_t msr)
     case MSR_MISC_ENABLE: return v->misc_enable;
     case MSR_PAT: return v->pat;
     case MSR_EFER: return v->efer;
-    case MSR_TSC_AUX: return v->tsc_aux;
+    case MSR_TSC_AUX: return v->s.tsc_aux;
     case MSR_MTRRCAP: return MTRRCAP_VALUE;
     case MSR_PLATFORM_ID: case MSR_EBL_CR_POWERON: case MSR_BIOS_UPDT_TRIG: case MSR_DEBUGCTL: return 0;
     default: return v->mtrr[mtrr_index(msr)];
@@ -165,7 +165,7 @@ static bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
     case MSR_TSC_AUX:
       if (value >> 32)
         return false;
-      v->tsc_aux = value;
+      v->s.tsc_aux = value;
       return true;
     case MSR_EBL_CR_POWERON: case MSR_DEBUGCTL: return value == 0;
     case MSR_PLATFORM_ID: case MSR_MTRRCAP: return false;

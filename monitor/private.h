@@ -11,6 +11,7 @@ struct slow_insn {
   bool valid, code32;
   struct insn insn;
 };
+enum { RUN_RETRY = EXEC_STOP + 1 /* nothing was done: dispatch again */ };
 enum { SLOW_INSNS = 512, RECENT = 32, NO_SITE = 0xffffffffu };
 
 struct monitor {

@@ -215,7 +215,7 @@ static int counted(struct monitor *m, int result) {
   return result;
 }
 
-/* After an exit: brings the state to an instruction boundary. EXEC_AGAIN: nothing more to do here. */
+/* After an exit: brings the state to an instruction boundary. */
 static int handle_exit(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
   for (;;) {
@@ -236,7 +236,7 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       m->counters.window_misses++;
       *plain = TR_PLAIN;
       if (site->host && !m->kicked) chain(m, number, m->mode.bits | TR_PLAIN);
-      return EXEC_AGAIN;
+      return RUN_RETRY;
     case TR_SITE_CALLOUT: {
       const struct insn *insn = tcache_callout(m->tcache, site->target);
       run_settle(m, site);
@@ -255,11 +255,11 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       return slow_host_fault(m, site);
     case TR_SITE_STRADDLE:   /* looks its second page up, and makes it anew if it is another */
       run_settle(m, site);
-      return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? EXEC_AGAIN : result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
+      return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? RUN_RETRY : result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
     case TR_SITE_SAFEPOINT: case TR_SITE_IRQ: case TR_SITE_COUNT: case TR_SITE_THUNK: case TR_SITE_KINDS:
       run_settle(m, site);
       m->counters.safepoints += site->kind == TR_SITE_SAFEPOINT;
-      return EXEC_AGAIN;
+      return RUN_RETRY;
     }
   }
 }
@@ -400,7 +400,7 @@ static void watch_unsharing(struct monitor *m) {
 static void after_instruction(struct monitor *m, int result, bool stepped) {
   struct vcpu *v = m->v;
   switch (result) {
-  case EXEC_NEXT:
+  case EXEC_NEXT: case EXEC_AGAIN:                    /* AGAIN: an iteration of a REP instruction is a step too */
     if (stepped) v->pending_db |= 1u << 14;           /* DR6.BS */
     if (v->pending_db && !v->inhibit_db) raise_trap(m);
     break;
@@ -438,7 +438,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   int result = run_block(m, mode, plain);
   if (monitor_counted(m)) m->count += (uint64_t)(m->count_left - v->s.insns_left);
   if (rf && result == EXEC_NEXT) v->s.sys_flags &= ~FLAG_RF;
-  after_instruction(m, result, tf && (result == EXEC_NEXT || result == EXEC_HALT));
+  after_instruction(m, result, tf);
 }
 
 const char *monitor_run(struct monitor *m) {

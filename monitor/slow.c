@@ -84,7 +84,7 @@ static int host_fault_vector(struct monitor *m, const struct insn *insn) {
   vcpu_park_fp(v);                                     /* FERR# to IRQ 13; the instruction waits for the interrupt (SDM vol. 1, 8.7.2) */
   machine_set_ferr(m->machine, true);
   v->halted = true;
-  return EXEC_AGAIN;
+  return RUN_RETRY;
 }
 
 /* Runs e's instruction once with its memory operand at `host`. EXEC_FAULT: the host faulted, v->fault is filled. */
@@ -215,7 +215,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
     m->counters.slow_fill++;
     if (m->dropped) {   /* a window of this block may be gone (the walk traced a page table): through the dispatcher */
       run_settle(m, site);
-      *result = EXEC_AGAIN;
+      *result = RUN_RETRY;
       return false;
     }
     run_enter(m, tcache_address(m->tcache, site->host));

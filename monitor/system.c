@@ -227,7 +227,7 @@ int x_invd(struct vcpu *v, const struct insn *i)
   return privileged(v) == EXEC_NEXT ? exec_done(v, i) : EXEC_FAULT;
 }
 
-/* Checked as a byte load, executable segments included (SDM vol. 2, CLFLUSH). */
+/* Checked as a byte load. (The manual also lets an execute-only segment pass; here that is #GP.) */
 int x_clflush(struct vcpu *v, const struct insn *i)
 {
   return seg_probe_read(v, i->seg, insn_offset(v, i), 1) == EXEC_NEXT ? exec_done(v, i) : EXEC_FAULT;
@@ -276,7 +276,7 @@ int x_rdtscp(struct vcpu *v, const struct insn *i)
 {
   if (read_tsc(v) != EXEC_NEXT)
     return EXEC_FAULT;
-  v->s.gpr[REG_ECX] = (uint32_t)v->tsc_aux;
+  v->s.gpr[REG_ECX] = (uint32_t)v->s.tsc_aux;
   return exec_done(v, i);
 }
 

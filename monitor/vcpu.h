@@ -68,7 +68,7 @@ struct vcpu {
   uint32_t dr[8];               /* 0-3, 6, 7 used */
   uint32_t pending_db;          /* DR6 bits of trap #DBs due after the current instruction */
   uint32_t sysenter_cs, sysenter_esp, sysenter_eip;
-  uint64_t apic_base, pat, mtrr[32], misc_enable, ucode_rev, tsc_aux;
+  uint64_t apic_base, pat, mtrr[32], misc_enable, ucode_rev;
   struct fault fault;
   struct fp_image fp;           /* valid while !fp_live */
   uint32_t fp_fip, fp_fdp;      /* guest's last x87 instruction and operand: never a host address (I4) */

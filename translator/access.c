@@ -68,6 +68,14 @@ static void check_limit(struct block *b, unsigned seg, unsigned size, struct col
 
 static bool power_of_two(unsigned n) { return (n & (n - 1)) == 0; }
 
+/* dst = src >> 12. R12's low five bits are 12 wherever it is the safepoint pointer, so it serves as SHRX's count: no flag is touched. */
+void access_page_number(struct block *b, unsigned dst, unsigned src) {
+  struct host_code *c = &b->code;
+  if (!block_option(b, TR_COUNT)) { host_shrx(c, dst, src, H_R12); return; }
+  if (dst != src) host_op_reg(c, false, 0x89, src, dst);
+  host_shift_imm(c, false, 5, dst, 12);
+}
+
 /* From the linear address in R8: alignment, entry, zero test. Leaves R9. Flags are free. */
 static void check_page(struct block *b, unsigned size, bool write, unsigned site, enum saved_flags saved) {
   struct host_code *c = &b->code;
@@ -88,8 +96,7 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned site
     host_alu_imm(c, false, 7, H_R9, (int32_t)(4096 - size));
     slow->jump2 = host_jump(c, CC_A);
   }
-  host_op_reg(c, false, 0x89, H_R8, H_R9);
-  host_shift_imm(c, false, 5, H_R9, 12);
+  access_page_number(b, H_R9, H_R8);
   host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
   host_op_reg(c, true, 0x85, H_R9, H_R9);
   slow->jump = host_jump(c, CC_Z);
@@ -109,6 +116,31 @@ static struct host_mem window_operand(const struct block *b, const struct access
   return hm(w->reg, a->offset - w->lo);
 }
 
+/* One byte with live flags: nothing to align, so JRCXZ does for TEST and JZ and no flag needs keeping. */
+static void check_byte(struct block *b, bool write, unsigned site) {
+  struct host_code *c = &b->code;
+  access_page_number(b, H_R9, H_R8);
+  host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
+  host_op_reg(c, true, 0x87, H_RCX, H_R9);            /* XCHG */
+  uint8_t *miss = host_jrcxz(c);
+  host_op_reg(c, true, 0x87, H_RCX, H_R9);
+  uint8_t *hit = host_jmp8(c);
+  host_bind8(c, miss);
+  host_op_reg(c, true, 0x87, H_RCX, H_R9);
+  block_cold(b, COLD_ACCESS, host_jump(c, -1), site);
+  host_bind8(c, hit);
+}
+
+/* The check of [reg], flat, for string instructions: leaves what to add to it in R9. */
+void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access) {
+  struct access a = {.access = (uint8_t)access, .size = (uint16_t)size};
+  unsigned site = access_site(b, &a);
+  host_op_reg(&b->code, false, 0x89, reg, H_R8);
+  enum saved_flags saved = b->steps[b->index].live_before ? access_save_flags(b) : SAVED_NONE;
+  check_page(b, size, access & ACCESS_W, site, saved);
+  restore_flags(&b->code, saved);
+}
+
 struct host_mem access_mem(struct block *b) {
   struct step *s = &b->steps[b->index];
   const struct access *a = &s->acc[ACC_MEM];
@@ -117,6 +149,10 @@ struct host_mem access_mem(struct block *b) {
   unsigned site = access_site(b, a);
   access_effective_address(b, H_R8);
   if (class == TR_SEG_BASED) add_segment_base(b, s->insn.seg, H_R8);
+  if (a->size == 1 && s->live_before && class != TR_SEG_LIMITED && !block_option(b, TR_COUNT)) {
+    check_byte(b, a->access & ACCESS_W, site);
+    return hm_index(H_R9, H_R8, 0, 0);
+  }
   enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
   if (class == TR_SEG_LIMITED) {
     struct cold *out = block_cold(b, COLD_ACCESS, 0, site);
@@ -175,14 +211,13 @@ static void window_check(struct block *b, const struct window *w) {
   enum saved_flags saved = w->flags_live ? access_save_flags(b) : SAVED_NONE;
   struct cold *fail = block_cold(b, COLD_PLAIN, 0, site);
   fail->saved = saved;
-  host_op_reg(c, false, 0x89, w->reg, H_R8);
   if (span > 1) {
     host_op_reg(c, false, 0x89, w->reg, H_R9);
     host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
     host_alu_imm(c, false, 7, H_R9, (int32_t)(4096 - span));
     fail->jump2 = host_jump(c, CC_A);
   }
-  host_shift_imm(c, false, 5, H_R8, 12);
+  access_page_number(b, H_R8, w->reg);
   host_op_mem(c, true, 0x8b, H_R8, hm_index(H_R14, H_R8, 3, w->write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
   host_op_reg(c, true, 0x85, H_R8, H_R8);
   fail->jump = host_jump(c, CC_Z);

@@ -277,6 +277,8 @@ static void emit_rdtsc(struct block *b) {
   host_8(c, 0x9f);
   host_op_reg(c, false, 0x0f90, 0, H_RAX);
   host_op_reg(c, false, 0x89, H_RAX, H_R11);
+  bool aux = current(b)->insn.kind == OP_RDTSCP;
+  if (aux) host_8(c, 0x0f), host_8(c, 0xae), host_8(c, 0xe8);          /* LFENCE: it waits for what came before */
   host_8(c, 0x0f), host_8(c, 0x31);
   host_shift_imm(c, true, 4, H_RDX, 32);
   host_op_reg(c, true, 0x09, H_RDX, H_RAX);
@@ -287,6 +289,37 @@ static void emit_rdtsc(struct block *b) {
   host_op_reg(c, false, 0x89, H_R11, H_RAX);
   host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);
   host_op_reg(c, false, 0x89, H_R8, H_RAX);
+  if (aux) host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(tsc_aux));
+}
+
+/* The host's own instruction on host pointers, so that DF needs no look: ESI and EDI become pointers, move as DF says, and become offsets again (x + ~a + 1 = x - a, without
+ * flags). */
+static void to_offset(struct host_code *c, unsigned reg, unsigned addend) {
+  host_op_reg(c, true, 0xf7, 2, addend);                               /* NOT */
+  host_op_mem(c, false, 0x8d, reg, hm_index(reg, addend, 0, 1));
+}
+
+static void string_opcode(struct host_code *c, const struct insn *insn) {
+  unsigned op = opcode_of(insn);
+  if ((op & 1) && insn->operand_size == 2) host_8(c, 0x66);
+  host_8(c, op);
+}
+
+static void emit_string(struct block *b) {
+  struct host_code *c = &b->code;
+  const struct insn *insn = &current(b)->insn;
+  unsigned size = opcode_of(insn) & 1 ? insn->operand_size : 1;
+  bool two = insn->kind == OP_MOVS || insn->kind == OP_CMPS, source = two || insn->kind == OP_LODS;
+  bool store = insn->kind == OP_MOVS || insn->kind == OP_STOS;
+  if (source) access_at_register(b, H_RSI, size, ACCESS_R);
+  if (two) host_op_reg(c, true, 0x89, H_R9, H_R11);
+  if (insn->kind != OP_LODS) access_at_register(b, H_RDI, size, store ? ACCESS_W : ACCESS_R);
+  unsigned from = two ? H_R11 : H_R9;
+  if (source) host_op_mem(c, true, 0x8d, H_RSI, hm_index(H_RSI, from, 0, 0));
+  if (insn->kind != OP_LODS) host_op_mem(c, true, 0x8d, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
+  string_opcode(c, insn);
+  if (source) to_offset(c, H_RSI, from);
+  if (insn->kind != OP_LODS) to_offset(c, H_RDI, H_R9);
 }
 
 static void emit_callout(struct block *b) {
@@ -385,7 +418,8 @@ static void emit_step(struct block *b) {
   case OP_STI: emit_sti(b); break;
   case OP_PUSHF: emit_pushf(b); break;
   case OP_POPF: emit_popf(b); break;
-  case OP_RDTSC: emit_rdtsc(b); break;
+  case OP_RDTSC: case OP_RDTSCP: emit_rdtsc(b); break;
+  case OP_MOVS: case OP_STOS: case OP_LODS: case OP_SCAS: case OP_CMPS: emit_string(b); break;
   case OP_JCC: emit_jcc(b); break;
   case OP_JMP_REL: emit_jump(b); break;
   case OP_LOOP: case OP_JCXZ: emit_loop(b); break;

@@ -78,6 +78,8 @@ bool plan_stack_inline(const struct block *b);   /* stack instructions are emitt
  * are live. The linear address is that of the ModRM operand, or of the stack slot at guest ESP + stack_offset. */
 struct host_mem access_mem(struct block *b);
 struct host_mem access_stack(struct block *b, int32_t stack_offset);
+void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access);
+void access_page_number(struct block *b, unsigned dst, unsigned src);
 void access_window_checks(struct block *b);      /* those whose check belongs before the current step */
 void access_effective_address(struct block *b, unsigned dst);   /* offset in the segment, address size applied; touches no flag */
 enum saved_flags access_save_flags(struct block *b);

@@ -84,5 +84,6 @@ void host_patch(struct host_code *c, uint32_t at, uint32_t target) {
 
 static uint8_t *rel8(struct host_code *c) { host_8(c, 0); return c->at - 1; }
 uint8_t *host_jrcxz(struct host_code *c) { host_8(c, 0xe3); return rel8(c); }
+uint8_t *host_jmp8(struct host_code *c) { host_8(c, 0xeb); return rel8(c); }
 uint8_t *host_jcc8(struct host_code *c, unsigned cc) { host_8(c, 0x70 | cc); return rel8(c); }
 void host_bind8(struct host_code *c, uint8_t *at) { *at = (uint8_t)(c->at - (at + 1)); }

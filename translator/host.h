@@ -52,6 +52,7 @@ static inline unsigned host_rex_mem(unsigned reg, struct host_mem m) {
 uint32_t host_jump(struct host_code *c, int cc);
 void host_patch(struct host_code *c, uint32_t at, uint32_t target);            /* both code offsets */
 uint8_t *host_jrcxz(struct host_code *c);                                      /* rel8 to be bound by host_bind8 */
+uint8_t *host_jmp8(struct host_code *c);
 uint8_t *host_jcc8(struct host_code *c, unsigned cc);
 void host_bind8(struct host_code *c, uint8_t *at);
 enum { CC_O, CC_NO, CC_C, CC_NC, CC_Z, CC_NZ, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L, CC_GE, CC_LE, CC_G };

@@ -23,6 +23,12 @@ static bool fpu_faults(const struct block *b, const struct insn *insn) {
   }
 }
 
+/* Without REP, on flat segments. REP loops run page-wise in the monitor. */
+static bool string_inline(const struct block *b, const struct insn *insn) {
+  bool flat = tr_seg_class(b->rq->mode, SEG_ES) == TR_SEG_FLAT && tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT;
+  return flat && !insn->rep && insn->address_size == 4 && !block_mode(b, TR_WATCH) && !block_option(b, TR_NO_STRINGS);
+}
+
 /* Kinds that block.c emits inline in this mode; all else but COPY, LEA and NOP is run by the monitor. */
 static bool emits_inline(const struct block *b, const struct insn *insn) {
   bool stack = plan_stack_inline(b) && insn->operand_size == 4, mem = !insn->has_mem || mode_allows_memory(b, insn);
@@ -31,7 +37,7 @@ static bool emits_inline(const struct block *b, const struct insn *insn) {
   case OP_LEA: case OP_NOP: case OP_INCDEC_REG: return true;
   case OP_MOV_MOFFS: case OP_XLAT: return mem;
   case OP_PUSH_REG: case OP_PUSH_IMM: case OP_POP_REG: case OP_LEAVE: case OP_PUSH_SEG: return stack;
-  case OP_PUSH_MEM: return stack && mem;
+  case OP_PUSH_MEM: return stack && mem && insn->has_mem;
   case OP_CALL_REL: case OP_RET: return stack && block_mode(b, TR_CS_FLAT);
   case OP_CALL_IND: return stack && mem && block_mode(b, TR_CS_FLAT);
   case OP_JMP_IND: return mem && insn->operand_size == 4 && block_mode(b, TR_CS_FLAT);
@@ -41,7 +47,8 @@ static bool emits_inline(const struct block *b, const struct insn *insn) {
   case OP_PUSHF: return stack && !block_mode(b, TR_V86);
   case OP_POPF: return stack && block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_V86 | TR_STEP);
   case OP_MOV_FROM_SEG: return !insn->has_mem;
-  case OP_RDTSC: return block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD);
+  case OP_LODS: case OP_STOS: case OP_SCAS: case OP_MOVS: case OP_CMPS: return string_inline(b, insn);
+  case OP_RDTSC: case OP_RDTSCP: return block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD);
   default: return false;
   }
 }
@@ -55,7 +62,8 @@ static bool ends_block(const struct insn *insn) {
 
 static bool uses_r11(const struct insn *insn) {
   switch ((enum op_kind)insn->kind) {
-  case OP_PUSH_MEM: case OP_CALL_IND: case OP_PUSHF: case OP_POPF: case OP_RDTSC: case OP_PUSH_SEG: return true;
+  case OP_PUSH_MEM: case OP_CALL_IND: case OP_PUSHF: case OP_POPF: case OP_RDTSC: case OP_RDTSCP: case OP_PUSH_SEG:
+  case OP_MOVS: case OP_CMPS: return true;
   case OP_PUSH_REG: return (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
   default: return false;
   }

@@ -28,7 +28,8 @@ struct tr_state {
   uint32_t irq_pending;     /* FLAG_IF or 0: an interrupt waits for IF */
   uint32_t site;            /* of the last exit from translated code */
   uint64_t table;           /* R14: host address of the current shadow table's read array */
-  uint64_t safepoint;       /* R12: readable while nothing is asked for, an unreadable page when something is */
+  uint64_t safepoint;       /* R12: readable while nothing is asked for, in an unreadable page when something is; & 31 == 12 (SHRX count) */
+  uint32_t tsc_aux;         /* IA32_TSC_AUX, for RDTSCP */
   struct tr_hash_entry *hash;   /* the same table for C code */
   uint64_t mode_key;        /* added to (fetch entry + eip) to make a hash key */
   uint64_t tsc_offset;      /* guest TSC = host TSC + this, where they run at one rate */

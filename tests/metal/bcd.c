@@ -3,7 +3,7 @@
 
 static uint32_t sum;
 
-static void fold(uint32_t eax, uint32_t flags, uint32_t defined) { sum = sum * 33 + (eax & 0xffff) + ((flags & defined) << 16); }
+static void fold(uint32_t eax, uint32_t flags, uint32_t defined) { sum = (sum ^ (eax & 0xffff) ^ (flags & defined) << 16) * 16777619; }
 
 #define ADJUST(name, defined) do { \
     sum = 0; \

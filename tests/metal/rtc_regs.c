@@ -32,9 +32,10 @@ void test_main(void) {
   set(0x0b, b & 0x7f);
   print("running: hour %x day %x\n", get(4), get(7));
   set(0x0b, 0x80 | 6);                  /* binary, 24 hours */
-  set(4, 21); set(2, 30); set(0, 10);
+  static const uint8_t binary[][2] = {{0, 10}, {2, 30}, {4, 21}, {6, 7}, {7, 15}, {8, 6}, {9, 24}, {0x32, 20}};
+  for (unsigned i = 0; i < 8; i++) set(binary[i][0], binary[i][1]);
   set(0x0b, 6);
-  print("binary: %d %d\n", get(4), get(2));
+  print("binary: %d %d %d %d\n", get(4), get(2), get(7), get(9));
   set(0x0b, 4);                         /* 12 hours */
   print("twelve hours: %x\n", get(4));
   set(0x0b, 2);

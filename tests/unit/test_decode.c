@@ -262,11 +262,22 @@ static void compare_memory(const uint8_t *bytes, bool code32, const struct insn 
   SAME("memory size", i->mem_size, i->kind == OP_CLFLUSH ? 1 : m->size / 8);
 }
 
+/* Bytes that the operand columns say follow ModRM and displacement. */
+static unsigned column_bytes(const struct insn *i) {
+  unsigned bytes = 0, v = i->operand_size == 2 ? 2 : 4;
+  for (unsigned k = 0; k < 3; k++) {
+    const struct operand_info *o = row_operand(i->row, k);
+    if (o->class < OC_IMM || o->class > OC_PTR) continue;
+    bytes += o->width == SZ_B ? 1 : o->width == SZ_W ? 2 : o->width == SZ_P ? v + 2 : v;
+  }
+  return bytes;
+}
+
 static void compare_immediates(const uint8_t *bytes, bool code32, const struct insn *i, const struct other *o) {
-  unsigned size = 0, visible = 0;
-  for (unsigned k = 0; k < 2; k++)
-    if (o->z.raw.imm[k].size && !o->z.raw.imm[k].is_relative) size += o->z.raw.imm[k].size / 8;
+  unsigned size = 0, relative = 0, visible = 0;
+  for (unsigned k = 0; k < 2; k++) *(o->z.raw.imm[k].is_relative ? &relative : &size) += o->z.raw.imm[k].size / 8;
   SAME("immediate bytes", i->imm_size, size);
+  if (i->kind != OP_MOV_MOFFS) SAME("bytes by the operand columns", column_bytes(i), size + relative);
   for (unsigned k = 0; k < o->z.operand_count_visible; k++) {
     const ZydisDecodedOperand *p = &o->operands[k];
     if (p->type == ZYDIS_OPERAND_TYPE_POINTER) {

@@ -239,6 +239,30 @@ static void sixteen_bit_addresses_wrap(void **state)
   assert_int_equal(f->v.s.gpr[REG_EDI], 0xfffa);
 }
 
+/* Downwards, the first element may reach into the page above; and with 16-bit offsets in a large segment whose base is no page
+ * boundary, a run ends at 64 KiB though neither page nor segment does. */
+static void runs_end_where_they_must(void **state)
+{
+  struct fixture *f = *state;
+  struct insn stos = string_insn(OP_STOS, 0xaa, 4, 0xf3);
+  warm(f);
+  set_page(f, 6, PAGE_ABSENT);
+  f->v.s.flags = FLAG_DF;
+  set_regs(f, 0, 0x5ffe, 8);
+  run_fault(f, &stos, VEC_PF, 2);
+  assert_int_equal(f->v.fault.cr2, 0x6000);
+  f->v.s.flags = 0;
+  f->v.s.gpr[REG_EAX] = 0xabababab;
+  stos.address_size = 2;
+  f->v.s.seg[SEG_ES].base = 0x10800;
+  set_regs(f, 0, 0xfff0, 8);
+  uint32_t beyond = ram32(f, 0x20800);
+  assert_int_equal(run_all(f, &stos), EXEC_NEXT);
+  assert_int_equal(ram32(f, 0x20800), beyond);
+  assert_int_equal(ram32(f, 0x1080c), 0xabababab);
+  assert_int_equal(f->v.s.gpr[REG_EDI], 0x10);
+}
+
 static void traced_and_mmio_go_one_by_one(void **state)
 {
   struct fixture *f = *state;
@@ -362,7 +386,7 @@ static void runs_equal_single_elements(void **state)
 static const struct CMUnitTest tests[] = {
   EXEC_TEST(movs_overlaps_exactly), EXEC_TEST(movs_between_aliases), EXEC_TEST(stos_lods), EXEC_TEST(cmps_scas_stop_where_they_must),
   EXEC_TEST(cmps_flags_like_the_host), EXEC_TEST(count_zero_touches_nothing), EXEC_TEST(fault_at_the_exact_iteration), EXEC_TEST(segment_limit_mid_way),
-  EXEC_TEST(sixteen_bit_addresses_wrap), EXEC_TEST(traced_and_mmio_go_one_by_one), EXEC_TEST(stops_for_interrupts),
+  EXEC_TEST(sixteen_bit_addresses_wrap), EXEC_TEST(runs_end_where_they_must), EXEC_TEST(traced_and_mmio_go_one_by_one), EXEC_TEST(stops_for_interrupts),
   EXEC_TEST(data_breakpoint_stops_a_rep), EXEC_TEST(ins_outs), EXEC_TEST(runs_equal_single_elements),
 };
 EXEC_MAIN(tests)

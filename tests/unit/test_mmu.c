@@ -104,6 +104,21 @@ static void io_in_aligned_pieces(void **state) {
   mmu_destroy(g.m);
 }
 
+/* Nobody hands over an access that crosses a page; if one did, it must not leave RAM. */
+static void crossing_stays_inside(void **state) {
+  struct guest g;
+  uint8_t bytes[16] = {1, 2, 3, 4, 5, 6, 7, 8};
+  guest_make(&g, 1, 0);
+  mmu_trace_code(g.m, 0x51, 1);
+  assert_true(mmu_phys_write(g.m, to_gpa(0x50ffc), bytes, 8));
+  assert_int_equal(g.code_frame, 0x51);
+  mmu_phys_write(g.m, to_gpa(0xffffc), bytes, 16);   /* beyond the end of RAM */
+  mmu_phys_read(g.m, to_gpa(0xffffc), bytes, 16);
+  assert_int_equal(bytes[3], 4);
+  assert_int_equal(bytes[4], 0xff);
+  mmu_destroy(g.m);
+}
+
 static void holes_read_as_ones(void **state) {
   struct guest g;
   struct mmu_result r;
@@ -408,7 +423,7 @@ static void tables_in_rom(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(create_refuses_bad_sizes), cmocka_unit_test(ram_pointer_is_one_run), cmocka_unit_test(ram_fd_is_the_ram),
-    cmocka_unit_test(io_in_aligned_pieces), cmocka_unit_test(holes_read_as_ones), cmocka_unit_test(rom_drops_writes),
+    cmocka_unit_test(io_in_aligned_pieces), cmocka_unit_test(crossing_stays_inside), cmocka_unit_test(holes_read_as_ones), cmocka_unit_test(rom_drops_writes),
     cmocka_unit_test(io_over_ram_and_gone), cmocka_unit_test(paging_off_is_identity), cmocka_unit_test(a20_masks_bit_20),
     cmocka_unit_test(permission_matrix), cmocka_unit_test(error_codes), cmocka_unit_test(accessed_and_dirty), cmocka_unit_test(large_pages),
     cmocka_unit_test(large_pages_pae), cmocka_unit_test(pdptes_are_registers), cmocka_unit_test(tables_outside_of_memory),
