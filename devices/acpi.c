@@ -14,6 +14,7 @@ enum { RSDP_SIZE = 20, FACS_SIZE = 64, IOAPIC_ADDRESS = 0xfec00000, LAPIC_ADDRES
 enum { RESET_PORT = 0xcf9, RESET_VALUE = 6, CENTURY = 0x32 };
 enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FADT_FIX_RTC = 1 << 6, FADT_RESET_REG = 1 << 10 };
 enum { BOOT_LEGACY = 1, BOOT_8042 = 2, BOOT_NO_VGA = 4 };
+enum { SERIALIZED = 8 };            /* method flag: it creates names */
 enum { OP_STORE = 0x70, OP_ARG0 = 0x68, OP_AND = 0x7b, OP_OR = 0x7d, OP_RETURN = 0xa4, OP_NULL = 0 };
 
 struct area { struct mmu *mmu; uint32_t next; bool full; };
@@ -73,7 +74,7 @@ static void link_sta(struct aml *a, const char *reg) {
 
 /* Method (_CRS): the router's IRQ in an extended interrupt descriptor, whose number is at byte 5. */
 static void link_crs(struct aml *a, const char *reg) {
-  size_t method = aml_method(a, "_CRS", 0);
+  size_t method = aml_method(a, "_CRS", SERIALIZED);
   size_t template = aml_resources(a, "PRR0");
   aml_res_interrupts(a, (const uint8_t[]){0}, 1);
   aml_end_resources(a, template);
@@ -201,7 +202,6 @@ static void pci_root(struct aml *a, const struct pc_config *config) {
   uint64_t ram = mmu_ram_size(config->mmu), first = ram < 0xc0000000 ? 0xc0000000 : ram;
   size_t root = aml_device(a, "PCI0");
   aml_name_eisa(a, "_HID", "PNP0A03");
-  aml_name_integer(a, "_ADR", 0);
   aml_name_integer(a, "_UID", 0);
   aml_name_integer(a, "_BBN", 0);
   size_t template = aml_resources(a, "_CRS");

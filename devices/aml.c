@@ -133,10 +133,10 @@ size_t aml_device(struct aml *a, const char *name) {
   return begin;
 }
 
-size_t aml_method(struct aml *a, const char *name, unsigned arguments) {
+size_t aml_method(struct aml *a, const char *name, unsigned flags) {
   size_t begin = aml_begin(a, "\x14", 1);
   aml_path(a, name);
-  aml_byte(a, (uint8_t)arguments);
+  aml_byte(a, (uint8_t)flags);
   return begin;
 }
 

@@ -30,7 +30,7 @@ size_t aml_begin(struct aml *a, const char *opcode, unsigned opcode_size);
 void aml_end(struct aml *a, size_t begin);
 size_t aml_scope(struct aml *a, const char *path);
 size_t aml_device(struct aml *a, const char *name);
-size_t aml_method(struct aml *a, const char *name, unsigned arguments);
+size_t aml_method(struct aml *a, const char *name, unsigned flags);          /* number of arguments, 8: serialized */
 size_t aml_package(struct aml *a, unsigned elements);
 size_t aml_name_package(struct aml *a, const char *name, unsigned elements);
 

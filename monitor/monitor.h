@@ -12,6 +12,7 @@
   X(hoist, "checks moved above the instruction that writes live flags") \
   X(fold, "ESP changes inside a block folded into one LEA an exit") \
   X(liveness, "flags that are dead inside a block are not kept by checks") \
+  X(loops, "checks that hold for every round of a loop onto one block are made before it") \
   X(strings, "string instructions and REP loops run inline on host pointers") \
   X(segcache, "segment loads that hit a cached descriptor run inline") \
   X(hash, "indirect branches look their target up inline") \

@@ -225,7 +225,7 @@ static void window_check(struct block *b, const struct window *w) {
   restore_flags(c, saved);
 }
 
-void access_window_checks(struct block *b) {
+void access_window_checks(struct block *b, bool invariant) {
   for (unsigned i = 0; i < b->window_count; i++)
-    if (b->windows[i].reg != H_NONE && b->windows[i].check == b->index) window_check(b, &b->windows[i]);
+    if (b->windows[i].reg != H_NONE && b->windows[i].check == b->index && b->windows[i].invariant == invariant) window_check(b, &b->windows[i]);
 }

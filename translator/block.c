@@ -356,6 +356,7 @@ static void emit_loop(struct block *b) {
   uint32_t not_zero = host_jump(c, -1);
   host_bind8(c, zero);
   branch_jump(b, loop ? next : target);
+  if (loop && b->self_loop) { host_patch(c, not_zero, b->loop_entry); return; }
   host_patch(c, not_zero, host_here(c));
   branch_jump(b, loop ? target : next);
 }
@@ -474,7 +475,11 @@ static void emit(struct block *b) {
   if (block_option(b, TR_COUNT)) count_prologue(b);
   if (b->result->straddles) straddle_prologue(b);
   for (b->index = 0; b->index < b->n; b->index++) {
-    access_window_checks(b);
+    if (b->index == 0) {
+      access_window_checks(b, true);
+      b->loop_entry = host_here(&b->code);
+    }
+    access_window_checks(b, false);
     emit_step(b);
     bool shadow_over = b->index && b->steps[b->index - 1].insn.kind == OP_STI && !b->steps[b->index].ends;
     if (shadow_over) branch_irq_check(b);
@@ -492,7 +497,7 @@ static void emit(struct block *b) {
 static void start(struct block *b, const struct tr_request *rq, struct tr_result *result) {
   memset(b, 0, offsetof(struct block, steps));
   b->n = b->window_count = b->cold_count = b->site_count = b->index = 0;
-  b->too_many = b->irq_check = false;
+  b->too_many = b->self_loop = false;
   b->pending = 0, b->at = 0;
   memset(b->busy, 0, sizeof b->busy);
   memset(result, 0, sizeof *result);

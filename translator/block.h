@@ -34,7 +34,8 @@ struct step {
 };
 
 /* One check for several accesses (D2): host pointer to key + lo in `reg`, from step `check` to step `last`. */
-struct window { struct address_key key; int32_t lo, hi; uint8_t check, first, last, count, reg; bool write, flags_live; };
+struct window { struct address_key key; int32_t lo, hi; uint8_t check, first, last, count, reg; bool write, flags_live;
+                bool invariant;   /* of a loop onto the block's own start: checked before the loop, held through it */ };
 
 struct cold {               /* emitted after the hot code */
   enum { COLD_EXIT, COLD_ACCESS, COLD_UNALIGNED, COLD_PLAIN, COLD_JUMP } kind;
@@ -64,7 +65,8 @@ struct block {
   int32_t pending;                     /* guest ESP - R15 while emitting */
   uint32_t at;                         /* guest offset of the step being emitted */
   unsigned index;
-  bool irq_check;                      /* an STI's shadow ends with the step being emitted */
+  bool self_loop;                      /* the last instruction may jump to the first */
+  uint32_t loop_entry;                 /* code offset behind the checks of invariant windows */
 };
 
 /* plan.c */
@@ -80,7 +82,7 @@ struct host_mem access_mem(struct block *b);
 struct host_mem access_stack(struct block *b, int32_t stack_offset);
 void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access);
 void access_page_number(struct block *b, unsigned dst, unsigned src);
-void access_window_checks(struct block *b);      /* those whose check belongs before the current step */
+void access_window_checks(struct block *b, bool invariant);   /* those whose check belongs before the current step; or before the loop */
 void access_effective_address(struct block *b, unsigned dst);   /* offset in the segment, address size applied; touches no flag */
 enum saved_flags access_save_flags(struct block *b);
 void access_restore_flags(struct block *b, enum saved_flags saved);

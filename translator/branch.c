@@ -54,6 +54,11 @@ void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
   uint32_t next = b->rq->eip + step_end(b);
   block_flush_esp(b);
   uint32_t taken = host_jump(&b->code, (int)cc);
+  if (b->self_loop && target == b->rq->eip) {   /* a round more: behind the checks that hold for all rounds */
+    host_patch(&b->code, taken, b->loop_entry);
+    branch_jump(b, next);
+    return;
+  }
   if (may_chain(b) && chains_freely(b, target)) {
     unsigned site = jump_site(b, target);
     b->rq->sites[site].host = taken;

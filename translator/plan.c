@@ -271,7 +271,36 @@ static bool register_free(const struct block *b, unsigned which, unsigned from, 
   return true;
 }
 
+/* Does the block jump back onto its own start, and may its back edge skip the entry? -icount's prologue counts every round. */
+static bool loops_to_start(const struct block *b) {
+  const struct insn *last = &b->steps[b->n - 1].insn;
+  uint32_t at = b->rq->eip;
+  if (b->steps[b->n - 1].callout || (last->kind != OP_JCC && last->kind != OP_LOOP) || b->result->straddles) return false;
+  if (!block_mode(b, TR_CS_FLAT) || block_mode(b, TR_STEP | TR_NO_CHAIN | TR_PLAIN) || block_option(b, TR_COUNT | TR_NO_LOOPS)) return false;
+  for (unsigned i = 0; i < b->n; i++) at += b->steps[i].insn.length;
+  return at + (uint32_t)last->rel == b->rq->eip;
+}
+
+/* Is the version what its register holds at the start of every round? */
+static bool unchanged(const struct tracker *t, unsigned version) {
+  return version == 0 || (version <= 8 && t->reg[version - 1].version == version && t->reg[version - 1].k == 0);
+}
+
+static bool place_invariant(struct block *b, const struct tracker *t, struct window *w) {
+  if (!b->self_loop || !unchanged(t, w->key.base) || !unchanged(t, w->key.index)) return false;
+  if (w->key.index == 1 + REG_ESP) return false;
+  for (unsigned which = 0; which < 2; which++) {
+    if (!register_free(b, which, 0, b->n - 1)) continue;
+    memset(b->busy[which], 1, b->n);
+    w->reg = H_R10 + which, w->check = 0, w->invariant = true;
+    w->flags_live = b->steps[0].live_before != 0;
+    return true;
+  }
+  return false;
+}
+
 static bool place_window(struct block *b, const struct tracker *t, struct window *w) {
+  if (place_invariant(b, t, w)) return true;
   int p = check_position(b, t, w);
   if (p < 0 && w->count < 2) return false;              /* LAHF and back around a single check is as good */
   w->flags_live = p < 0;
@@ -308,5 +337,6 @@ void plan_block(struct block *b) {
   decode(b);
   find_live_flags(b);
   find_accesses(b, &t);
+  b->self_loop = b->n && loops_to_start(b);
   make_windows(b, &t);
 }
