@@ -37,7 +37,10 @@ void machine_io_write(struct machine *m, uint16_t port, unsigned size, uint32_t 
 /* ---- time, interrupts, state that belongs to the PC ---- */
 
 uint64_t machine_tsc(struct machine *m) { return clock_tsc(m->clock); }
-void machine_set_tsc(struct machine *m, uint64_t value) { clock_tsc_write(m->clock, value); }
+void machine_set_tsc(struct machine *m, uint64_t value) {
+  clock_tsc_write(m->clock, value);
+  monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock);   /* RDTSC is inline */
+}
 uint64_t machine_apic_base(struct machine *m) { return pc_apic_base(m->pc); }
 void machine_set_apic_base(struct machine *m, uint64_t value) { pc_set_apic_base(m->pc, value); }
 void machine_set_ferr(struct machine *m, bool level) { pc_set_ferr(m->pc, level); }

@@ -1,7 +1,7 @@
 /* isa-debug-exit: a write ends the machine; what the value means for the exit status is bt's affair. Reads are zero, as QEMU's. */
 #include "port92.h"
 
-static const struct field fields[] = {FIELD(debug_exit, unused), FIELD_END};
+static const struct field fields[] = {FIELD_END};
 
 static uint32_t read(void *dev, uint16_t offset, unsigned size) { return 0; }
 

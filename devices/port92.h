@@ -18,7 +18,6 @@ struct device ferr_init(struct ferr *s, struct io_bus *io, struct irq_line out);
 void ferr_set(struct ferr *s, bool level);
 
 struct debug_exit {
-  uint8_t unused;
   void (*exit)(void *opaque, uint32_t value);
   void *opaque;
 };

@@ -11,7 +11,6 @@
  * Callers: the vCPU's thread. clock_now() and clock_tsc() read no mutable state but counters, other threads may call them in real mode.
  */
 #include "clock.h"
-#include <cpuid.h>
 #include <linux/perf_event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,12 +78,16 @@ static uint64_t measure_hz(int64_t window_ns) {
   return (uint64_t)((unsigned __int128)(tsc1 - tsc0) * NS_PER_S / (uint64_t)(ns1 - ns0));
 }
 
-/* SDM vol. 3B, 19.7.3: TSC = ECX * EBX / EAX when all three are there. */
+/* SDM vol. 3B, 19.7.3: TSC = ECX * EBX / EAX when all three are there. (Not <cpuid.h>: monitor/ has a header of that name.) */
 static uint64_t cpuid_hz(void) {
-  unsigned a, b, c, d;
-  if (!__get_cpuid_count(0x15, 0, &a, &b, &c, &d) || !a || !b || !c)
+  uint32_t a = 0, b, c = 0, d;
+  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  if (a < 0x15)
     return 0;
-  return (uint64_t)c * b / a;
+  a = 0x15;
+  c = 0;
+  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  return a && b && c ? (uint64_t)c * b / a : 0;
 }
 
 /* perf's user page holds the kernel's TSC -> ns factors. Refused where perf_event_paranoid forbids it; then we measure. */

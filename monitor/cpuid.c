@@ -24,7 +24,7 @@ enum { SIGNATURE_ATOM_10 = 0x106ca, SIGNATURE_N270 = 0x106c2 };
 #define MAX_FEATURES (N270_FEATURES | F(SSE41) | F(SSE42) | F(POPCNT) | F(RDTSCP))
 
 static const struct cpu_model models[] = {
-  { "max", "GenuineIntel", SIGNATURE_ATOM_10, 10, 0x80000008, MAX_FEATURES, "bt virtual CPU" },
+  { "max", "GenuineIntel", SIGNATURE_ATOM_10, 0x15, 0x80000008, MAX_FEATURES, "bt virtual CPU" },
   { "486", "GenuineIntel", 0x480, 1, 0, I486_FEATURES, "" },
   { "pentium", "GenuineIntel", 0x543, 1, 0, PENTIUM_FEATURES, "" },
   { "pentium2", "GenuineIntel", 0x652, 2, 0, PENTIUM2_FEATURES, "" },

@@ -38,6 +38,17 @@ static unsigned translator_options(const struct monitor_options *o) {
   return bits;
 }
 
+/* The fraction nearest to hz / 1 GHz whose numerator, times the crystal's kHz, fits the 32 bits that Linux multiplies in (continued fractions). */
+static void tsc_ratio(uint32_t ratio[2], uint64_t hz) {
+  uint64_t a = hz, b = 1000000000, p0 = 0, p1 = 1, q0 = 1, q1 = 0;
+  while (b) {
+    uint64_t n = a / b, p = n * p1 + p0, q = n * q1 + q0, rest = a % b;
+    if (p > 4294 || q > 4294) break;
+    p0 = p1, p1 = p, q0 = q1, q1 = q, a = b, b = rest;
+  }
+  ratio[0] = (uint32_t)p1, ratio[1] = (uint32_t)q1;
+}
+
 static void block_died(void *opaque, const struct tc_block *b) {
   struct monitor *m = opaque;
   struct tr_hash_entry *e = &m->v->s.hash[tr_hash_index(b->key.eip)];
@@ -50,7 +61,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   struct monitor *m = calloc(1, sizeof *m);
   *error = "no memory for the virtual CPU";
   if (!m) return NULL;
-  m->machine = machine, m->mmu = mmu, m->clock = clock, m->options = *options;
+  m->machine = machine, m->mmu = mmu, m->clock = clock, m->options = *options, m->stop_at = UINT64_MAX;
   m->mmu_counters = mmu_get_counters(mmu);
   if (options->log & (1u << LOG_exec | 1u << LOG_nochain)) m->options.no_chain = true;
   m->translate_options = translator_options(&m->options);
@@ -61,6 +72,8 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   if (!m->tcache) { monitor_destroy(m); return NULL; }
   m->enter = (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->tcache, tcache_stubs(m->tcache)->enter);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->model = model, m->v->features = features;
+  tsc_ratio(m->v->tsc_ratio, clock_tsc_hz(clock));
+  m->v->s.tsc_offset = clock_tsc_offset(clock);
   monitor_reset(m);
   return m;
 }

@@ -71,6 +71,9 @@ void monitor_kick(struct monitor *m);
 void monitor_set_intr(struct monitor *m, bool level);   /* vCPU thread (devices run there): the INTR pin */
 void monitor_nmi(struct monitor *m);
 uint64_t monitor_insn_count(const struct monitor *m);   /* -icount */
+/* -icount: monitor_run() returns (NULL) once, at the boundary after instruction number `count`, before anything that is due there happens;
+ * at once where that has passed. UINT64_MAX: never. */
+void monitor_stop_at(struct monitor *m, uint64_t count);
 
 /* ---- implemented by bt/machine.c (or a test's mock); always called with FP parked, in the vCPU thread ---- */
 void machine_poll(struct machine *m);             /* run due timers, take completions of other threads */

@@ -40,7 +40,8 @@ struct monitor {
   uint32_t thunk_fault, thunk_exit;   /* while a thunk runs: where it may fault and where it leaves; 0: none runs */
   bool thunk_faulted;
   /* -icount */
-  uint64_t count;                /* instructions run */
+  uint64_t count;                /* instructions run, without those of the block being run */
+  uint64_t stop_at;              /* monitor_run() returns when `count` gets there; UINT64_MAX: never */
   int64_t count_left;            /* given to the block being run */
   uint64_t blocks_since_check, blocks_since_flush;
   uint64_t jitter_state;
@@ -50,7 +51,6 @@ struct monitor {
   struct slow_insn slow[SLOW_INSNS];
   struct { uint32_t eip, cs_base, mode; } recent[RECENT];
   unsigned recent_at;
-  struct sigaction old_actions[8];
   stack_t old_stack;
   void *signal_stack;
   struct monitor *outer;         /* the one that this thread ran before (two machines in one process) */
@@ -80,6 +80,7 @@ int slow_host_fault(struct monitor *m, struct tr_site *site);
 /* run.c */
 void run_enter(struct monitor *m, const void *code);
 void run_flush(struct monitor *m);
+void run_tell_clock(struct monitor *m);         /* -icount: how many instructions are done; the state must be settled */
 /* Guest state as it is at `site`: EIP, ESP, instruction count. */
 void run_settle(struct monitor *m, const struct tr_site *site);
 

@@ -6,12 +6,17 @@
 
 struct vcpu *monitor_vcpu(struct monitor *m) { return m->v; }
 const struct monitor_counters *monitor_get_counters(const struct monitor *m) { return &m->counters; }
-uint64_t monitor_insn_count(const struct monitor *m) { return m->count; }
+/* Between budget() and the end of a block, count_left - insns_left of its instructions are done (at a site: run_settle()). */
+uint64_t monitor_insn_count(const struct monitor *m) { return monitor_counted(m) ? m->count + (uint64_t)(m->count_left - m->v->s.insns_left) : 0; }
+void run_tell_clock(struct monitor *m) {
+  if (monitor_counted(m)) clock_set_count(m->clock, monitor_insn_count(m));
+}
+void monitor_stop_at(struct monitor *m, uint64_t count) { m->stop_at = count; }
 void monitor_exit(struct monitor *m) { m->exit_requested = true; }
 void monitor_nmi(struct monitor *m) { m->v->nmi_pending = true; }
 void monitor_before_io(struct monitor *m) {
   vcpu_park_fp(m->v);
-  if (monitor_counted(m)) clock_set_count(m->clock, m->count);
+  run_tell_clock(m);
 }
 void monitor_data_dropped(struct monitor *m, uint32_t page) {
   m->dropped = true;
@@ -270,7 +275,7 @@ static void poll(struct monitor *m) {
   vcpu_park_fp(m->v);
   m->v->s.safepoint = m->readable;   /* in this order: a kick between the two costs a needless safepoint, never a lost one */
   m->kicked = 0;
-  if (monitor_counted(m)) clock_set_count(m->clock, m->count);
+  run_tell_clock(m);
   machine_poll(m->machine);
 }
 
@@ -298,7 +303,7 @@ static void take_interrupt(struct monitor *m) {
   if (!v->halted && jitter_waits(m)) return;
   v->halted = false;
   vcpu_park_fp(v);
-  if (monitor_counted(m)) clock_set_count(m->clock, m->count);
+  run_tell_clock(m);
   int vector = machine_ack_interrupt(m->machine);
   if (vector < 0) return;
   m->counters.interrupts++;
@@ -312,7 +317,7 @@ static void halt(struct monitor *m) {
   while (v->halted && !m->exit_requested && !m->stop_reason) {
     if ((m->intr && v->s.if_flag) || (v->nmi_pending && !v->nmi_blocked)) return;
     vcpu_park_fp(v);
-    if (monitor_counted(m)) clock_set_count(m->clock, m->count);
+    run_tell_clock(m);
     machine_idle(m->machine);
     if (m->kicked) poll(m);
   }
@@ -346,20 +351,40 @@ static bool code_breakpoint(struct monitor *m) {
 
 /* ---- the loop -------------------------------------------------------------------------------------------------- */
 
+/* -icount: what is due at this very instruction happens now, so that an interrupt is taken here whatever the blocks around look like. */
+static void run_due(struct monitor *m) {
+  run_tell_clock(m);
+  if (!m->kicked && clock_next_deadline(m->clock) > clock_now(m->clock)) return;
+  poll(m);
+}
+
 /* Gives the next block its share of instructions; true when it must be a single one. */
 static bool budget(struct monitor *m) {
   enum { SLICE = 1 << 20 };
-  vcpu_park_fp(m->v);
-  clock_set_count(m->clock, m->count);
+  run_tell_clock(m);
   int64_t deadline = clock_next_deadline(m->clock), now = clock_now(m->clock);
-  if (deadline <= now || m->kicked) {
-    poll(m);
-    deadline = clock_next_deadline(m->clock), now = clock_now(m->clock);
-  }
   int64_t left = SLICE, step = 1ll << m->options.icount_shift;
   if (deadline != INT64_MAX && (deadline - now + step - 1) / step < left) left = (deadline - now + step - 1) / step;
+  if (m->stop_at - m->count < (uint64_t)left) left = (int64_t)(m->stop_at - m->count);
   m->count_left = m->v->s.insns_left = left > 0 ? left : 1;
   return m->count_left < TR_MAX_INSNS;
+}
+
+static void end_budget(struct monitor *m) {
+  m->count = monitor_insn_count(m);
+  m->count_left = m->v->s.insns_left;
+}
+
+/* A shadow lasts until its instruction is done. Where a block was left before that instruction, to try it again, the shadow goes on: one that
+ * this round began with, and that of an STI which the block ran inline. (An interrupt that waits with IF set in the middle of a block can only
+ * mean the latter: others are taken before the block is entered.) */
+static void keep_shadow(struct monitor *m, bool irq, bool db) {
+  struct vcpu *v = m->v;
+  const struct tr_site *site = tcache_site(m->tcache, v->s.site);
+  bool before_it = site->kind == TR_SITE_PLAIN || site->kind == TR_SITE_ACCESS || site->kind == TR_SITE_STRADDLE;
+  if (v->halted || !before_it) return;
+  v->inhibit_irq = irq || (v->s.irq_pending && v->s.if_flag);
+  v->inhibit_db = db;
 }
 
 static int run_block(struct monitor *m, uint32_t mode, uint32_t *plain) {
@@ -415,7 +440,10 @@ static void after_instruction(struct monitor *m, int result, bool stepped) {
 
 static void one_round(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
-  if (m->kicked && !monitor_counted(m)) poll(m);
+  if (monitor_counted(m)) {
+    if (m->count >= m->stop_at) { m->stop_at = UINT64_MAX, m->exit_requested = true; return; }
+    run_due(m);
+  } else if (m->kicked) poll(m);
   if (v->halted) halt(m);
   bool shadow = v->inhibit_irq;
   if (!shadow && ((m->intr && v->s.if_flag) || v->nmi_pending)) { take_interrupt(m); *plain = 0; }
@@ -424,6 +452,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   watch_unsharing(m);
   uint32_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
+  bool shadow_db = v->inhibit_db;
   v->inhibit_irq = v->inhibit_db = false;
   bool tf = v->s.sys_flags & FLAG_TF;
   if (mode & TR_STEP) {
@@ -436,7 +465,8 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   m->recent[m->recent_at++ % RECENT] = (typeof(m->recent[0])){v->s.eip, v->s.seg[SEG_CS].base, mode};
   if (m->options.log & 1u << LOG_exec) log_exec(m);
   int result = run_block(m, mode, plain);
-  if (monitor_counted(m)) m->count += (uint64_t)(m->count_left - v->s.insns_left);
+  if (monitor_counted(m)) end_budget(m);
+  if (result == RUN_RETRY) keep_shadow(m, shadow, shadow_db);
   if (rf && result == EXEC_NEXT) v->s.sys_flags &= ~FLAG_RF;
   after_instruction(m, result, tf);
 }
@@ -450,6 +480,7 @@ const char *monitor_run(struct monitor *m) {
   while (!m->exit_requested && !m->stop_reason) one_round(m, &plain);
   m->running = false;
   vcpu_park_fp(m->v);
+  run_tell_clock(m);
   signals_restore(m);
   if (m->stop_reason) report_stop(m, m->stop_reason);
   return m->stop_reason;

@@ -4,11 +4,16 @@
  * thunk. Each has an exit: the handler moves RIP there and the exit stub stores the guest's state as after any other exit. Anything else is our bug. */
 #define _GNU_SOURCE
 #include "private.h"
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+/* Handlers belong to the process: the first machine installs them, the last puts the old ones back. */
+static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned users;
+static struct sigaction old_actions[5];
 static __thread struct monitor *current;   /* whose guest this thread runs: a signal handler has no other way to know */
 static const int signals[] = {SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGUSR1};
 enum { SIGNAL_COUNT = sizeof signals / sizeof signals[0], SIGNAL_STACK = 64 << 10 };
@@ -57,14 +62,20 @@ const char *signals_install(struct monitor *m) {
   m->tid = (int)syscall(SYS_gettid);
   struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   sigemptyset(&action.sa_mask);
-  for (unsigned i = 0; i < SIGNAL_COUNT; i++)
-    if (sigaction(signals[i], &action, &m->old_actions[i])) return "cannot install signal handlers";
-  return NULL;
+  int failed = 0;
+  pthread_mutex_lock(&users_lock);
+  for (unsigned i = 0; i < SIGNAL_COUNT && users == 0; i++) failed |= sigaction(signals[i], &action, &old_actions[i]);
+  users++;
+  pthread_mutex_unlock(&users_lock);
+  return failed ? "cannot install signal handlers" : NULL;
 }
 
 void signals_restore(struct monitor *m) {
   m->tid = 0;
-  for (unsigned i = 0; i < SIGNAL_COUNT; i++) sigaction(signals[i], &m->old_actions[i], NULL);
+  pthread_mutex_lock(&users_lock);
+  users--;
+  for (unsigned i = 0; i < SIGNAL_COUNT && users == 0; i++) sigaction(signals[i], &old_actions[i], NULL);
+  pthread_mutex_unlock(&users_lock);
   sigaltstack(&m->old_stack, NULL);
   munmap(m->signal_stack, SIGNAL_STACK);
   current = m->outer;

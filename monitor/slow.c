@@ -165,7 +165,7 @@ int slow_callout(struct monitor *m, const struct insn *insn) {
   if (insn->kind == OP_COPY || insn->kind == OP_LEA || insn->kind == OP_NOP) return slow_step(m);
   if (monitor_counted(m)) {
     vcpu_park_fp(m->v);
-    clock_set_count(m->clock, m->count);
+    run_tell_clock(m);
   }
   return exec_insn(m->v, insn);
 }

@@ -243,12 +243,17 @@ int x_hlt(struct vcpu *v, const struct insn *i)
 }
 
 /* An APIC that IA32_APIC_BASE has disabled is not shown (SDM vol. 3A, 10.4.3). v->apic_base is what WRMSR wrote last, 0: nothing yet. */
+enum { CRYSTAL_HZ = 1000000000 };   /* the local APIC timer's clock (devices/lapic.c) */
+
 int x_cpuid(struct vcpu *v, const struct insn *i)
 {
   uint64_t features = v->features;
   if (v->apic_base && !(v->apic_base & 1 << 11))
     features &= ~((uint64_t)1 << FEAT_APIC);
   struct cpuid_regs r = cpuid_leaf(v->model, features, v->s.gpr[REG_EAX], v->s.gpr[REG_ECX]);
+  /* TSC over core crystal clock: a kernel that knows need not calibrate, which goes wrong where the host takes the CPU away. */
+  if (v->s.gpr[REG_EAX] == 0x15 && v->model->max_leaf >= 0x15 && v->tsc_ratio[1])
+    r = (struct cpuid_regs){ v->tsc_ratio[1], v->tsc_ratio[0], CRYSTAL_HZ, 0 };
   v->s.gpr[REG_EAX] = r.eax;
   v->s.gpr[REG_EBX] = r.ebx;
   v->s.gpr[REG_ECX] = r.ecx;

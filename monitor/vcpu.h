@@ -75,6 +75,7 @@ struct vcpu {
   uint16_t fp_fcs, fp_fds, fp_fop;
   const struct cpu_model *model;
   uint64_t features;            /* model's, after -cpu MODEL,+x,-y: bit per enum cpu_feature */
+  uint32_t tsc_ratio[2];        /* CPUID 15h: TSC ticks to ticks of the 1 GHz crystal clock; 0, 0: unknown */
   bool ferr;                    /* x87 error line for CR0.NE = 0 (IRQ 13) */
   bool a20_masked;              /* the PC holds A20 low (port 92h, i8042): set by the machine, part of vcpu_paging_changed()'s mode */
   struct machine *machine;

@@ -2,7 +2,9 @@
  * (SDM vol. 3A, 5.8.3-5.8.6).
  *
  * A call to conforming code stays at its level: RPL of CS becomes CPL (SDM vol. 2, CALL, "SAME-PRIVILEGE"); QEMU loads RPL 0.
- * EXPECT: conforming target: done cs 43 */
+ * EXPECT: conforming target: done cs 43
+ * An absent inner stack is #SS(its selector) ("MORE-PRIVILEGE"); QEMU raises #TS.
+ * EXPECT: stack segment absent: #SS error=0060 eip=+1 */
 #include "lib/metal.h"
 
 uint32_t gate_stack[8], gate_ss, gate_cs;

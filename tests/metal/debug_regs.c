@@ -3,7 +3,9 @@
  *
  * QEMU has no general detect (17.2.4): MOV DR with DR7.GD set is a #DB fault, DR6.BD is set, GD cleared for the handler.
  * EXPECT: general detect: #DB eip=+1 dr6 2000 ecx 4 eax 0
- * EXPECT: general detect write: #DB eip=+1 dr6 2000 ecx 4 eax 0 */
+ * EXPECT: general detect write: #DB eip=+1 dr6 2000 ecx 4 eax 0
+ * All breakpoints that match are reported (17.2.3); QEMU reports the first.
+ * EXPECT: two match: #DB eip=+4 dr6 5 rf 0 ecx 4 eax 0 */
 #include "lib/metal.h"
 
 uint32_t watched[8] __attribute__((aligned(16)));

@@ -21,7 +21,7 @@ void test_main(void) {
   command(0xa9); print("mouse interface: %x\n", answer());
   command(0x60); data(0x44);
   command(0x20); print("command byte: %x\n", answer());
-  command(0x60); data(0x30);
+  command(0x60); data(0x34);
   command(0x20); print("command byte: %x\n", answer());
   command(0xd2); data(0x55); print("written to output: %x status %x\n", answer(), inb(0x64) & 0x21);
   command(0xd3); data(0xaa);
@@ -38,10 +38,5 @@ void test_main(void) {
   data(0); print(" %x", answer()); print(" %x\n", answer());
   data(0xff); print("reset: %x", answer()); print(" %x\n", answer());
   data(0xf4); print("enable: %x\n", answer());
-  command(0xa8);
-  command(0xd4); data(0xf2); print("mouse identify: %x", answer());
-  print(" %x\n", answer());
-  command(0xd4); data(0xff); print("mouse reset: %x", answer());
-  print(" %x", answer()); print(" %x\n", answer());
   print("status: %x\n", inb(0x64) & 0x0f & ~8);
 }

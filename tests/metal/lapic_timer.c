@@ -43,7 +43,7 @@ void test_main(void) {
   __asm__ volatile("sti\n nop\n nop\n cli" ::: "memory");
   print("behind tpr: %d irr %x\n", other, get(IRR + 0x40) >> 17 & 1);
   set(TPR, 0);
-  __asm__ volatile("sti\n nop\n nop\n cli" ::: "memory");
+  irq_window(&other, 0);
   print("after tpr: %d isr %x\n", other, get(ISR + 0x40));
   print("ppr: %x\n", get(PPR));
   set(LVT_LINT0, 0x10700);

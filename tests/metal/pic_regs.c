@@ -12,7 +12,9 @@ static void one_shot(void) {
 }
 
 static unsigned isr_inside;
-static void note(struct frame *f) { isr_inside = in_service(0x20); }
+static volatile unsigned noted;
+static void note(struct frame *f) { isr_inside = in_service(0x20); noted++; }
+static void window(void) { irq_window(&noted, noted); }
 
 void test_main(void) {
   for (unsigned i = 0; i < 8; i++) {
@@ -24,7 +26,7 @@ void test_main(void) {
   one_shot();
   print("request: irr %x isr %x\n", requested(0x20) & 1, in_service(0x20));
   handlers[VEC_IRQ0] = note;
-  __asm__ volatile("sti\n nop\n nop\n cli");
+  window();
   print("in handler: isr %x\n", isr_inside);
   print("before eoi: irr %x isr %x\n", requested(0x20) & 1, in_service(0x20));
   outb(0x20, 0x60);   /* specific EOI, IRQ 0 */
@@ -39,7 +41,7 @@ void test_main(void) {
   /* An interrupt in service holds back its own level until EOI. */
   one_shot();
   isr_inside = 0;
-  __asm__ volatile("sti\n nop\n nop\n cli");
+  window();
   outb(0x43, 0x30);
   outb(0x40, 50);
   outb(0x40, 0);
@@ -48,14 +50,14 @@ void test_main(void) {
   __asm__ volatile("sti\n nop\n nop\n cli");
   print("held back: %d\n", isr_inside);
   outb(0x20, 0x20);
-  __asm__ volatile("sti\n nop\n nop\n cli");
+  window();
   print("then delivered: %x\n", isr_inside);
   outb(0x20, 0x20);
   /* Auto EOI: ICW4 bit 1. */
   outb(0x20, 0x11); outb(0x21, VEC_IRQ0); outb(0x21, 4); outb(0x21, 3);
   outb(0x21, 0xfe);
   one_shot();
-  __asm__ volatile("sti\n nop\n nop\n cli");
+  window();
   print("auto eoi: isr after %x\n", in_service(0x20));
   /* Another vector base. */
   outb(0x20, 0x11); outb(0x21, 0x60); outb(0x21, 4); outb(0x21, 1);
@@ -63,7 +65,7 @@ void test_main(void) {
   handlers[0x60] = note;
   isr_inside = 0;
   one_shot();
-  __asm__ volatile("sti\n nop\n nop\n cli");
+  window();
   print("vector 60: isr %x\n", isr_inside);
   outb(0x20, 0x20);
   outb(0x4d0, 0xff);

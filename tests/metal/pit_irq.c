@@ -68,8 +68,7 @@ void test_main(void) {
   __asm__ volatile("sti\n nop\n nop\n cli");
   unsigned while_masked = ticks;
   irq_mask(0xfffe);
-  __asm__ volatile("sti\n nop\n nop\n cli" ::: "memory");
-  print("masked: %d, unmasked: %s\n", while_masked, ticks ? "delivered" : "LOST");
+  print("masked: %d, unmasked: %s\n", while_masked, irq_window(&ticks, while_masked) ? "delivered" : "LOST");
   irq_mask(0xffff);
   print("spurious: %d\n", spurious);
 }

@@ -1,4 +1,4 @@
-/* A store into a later instruction of the running block is seen by it (SDM vol. 3A, 8.1.3; DESIGN.md I5). */
+/* A store into a later instruction of the running block is seen by it (SDM vol. 3A, 8.1.3; docs/design.md I5). */
 #include "lib/metal.h"
 
 static void sum(const char *label, const char *code) {

@@ -1,5 +1,6 @@
 /* STI holds interrupts off for one more instruction, but only when IF was clear; POPF and IRET do not
- * (SDM vol. 2, STI; vol. 3A, 6.8.1). An interrupt is pending all the time: the 8259 is given IRQ 0 by the PIT. */
+ * (SDM vol. 2, STI; vol. 3A, 6.8.1). An interrupt is pending all the time: the 8259 is given IRQ 0 by the PIT.
+ * SKIP: --irq-jitter */
 #include "lib/metal.h"
 
 /* Waits, with IF clear, until IRQ 0 is in the 8259's request register. */

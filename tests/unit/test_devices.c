@@ -1,4 +1,4 @@
-// The whole PC: wiring, reset, bad input, saved states. One test: build/unit/test_devices with CMOCKA_TEST_FILTER unset runs all.
+// The whole PC: wiring, reset, bad input, saved states.
 // link: bt_devices
 // timeout: 180
 #include "test_dev_rig.h"

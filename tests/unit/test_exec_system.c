@@ -242,7 +242,7 @@ static void tsc_and_halt(void **state)
   struct fixture *f = *state;
   struct insn tscp = insn_make(OP_RDTSCP, 0xf9, 4), hlt = insn_make(OP_HLT, 0xf4, 4);
   f->machine.tsc = 0x1122334455667788;
-  f->v.tsc_aux = 5;
+  f->v.s.tsc_aux = 5;
   run_ok(f, &tscp);
   assert_int_equal(f->v.s.gpr[REG_EAX], 0x55667788);
   assert_int_equal(f->v.s.gpr[REG_EDX], 0x11223344);

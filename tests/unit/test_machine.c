@@ -216,6 +216,26 @@ static void two_machines_at_once(void **state) {
   }
 }
 
+/* Signal handlers belong to the process: the machine that came first may go first. */
+static void the_other_machine_may_end_first(void **state) {
+  struct fixture f[2] = {0};
+  struct timespec t = {0, 150 * 1000000L};
+  pthread_t threads[2];
+  void *status;
+  make(&f[0], guest_ticks);
+  make(&f[1], guest_spin);
+  pthread_create(&threads[0], NULL, run_thread, &f[0]);
+  nanosleep(&t, NULL);
+  pthread_create(&threads[1], NULL, run_thread, &f[1]);
+  pthread_join(threads[0], &status);
+  assert_int_equal((intptr_t)status, 15);
+  machine_quit(f[1].m);
+  pthread_join(threads[1], &status);
+  assert_int_equal((intptr_t)status, 0);
+  unmake(&f[0]);
+  unmake(&f[1]);
+}
+
 /* Every counter of the lists is there, once, and the braces match. */
 static void statistics_name_every_counter(void **state) {
   static char text[1 << 16];
@@ -264,7 +284,7 @@ int main(void) {
     cmocka_unit_test(debug_exit_status), cmocka_unit_test(triple_fault_resets), cmocka_unit_test(keyboard_controller_resets),
     cmocka_unit_test(no_reboot_ends_with_0), cmocka_unit_test(hlt_sleeps_and_wakes_in_time), cmocka_unit_test(icount_skips_and_repeats),
     cmocka_unit_test(quit_reaches_a_halted_guest), cmocka_unit_test(quit_reaches_a_spinning_guest), cmocka_unit_test(pasted_text_arrives_whole),
-    cmocka_unit_test(two_machines_at_once), cmocka_unit_test(statistics_name_every_counter), cmocka_unit_test(refusals),
+    cmocka_unit_test(two_machines_at_once), cmocka_unit_test(the_other_machine_may_end_first), cmocka_unit_test(statistics_name_every_counter), cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,11 @@ void irq_eoi(unsigned irq) {
   outb(0x20, 0x20);
 }
 
+bool irq_window(const volatile unsigned *counter, unsigned old) {
+  for (unsigned i = 0; i < 1000000 && *counter == old; i++) __asm__ volatile("sti\n nop\n nop\n cli" ::: "memory");
+  return *counter != old;
+}
+
 /* ---- descriptors ---- */
 struct descriptor make_segment(uint32_t base, uint32_t limit, unsigned access, unsigned flags) {
   return (struct descriptor){(limit & 0xffff) | base << 16,

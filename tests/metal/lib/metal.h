@@ -37,6 +37,8 @@ uint64_t rdtsc(void);
 void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);   /* EAX EBX ECX EDX */
 void irq_mask(uint16_t mask);                                   /* of the 8259s; bit set: masked */
 void irq_eoi(unsigned irq);
+/* Interrupts on until *counter is not `old` (true) or plenty of instructions have gone by: whoever delays delivery has time to. */
+bool irq_window(const volatile unsigned *counter, unsigned old);
 
 /* ---- descriptors ---- */
 struct descriptor { uint32_t low, high; };

@@ -1,0 +1,114 @@
+/* One case of tests/isa: the state before, the code, and what may differ afterwards. Made by single.c, sequence.c and kept.c; run by native.c on the
+ * host CPU and by guest.c under the translator; judged by compare.c.
+ *
+ * Both sides see the same 4 GiB: code, data and descriptors lie at the same linear addresses, so that fault addresses, selectors and pushed EIPs
+ * agree. Below are those addresses. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "translator/opcodes.h"
+
+enum { PAGE = 4096 };
+
+/* Linear layout. Code pages are readable, not writable; the page behind them and all between is absent. */
+enum {
+  ENTRY_AT = 0x10000000,      /* native: where exits become 64-bit code again; guest: an empty page */
+  CODE_AT = 0x10001000, CODE_PAGES = 2, CODE_END = CODE_AT + CODE_PAGES * PAGE,
+  DATA_LOW = 0x10010000,      /* the data pages, and below their alias in what the MMU calls the kernel half */
+  DATA_PAGES = 12, DATA_SIZE = DATA_PAGES * PAGE,
+};
+#define DATA_HIGH 0xd0010000u
+/* w: readable and writable, r: read only, -: absent. Stacks are at home in pages 9 and 10. */
+#define DATA_MAP "ww-wrwwr-ww-"
+enum { STACK_PAGE = 9 };
+
+/* Selectors that both sides have. The flat ones are what Linux gives user code; the others are in the LDT (descriptors.c). */
+enum { SEL_CODE = 0x23, SEL_DATA = 0x2b };
+enum ldt_index { LDT_FLAT, LDT_BASED, LDT_LIMITED, LDT_SMALL, LDT_READ_ONLY, LDT_EXPAND_DOWN, LDT_16BIT, LDT_CODE_DATA, LDT_ABSENT, LDT_CODE, LDT_COUNT };
+#define SEL_LDT(index) ((index) << 3 | 7)
+
+enum { MAX_EXITS = 6, EXIT_BYTES = 7, MAX_CODE = 320, MAX_PATCHES = 24, PATCH_POOL = 2048, MAX_IGNORED = 4, FX_SIZE = 512 };
+
+struct patch { uint16_t offset /* from the data pages' start */, size, at /* in pool */; };
+struct span { uint32_t offset, size; };   /* of the data pages */
+
+struct isa_case {
+  uint32_t number;
+  bool is_sequence, is_kept;
+  const char *name;                /* kept: of the sin; else the row's mnemonic, or "sequence" */
+  uint8_t code[MAX_CODE];
+  unsigned code_size;
+  uint32_t code_at;                /* where code[] goes */
+  uint32_t start;                  /* EIP */
+  uint32_t exit_at[MAX_EXITS];     /* code that leaves, known by its number; 0: none */
+  uint32_t gpr[8], eflags, region; /* region: DATA_LOW or DATA_HIGH */
+  uint16_t selector[6];
+  uint8_t fx[FX_SIZE] __attribute__((aligned(16)));
+  struct patch patches[MAX_PATCHES];
+  unsigned patch_count, pool_used;
+  uint8_t pool[PATCH_POOL];
+  uint32_t flags_compared;         /* at a normal end: defined arithmetic flags */
+  struct span ignored[MAX_IGNORED];
+  unsigned ignored_count;
+  bool fault_memory_ignored;       /* the manual lets a fault leave parts of the operand stored */
+  bool no_fault_flags;             /* arithmetic flags in fault frames have no defined value even when all are kept */
+  bool cr2_ignored;                /* two operands may both fault: which comes first is the CPU's choice */
+};
+
+/* A changed line of the data pages. */
+enum { LINE = 64, MAX_LINES = 24 };
+struct line { uint32_t offset; uint8_t bytes[LINE]; };
+
+enum end_kind { END_EXIT, END_FAULT, END_HANG, END_TRIPLE, END_STOPPED };
+struct outcome {
+  uint8_t end;                     /* enum end_kind */
+  uint8_t exit, vector;
+  bool overflowed;                 /* more lines changed than fit */
+  uint32_t error, cr2, eip;        /* faults */
+  uint32_t gpr[8], eflags;
+  uint16_t selector[6];
+  uint8_t fx[FX_SIZE] __attribute__((aligned(64)));
+  unsigned line_count;
+  struct line lines[MAX_LINES];
+};
+
+/* memory.c: the data pages, as one side of the comparison has them. */
+struct memory { uint8_t *page[DATA_PAGES]; };   /* host addresses; NULL: absent */
+void memory_make_background(uint8_t *background, uint64_t seed);              /* DATA_SIZE bytes */
+void memory_fill(const struct memory *m, const uint8_t *background);
+void memory_apply(const struct memory *m, const struct isa_case *c);
+/* Notes what differs from the background and puts it back. */
+void memory_collect(const struct memory *m, const uint8_t *background, struct outcome *out);
+
+/* descriptors.c */
+uint64_t descriptor_ldt(unsigned index);                 /* as it lies in the guest's LDT */
+uint32_t descriptor_base(uint16_t selector);
+/* Makes the same LDT for this process. False: the host's kernel has no modify_ldt(). */
+bool descriptor_install_native(void);
+
+/* native.c */
+struct native;
+struct native *native_create(const char **error);        /* NULL: *error says why this host cannot run 32-bit code */
+void native_destroy(struct native *n);
+void native_set_background(struct native *n, const uint8_t *background);
+void native_run(struct native *n, const struct isa_case *c, struct outcome *out);
+
+/* guest.c */
+struct guest;
+struct monitor_options;
+struct guest *guest_create(const struct monitor_options *options, const char **error);
+void guest_destroy(struct guest *g);
+void guest_set_background(struct guest *g, const uint8_t *background);
+void guest_run(struct guest *g, const struct isa_case *cases, unsigned count, struct outcome *out);
+uint64_t guest_features(void);                           /* of the CPU model under test */
+
+/* rows.c */
+const char *row_left_out(const struct opcode_row *row);  /* why no case is made of it, or NULL */
+
+/* compare.c */
+/* NULL when they agree; else what differs, in `text`. */
+const char *outcome_compare(const struct isa_case *c, const struct outcome *native, const struct outcome *guest, bool exact_flags, char *text, size_t size);
+/* Changes one thing that must be noticed (--sabotage). */
+void outcome_damage(const struct isa_case *c, struct outcome *out, uint64_t random);
+void outcome_report(const struct isa_case *c, const struct outcome *native, const struct outcome *guest);
