@@ -163,30 +163,39 @@ static void stop(struct machine *m, const char *reason) {
   snprintf(m->end.reason, sizeof m->end.reason, "%s", reason);
 }
 
-/* Runs of the monitor and resets between them, until something ends the machine. */
-static void run_until_end(struct machine *m) {
+/* Runs of the monitor and resets between them, until something ends the machine or `count` is reached. */
+static void run_until(struct machine *m, uint64_t count) {
   char error[ERROR_TEXT];
-  while (m->end.kind == END_NONE && !atomic_load(&m->quit)) {
+  while (m->end.kind == END_NONE && !atomic_load(&m->quit) && monitor_insn_count(m->monitor) < count) {
     wakeup_arm(&m->wakeup);
+    monitor_stop_at(m->monitor, count);
     const char *reason = monitor_run(m->monitor);
     if (m->end.kind != END_NONE) return;
     if (reason) return stop(m, reason);
     if (m->reset_wanted && !reset_machine(m, error)) return stop(m, error);
   }
-  if (m->end.kind == END_NONE) m->end = (struct machine_end){.kind = END_QUIT};
+  if (m->end.kind == END_NONE && atomic_load(&m->quit)) m->end = (struct machine_end){.kind = END_QUIT};
 }
 
 static void no_kick(int number) { (void)number; }
 
-const struct machine_end *machine_run(struct machine *m) {
+bool machine_run_to(struct machine *m, uint64_t count) {
   /* A deadline may pass while no monitor has SIGUSR1: it must not end the process then. Left so, since another machine may run on. */
   struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, now;
   if (sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL) sigaction(SIGUSR1, &mine, NULL);
   if (!wakeup_attach(&m->wakeup)) stop(m, "the host has no timer for the machine");
-  else if (!serial_io_start(m->serial)) stop(m, "the host has no thread for the machine");
-  else run_until_end(m);
+  else if (!m->serial_started && !serial_io_start(m->serial)) stop(m, "the host has no thread for the machine");
+  else {
+    m->serial_started = true;
+    run_until(m, count);
+  }
   serial_io_drain(m->serial);
   wakeup_detach(&m->wakeup);
+  return m->end.kind == END_NONE;
+}
+
+const struct machine_end *machine_run(struct machine *m) {
+  machine_run_to(m, UINT64_MAX);
   return &m->end;
 }
 

@@ -46,6 +46,7 @@ struct machine {
   bool log_io;                     /* -d io */
   bool serial_backlog;             /* input that the UART had no room for */
   bool reset_wanted;
+  bool serial_started;             /* its thread */
   struct machine_end end;
   atomic_bool quit;                /* any thread: machine_quit() */
 };
@@ -60,6 +61,8 @@ struct machine_host {              /* the program's side */
 struct machine *machine_create(const struct bt_options *options, const struct machine_host *host, char error[ERROR_TEXT]);
 /* Runs the guest in this thread until it ends. Resets are done here, between two runs of the monitor. */
 const struct machine_end *machine_run(struct machine *m);
+/* -icount: the same, but stops after instruction number `count` if the machine gets that far: true, and it can go on. */
+bool machine_run_to(struct machine *m, uint64_t count);
 /* Any thread: machine_run() returns soon, with END_QUIT. */
 void machine_quit(struct machine *m);
 void machine_destroy(struct machine *m);

@@ -156,8 +156,10 @@ static const char *read_state(struct pc *pc, const uint8_t *bytes, size_t size, 
   return r.error;
 }
 
+const char *state_check(struct pc *pc, const uint8_t *bytes, size_t size) { return read_state(pc, bytes, size, false); }
+
 const char *state_load(struct pc *pc, const uint8_t *bytes, size_t size) {
-  const char *error = read_state(pc, bytes, size, false);
+  const char *error = state_check(pc, bytes, size);
   if (error)
     return error;
   unsigned count;

@@ -87,6 +87,8 @@ bool mmu_traced_store_end(struct mmu *m, gpa addr, unsigned size);
 bool mmu_set_mode(struct mmu *m, const struct mmu_mode *mode, bool load_pdptes);
 uint64_t *mmu_table(struct mmu *m, bool user);     /* R14 of the current address space */
 void mmu_invlpg(struct mmu *m, gla addr);          /* also drops what an untraced page table derived */
+/* The four PDPTE registers, for saved states. Whoever changes them calls mmu_set_mode(..., false) next. */
+uint64_t *mmu_pdptes(struct mmu *m);
 void mmu_flush(struct mmu *m, bool global);        /* TLB flush as MOV CR3/CR4 define it: only what is not kept coherent by traces */
 
 /* ---- translation ---- */

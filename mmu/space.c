@@ -214,6 +214,8 @@ bool mmu_set_mode(struct mmu *m, const struct mmu_mode *mode, bool load_pdptes) 
   return true;
 }
 
+uint64_t *mmu_pdptes(struct mmu *m) { return m->pdptes; }
+
 uint64_t *mmu_table(struct mmu *m, bool user) { return (uint64_t *)m->current->table[user]; }
 
 /* Traces keep every entry coherent with the guest's tables, so there is nothing stale to flush. */

@@ -11,6 +11,7 @@
  * Callers: the vCPU's thread. clock_now() and clock_tsc() read no mutable state but counters, other threads may call them in real mode.
  */
 #include "clock.h"
+#include "../devices/fields.h"
 #include <linux/perf_event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,4 +257,25 @@ void clock_set_now(struct clock *c, int64_t ns) {
   uint64_t tsc = clock_tsc(c);
   c->base = ns - (int64_t)(c->instructions << c->shift);
   clock_tsc_write(c, tsc);
+}
+
+/* ---- saved states ---- */
+
+/* In real mode base and offset mean nothing elsewhere: clock_set_now() and clock_tsc_write() follow a load. */
+static const struct field fields[] = {FIELD(clock, counted), FIELD(clock, shift), FIELD(clock, tsc_hz), FIELD(clock, instructions), FIELD(clock, base),
+                                      FIELD(clock, tsc_offset), FIELD(clock, epoch), FIELD_END};
+const struct field *clock_fields(void) { return fields; }
+size_t clock_state_size(void) { return sizeof(struct clock); }
+bool clock_counted(const struct clock *c) { return c->counted; }
+
+const char *clock_unfit(const struct clock *c, const struct clock *loaded) {
+  uint8_t counted;
+  memcpy(&counted, &loaded->counted, 1);   /* a file's bool may be neither */
+  if (counted != c->counted || (counted && loaded->shift != c->shift))
+    return "the saved state was made under another -icount";
+  if (counted && loaded->tsc_hz != c->tsc_hz)
+    return "the saved state's TSC has another rate";
+  if (loaded->instructions > (uint64_t)INT64_MAX / 8 >> c->shift || loaded->base < -(INT64_MAX / 8) || loaded->base > INT64_MAX / 8)
+    return "the saved state's clock is out of range";
+  return 0;
 }

@@ -5,6 +5,7 @@
  * in real mode, so a device whose period passed more than once delivers what it can (policy stated in each device). */
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct clock;
@@ -40,5 +41,11 @@ void clock_on_deadline(struct clock *c, void (*changed)(void *opaque, int64_t de
 /* Host wall-clock seconds since the epoch at guest ns 0, for the RTC (-rtc base=). */
 int64_t clock_epoch(const struct clock *c);
 void clock_set_epoch(struct clock *c, int64_t seconds);
+/* The field table of struct clock. Values are to be checked by clock_unfit() (NULL: they make a clock) before they are used. */
+struct field;
+const struct field *clock_fields(void);
+size_t clock_state_size(void);
+const char *clock_unfit(const struct clock *c, const struct clock *loaded);
+bool clock_counted(const struct clock *c);
 /* A saved state was loaded: guest time goes on from ns (the one case in which it may step back); the TSC keeps its value, timers their deadlines. */
 void clock_set_now(struct clock *c, int64_t ns);

@@ -61,13 +61,22 @@ void mode_update(struct monitor *m) {
 }
 
 /* A small number for each mode, in the bits of a hash key above the frame number. When they run out the hash is emptied and they start again. */
-uint64_t mode_key(struct monitor *m, uint32_t bits) {
+static uint64_t find_mode_key(struct monitor *m, uint32_t bits) {
   for (unsigned i = m->mode_count; i-- > 0;)
     if (m->mode_ids[i] == bits) return (uint64_t)i << 53;
   if (m->mode_count == sizeof m->mode_ids / sizeof m->mode_ids[0]) {
     for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i].negated_key = 0;
+    for (unsigned i = 0; i < sizeof m->mode_cache / sizeof m->mode_cache[0]; i++) m->mode_cache[i].key = 0;
     m->mode_count = 0;
   }
   m->mode_ids[m->mode_count] = bits;
   return (uint64_t)m->mode_count++ << 53;
+}
+
+uint64_t mode_key(struct monitor *m, uint32_t bits) {
+  typeof(m->mode_cache[0]) *cached = &m->mode_cache[bits * 0x9e3779b1u >> 28];
+  if (cached->bits == bits && cached->key) return cached->key - 1;
+  uint64_t key = find_mode_key(m, bits);
+  cached->bits = bits, cached->key = key + 1;
+  return key;
 }

@@ -14,9 +14,7 @@
   X(liveness, "flags that are dead inside a block are not kept by checks") \
   X(loops, "checks that hold for every round of a loop onto one block are made before it") \
   X(strings, "string instructions and REP loops run inline on host pointers") \
-  X(segcache, "segment loads that hit a cached descriptor run inline") \
-  X(hash, "indirect branches look their target up inline") \
-  X(granules, "stores next to code proceed when they miss its 64-byte granules")
+  X(hash, "indirect branches look their target up inline")
 enum optimisation {
 #define OPT_ENUM(name, help) OPT_##name,
   OPTIMISATIONS(OPT_ENUM)
@@ -74,6 +72,10 @@ uint64_t monitor_insn_count(const struct monitor *m);   /* -icount */
 /* -icount: monitor_run() returns (NULL) once, at the boundary after instruction number `count`, before anything that is due there happens;
  * at once where that has passed. UINT64_MAX: never. */
 void monitor_stop_at(struct monitor *m, uint64_t count);
+/* The run loop's own state beside the vCPU's, which monitor_fields() describes; monitor_loaded() after a change of either. fields.c. */
+void *monitor_state(struct monitor *m);
+const struct field *monitor_fields(void);
+void monitor_loaded(struct monitor *m);
 
 /* ---- implemented by bt/machine.c (or a test's mock); always called with FP parked, in the vCPU thread ---- */
 void machine_poll(struct machine *m);             /* run due timers, take completions of other threads */

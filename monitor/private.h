@@ -35,6 +35,7 @@ struct monitor {
   uint64_t memory_size;
   uint32_t mode_ids[2048];       /* mode bits of each hash mode id */
   unsigned mode_count;
+  struct { uint64_t key; uint32_t bits; } mode_cache[16];   /* key + 1; 0: empty */
   /* host faults in translated code (signals.c fills them) */
   int host_signal, host_code;
   uint32_t thunk_fault, thunk_exit;   /* while a thunk runs: where it may fault and where it leaves; 0: none runs */

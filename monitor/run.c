@@ -169,6 +169,8 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
     }
   }
   if (!b) b = translate(m, key, linear, result);
+  /* The block may stem from a time of a larger limit: one instruction then, whose own bytes are checked (D4). */
+  if (b && !(mode & TR_CS_FLAT) && b->guest_size - 1u > v->s.seg[SEG_CS].limit - v->s.eip) { *result = EXEC_AGAIN; return NULL; }
   if (b && hashable(m, mode)) {
     entry = fetch_entry(m, linear, result);
     struct tr_hash_entry *e = &v->s.hash[tr_hash_index(v->s.eip)];

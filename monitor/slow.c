@@ -163,10 +163,7 @@ int slow_callout(struct monitor *m, const struct insn *insn) {
   m->counters.callouts++;
   m->counters.callout_kind[insn->kind]++;
   if (insn->kind == OP_COPY || insn->kind == OP_LEA || insn->kind == OP_NOP) return slow_step(m);
-  if (monitor_counted(m)) {
-    vcpu_park_fp(m->v);
-    run_tell_clock(m);
-  }
+  run_tell_clock(m);
   return exec_insn(m->v, insn);
 }
 

@@ -38,6 +38,8 @@ int vcpu_paging_changed(struct vcpu *v)
   return EXEC_NEXT;
 }
 
+void vcpu_paging_loaded(struct vcpu *v) { set_paging(v, false); }   /* cannot fail: no PDPTE is read */
+
 /* SDM vol. 3A, 2.5: reserved bits of CR0 are ignored in 32-bit mode, ET is wired to one, impossible combinations are #GP(0). */
 static int write_cr0(struct vcpu *v, uint32_t value)
 {

@@ -141,3 +141,8 @@ void machine_set_apic_base(struct machine *m, uint64_t value);
 void machine_set_ferr(struct machine *m, bool level);                      /* x87 error to IRQ 13 */
 /* Paging state changed (CR0, CR3, CR4, EFER): tells the MMU; returns EXEC_FAULT (#GP) for bad PDPTEs. */
 int vcpu_paging_changed(struct vcpu *v);
+/* A saved state was loaded: as vcpu_paging_changed(), but the PDPTE registers stay as the state has them (mmu_pdptes()). */
+void vcpu_paging_loaded(struct vcpu *v);
+/* The field table of struct vcpu, and what makes loaded values unfit for a CPU (NULL: nothing). fields.c. */
+const struct field *vcpu_fields(void);
+const char *vcpu_unfit(const struct vcpu *v);

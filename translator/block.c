@@ -211,7 +211,6 @@ static void emit_mov_from_seg(struct block *b) {
 }
 
 static void emit_cli(struct block *b) { host_mov_mem_imm(&b->code, HM_STATE(if_flag), 0); }
-static void emit_sti(struct block *b) { host_mov_mem_imm(&b->code, HM_STATE(if_flag), FLAG_IF); }
 
 /* SDM vol. 2, PUSHF: VM and RF are cleared in the image. */
 static void emit_pushf(struct block *b) {
@@ -269,6 +268,21 @@ static void emit_popf(struct block *b) {
   host_op_reg(c, true, 0x89, H_R11, H_RAX);
   move_esp(b, 4);
   branch_irq_check(b);
+}
+
+/* An interrupt that waits already goes by way of the monitor, which knows STI's shadow; any later one comes through a safepoint, which lies beyond the
+ * next instruction's boundary or is a HLT. */
+static void emit_sti(struct block *b) {
+  struct host_code *c = &b->code;
+  struct cold *waits = block_cold(b, COLD_EXIT, 0, callout_site(b));
+  host_op_reg(c, true, 0x89, H_RCX, H_R8);
+  host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(irq_pending));
+  uint8_t *none = host_jrcxz(c);
+  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+  waits->jump = host_jump(c, -1);
+  host_bind8(c, none);
+  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+  host_mov_mem_imm(c, HM_STATE(if_flag), FLAG_IF);
 }
 
 /* EDX:EAX = host TSC + offset (D9). RAX is dead, so it may carry the flags. */
@@ -481,8 +495,6 @@ static void emit(struct block *b) {
     }
     access_window_checks(b, false);
     emit_step(b);
-    bool shadow_over = b->index && b->steps[b->index - 1].insn.kind == OP_STI && !b->steps[b->index].ends;
-    if (shadow_over) branch_irq_check(b);
     b->at += b->steps[b->index].insn.length;
   }
   b->index--;

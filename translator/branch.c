@@ -79,17 +79,15 @@ void branch_safepoint(struct block *b) {
   block_cold(b, COLD_EXIT, 0, site);
 }
 
-/* Taken when an interrupt waits (irq_pending) and IF is set. */
+/* After POPF, which leaves IF & irq_pending in R8: an interrupt that waited for IF is taken now. */
 void branch_irq_check(struct block *b) {
   struct host_code *c = &b->code;
-  bool popf = b->steps[b->index].insn.kind == OP_POPF;   /* R8: IF and irq_pending */
   unsigned site = block_site(b, TR_SITE_IRQ);
   struct tr_site *s = &b->rq->sites[site];
   s->insn_offset = (uint16_t)step_end(b);
   s->index = b->index + 1;
   host_op_reg(c, true, 0x89, H_RCX, H_R9);
-  if (popf) host_op_reg(c, false, 0x89, H_R8, H_RCX);
-  else host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(irq_pending));
+  host_op_reg(c, false, 0x89, H_R8, H_RCX);
   uint8_t *none = host_jrcxz(c);
   host_op_reg(c, true, 0x89, H_R9, H_RCX);
   block_cold(b, COLD_EXIT, host_jump(c, -1), site);

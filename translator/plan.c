@@ -96,10 +96,6 @@ static void decode(struct block *b) {
     s->ends = s->callout || ends_block(&s->insn);
     if (s->ends) break;
   }
-  if (b->n && b->n > 1 && b->steps[b->n - 2].insn.kind == OP_STI && b->steps[b->n - 1].ends) {
-    b->n--;   /* the instruction in STI's shadow ends the block: let the monitor run the STI */
-  }
-  if (b->n && b->steps[b->n - 1].insn.kind == OP_STI) b->steps[b->n - 1].callout = true;
   if (b->n) b->steps[b->n - 1].ends = true;
 }
 
@@ -110,8 +106,6 @@ static void find_live_flags(struct block *b) {
     struct step *s = &b->steps[i];
     const struct insn *insn = &s->insn;
     if (s->ends || s->callout) live = FLAGS_ARITH;
-    bool exit_after = i && b->steps[i - 1].insn.kind == OP_STI;   /* interrupt check after this one */
-    if (exit_after) live = FLAGS_ARITH;
     s->live_after = live;
     live = (live & ~(insn->flags_written | insn->flags_undefined)) | insn->flags_read;
     if (s->callout || all) live = FLAGS_ARITH;
@@ -250,7 +244,6 @@ static int check_position(const struct block *b, const struct tracker *t, const 
   for (int p = w->first; p >= 0 && p >= t->birth[w->key.base] && p >= t->birth[w->key.index]; p--) {
     if (b->steps[p].live_before == 0) return p;
     if (block_option(b, TR_NO_HOIST)) break;
-    if (p && b->steps[p - 1].insn.kind == OP_STI) break;   /* never above an interrupt's chance */
   }
   return -1;
 }

@@ -39,7 +39,7 @@ enum {
 static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) { return m.bits >> (TR_SEG_SHIFT + 2 * seg) & 3; }
 
 /* Optimisations that can be left out; the monitor maps --without on them. */
-enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, TR_NO_STRINGS = 16, TR_NO_HASH = 32, TR_NO_SEGCACHE = 64, TR_EXACT_FLAGS = 128,
+enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, TR_NO_STRINGS = 16, TR_NO_HASH = 32, TR_EXACT_FLAGS = 128,
        TR_COUNT = 256 /* -icount: count instructions in R12 */, TR_REAL_TSC = 512 /* RDTSC may be inlined */,
        TR_NO_LOOPS = 1024 };
 

@@ -1,0 +1,348 @@
+/* Saved states of a whole machine. Everything but RAM derives from field tables (devices/fields.h): the vCPU's and the run loop's in monitor/fields.c, the
+ * clock's, the PDPTE registers, the machine's own, and those of the devices through devices/state.c.
+ *
+ * Layout, in the host's byte order (which is the guest's):
+ *   8 bytes  "BTSTATE1"
+ *   8 bytes  checksum of all that follows
+ *   records  16 bytes name, padded with zeros; 8 bytes size; that many bytes
+ * The records are those of parts[] in that order, then "devices" (state.c's own format), then "ram". A part's record holds, for each field, its
+ * name (a length byte before it), size, count and value. "ram" holds the size of RAM, then (page number, page) for each page that is not all zero,
+ * ascending.
+ * Derived state is never saved: shadow tables, traces, translated code. A load drops it and it is derived anew.
+ * Missing: states are read and written by tests alone, there is no command for them yet; input queued on the host's side is not saved. */
+#define _GNU_SOURCE
+#include "snapshot.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAGIC "BTSTATE1"
+enum { HEADER = 16, NAME = 16 };
+
+/* One field table and what it describes. */
+struct part { const char *name; void *state; const struct field *fields; };
+enum { PART_CPU, PART_MONITOR, PART_CLOCK, PART_PDPTES, PART_MACHINE, PART_COUNT };
+
+static const struct field pdpte_fields[] = {{"pdpte", 0, 8, 4}, FIELD_END};
+static const struct field machine_fields[] = {FIELD(machine, serial_backlog), FIELD(machine, reset_wanted), FIELD_END};
+
+static void list_parts(struct machine *m, struct part parts[PART_COUNT]) {
+  parts[PART_CPU] = (struct part){"cpu", monitor_vcpu(m->monitor), vcpu_fields()};
+  parts[PART_MONITOR] = (struct part){"monitor", monitor_state(m->monitor), monitor_fields()};
+  parts[PART_CLOCK] = (struct part){"clock", m->clock, clock_fields()};
+  parts[PART_PDPTES] = (struct part){"pdptes", mmu_pdptes(m->mmu), pdpte_fields};
+  parts[PART_MACHINE] = (struct part){"machine", m, machine_fields};
+}
+
+static size_t field_bytes(const struct field *f) { return (size_t)f->size * f->count; }
+
+/* ---- RAM, by page ---- */
+
+static uint32_t page_count(struct machine *m) { return (uint32_t)(mmu_ram_size(m->mmu) >> MMU_PAGE_BITS); }
+/* NULL: no memory there. */
+static uint8_t *page_at(struct machine *m, uint32_t page) { return mmu_ram_pointer(m->mmu, to_gpa((uint64_t)page << MMU_PAGE_BITS), MMU_PAGE); }
+/* The first page from `page` on that the host has memory for (others are zero, and to look at them would take memory); page_count() at the end. */
+static uint32_t next_used(struct machine *m, uint32_t page) {
+  while (page < page_count(m)) {
+    off_t at = lseek(mmu_ram_fd(m->mmu), (off_t)page << MMU_PAGE_BITS, SEEK_DATA);
+    if (at < 0) return errno == ENXIO ? page_count(m) : page;
+    page = (uint32_t)(at >> MMU_PAGE_BITS);
+    if (page < page_count(m) && page_at(m, page)) return page;
+    page++;
+  }
+  return page_count(m);
+}
+static bool page_is_zero(const uint8_t *page) { return !page[0] && !memcmp(page, page + 1, MMU_PAGE - 1); }
+
+/* ---- checksums ---- */
+
+static uint64_t mix(uint64_t h, uint64_t v) {
+  h = (h ^ v) * 0x9e3779b97f4a7c15;
+  return h ^ h >> 29;
+}
+static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n) {
+  const uint8_t *p = bytes;
+  uint64_t v;
+  for (; n >= 8; n -= 8, p += 8) {
+    memcpy(&v, p, 8);
+    h = mix(h, v);
+  }
+  v = 0;
+  memcpy(&v, p, n);
+  return mix(h, v ^ n << 56);
+}
+void snapshot_seal(uint8_t *bytes, size_t size) {
+  if (size < HEADER) return;
+  uint64_t sum = hash_bytes(0, bytes + HEADER, size - HEADER);
+  memcpy(bytes + 8, &sum, 8);
+}
+
+/* ---- writing ---- */
+
+static void put(struct state_buffer *b, const void *bytes, size_t n) {
+  if (b->failed) return;
+  if (n > b->capacity - b->size) {
+    size_t capacity = 2 * b->capacity + n + 4096;
+    uint8_t *more = realloc(b->bytes, capacity);
+    if (!more) {
+      b->failed = true;
+      return;
+    }
+    b->bytes = more, b->capacity = capacity;
+  }
+  memcpy(b->bytes + b->size, bytes, n);
+  b->size += n;
+}
+
+/* Returns where the record's bytes begin, for end_record(). */
+static size_t begin_record(struct state_buffer *b, const char *name) {
+  char padded[NAME] = {0};
+  uint64_t size = 0;
+  memcpy(padded, name, strnlen(name, NAME));
+  put(b, padded, NAME);
+  put(b, &size, 8);
+  return b->size;
+}
+static void end_record(struct state_buffer *b, size_t start) {
+  uint64_t size = b->size - start;
+  if (!b->failed) memcpy(b->bytes + start - 8, &size, 8);
+}
+
+static void save_part(struct state_buffer *b, const struct part *p) {
+  size_t start = begin_record(b, p->name);
+  for (const struct field *f = p->fields; f->name; f++) {
+    uint8_t length = (uint8_t)strlen(f->name);
+    put(b, &length, 1);
+    put(b, f->name, length);
+    put(b, &f->size, 2);
+    put(b, &f->count, 2);
+    put(b, (const char *)p->state + f->offset, field_bytes(f));
+  }
+  end_record(b, start);
+}
+
+static void save_ram(struct state_buffer *b, struct machine *m) {
+  size_t start = begin_record(b, "ram");
+  uint64_t size = mmu_ram_size(m->mmu);
+  put(b, &size, 8);
+  for (uint32_t page = next_used(m, 0); page < page_count(m); page = next_used(m, page + 1)) {
+    const uint8_t *at = page_at(m, page);
+    if (page_is_zero(at)) continue;
+    put(b, &page, 4);
+    put(b, at, MMU_PAGE);
+  }
+  end_record(b, start);
+}
+
+int machine_save(struct machine *m, struct state_buffer *out) {
+  struct part parts[PART_COUNT];
+  size_t first = out->size;
+  vcpu_park_fp(monitor_vcpu(m->monitor));
+  list_parts(m, parts);
+  put(out, MAGIC "\0\0\0\0\0\0\0", HEADER);
+  for (unsigned i = 0; i < PART_COUNT; i++) save_part(out, &parts[i]);
+  size_t start = begin_record(out, "devices");
+  if (state_save(m->pc, out) < 0) out->failed = true;
+  end_record(out, start);
+  save_ram(out, m);
+  if (out->failed) return -ENOMEM;
+  snapshot_seal(out->bytes + first, out->size - first);
+  return 0;
+}
+
+/* ---- reading: everything is looked at before anything is changed ---- */
+
+struct reader { const uint8_t *at; size_t left; const char *error; };
+
+static const uint8_t *take(struct reader *r, size_t n) {
+  if (!r->error && n > r->left) r->error = "the saved state is truncated";
+  if (r->error) return NULL;
+  const uint8_t *at = r->at;
+  r->at += n, r->left -= n;
+  return at;
+}
+
+/* The bytes of the next record, which must have this name. */
+static struct reader take_record(struct reader *r, const char *name) {
+  char padded[NAME] = {0};
+  uint64_t size = 0;
+  memcpy(padded, name, strnlen(name, NAME));
+  const uint8_t *found = take(r, NAME), *length = take(r, 8);
+  if (length) memcpy(&size, length, 8);
+  if (found && length && memcmp(found, padded, NAME)) r->error = "the saved state lacks a record, or has them in another order";
+  const uint8_t *bytes = take(r, size);
+  return (struct reader){bytes, bytes ? (size_t)size : 0, r->error};
+}
+
+static bool same_field(struct reader *r, const struct field *f) {
+  size_t length = strlen(f->name);
+  const uint8_t *n = take(r, 1), *name = n && *n == length ? take(r, length) : NULL, *shape = name ? take(r, 4) : NULL;
+  return shape && !memcmp(name, f->name, length) && !memcmp(shape, &f->size, 2) && !memcmp(shape + 2, &f->count, 2);
+}
+
+/* One part's values into `state`, which is laid out as p->state is; NULL: they are only looked at. */
+static void read_part(struct reader *all, const struct part *p, void *state) {
+  struct reader r = take_record(all, p->name);
+  for (const struct field *f = p->fields; f->name && !r.error; f++) {
+    if (!same_field(&r, f) && !r.error) r.error = "the saved state is of another version: a field has another name or size";
+    const uint8_t *value = take(&r, field_bytes(f));
+    if (value && state) memcpy((char *)state + f->offset, value, field_bytes(f));
+  }
+  if (!r.error && r.left) r.error = "the saved state is of another version: a part has more fields";
+  if (!all->error) all->error = r.error;
+}
+
+/* What the file says, not yet believed. */
+struct loaded {
+  struct vcpu cpu;
+  struct machine machine;
+  uint64_t pdptes[4];
+  struct clock *clock;
+};
+
+static bool is_bool(const bool *b) { return *(const unsigned char *)b <= 1; }
+
+static const char *unfit(struct machine *m, const struct loaded *l) {
+  const char *why = vcpu_unfit(&l->cpu);
+  if (!why) why = clock_unfit(m->clock, l->clock);
+  for (unsigned i = 0; i < 4 && !why; i++)
+    if (l->pdptes[i] & ~UINT64_C(0xffffff001)) why = "the saved state's PDPTEs have reserved bits set";
+  if (!why && (!is_bool(&l->machine.serial_backlog) || !is_bool(&l->machine.reset_wanted))) why = "the saved state's machine has a flag that is neither 0 nor 1";
+  return why;
+}
+
+static void check_parts(struct machine *m, struct reader *r) {
+  struct part parts[PART_COUNT];
+  struct loaded l = {.cpu.cpl = 0};
+  l.clock = calloc(1, clock_state_size());
+  void *const to[PART_COUNT] = {[PART_CPU] = &l.cpu, [PART_CLOCK] = l.clock, [PART_PDPTES] = l.pdptes, [PART_MACHINE] = &l.machine};
+  list_parts(m, parts);
+  for (unsigned i = 0; i < PART_COUNT; i++) read_part(r, &parts[i], to[i]);
+  if (!l.clock) r->error = "not enough memory to load the saved state";
+  if (!r->error) r->error = unfit(m, &l);
+  free(l.clock);
+}
+
+static void check_ram(struct machine *m, struct reader r, const char **error) {
+  uint64_t size = 0, next = 0;
+  const uint8_t *bytes = take(&r, 8);
+  if (bytes) memcpy(&size, bytes, 8);
+  if (bytes && size != mmu_ram_size(m->mmu)) r.error = "the saved state is of a machine with another size of RAM";
+  while (!r.error && r.left) {
+    uint32_t page = 0;
+    const uint8_t *number = take(&r, 4);
+    if (number) memcpy(&page, number, 4);
+    if (number && (page < next || page >= page_count(m) || !page_at(m, page))) r.error = "the saved state has a page that is out of place";
+    next = (uint64_t)page + 1;
+    take(&r, MMU_PAGE);
+  }
+  if (!*error) *error = r.error;
+}
+
+/* What the checks leave for loading: a reader that stands at the first part, and the records behind the parts. */
+struct checked { struct reader parts, devices, ram; };
+
+static const char *check(struct machine *m, const uint8_t *bytes, size_t size, struct checked *out) {
+  struct reader r = {bytes, size, NULL};
+  uint64_t sum;
+  const uint8_t *magic = take(&r, 8), *has = take(&r, 8);
+  if (!magic || memcmp(magic, MAGIC, 8)) return "not a saved state";
+  if (!has) return r.error;
+  memcpy(&sum, has, 8);
+  if (sum != hash_bytes(0, r.at, r.left)) return "the saved state is damaged or truncated";
+  out->parts = r;
+  check_parts(m, &r);
+  out->devices = take_record(&r, "devices");
+  out->ram = take_record(&r, "ram");
+  if (!r.error && r.left) r.error = "the saved state has bytes behind its end";
+  if (!r.error) r.error = state_check(m->pc, out->devices.at, out->devices.left);
+  if (!r.error) check_ram(m, out->ram, &r.error);
+  return r.error;
+}
+
+/* ---- loading ---- */
+
+/* Pages that the record does not have are zero. */
+static void load_ram(struct machine *m, struct reader r) {
+  uint32_t page = next_used(m, 0);
+  take(&r, 8);
+  while (r.left) {
+    uint32_t number;
+    memcpy(&number, take(&r, 4), 4);
+    for (; page < number; page = next_used(m, page + 1)) memset(page_at(m, page), 0, MMU_PAGE);
+    memcpy(page_at(m, number), take(&r, MMU_PAGE), MMU_PAGE);
+    page = next_used(m, number + 1);
+  }
+  for (; page < page_count(m); page = next_used(m, page + 1)) memset(page_at(m, page), 0, MMU_PAGE);
+}
+
+/* The devices come last: they look at the clock and drive the CPU's pins. */
+const char *machine_load(struct machine *m, const uint8_t *bytes, size_t size) {
+  struct part parts[PART_COUNT];
+  struct checked c;
+  const char *error = check(m, bytes, size, &c);
+  if (error) return error;
+  mmu_reset(m->mmu);
+  monitor_reset(m->monitor);
+  load_ram(m, c.ram);
+  list_parts(m, parts);
+  for (unsigned i = 0; i < PART_COUNT; i++) read_part(&c.parts, &parts[i], parts[i].state);
+  uint64_t pdptes[4];
+  memcpy(pdptes, mmu_pdptes(m->mmu), sizeof pdptes);
+  error = state_load(m->pc, c.devices.at, c.devices.left);
+  memcpy(mmu_pdptes(m->mmu), pdptes, sizeof pdptes);   /* a chip that drove A20 had them read from RAM */
+  monitor_loaded(m->monitor);
+  m->end = (struct machine_end){.kind = END_NONE};
+  return error;
+}
+
+/* ---- comparing ---- */
+
+static bool parts_equal(const struct part *a, const struct part *b, char *text, size_t text_size) {
+  for (const struct field *f = a->fields; f->name; f++)
+    for (unsigned i = 0; i < f->count; i++) {
+      uint64_t x = 0, y = 0;
+      size_t at = f->offset + (size_t)i * f->size;
+      memcpy(&x, (const char *)a->state + at, f->size);
+      memcpy(&y, (const char *)b->state + at, f->size);
+      if (x == y) continue;
+      snprintf(text, text_size, "%s.%s[%u]: %llx, %llx", a->name, f->name, i, (unsigned long long)x, (unsigned long long)y);
+      return false;
+    }
+  return true;
+}
+
+static bool pages_equal(struct machine *a, struct machine *b, uint32_t page, char *text, size_t text_size) {
+  const uint8_t *x = page_at(a, page), *y = page_at(b, page);
+  unsigned at = 0;
+  if (!memcmp(x, y, MMU_PAGE)) return true;
+  while (x[at] == y[at]) at++;
+  snprintf(text, text_size, "RAM at %08llx: %02x, %02x", (unsigned long long)page << MMU_PAGE_BITS | at, x[at], y[at]);
+  return false;
+}
+
+static bool ram_equal(struct machine *a, struct machine *b, char *text, size_t text_size) {
+  uint32_t in_a = next_used(a, 0), in_b = next_used(b, 0);
+  if (page_count(a) != page_count(b)) return snprintf(text, text_size, "RAM: %u pages, %u pages", page_count(a), page_count(b)), false;
+  while (in_a < page_count(a) || in_b < page_count(a)) {
+    uint32_t page = in_a < in_b ? in_a : in_b;
+    if (!pages_equal(a, b, page, text, text_size)) return false;
+    if (in_a == page) in_a = next_used(a, page + 1);
+    if (in_b == page) in_b = next_used(b, page + 1);
+  }
+  return true;
+}
+
+/* In real time no two clocks agree, and the timers of the devices with them: what a test compares is under -icount. */
+bool machine_compare(struct machine *a, struct machine *b, char *text, size_t text_size) {
+  struct part in_a[PART_COUNT], in_b[PART_COUNT];
+  vcpu_park_fp(monitor_vcpu(a->monitor));
+  vcpu_park_fp(monitor_vcpu(b->monitor));
+  list_parts(a, in_a);
+  list_parts(b, in_b);
+  for (unsigned i = 0; i < PART_COUNT; i++)
+    if (!parts_equal(&in_a[i], &in_b[i], text, text_size)) return false;
+  return state_equal(a->pc, b->pc, text, text_size) && ram_equal(a, b, text, text_size);
+}
