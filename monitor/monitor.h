@@ -13,6 +13,7 @@
   X(fold, "ESP changes inside a block folded into one LEA an exit") \
   X(liveness, "flags that are dead inside a block are not kept by checks") \
   X(loops, "checks that hold for every round of a loop onto one block are made before it") \
+  X(addends, "a loop keeps a shadow entry in a register and compares instead of loading") \
   X(strings, "string instructions and REP loops run inline on host pointers") \
   X(hash, "indirect branches look their target up inline")
 enum optimisation {
@@ -90,7 +91,7 @@ const char *machine_symbol(struct machine *m, uint32_t linear, uint32_t *offset)
   X(flushes, "code cache flushes") X(chains, "jumps chained") X(slow_fill, "slow accesses that filled an entry") X(slow_cross, "accesses that crossed a page") \
   X(slow_io, "accesses to MMIO") X(slow_traced, "stores to traced RAM") X(slow_fault, "accesses that faulted") X(window_misses, "windows whose check failed") \
   X(callouts, "instructions run by the monitor") X(hash_misses, "indirect branches not in the hash") X(lookups, "block table lookups") X(faults, "exceptions delivered") \
-  X(interrupts, "external interrupts delivered") X(safepoints, "safepoints taken") X(halts, "HLT") X(signals, "host signals in translated code") \
+  X(interrupts, "external interrupts delivered") X(safepoints, "safepoints taken") X(halts, "HLT") X(refills, "blocks whose kept addends changed too often") X(signals, "host signals in translated code") \
   X(code_kills, "blocks killed by stores") X(fp_parks, "x87/SSE state saved for C code") X(bounces, "instructions run on a bounce buffer") X(tables, "changes of shadow table")
 struct monitor_counters {
 #define MONITOR_COUNTER(name, help) uint64_t name;

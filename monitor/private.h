@@ -12,6 +12,7 @@ struct slow_insn {
   struct insn insn;
 };
 enum { RUN_RETRY = EXEC_STOP + 1 /* nothing was done: dispatch again */ };
+enum { REFILLS = 20000 /* allowed between two polls */ };
 enum { SLOW_INSNS = 512, RECENT = 32, NO_SITE = 0xffffffffu };
 
 struct monitor {
@@ -49,6 +50,7 @@ struct monitor {
   unsigned jitter_delay;
   const struct mmu_counters *mmu_counters;
   uint64_t unshared_seen;
+  uint32_t scattered[256];       /* EIPs of blocks whose kept addends changed too often */
   struct slow_insn slow[SLOW_INSNS];
   struct { uint32_t eip, cs_base, mode; } recent[RECENT];
   unsigned recent_at;

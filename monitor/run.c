@@ -124,6 +124,7 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
   if (limit_left < rq.page_left - 1) rq.page_left = rq.available = limit_left + 1;
   if (m->options.flush_every && m->blocks_since_flush >= m->options.flush_every) run_flush(m);
   if (!tcache_begin(m->tcache, &rq)) { run_flush(m); tcache_begin(m->tcache, &rq); }
+  if (m->scattered[(key.eip * 0x9e3779b1u) >> 24] == key.eip) rq.options |= TR_NO_ADDENDS;
   vcpu_park_fp(v);
   struct tr_result r;
   tr_translate(&rq, &r);
@@ -216,6 +217,16 @@ static void chain(struct monitor *m, uint32_t number, uint32_t mode) {
   m->counters.chains++;
 }
 
+static uint32_t *scattered(struct monitor *m, uint32_t eip) { return &m->scattered[(eip * 0x9e3779b1u) >> 24]; }
+
+/* From now on the block is made without kept addends. */
+static void give_up_addends(struct monitor *m, const struct tc_block *b) {
+  m->counters.refills++;
+  m->v->s.refill_budget = REFILLS;
+  *scattered(m, b->key.eip) = b->key.eip;
+  monitor_code_written(m, b->key.frame, tc_granules((b->key.eip + b->key.cs_base) & MMU_PAGE_MASK, 1));
+}
+
 /* -icount: an instruction that the monitor ran counts when it is done. */
 static int counted(struct monitor *m, int result) {
   if (result == EXEC_NEXT || result == EXEC_HALT) m->v->s.insns_left--;
@@ -260,6 +271,10 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       return EXEC_NEXT;
     case TR_SITE_FAULT:
       return slow_host_fault(m, site);
+    case TR_SITE_REFILL:
+      run_settle(m, site);
+      give_up_addends(m, tcache_site_block(m->tcache, site));
+      return RUN_RETRY;
     case TR_SITE_STRADDLE:   /* looks its second page up, and makes it anew if it is another */
       run_settle(m, site);
       return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? RUN_RETRY : result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
@@ -275,6 +290,7 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
 
 static void poll(struct monitor *m) {
   vcpu_park_fp(m->v);
+  m->v->s.refill_budget = REFILLS;
   m->v->s.safepoint = m->readable;   /* in this order: a kick between the two costs a needless safepoint, never a lost one */
   m->kicked = 0;
   run_tell_clock(m);

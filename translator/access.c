@@ -76,8 +76,18 @@ void access_page_number(struct block *b, unsigned dst, unsigned src) {
   host_shift_imm(c, false, 5, dst, 12);
 }
 
-/* From the linear address in R8: alignment, entry, zero test. Leaves R9. Flags are free. */
-static void check_page(struct block *b, unsigned size, bool write, unsigned site, enum saved_flags saved) {
+static struct host_mem shadow_entry(unsigned page, bool write) { return hm_index(H_R14, page, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY); }
+
+/* The entry is compared with the addend of last time; a difference refills the register out of line. */
+static void compare_addend(struct block *b, unsigned addend, bool write, unsigned site, enum saved_flags saved) {
+  struct host_code *c = &b->code;
+  host_op_mem(c, true, 0x3b, addend, shadow_entry(H_R9, write));
+  struct cold *refill = block_cold(b, COLD_REFILL, host_jump(c, CC_NZ), site);
+  refill->saved = saved, refill->addend = (uint8_t)addend, refill->write = write, refill->back = host_here(c);
+}
+
+/* From the linear address in R8: alignment, entry, zero test. Leaves R9, or `addend` if there is one. Flags are free. */
+static void check_page(struct block *b, unsigned size, bool write, unsigned addend, unsigned site, enum saved_flags saved) {
   struct host_code *c = &b->code;
   struct cold *slow = block_cold(b, COLD_ACCESS, 0, site);
   slow->saved = saved;
@@ -97,7 +107,8 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned site
     slow->jump2 = host_jump(c, CC_A);
   }
   access_page_number(b, H_R9, H_R8);
-  host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
+  if (addend != H_NONE) { compare_addend(b, addend, write, site, saved); return; }
+  host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R9, write));
   host_op_reg(c, true, 0x85, H_R9, H_R9);
   slow->jump = host_jump(c, CC_Z);
 }
@@ -120,7 +131,7 @@ static struct host_mem window_operand(const struct block *b, const struct access
 static void check_byte(struct block *b, bool write, unsigned site) {
   struct host_code *c = &b->code;
   access_page_number(b, H_R9, H_R8);
-  host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
+  host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R9, write));
   host_op_reg(c, true, 0x87, H_RCX, H_R9);            /* XCHG */
   uint8_t *miss = host_jrcxz(c);
   host_op_reg(c, true, 0x87, H_RCX, H_R9);
@@ -137,7 +148,7 @@ void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned a
   unsigned site = access_site(b, &a);
   host_op_reg(&b->code, false, 0x89, reg, H_R8);
   enum saved_flags saved = b->steps[b->index].live_before ? access_save_flags(b) : SAVED_NONE;
-  check_page(b, size, access & ACCESS_W, site, saved);
+  check_page(b, size, access & ACCESS_W, H_NONE, site, saved);
   restore_flags(&b->code, saved);
 }
 
@@ -149,7 +160,7 @@ struct host_mem access_mem(struct block *b) {
   unsigned site = access_site(b, a);
   access_effective_address(b, H_R8);
   if (class == TR_SEG_BASED) add_segment_base(b, s->insn.seg, H_R8);
-  if (a->size == 1 && s->live_before && class != TR_SEG_LIMITED && !block_option(b, TR_COUNT)) {
+  if (a->size == 1 && s->live_before && a->addend == H_NONE && class != TR_SEG_LIMITED && !block_option(b, TR_COUNT)) {
     check_byte(b, a->access & ACCESS_W, site);
     return hm_index(H_R9, H_R8, 0, 0);
   }
@@ -161,9 +172,9 @@ struct host_mem access_mem(struct block *b) {
     check_limit(b, s->insn.seg, a->size, out);
     add_segment_base(b, s->insn.seg, H_R8);
   }
-  check_page(b, a->size, a->access & ACCESS_W, site, saved);
+  check_page(b, a->size, a->access & ACCESS_W, a->addend, site, saved);
   restore_flags(&b->code, saved);
-  return hm_index(H_R9, H_R8, 0, 0);
+  return hm_index(a->addend == H_NONE ? H_R9 : a->addend, H_R8, 0, 0);
 }
 
 struct host_mem access_stack(struct block *b, int32_t stack_offset) {
@@ -174,7 +185,7 @@ struct host_mem access_stack(struct block *b, int32_t stack_offset) {
   if (s->insn.kind == OP_LEAVE) host_op_reg(&b->code, false, 0x89, H_RBP, H_R8);
   else host_op_mem(&b->code, false, 0x8d, H_R8, hm(H_R15, b->pending + stack_offset));
   enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
-  check_page(b, a->size, a->access & ACCESS_W, site, saved);
+  check_page(b, a->size, a->access & ACCESS_W, H_NONE, site, saved);
   restore_flags(&b->code, saved);
   return hm_index(H_R9, H_R8, 0, 0);
 }
@@ -223,6 +234,29 @@ static void window_check(struct block *b, const struct window *w) {
   fail->jump = host_jump(c, CC_Z);
   host_op_reg(c, true, 0x01, H_R8, w->reg);
   restore_flags(c, saved);
+}
+
+/* Before a self-loop: no addend yet (entries are multiples of a page). */
+void access_forget_addends(struct block *b) {
+  for (unsigned i = 0; i < b->n; i++)
+    if (b->steps[i].acc[ACC_MEM].present && b->steps[i].acc[ACC_MEM].addend != H_NONE) host_mov_imm(&b->code, b->steps[i].acc[ACC_MEM].addend, 1);
+}
+
+/* Out of line: the entry at page R9 into the addend's register; too many of these and the block is made without. */
+void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up) {
+  struct host_code *c = &b->code;
+  host_op_mem(c, true, 0x8b, k->addend, shadow_entry(H_R9, k->write));
+  host_op_reg(c, true, 0x85, k->addend, k->addend);
+  uint8_t *slow = host_jcc8(c, CC_Z);
+  host_op_mem(c, false, 0xff, 1, HM_STATE(refill_budget));   /* DEC */
+  uint8_t *often = host_jcc8(c, CC_S);
+  host_patch(c, host_jump(c, -1), k->back);
+  host_bind8(c, often);
+  restore_flags(c, k->saved);
+  block_exit_here(b, given_up);
+  host_bind8(c, slow);
+  restore_flags(c, k->saved);
+  block_exit_here(b, k->site);
 }
 
 void access_window_checks(struct block *b, bool invariant) {

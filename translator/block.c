@@ -50,13 +50,26 @@ static void cold_unaligned(struct block *b, const struct cold *k) {
   emit_exit(b, k->site);
 }
 
+static void cold_refill(struct block *b, const struct cold *k) {
+  unsigned given_up = block_site(b, TR_SITE_REFILL);
+  struct tr_site *s = &b->rq->sites[given_up];
+  s->insn_offset = b->rq->sites[k->site].insn_offset, s->index = b->rq->sites[k->site].index, s->esp_delta = b->rq->sites[k->site].esp_delta;
+  bind(b, k);
+  access_cold_refill(b, k, given_up);
+}
+
 static void cold_stub(struct block *b, const struct cold *k) {
   struct tr_site *site = &b->rq->sites[k->site];
   if (k->kind == COLD_UNALIGNED) { cold_unaligned(b, k); return; }
+  if (k->kind == COLD_REFILL) { cold_refill(b, k); return; }
   bind(b, k);
   access_restore_flags(b, k->saved);
-  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {   /* chained to the plain block: ESP is exact from here on */
+  /* Chained to the plain block: ESP and the instruction count are exact from here on. Not in an STI's shadow, which that block knows nothing of. */
+  bool shadow = site->index && b->steps[site->index - 1].insn.kind == OP_STI;
+  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN) && !shadow) {
     if (k->pending) host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, k->pending));
+    if (block_option(b, TR_COUNT)) host_op_mem(&b->code, true, 0x8d, H_R12, hm(H_R12, (int32_t)b->n - site->index));
+    if (block_option(b, TR_COUNT)) site->index = b->n;
     site->esp_delta = 0;
     site->host = host_jump(&b->code, -1);
     host_patch(&b->code, site->host, host_here(&b->code));
@@ -491,6 +504,7 @@ static void emit(struct block *b) {
   for (b->index = 0; b->index < b->n; b->index++) {
     if (b->index == 0) {
       access_window_checks(b, true);
+      access_forget_addends(b);
       b->loop_entry = host_here(&b->code);
     }
     access_window_checks(b, false);

@@ -195,7 +195,7 @@ static void stack_slot(struct step *s) {
   struct value at = s->before[REG_ESP];
   if (insn->kind == OP_LEAVE) at = s->before[REG_EBP];
   else if (insn->kind != OP_RET && !change) return;
-  *a = (struct access){.present = true, .keyed = true, .access = change < 0 ? ACCESS_W : ACCESS_R, .size = 4, .window = NO_WINDOW};
+  *a = (struct access){.present = true, .keyed = true, .access = change < 0 ? ACCESS_W : ACCESS_R, .size = 4, .window = NO_WINDOW, .addend = H_NONE};
   a->key.base = at.version;
   a->offset = at.k + (change < 0 ? change : 0);
 }
@@ -208,7 +208,7 @@ static void find_accesses(struct block *b, struct tracker *t) {
     memcpy(s->before, t->reg, sizeof s->before);
     if (s->callout) continue;
     if (s->insn.has_mem) {
-      s->acc[ACC_MEM] = (struct access){.present = true, .access = s->insn.access, .size = s->insn.mem_size, .window = NO_WINDOW};
+      s->acc[ACC_MEM] = (struct access){.present = true, .access = s->insn.access, .size = s->insn.mem_size, .window = NO_WINDOW, .addend = H_NONE};
       key_mem(b, s);
     }
     stack_slot(s);
@@ -325,6 +325,34 @@ static void make_windows(struct block *b, struct tracker *t) {
     }
 }
 
+/* ---- addends kept from round to round ----------------------------------------------------------------------------- */
+
+/* How much a site's latency matters: a table lookup, then a pointer that was itself loaded, then the rest. */
+static unsigned latency_rank(const struct block *b, const struct step *s) {
+  const struct access *a = &s->acc[ACC_MEM];
+  if (!a->present || a->window != NO_WINDOW || a->addend != H_NONE || !a->keyed || a->size > 64) return 0;
+  if (s->insn.index != REG_NONE) return 3;
+  for (unsigned i = 0; i < b->n; i++)
+    if (b->steps[i].insn.has_mem && b->steps[i].insn.kind == OP_COPY && s->insn.base != REG_NONE && (b->steps[i].insn.regs_written >> s->insn.base & 1)) return 2;
+  return 1;
+}
+
+/* In a self-loop a register that is still free compares the shadow entry with the last addend instead of loading it: the access no longer waits
+ * for the table (an 8-cycle chain). Sites whose pages change too often lose by it: they count their refills and are given up. */
+static void keep_addends(struct block *b) {
+  if (!b->self_loop || block_option(b, TR_NO_ADDENDS | TR_NO_WINDOWS) || block_mode(b, TR_ALIGN)) return;
+  for (unsigned which = 0; which < 2; which++) {
+    struct step *best = NULL;
+    unsigned rank = 0;
+    if (!register_free(b, which, 0, b->n - 1)) continue;
+    for (unsigned i = 0; i < b->n; i++)
+      if (latency_rank(b, &b->steps[i]) > rank) best = &b->steps[i], rank = latency_rank(b, best);
+    if (!best) return;
+    best->acc[ACC_MEM].addend = H_R10 + which;
+    memset(b->busy[which], 1, b->n);
+  }
+}
+
 void plan_block(struct block *b) {
   struct tracker t = {0};
   decode(b);
@@ -332,4 +360,5 @@ void plan_block(struct block *b) {
   find_accesses(b, &t);
   b->self_loop = b->n && loops_to_start(b);
   make_windows(b, &t);
+  keep_addends(b);
 }

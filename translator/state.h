@@ -29,6 +29,7 @@ struct tr_state {
   uint32_t site;            /* of the last exit from translated code */
   uint64_t table;           /* R14: host address of the current shadow table's read array */
   uint64_t safepoint;       /* R12: readable while nothing is asked for, in an unreadable page when something is; & 31 == 12 (SHRX count) */
+  int32_t refill_budget;    /* refills of kept addends until a block that refills is taken to do so too often */
   uint32_t tsc_aux;         /* IA32_TSC_AUX, for RDTSCP */
   struct tr_hash_entry *hash;   /* the same table for C code */
   uint64_t mode_key;        /* added to (fetch entry + eip) to make a hash key */

@@ -41,7 +41,7 @@ static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) { r
 /* Optimisations that can be left out; the monitor maps --without on them. */
 enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, TR_NO_STRINGS = 16, TR_NO_HASH = 32, TR_EXACT_FLAGS = 128,
        TR_COUNT = 256 /* -icount: count instructions in R12 */, TR_REAL_TSC = 512 /* RDTSC may be inlined */,
-       TR_NO_LOOPS = 1024 };
+       TR_NO_LOOPS = 1024, TR_NO_ADDENDS = 2048 };
 
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
@@ -55,6 +55,7 @@ enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, T
   X(STRADDLE, "the second page of this block's instruction is mapped elsewhere now") \
   X(FAULT, "the host may fault at this instruction") \
   X(END, "the block's end was reached without a jump (page end, one instruction a block)") \
+  X(REFILL, "an addend kept in a register changes too often: make the block without") \
   X(THUNK, "a bounce thunk is done")
 enum tr_site_kind {
 #define TR_SITE_ENUM(name, help) TR_SITE_##name,

@@ -128,28 +128,28 @@ static void finish_disp(struct address *a) {
   if (a->disp_size == 1) a->disp &= 0xff;
 }
 
-/* base (or none) + index << scale + disp for `offset`; true when it fits. */
-static bool solve_32(struct maker *m, struct address *a, uint32_t offset, unsigned size, unsigned base, unsigned index, unsigned scale, unsigned disp_size, uint32_t *came_to) {
-  uint32_t scaled = index == REG_NONE ? 0 : index_value(m, index) << scale;
-  a->disp_size = disp_size;
+static bool in_data(const struct maker *m, uint32_t linear) { return linear - m->c->region < DATA_SIZE; }
+
+/* base (or none) + index << scale + disp for `target` in a segment; true when it fits. A fixed base may only be used as it is where it points at data
+ * (no access may go astray: on the host it could hit something); else the displacement makes up for it. */
+static bool solve_32(struct maker *m, struct address *a, uint32_t target, uint32_t segment, unsigned size, unsigned base, unsigned index, unsigned scale) {
+  if (base == index && base != REG_NONE && a->disp_size != 4) return false;
+  uint32_t offset = target - segment, scaled = index == REG_NONE ? 0 : index_value(m, index) << scale;
+  a->linear = target;
   if (base == REG_NONE) {
     a->disp = offset - scaled;
-    *came_to = offset;
-    return true;
-  }
-  if (m->reg_state[base] == REG_FIXED) {
+  } else if (m->reg_state[base] == REG_FIXED) {
     uint32_t start = m->now[base] + scaled;
-    if (disp_size == 4 && random_chance(&m->random, index == REG_NONE ? 30 : 100)) a->disp = offset - start;
-    else a->disp = near_displacement(m, disp_size, start, size);
-    if (index != REG_NONE && disp_size != 4 && (scaled > 512)) return false;
-    *came_to = start + a->disp;
-    return true;
+    bool near = in_data(m, start + segment);
+    if (!near && a->disp_size != 4) return false;
+    if (a->disp_size == 4 && (!near || random_chance(&m->random, 40))) a->disp = offset - start;
+    else a->disp = near_displacement(m, a->disp_size, start, size);
+    a->linear = start + a->disp + segment;
+  } else {
+    a->disp = random_displacement(m, a->disp_size);
+    if ((base == REG_ESP || base == REG_EBP) && a->disp_size == 4) a->disp = random_below(&m->random, 4096) - 2048;
+    maker_fix(m, base, offset - scaled - a->disp);
   }
-  a->disp = random_displacement(m, disp_size);
-  if ((base == REG_ESP || base == REG_EBP) && disp_size == 4) a->disp = random_below(&m->random, 4096) - 2048;
-  maker_fix(m, base, base == index ? 0 : offset - scaled - a->disp);
-  if (base == index) return false;
-  *came_to = offset;
   return true;
 }
 
@@ -163,16 +163,13 @@ static bool draw_32(struct maker *m, struct address *a, uint32_t target, unsigne
   if ((base == REG_NONE && form != 0 && form != 9) || (form >= 6 && index == REG_NONE)) return false;
   if (base == REG_NONE) mod = 0;
   if (base == REG_EBP && mod == 0) mod = 1;
-  unsigned disp_size = base == REG_NONE || mod == 2 ? 4 : mod;
+  a->disp_size = base == REG_NONE || mod == 2 ? 4 : mod;
   unsigned seg = choose_override(m, false), effective = base == REG_ESP || base == REG_EBP ? SEG_SS : SEG_DS;
   if (seg != SEG_NONE) a->override = override_byte[seg], effective = seg;
-  uint32_t came_to, segment = segment_base(m, effective);
-  if (form == 0 && sib) sib = false;
-  if (!solve_32(m, a, target - segment, size, base, index, scale, disp_size, &came_to)) return false;
+  if (!solve_32(m, a, target, segment_base(m, effective), size, base, index, scale)) return false;
   a->modrm = (uint8_t)(mod << 6 | (sib ? 4 : base == REG_NONE ? 5 : base));
   a->has_sib = sib;
   a->sib = (uint8_t)(scale << 6 | (index == REG_NONE ? 4 : index) << 3 | (base == REG_NONE ? 5 : base));
-  a->linear = came_to + segment;
   finish_disp(a);
   return true;
 }
