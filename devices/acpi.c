@@ -181,6 +181,7 @@ static void isa_device(struct aml *a, const struct isa_device *d, uint32_t uid) 
 static void isa_bus(struct aml *a, const struct pc_config *config) {
   static const struct isa_device always[] = {
     {"KBD", "PNP0303", 0x60, 0x64, 1, 1, 1},
+    {"MOU", "PNP0F13", 0, 0, 0, 0, 12},
     {"RTC", "PNP0B00", 0x70, 0, 2, 0, 8},
   }, serial[4] = {
     {"COM1", "PNP0501", 0x3f8, 0, 8, 0, 4}, {"COM2", "PNP0501", 0x2f8, 0, 8, 0, 3},

@@ -1,13 +1,13 @@
 /* 8042 keyboard controller. IBM PS/2 Hardware Interface Technical Reference, "Keyboard and Auxiliary Device Controller".
  *
- * Owns the output buffer and the way of the keyboard's bytes into it: one at a time, translated from set 2 to set 1 when the command byte
- * says so, and never sooner than WIRE_NS after the one before was read - interrupt handlers of the DOS age read port 60h twice and expect
- * the same byte. Answers of the controller itself are there at once and overwrite what was not read. The input buffer is always empty.
- * The auxiliary port exists and works, but nothing is plugged in: a byte sent to it (D4h) comes back as FEh with the timeout bit.
+ * Owns the output buffer and the way of the keyboard's and the mouse's bytes into it, one at a time. The keyboard's are translated from set 2
+ * to set 1 when the command byte says so, and come never sooner than WIRE_NS after the byte before was read - interrupt handlers of the DOS age
+ * read port 60h twice and expect the same byte. The mouse's (port bit AUX) come as soon as the buffer is free and no key is ready. Answers of
+ * the controller itself are there at once and overwrite what was not read. The input buffer is always empty.
  */
 #include "i8042.h"
 
-enum { STATUS_FULL = 1, STATUS_SYSTEM = 4, STATUS_COMMAND = 8, STATUS_UNLOCKED = 0x10, STATUS_AUX = 0x20, STATUS_TIMEOUT = 0x40 };
+enum { STATUS_FULL = 1, STATUS_SYSTEM = 4, STATUS_COMMAND = 8, STATUS_UNLOCKED = 0x10, STATUS_AUX = 0x20 };
 enum { BYTE_IRQ1 = 1, BYTE_IRQ12 = 2, BYTE_SYSTEM = 4, BYTE_KEYBOARD_OFF = 0x10, BYTE_AUX_OFF = 0x20, BYTE_TRANSLATE = 0x40 };
 enum { READ_RAM = 0x20, WRITE_RAM = 0x60, RAM_MASK = 0x1f, PASSWORD_TEST = 0xa4, AUX_DISABLE = 0xa7, AUX_ENABLE = 0xa8, AUX_TEST = 0xa9, SELF_TEST = 0xaa,
        KEYBOARD_TEST = 0xab, KEYBOARD_DISABLE = 0xad, KEYBOARD_ENABLE = 0xae, READ_INPUT = 0xc0, READ_OUTPUT = 0xd0, WRITE_OUTPUT = 0xd1,
@@ -17,8 +17,9 @@ enum { WIRE_NS = 300000, BREAK = 0xf0 };
 
 static const struct field fields[] = {
   FIELD(i8042, command_byte), FIELD_ARRAY(i8042, ram), FIELD(i8042, pending), FIELD(i8042, data), FIELD(i8042, full), FIELD(i8042, from_aux),
-  FIELD(i8042, error), FIELD(i8042, last_was_command), FIELD(i8042, translating_break), FIELD(i8042, aux_fault), FIELD(i8042, a20),
-  FIELD(i8042, irq1), FIELD(i8042, irq12), FIELD(i8042, next_byte_at), PS2_KEYBOARD_FIELDS(i8042, keyboard), FIELD_TIMER(i8042, timer), FIELD_END
+  FIELD(i8042, last_was_command), FIELD(i8042, translating_break), FIELD(i8042, a20),
+  FIELD(i8042, irq1), FIELD(i8042, irq12), FIELD(i8042, next_byte_at), PS2_KEYBOARD_FIELDS(i8042, keyboard),
+  PS2_MOUSE_FIELDS(i8042, mouse), FIELD_TIMER(i8042, timer), FIELD_END
 };
 
 /* ---- output buffer ---- */
@@ -36,13 +37,12 @@ static void update_irqs(struct i8042 *s) {
   }
 }
 
-static void output(struct i8042 *s, uint8_t byte, bool from_aux, uint8_t error) {
+static void output(struct i8042 *s, uint8_t byte, bool from_aux) {
   s->full = 0;
   update_irqs(s);                   /* a new byte is a new edge even if the last one was never read */
   s->data = byte;
   s->full = 1;
   s->from_aux = from_aux;
-  s->error = error;
   update_irqs(s);
 }
 
@@ -59,33 +59,42 @@ static bool translate(struct i8042 *s, uint8_t *byte) {
   return true;
 }
 
-/* Moves what is waiting into the output buffer if that is empty and the wire is ready. */
-static void pump(struct i8042 *s) {
-  if (!s->full && s->aux_fault) {
-    s->aux_fault = 0;
-    output(s, 0xfe, true, STATUS_TIMEOUT);
-  }
-  if (s->full || (s->command_byte & BYTE_KEYBOARD_OFF) || !ps2_keyboard_has_byte(&s->keyboard)) {
-    clock_timer_cancel(s->clock, &s->timer);
-    return;
-  }
+/* True: a byte of the keyboard's is in the output buffer. Sets the timer where one waits for the wire. */
+static bool pump_keyboard(struct i8042 *s) {
+  if ((s->command_byte & BYTE_KEYBOARD_OFF) || !ps2_keyboard_has_byte(&s->keyboard))
+    return false;
   if (clock_now(s->clock) < s->next_byte_at) {
     clock_timer_set(s->clock, &s->timer, s->next_byte_at);
-    return;
+    return false;
   }
   while (ps2_keyboard_has_byte(&s->keyboard)) {
     uint8_t byte = ps2_keyboard_take(&s->keyboard);
     if (translate(s, &byte)) {
-      output(s, byte, false, 0);
-      return;
+      output(s, byte, false);
+      return true;
     }
   }
+  return false;
+}
+
+/* Moves what is waiting into the output buffer if that is empty. */
+static void pump(struct i8042 *s) {
+  clock_timer_cancel(s->clock, &s->timer);
+  if (s->full || pump_keyboard(s))
+    return;
+  if (!(s->command_byte & BYTE_AUX_OFF) && ps2_mouse_has_byte(&s->mouse))
+    output(s, ps2_mouse_take(&s->mouse), true);
 }
 
 static void fire(void *opaque) { pump(opaque); }
 
 void i8042_key(struct i8042 *s, const uint8_t *scancodes, unsigned n) {
   ps2_keyboard_key(&s->keyboard, scancodes, n);
+  pump(s);
+}
+
+void i8042_mouse(struct i8042 *s, int dx, int dy, int dz, unsigned buttons) {
+  ps2_mouse_move(&s->mouse, dx, dy, dz, buttons);
   pump(s);
 }
 
@@ -123,29 +132,29 @@ static void data_for(struct i8042 *s, uint8_t command, uint8_t value) {
   case WRITE_RAM: set_command_byte(s, value); break;
   case WRITE_RAM + 1 ... WRITE_RAM + RAM_MASK: s->ram[command - WRITE_RAM - 1] = value; break;
   case WRITE_OUTPUT: write_output_port(s, value); break;
-  case WRITE_KEYBOARD_BUFFER: output(s, value, false, 0); break;
-  case WRITE_AUX_BUFFER: output(s, value, true, 0); break;
-  case WRITE_AUX: s->aux_fault = 1; pump(s); break;
+  case WRITE_KEYBOARD_BUFFER: output(s, value, false); break;
+  case WRITE_AUX_BUFFER: output(s, value, true); break;
+  case WRITE_AUX: ps2_mouse_command(&s->mouse, value); pump(s); break;
   }
 }
 
 static void command(struct i8042 *s, uint8_t value) {
   switch (value) {
-  case READ_RAM: output(s, s->command_byte, false, 0); break;
-  case READ_RAM + 1 ... READ_RAM + RAM_MASK: output(s, s->ram[value - READ_RAM - 1], false, 0); break;
+  case READ_RAM: output(s, s->command_byte, false); break;
+  case READ_RAM + 1 ... READ_RAM + RAM_MASK: output(s, s->ram[value - READ_RAM - 1], false); break;
   case WRITE_RAM ... WRITE_RAM + RAM_MASK: case WRITE_OUTPUT ... WRITE_AUX: s->pending = value; break;
-  case PASSWORD_TEST: output(s, 0xf1, false, 0); break;     /* none installed */
+  case PASSWORD_TEST: output(s, 0xf1, false); break;     /* none installed */
   case AUX_DISABLE: set_command_byte(s, s->command_byte | BYTE_AUX_OFF); break;
   case AUX_ENABLE: set_command_byte(s, s->command_byte & (uint8_t)~BYTE_AUX_OFF); break;
-  case AUX_TEST: case KEYBOARD_TEST: output(s, 0, false, 0); break;
-  case SELF_TEST: s->command_byte |= BYTE_SYSTEM; output(s, 0x55, false, 0); break;
+  case AUX_TEST: case KEYBOARD_TEST: output(s, 0, false); break;
+  case SELF_TEST: s->command_byte |= BYTE_SYSTEM; output(s, 0x55, false); break;
   case KEYBOARD_DISABLE: set_command_byte(s, s->command_byte | BYTE_KEYBOARD_OFF); break;
   case KEYBOARD_ENABLE: set_command_byte(s, s->command_byte & (uint8_t)~BYTE_KEYBOARD_OFF); break;
-  case READ_INPUT: output(s, 0x80, false, 0); break;        /* keyboard not locked */
-  case READ_OUTPUT: output(s, read_output_port(s), false, 0); break;
+  case READ_INPUT: output(s, 0x80, false); break;        /* keyboard not locked */
+  case READ_OUTPUT: output(s, read_output_port(s), false); break;
   case A20_OFF: set_a20(s, false); break;
   case A20_ON: set_a20(s, true); break;
-  case READ_TEST: output(s, 0, false, 0); break;
+  case READ_TEST: output(s, 0, false); break;
   case PULSE ... 0xff:
     if (!(value & OUTPUT_NO_RESET))
       irq_set(&s->reset_out, true);
@@ -160,7 +169,7 @@ static uint32_t read_data(void *dev, uint16_t offset, unsigned size) {
   uint8_t byte = s->data;
   if (!s->full)
     return byte;
-  s->full = s->from_aux = s->error = 0;
+  s->full = s->from_aux = 0;
   s->next_byte_at = clock_now(s->clock) + WIRE_NS;
   update_irqs(s);
   pump(s);
@@ -170,7 +179,7 @@ static uint32_t read_data(void *dev, uint16_t offset, unsigned size) {
 static uint32_t read_status(void *dev, uint16_t offset, unsigned size) {
   const struct i8042 *s = dev;
   return (s->full ? STATUS_FULL : 0) | (s->command_byte & BYTE_SYSTEM ? STATUS_SYSTEM : 0) | (s->last_was_command ? STATUS_COMMAND : 0) |
-         STATUS_UNLOCKED | (s->full && s->from_aux ? STATUS_AUX : 0) | s->error;
+         STATUS_UNLOCKED | (s->full && s->from_aux ? STATUS_AUX : 0);
 }
 
 static void write_data(void *dev, uint16_t offset, unsigned size, uint32_t value) {
@@ -200,9 +209,10 @@ static void write_command(void *dev, uint16_t offset, unsigned size, uint32_t va
 static void reset(void *state) {
   struct i8042 *s = state;
   s->command_byte = BYTE_IRQ1 | BYTE_SYSTEM | BYTE_AUX_OFF | BYTE_TRANSLATE;
-  s->pending = s->data = s->full = s->from_aux = s->error = s->last_was_command = s->translating_break = s->aux_fault = 0;
+  s->pending = s->data = s->full = s->from_aux = s->last_was_command = s->translating_break = 0;
   s->next_byte_at = 0;
   ps2_keyboard_power_on(&s->keyboard);
+  ps2_mouse_power_on(&s->mouse);
   set_a20(s, true);
   update_irqs(s);
   pump(s);
@@ -211,7 +221,7 @@ static void reset(void *state) {
 static void loaded(void *state) {
   struct i8042 *s = state;
   ps2_keyboard_loaded(&s->keyboard);
-  s->error &= 0xc0;
+  ps2_mouse_loaded(&s->mouse);
   if (s->next_byte_at > clock_now(s->clock) + WIRE_NS)
     s->next_byte_at = 0;
   s->irq1 = s->irq1 != 0;

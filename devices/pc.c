@@ -254,6 +254,7 @@ unsigned pc_serial_room(struct pc *pc, unsigned port) {
 }
 
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes, unsigned n) { i8042_key(&pc->keyboard, scancodes, n); }
+void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons) { i8042_mouse(&pc->keyboard, dx, dy, dz, buttons); }
 
 void pc_power_button(struct pc *pc) {
   if (pc->config.acpi)

@@ -40,6 +40,8 @@ void pc_set_ferr(struct pc *pc, bool level);            /* IRQ 13 */
 void pc_serial_receive(struct pc *pc, unsigned port, const uint8_t *bytes, unsigned n);
 unsigned pc_serial_room(struct pc *pc, unsigned port);  /* bytes that it can take now */
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes /* set 2 */, unsigned n);
+/* The mouse moved (counts; dy up, dz: the wheel, towards the user), and which buttons are down: bit 0 left, 1 right, 2 middle. */
+void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons);
 /* ACPI tables and the MP-less minimum a kernel finds without a BIOS: writes RSDP.. into F0000h-FFFFFh and returns the RSDP's address. */
 gpa pc_write_acpi(struct pc *pc);
 /* All chips, for save/load/compare/info. */

@@ -303,7 +303,8 @@ int x_bound(struct vcpu *v, const struct insn *i)
   unsigned size = i->operand_size;
   if (!i->has_mem)
     return fault_raise(v, VEC_UD);
-  TRY(seg_read(v, i->seg, insn_offset(v, i), 2 * size, bounds));
+  TRY(seg_read(v, i->seg, insn_offset(v, i), size, bounds));   /* two accesses: each has its alignment (#AC) and its limit */
+  TRY(seg_read(v, i->seg, insn_offset(v, i) + size, size, bounds + size));
   int32_t low = size == 4 ? (int32_t)load32(bounds) : (int16_t)load16(bounds);
   int32_t high = size == 4 ? (int32_t)load32(bounds + 4) : (int16_t)load16(bounds + 2);
   int32_t index = size == 4 ? (int32_t)v->s.gpr[i->reg] : (int16_t)v->s.gpr[i->reg];

@@ -202,7 +202,8 @@ static int read_pointer(struct vcpu *v, const struct insn *i, uint16_t *selector
   unsigned size = i->operand_size;
   if (!i->has_mem)
     return fault_raise(v, VEC_UD);
-  TRY(seg_read(v, i->seg, insn_offset(v, i), size + 2, pointer));
+  TRY(seg_read(v, i->seg, insn_offset(v, i), size, pointer));   /* two accesses, as #AC sees them: m16:16 need not be aligned to four */
+  TRY(seg_read(v, i->seg, insn_offset(v, i) + size, 2, pointer + size));
   *selector = load16(pointer + size);
   *offset = size == 4 ? load32(pointer) : load16(pointer);
   return EXEC_NEXT;

@@ -172,11 +172,11 @@ int seg_check(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, bool
   return EXEC_NEXT;
 }
 
-/* SDM vol. 3A, table 6-7. 512 bytes (FXSAVE) have a rule of their own. */
+/* SDM vol. 3A, table 6-7. 512 bytes (FXSAVE) have a rule of their own, and 16 are an SSE operand that may be unaligned (MOVUPS): never #AC. */
 static uint32_t alignment_mask(unsigned size)
 {
   switch (size) {
-    case 2: case 14: case 16 /* PUSHA */: case 94: return 1;
+    case 2: case 14: case 94: return 1;
     case 4: case 6: case 28: case 108: case 32: return 3;
     case 8: case 10: return 7;
     default: return 0;

@@ -54,6 +54,7 @@ void mode_update(struct monitor *m) {
   if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
   for (unsigned i = 0; i < 6; i++) bits |= (uint32_t)class_of(&v->s.seg[i], i == SEG_CS && !vcpu_real_mode(v)) << (TR_SEG_SHIFT + 2 * i);
+  if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);
   v->s.table = (uint64_t)(uintptr_t)mmu_table(m->mmu, v->cpl == 3);
@@ -62,13 +63,14 @@ void mode_update(struct monitor *m) {
 
 /* A small number for each mode, in the bits of a hash key above the frame number. When they run out the hash is emptied and they start again. */
 static uint64_t find_mode_key(struct monitor *m, uint32_t bits) {
-  for (unsigned i = m->mode_count; i-- > 0;)
+  for (unsigned i = m->mode_count; i-- > 1;)
     if (m->mode_ids[i] == bits) return (uint64_t)i << 53;
   if (m->mode_count == sizeof m->mode_ids / sizeof m->mode_ids[0]) {
     for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i].negated_key = 0;
     for (unsigned i = 0; i < sizeof m->mode_cache / sizeof m->mode_cache[0]; i++) m->mode_cache[i].key = 0;
     m->mode_count = 0;
   }
+  if (m->mode_count == 0) m->mode_count = 1;   /* with number 0, a jump to EIP 0 in a page without fetch entry would find an empty hash entry */
   m->mode_ids[m->mode_count] = bits;
   return (uint64_t)m->mode_count++ << 53;
 }

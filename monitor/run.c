@@ -393,18 +393,6 @@ static void end_budget(struct monitor *m) {
   m->count_left = m->v->s.insns_left;
 }
 
-/* A shadow lasts until its instruction is done. Where a block was left before that instruction, to try it again, the shadow goes on: one that
- * this round began with, and that of an STI which the block ran inline. (An interrupt that waits with IF set in the middle of a block can only
- * mean the latter: others are taken before the block is entered.) */
-static void keep_shadow(struct monitor *m, bool irq, bool db) {
-  struct vcpu *v = m->v;
-  const struct tr_site *site = tcache_site(m->tcache, v->s.site);
-  bool before_it = site->kind == TR_SITE_PLAIN || site->kind == TR_SITE_ACCESS || site->kind == TR_SITE_STRADDLE;
-  if (v->halted || !before_it) return;
-  v->inhibit_irq = irq || (v->s.irq_pending && v->s.if_flag);
-  v->inhibit_db = db;
-}
-
 static int run_block(struct monitor *m, uint32_t mode, uint32_t *plain) {
   const void *code = *plain || (mode & TR_STEP) ? NULL : probe_hash(m);
   if (!code) {
@@ -466,7 +454,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   bool shadow = v->inhibit_irq;
   if (!shadow && ((m->intr && v->s.if_flag) || v->nmi_pending)) { take_interrupt(m); *plain = 0; }
   if (v->halted || m->exit_requested || m->stop_reason) return;
-  if (v->mode_dirty) { mode_update(m); *plain = 0; }
+  if (v->mode_dirty || !(v->s.flags & FLAG_DF) != !(m->mode.bits & TR_DOWN)) { mode_update(m); *plain = 0; }
   watch_unsharing(m);
   uint32_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
@@ -484,7 +472,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   if (m->options.log & 1u << LOG_exec) log_exec(m);
   int result = run_block(m, mode, plain);
   if (monitor_counted(m)) end_budget(m);
-  if (result == RUN_RETRY) keep_shadow(m, shadow, shadow_db);
+  if (result == RUN_RETRY && !v->halted) v->inhibit_irq = shadow, v->inhibit_db = shadow_db;   /* its instruction is still to come */
   if (rf && result == EXEC_NEXT) v->s.sys_flags &= ~FLAG_RF;
   after_instruction(m, result, tf);
 }

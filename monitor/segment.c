@@ -172,7 +172,8 @@ int x_load_far(struct vcpu *v, const struct insn *i)
   unsigned seg = load_far_segment(i->bytes[i->opcode_offset]), size = i->operand_size;
   if (!i->has_mem || seg == SEG_NONE)
     return fault_raise(v, VEC_UD);
-  TRY(seg_read(v, i->seg, insn_offset(v, i), size + 2, pointer));
+  TRY(seg_read(v, i->seg, insn_offset(v, i), size, pointer));   /* two accesses, as #AC sees them: m16:16 need not be aligned to four */
+  TRY(seg_read(v, i->seg, insn_offset(v, i) + size, 2, pointer + size));
   TRY(segment_prepare(v, seg, load16(pointer + size), &value));
   segment_commit(v, seg, value);
   reg_write(v, i->reg, size, size == 4 ? load32(pointer) : load16(pointer));

@@ -94,11 +94,13 @@ static inline void desc_set_accessed(struct vcpu *v, const struct descriptor *d)
     desc_set_accessed_slow(v, d);
 }
 
-/* Commits. What a block's key depends on (D4) is base, limit and attributes: a selector alone may change without a new key. */
+/* Commits. What a block's key depends on (D4) is base, limit and those attributes that mode.c looks at: a kernel's DS in the place of
+ * a user's, which differs by its DPL alone, costs no new key. */
+enum { ATTR_KEY = 0xf /* type */ | ATTR_S | ATTR_P | ATTR_BIG };
 static inline void segment_commit(struct vcpu *v, unsigned seg, struct tr_segment value)
 {
   struct tr_segment *s = &v->s.seg[seg];
-  v->mode_dirty |= s->base != value.base || s->limit != value.limit || s->attr != value.attr || s->usable != value.usable;
+  v->mode_dirty |= s->base != value.base || s->limit != value.limit || ((s->attr ^ value.attr) & ATTR_KEY) || s->usable != value.usable;
   *s = value;
 }
 static inline void vcpu_set_cpl(struct vcpu *v, unsigned cpl)

@@ -91,6 +91,7 @@ static int host_fault_vector(struct monitor *m, const struct insn *insn) {
 static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   struct vcpu *v = m->v;
   if (!e->thunk || e->generation != tcache_generation(m->tcache)) {
+    vcpu_park_fp(v);                                   /* the translator is plain C */
     uint32_t at = tcache_thunk_space(m->tcache);
     if (!at) {                                         /* the guest's state is settled: no block is needed any more */
       run_flush(m);
@@ -109,7 +110,29 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   return EXEC_NEXT;
 }
 
-/* The instruction on a buffer: reads only what it reads, commits after it ran (D2: bounce). */
+/* Does it report a pending x87 exception before anything else? FNSTCW and FNSTSW do not wait; the others of that kind have no memory operand. */
+static bool waits(const struct insn *insn) {
+  unsigned op = insn->bytes[insn->opcode_offset];
+  if (insn->row->fpu == FPU_MMX) return true;
+  return insn->row->fpu == FPU_X87 && !(insn->reg == 7 && (op == 0xd9 || op == 0xdd));
+}
+
+/* x87 exceptions that FCW does not mask, and of those the ones that wait to be reported. */
+static unsigned unmasked_exceptions(struct vcpu *v) { vcpu_park_fp(v); return ~v->fp.bytes[0] & 0x3f; }
+static bool exception_pending(struct vcpu *v) { return unmasked_exceptions(v) & v->fp.bytes[2]; }
+
+/* What comes before any fault of the memory operand's address, on every CPU tried: #MF of an earlier x87 instruction, then #GP for an SSE operand that is
+ * not aligned. */
+static int faults_before_operand(struct monitor *m, const struct insn *insn, uint32_t linear) {
+  struct vcpu *v = m->v;
+  if (insn->row->fpu == FPU_NONE) return EXEC_NEXT;
+  if (waits(insn) && (v->cr0 & CR0_NE) && exception_pending(v)) return fault_raise(v, VEC_MF);
+  if (insn_requires_alignment(insn) && (linear & 15)) return fault_raise_error(v, VEC_GP, 0);
+  return EXEC_NEXT;
+}
+
+/* The instruction on a buffer: reads only what it reads, commits after it ran (D2: bounce). An x87 store that meets an unmasked exception stores nothing:
+ * what is there is then read first. */
 static int bounce(struct monitor *m, struct slow_insn *e) {
   struct vcpu *v = m->v;
   const struct insn *insn = &e->insn;
@@ -118,12 +141,13 @@ static int bounce(struct monitor *m, struct slow_insn *e) {
   int r = fpu_check(v, insn->row->fpu);
   if (r != EXEC_NEXT) return r;
   uint8_t *at;
-  bool write = insn->access & ACCESS_W;
+  bool write = insn->access & ACCESS_W, read = insn->access & ACCESS_R;
+  if ((r = faults_before_operand(m, insn, v->s.seg[insn->seg].base + offset)) != EXEC_NEXT) return r;
   if ((r = seg_check(v, insn->seg, offset, size, write, &linear)) != EXEC_NEXT) return r;
   at = (uint8_t *)(((uintptr_t)buffer + 63) & ~(uintptr_t)63) + (linear & 15);
-  if (insn_requires_alignment(insn) && (linear & 15)) return fault_raise_error(v, VEC_GP, 0);
   if (write && (r = seg_probe_write(v, insn->seg, offset, size)) != EXEC_NEXT) return r;
-  if ((insn->access & ACCESS_R) && (r = seg_read(v, insn->seg, offset, size, at)) != EXEC_NEXT) return r;
+  read |= insn->row->fpu == FPU_X87 && unmasked_exceptions(v);
+  if (read && (r = seg_read(v, insn->seg, offset, size, at)) != EXEC_NEXT) return r;
   if ((r = run_thunk(m, e, at)) != EXEC_NEXT) return r;
   if (write && (r = seg_write(v, insn->seg, offset, size, at)) != EXEC_NEXT) return r;
   return EXEC_NEXT;
@@ -159,7 +183,7 @@ int slow_step(struct monitor *m) {
   return r == EXEC_NEXT ? run_insn(m, e) : r;
 }
 
-int slow_callout(struct monitor *m, const struct insn *insn) {
+static int callout(struct monitor *m, const struct insn *insn) {
   m->counters.callouts++;
   m->counters.callout_kind[insn->kind]++;
   if (insn->kind == OP_COPY || insn->kind == OP_LEA || insn->kind == OP_NOP) return slow_step(m);
@@ -167,22 +191,96 @@ int slow_callout(struct monitor *m, const struct insn *insn) {
   return exec_insn(m->v, insn);
 }
 
+/* Kernels enter and leave by runs of such instructions (POP DS, POP ES, POPA, IRET): the next one is then done at once, as the way through
+ * the dispatcher and a block of one instruction costs 70 cycles. Kinds that a run may go on after: those that change neither CS nor CPL. */
+static bool run_kind(unsigned kind) {
+  return kind == OP_POP_SEG || kind == OP_MOV_TO_SEG || kind == OP_PUSHA || kind == OP_POPA;
+}
+
+/* First bytes of what a run goes on with, so that nothing else is decoded: POP ES, SS, DS, FS, GS; PUSHA, POPA; MOV Sw,Ew; IRET. */
+static bool run_opcode(const uint8_t *p) {
+  switch (p[0]) {
+  case 0x07: case 0x17: case 0x1f: case 0x60: case 0x61: case 0x8e: case 0xcf: return true;
+  case 0x0f: return p[1] == 0xa1 || p[1] == 0xa9;
+  default: return false;
+  }
+}
+
+/* Nothing that the run loop would look at between two instructions is there. */
+static bool run_may_go_on(struct monitor *m) {
+  const struct vcpu *v = m->v;
+  return !m->kicked && !(m->intr && v->s.if_flag) && !v->nmi_pending && !v->inhibit_irq && !v->inhibit_db && !v->pending_db && !m->jitter_delay &&
+         !m->options.log && !(m->mode.bits & TR_STEP) && !(v->s.sys_flags & (FLAG_TF | FLAG_RF)) && !monitor_counted(m);
+}
+
+/* The instruction at EIP if a run goes on with it: in a page of RAM with a fetch entry, under a flat CS limit. */
+static struct slow_insn *next_of_run(struct monitor *m) {
+  struct vcpu *v = m->v;
+  struct slow_insn *e;
+  uint32_t linear = monitor_linear_eip(m), offset = linear & MMU_PAGE_MASK;
+  if (offset > MMU_PAGE - 16 || v->s.seg[SEG_CS].limit != 0xffffffff) return NULL;
+  uint64_t entry = *(const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY + (uint64_t)(linear >> 12) * 8);
+  const uint8_t *p = entry ? mmu_ram_pointer(m->mmu, to_gpa((uint64_t)mmu_fetch_frame(entry) << 12 | offset), 16) : NULL;
+  return p && run_opcode(p) && find_insn(m, &e) == EXEC_NEXT ? e : NULL;
+}
+
+int slow_callout(struct monitor *m, const struct insn *insn) {
+  enum { LONGEST = 16 };
+  unsigned kind = insn->kind;
+  int result = callout(m, insn);
+  for (unsigned n = 1; n < LONGEST && result == EXEC_NEXT && run_kind(kind) && run_may_go_on(m); n++) {
+    struct slow_insn *e = next_of_run(m);
+    if (!e) break;
+    kind = e->insn.kind;
+    result = callout(m, &e->insn);
+  }
+  return result;
+}
+
 /* ---- a check failed -------------------------------------------------------------------------------------------- */
 
 static int page_fault(struct monitor *m, uint32_t linear, uint32_t error) {
   struct vcpu *v = m->v;
+  struct slow_insn *e;
+  int r = find_insn(m, &e);
+  if (r == EXEC_NEXT) r = faults_before_operand(m, &e->insn, linear);
+  if (r != EXEC_NEXT) return r;
   m->counters.slow_fault++;
   fault_raise_error(v, VEC_PF, error);
   v->fault.cr2 = linear;
   return EXEC_FAULT;
 }
 
-/* A store to RAM that is merely traced: what derives from it dies, the instruction runs in place, so that LOCK stays atomic. */
+/* MOV of a register or an immediate, in the one-byte map: what nearly every store to a page table is. */
+static bool is_plain_store(const struct insn *insn, unsigned size) {
+  if (insn->row->map || insn->mem_size != size || size > 4) return false;
+  switch (insn->bytes[insn->opcode_offset]) {
+  case 0x88: case 0x89: case 0xa2: case 0xa3: case 0xc6: case 0xc7: return true;
+  default: return false;
+  }
+}
+
+static uint32_t stored_value(const struct vcpu *v, const struct insn *insn) {
+  switch (insn->bytes[insn->opcode_offset]) {
+  case 0x88: case 0x89: return reg_read(v, insn->reg, insn->operand_size);
+  case 0xa2: case 0xa3: return v->s.gpr[REG_EAX];
+  default: return insn->imm;
+  }
+}
+
+/* A store to RAM that is merely traced: what derives from it dies, the instruction runs in place, so that LOCK stays atomic. A plain one
+ * is done here, which saves the way into translated code and back (100 cycles of 250). */
 static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size) {
   struct slow_insn *e;
   int result = find_insn(m, &e);
   if (result != EXEC_NEXT) return result;
   if (e->insn.kind != OP_COPY || insn_requires_alignment(&e->insn)) return run_insn(m, e);
+  if (is_plain_store(&e->insn, size)) {
+    uint32_t value = stored_value(m->v, &e->insn);
+    mmu_phys_write(m->mmu, r->addr, &value, size);
+    next_eip(m->v, &e->insn);
+    return EXEC_NEXT;
+  }
   mmu_traced_store_begin(m->mmu, r->addr, size);
   result = run_thunk(m, e, r->host);
   mmu_traced_store_end(m->mmu, r->addr, size);

@@ -88,11 +88,12 @@ int x_pop_mem(struct vcpu *v, const struct insn *i)
   return exec_done(v, i);
 }
 
-/* Do n bytes from esp on lie in one run, without SP wrapping around? */
-static bool one_run(const struct vcpu *v, uint32_t esp, uint32_t n)
+/* Do PUSHA's or POPA's registers lie in one run from esp on, without SP wrapping around? If they are not aligned they go one by one: #AC looks at
+ * each. */
+static bool one_run(const struct vcpu *v, uint32_t esp, unsigned size)
 {
   uint32_t mask = vcpu_stack_mask(v);
-  return (esp & mask) <= mask - (n - 1);
+  return (esp & mask) <= mask - (8 * size - 1) && !(esp & (size - 1));
 }
 
 static void put(uint8_t *to, unsigned size, uint32_t value)
@@ -110,7 +111,7 @@ int x_pusha(struct vcpu *v, const struct insn *i)
   uint32_t esp = sp_add(v, v->s.gpr[REG_ESP], -8 * size);
   for (unsigned r = 0; r < 8; r++)
     put(image + (7 - r) * size, size, v->s.gpr[r]);
-  if (one_run(v, esp, 8 * size)) {
+  if (one_run(v, esp, size)) {
     if (seg_write(v, SEG_SS, esp & vcpu_stack_mask(v), 8 * size, image) != EXEC_NEXT)
       return EXEC_FAULT;
   } else {
@@ -130,7 +131,7 @@ int x_popa(struct vcpu *v, const struct insn *i)
   unsigned size = i->operand_size;
   uint32_t esp = v->s.gpr[REG_ESP];
   uint8_t image[32];
-  if (one_run(v, esp, 8 * size)) {
+  if (one_run(v, esp, size)) {
     if (seg_read(v, SEG_SS, esp & vcpu_stack_mask(v), 8 * size, image) != EXEC_NEXT)
       return EXEC_FAULT;
   } else {

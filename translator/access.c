@@ -101,6 +101,11 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned adde
       odd->size = size, odd->saved = saved, odd->back = host_here(c);
     }
   } else if (size > 1) {
+    if (block_mode(b, TR_ALIGN)) {                  /* ten bytes: SDM vol. 3A, table 6-7 */
+      host_op_reg(c, false, 0xf6, 0, H_R8);
+      host_8(c, 7);
+      block_cold(b, COLD_ACCESS, host_jump(c, CC_NZ), site)->saved = saved;
+    }
     host_op_reg(c, false, 0x89, H_R8, H_R9);
     host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
     host_alu_imm(c, false, 7, H_R9, (int32_t)(4096 - size));

@@ -1,5 +1,6 @@
 /* Emitting a planned block: one function a kind, the cold code behind the hot, and the sites. */
 #include "block.h"
+#include "../mmu/layout.h"
 
 unsigned block_site(struct block *b, enum tr_site_kind kind) {
   if (b->site_count == TR_MAX_SITES - 1) { b->too_many = true; return b->site_count; }
@@ -64,9 +65,7 @@ static void cold_stub(struct block *b, const struct cold *k) {
   if (k->kind == COLD_REFILL) { cold_refill(b, k); return; }
   bind(b, k);
   access_restore_flags(b, k->saved);
-  /* Chained to the plain block: ESP and the instruction count are exact from here on. Not in an STI's shadow, which that block knows nothing of. */
-  bool shadow = site->index && b->steps[site->index - 1].insn.kind == OP_STI;
-  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN) && !shadow) {
+  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {   /* chained to the plain block: ESP and the instruction count are exact from here on */
     if (k->pending) host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, k->pending));
     if (block_option(b, TR_COUNT)) host_op_mem(&b->code, true, 0x8d, H_R12, hm(H_R12, (int32_t)b->n - site->index));
     if (block_option(b, TR_COUNT)) site->index = b->n;
@@ -82,6 +81,14 @@ static void cold_stub(struct block *b, const struct cold *k) {
 
 static struct step *current(struct block *b) { return &b->steps[b->index]; }
 static unsigned opcode_of(const struct insn *insn) { return insn->bytes[insn->opcode_offset]; }
+
+/* A site at which the monitor runs the current instruction. */
+static unsigned callout_site(struct block *b) {
+  unsigned site = block_site(b, TR_SITE_CALLOUT);
+  b->rq->sites[site].target = b->result->callout_count;
+  b->rq->callouts[b->result->callout_count++] = current(b)->insn;
+  return site;
+}
 
 /* ESP moves by `change`: folded into the displacements of what follows. */
 static void move_esp(struct block *b, int32_t change) {
@@ -123,7 +130,7 @@ static bool sets_esp_only(const struct insn *insn) {
 static void emit_copy(struct block *b) {
   struct step *s = current(b);
   const struct insn *insn = &s->insn;
-  if (fold_esp(b, s)) return;
+  if (fold_esp(b, s) || (insn->row->map == 0 && opcode_of(insn) == (block_mode(b, TR_DOWN) ? 0xfd : 0xfc))) return;   /* DF is so already */
   if (sets_esp_only(insn)) b->pending = 0;
   else if (names_esp(insn)) block_flush_esp(b);
   struct host_mem m;
@@ -246,14 +253,6 @@ static void emit_pushf(struct block *b) {
   move_esp(b, -4);
 }
 
-/* A site at which the monitor runs the current instruction. */
-static unsigned callout_site(struct block *b) {
-  unsigned site = block_site(b, TR_SITE_CALLOUT);
-  b->rq->sites[site].target = b->result->callout_count;
-  b->rq->callouts[b->result->callout_count++] = current(b)->insn;
-  return site;
-}
-
 /* POPF that changes no system flag but IF; any other goes to the monitor (SDM vol. 2, POPF). */
 static void emit_popf(struct block *b) {
   struct host_code *c = &b->code;
@@ -332,9 +331,52 @@ static void string_opcode(struct host_code *c, const struct insn *insn) {
   host_8(c, op);
 }
 
+/* Leaves the addend of [reg .. reg + R11D), if that lies in one page with an entry, in `addend`. */
+static void rep_side(struct block *b, unsigned reg, unsigned addend, bool write, struct cold *slow) {
+  struct host_code *c = &b->code;
+  host_op_reg(c, false, 0x89, reg, addend);
+  host_alu_imm(c, false, 4, addend, MMU_PAGE_MASK);
+  host_op_mem(c, false, 0x8d, addend, hm_index(addend, H_R11, 0, 0));
+  host_alu_imm(c, false, 7, addend, 4096);
+  slow->jump = host_jump(c, CC_A);
+  access_page_number(b, addend, reg);
+  host_op_mem(c, true, 0x8b, addend, hm_index(H_R14, addend, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
+  host_op_reg(c, true, 0x85, addend, addend);
+  slow->jump2 = host_jump(c, CC_Z);
+}
+
+static struct cold *rep_slow(struct block *b, unsigned site, enum saved_flags saved) {
+  struct cold *slow = block_cold(b, COLD_EXIT, 0, site);
+  slow->saved = saved;
+  return slow;
+}
+
+/* REP MOVS/STOS with DF clear: the host's own, when each side is one mapped page; the monitor otherwise. */
+static void emit_rep(struct block *b) {
+  struct host_code *c = &b->code;
+  const struct insn *insn = &current(b)->insn;
+  unsigned size = opcode_of(insn) & 1 ? insn->operand_size : 1, log = size == 4 ? 2 : size - 1, site = callout_site(b);
+  bool movs = insn->kind == OP_MOVS;
+  enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
+  struct cold *slow = rep_slow(b, site, saved);
+  host_alu_imm(c, false, 7, H_RCX, (int32_t)(4096 / size));
+  slow->jump = host_jump(c, CC_A);
+  host_op_mem(c, false, 0x8d, H_R11, hm_index(H_NONE, H_RCX, log, 0));
+  if (movs) rep_side(b, H_RSI, H_R8, false, rep_slow(b, site, saved));
+  rep_side(b, H_RDI, H_R9, true, rep_slow(b, site, saved));
+  access_restore_flags(b, saved);
+  if (movs) host_op_mem(c, true, 0x8d, H_RSI, hm_index(H_RSI, H_R8, 0, 0));
+  host_op_mem(c, true, 0x8d, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
+  if (size == 2) host_8(c, 0x66);
+  host_8(c, 0xf3), host_8(c, opcode_of(insn));
+  if (movs) to_offset(c, H_RSI, H_R8);
+  to_offset(c, H_RDI, H_R9);
+}
+
 static void emit_string(struct block *b) {
   struct host_code *c = &b->code;
   const struct insn *insn = &current(b)->insn;
+  if (insn->rep) { emit_rep(b); return; }
   unsigned size = opcode_of(insn) & 1 ? insn->operand_size : 1;
   bool two = insn->kind == OP_MOVS || insn->kind == OP_CMPS, source = two || insn->kind == OP_LODS;
   bool store = insn->kind == OP_MOVS || insn->kind == OP_STOS;

@@ -38,7 +38,9 @@ static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
   b->rq->sites[site].host = host_jump(c, -1);
 }
 
-static bool may_chain(const struct block *b) { return block_mode(b, TR_CS_FLAT) && !block_mode(b, TR_STEP | TR_NO_CHAIN); }
+static bool may_chain(const struct block *b) {
+  return block_mode(b, TR_CS_FLAT) && !block_mode(b, TR_STEP | TR_NO_CHAIN) && !plan_changes_direction(b, &b->steps[b->index].insn);
+}
 
 void branch_jump(struct block *b, uint32_t target) {
   block_flush_esp(b);

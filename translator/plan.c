@@ -23,10 +23,11 @@ static bool fpu_faults(const struct block *b, const struct insn *insn) {
   }
 }
 
-/* Without REP, on flat segments. REP loops run page-wise in the monitor. */
+/* On flat segments: single ones, and REP MOVS and REP STOS that go up and stay in one page a side. Other REP loops run page-wise in the monitor. */
 static bool string_inline(const struct block *b, const struct insn *insn) {
+  if (insn->rep && (block_mode(b, TR_DOWN | TR_STEP) || block_option(b, TR_COUNT) || (insn->kind != OP_MOVS && insn->kind != OP_STOS))) return false;
   bool flat = tr_seg_class(b->rq->mode, SEG_ES) == TR_SEG_FLAT && tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT;
-  return flat && !insn->rep && insn->address_size == 4 && !block_mode(b, TR_WATCH) && !block_option(b, TR_NO_STRINGS);
+  return flat && insn->address_size == 4 && !block_mode(b, TR_WATCH | TR_ALIGN) && !block_option(b, TR_NO_STRINGS);
 }
 
 /* Kinds that block.c emits inline in this mode; all else but COPY, LEA and NOP is run by the monitor. */
@@ -45,12 +46,18 @@ static bool emits_inline(const struct block *b, const struct insn *insn) {
   case OP_LOOP: case OP_JCXZ: return insn->operand_size == 4 && insn->address_size == 4 && block_mode(b, TR_CS_FLAT);
   case OP_CLI: case OP_STI: return block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_STEP);
   case OP_PUSHF: return stack && !block_mode(b, TR_V86);
-  case OP_POPF: return stack && block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_V86 | TR_STEP);
+  case OP_POPF: return stack && block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_V86 | TR_STEP | TR_DOWN);
   case OP_MOV_FROM_SEG: return !insn->has_mem;
   case OP_LODS: case OP_STOS: case OP_SCAS: case OP_MOVS: case OP_CMPS: return string_inline(b, insn);
   case OP_RDTSC: case OP_RDTSCP: return block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD);
   default: return false;
   }
+}
+
+/* CLD and STD: DF is part of the mode, so one that changes it ends the block. */
+bool plan_changes_direction(const struct block *b, const struct insn *insn) {
+  unsigned op = insn->bytes[insn->opcode_offset];
+  return insn->kind == OP_COPY && insn->row->map == 0 && op == (block_mode(b, TR_DOWN) ? 0xfc : 0xfd);
 }
 
 static bool ends_block(const struct insn *insn) {
@@ -63,7 +70,7 @@ static bool ends_block(const struct insn *insn) {
 static bool uses_r11(const struct insn *insn) {
   switch ((enum op_kind)insn->kind) {
   case OP_PUSH_MEM: case OP_CALL_IND: case OP_PUSHF: case OP_POPF: case OP_RDTSC: case OP_RDTSCP: case OP_PUSH_SEG:
-  case OP_MOVS: case OP_CMPS: return true;
+  case OP_MOVS: case OP_CMPS: case OP_STOS: return true;
   case OP_PUSH_REG: return (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
   default: return false;
   }
@@ -93,7 +100,7 @@ static void decode(struct block *b) {
     at += s->insn.length;
     s->callout = !emits_inline(b, &s->insn);
     s->uses_r11 = uses_r11(&s->insn);
-    s->ends = s->callout || ends_block(&s->insn);
+    s->ends = s->callout || ends_block(&s->insn) || plan_changes_direction(b, &s->insn);
     if (s->ends) break;
   }
   if (b->n) b->steps[b->n - 1].ends = true;

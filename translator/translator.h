@@ -22,6 +22,7 @@ enum tr_seg_class {
 struct tr_mode {
   uint32_t bits;    /* TR_* below, and a tr_seg_class for each segment from TR_SEG_SHIFT on */
 };
+#define TR_DOWN (1u << 31)   /* EFLAGS.DF: strings go down */
 enum {
   TR_USER = 1 << 0, TR_CODE32 = 1 << 1, TR_STACK32 = 1 << 2,
   TR_IOPL_OK = 1 << 3,       /* CLI, STI, IN, OUT and full POPF allowed (CPL <= IOPL) */

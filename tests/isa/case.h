@@ -49,11 +49,18 @@ struct isa_case {
   unsigned patch_count, pool_used;
   uint8_t pool[PATCH_POOL];
   uint32_t flags_compared;         /* at a normal end: defined arithmetic flags */
+  uint32_t fault_flags;            /* the same at a fault of any instruction but the first */
   struct span ignored[MAX_IGNORED];
   unsigned ignored_count;
   bool fault_memory_ignored;       /* the manual lets a fault leave parts of the operand stored */
   bool no_fault_flags;             /* arithmetic flags in fault frames have no defined value even when all are kept */
-  bool cr2_ignored;                /* two operands may both fault: which comes first is the CPU's choice */
+  uint32_t cr2_slack;              /* which of several accesses faults first is the CPU's choice: CR2 may be that much off */
+  uint32_t gpr_ignored[8];         /* bits without a defined value */
+  bool fault_registers_ignored;    /* a fault may leave some registers loaded (POPA) */
+  bool fault_top_ignored;          /* MMX stores that fault have set TOP to 0 on some CPUs, and on others not */
+  bool vector_choice;              /* two operands, two faults: which is first is the CPU's choice */
+  bool fault_may_be_missed;        /* masked stores: whether pages of which no byte is stored are looked at */
+  bool store_may_be_skipped;       /* x87 stores with unmasked exceptions: whether the address is looked at before they are found is not defined */
 };
 
 /* A changed line of the data pages. */
@@ -108,7 +115,7 @@ const char *row_left_out(const struct opcode_row *row);  /* why no case is made 
 
 /* compare.c */
 /* NULL when they agree; else what differs, in `text`. */
-const char *outcome_compare(const struct isa_case *c, const struct outcome *native, const struct outcome *guest, bool exact_flags, char *text, size_t size);
+const char *outcome_compare(const struct isa_case *c, const struct outcome *native, const struct outcome *guest, const uint8_t *background, bool exact_flags, char *text, size_t size);
 /* Changes one thing that must be noticed (--sabotage). */
 void outcome_damage(const struct isa_case *c, struct outcome *out, uint64_t random);
 void outcome_report(const struct isa_case *c, const struct outcome *native, const struct outcome *guest);

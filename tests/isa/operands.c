@@ -73,7 +73,7 @@ uint16_t maker_selector(struct maker *m, unsigned seg) {
   unsigned n = random_below(&m->random, 100), often = seg == SEG_FS || seg == SEG_GS ? 75 : seg == SEG_SS ? 4 : 15;
   if (n >= often) return SEL_DATA;
   if (seg == SEG_SS) return SEL_LDT(RANDOM_OF(&m->random, stack));
-  if (n == 0) return (uint16_t)random_below(&m->random, 4);                    /* null */
+  if (n == 0) return 0;                                                        /* null; with an RPL it does not survive the host kernel */
   return SEL_LDT(RANDOM_OF(&m->random, odd));
 }
 

@@ -21,10 +21,10 @@ static uint32_t below(struct single *s, uint32_t n) { return random_below(&s->m.
 
 void case_start(struct isa_case *c, struct random *random, uint32_t region) {
   memset(c, 0, offsetof(struct isa_case, patches));
-  c->patch_count = c->pool_used = c->ignored_count = 0;
-  c->fault_memory_ignored = c->no_fault_flags = c->cr2_ignored = false;
+  memset((char *)c + offsetof(struct isa_case, flags_compared), 0, sizeof *c - offsetof(struct isa_case, flags_compared));
+  c->patch_count = c->pool_used = 0;
   c->region = region;
-  c->flags_compared = FLAGS_ARITH;
+  c->flags_compared = c->fault_flags = FLAGS_ARITH;
 }
 
 int case_fx_use(const struct opcode_row *row) {
@@ -93,7 +93,7 @@ static void poke_operand(struct single *s, uint32_t linear, unsigned size) {
 
 /* A selector to load or look at: what the manual lets fail is in as well. */
 static uint16_t any_selector(struct single *s, unsigned seg) {
-  static const uint16_t odd[] = {0, 3, 0x10, 0x13, 0x18, 0x1b, 0x20, 0x23, 0x28, 0x83, 0xfff8, 0xffff, SEL_LDT(LDT_ABSENT), SEL_LDT(LDT_CODE), SEL_LDT(LDT_COUNT), SEL_LDT(LDT_FLAT) & ~3};
+  static const uint16_t odd[] = {0, 0x10, 0x13, 0x18, 0x1b, 0x20, 0x23, 0x28, 0x83, 0xfff8, 0xffff, SEL_LDT(LDT_ABSENT), SEL_LDT(LDT_CODE), SEL_LDT(LDT_COUNT), SEL_LDT(LDT_FLAT) & ~3};
   return chance(s, 60) ? maker_selector(&s->m, seg) : RANDOM_OF(&s->m.random, odd);
 }
 
@@ -124,14 +124,20 @@ static void fix_stack_kind(struct single *s) {
   unsigned w = word(s);
   uint32_t at;
   switch ((enum op_kind)s->row->kind) {
-  case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSH_SEG: case OP_PUSHF: case OP_CALL_REL: case OP_CALL_IND: fix_stack(s, w, true); break;
+  case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF: case OP_CALL_REL: case OP_CALL_IND: fix_stack(s, w, true); break;
+  case OP_PUSH_SEG:   /* the upper half is written as zero or not at all (SDM vol. 2, PUSH): a slot that lies in one page */
+    at = fix_stack(s, w, true);
+    maker_fix(m, REG_ESP, m->now[REG_ESP] - (at & 3));
+    if (w == 4) maker_ignore(m, (at & ~3u) + 2, 2);
+    break;
   case OP_CALL_FAR_IMM: case OP_CALL_FAR_MEM: fix_stack(s, 2 * w, true); break;
   case OP_PUSHA: fix_stack(s, 8 * w, true); break;
   case OP_POPA: fix_stack(s, 8 * w, false); break;
   case OP_POP_REG: case OP_POP_MEM: fix_stack(s, w, false); break;
   case OP_POPF: at = fix_stack(s, w, false); maker_poke32(m, at, flags_image(s), w); break;
-  case OP_POP_SEG:
-    at = fix_stack(s, w, false);
+  case OP_POP_SEG:   /* two bytes or four are read: a slot in one piece again */
+    at = fix_stack(s, w, false) & ~3u;
+    maker_fix(m, REG_ESP, at - segment_base(s, SEG_SS));
     maker_poke32(m, at, any_selector(s, s->row->map ? (s->row->opcode == 0xa1 ? SEG_FS : SEG_GS) : s->row->opcode >> 3), w);
     break;
   case OP_RET: at = fix_stack(s, w, false); maker_poke32(m, at, s->taken, w); break;
@@ -297,7 +303,8 @@ static void draw_prefixes(struct single *s) {
 }
 
 static void draw_lock(struct single *s) {
-  s->e.lock = chance(s, s->row->lock && s->memory ? 25 : 1) && s->row->kind != OP_UD;
+  bool allowed = s->row->lock && s->memory, cut = s->m.c->code_at > CODE_END - 16;
+  s->e.lock = chance(s, allowed ? 25 : 1) && s->row->kind != OP_UD && (allowed || !cut);   /* #UD or the fetch fault: which is first is the CPU's choice */
 }
 
 static void draw_moffs(struct single *s) {
@@ -329,7 +336,7 @@ static void place(struct single *s) {
   struct isa_case *c = s->m.c;
   unsigned kind = below(s, 100);
   if (kind < 84) c->code_at = CODE_AT + 0x80 + below(s, PAGE - 0x200);
-  else if (kind < 97 || is_relative(s->row)) c->code_at = CODE_AT + PAGE - 1 - below(s, 10);
+  else if (kind < 97 || is_relative(s->row) || s->row->kind == OP_UD) c->code_at = CODE_AT + PAGE - 1 - below(s, 10);
   else c->code_at = CODE_END - 1 - below(s, 8);
   c->start = c->code_at;
   s->taken = c->code_at + (chance(s, 50) && c->code_at + 0x80 < CODE_END ? 0x40 : (unsigned)-0x40);
@@ -343,6 +350,13 @@ static void finish_code(struct single *s) {
   uint32_t end = c->start + length;
   c->code_size = end > CODE_END ? CODE_END - c->start : length;
   if (end + EXIT_BYTES <= CODE_END) c->exit_at[0] = end;
+}
+
+/* A mask of zero may fault or not (SDM vol. 2, MASKMOVDQU). */
+static void fill_mask(struct single *s) {
+  unsigned reg = s->e.modrm & 7;
+  if (s->row->kind != OP_MASKMOV) return;
+  s->m.c->fx[(s->row->fpu == FPU_MMX ? 32 : 160) + 16 * reg + below(s, 8)] |= 0x80;
 }
 
 /* Registers that nothing depends on; ESP points at a stack even so. */
@@ -386,6 +400,29 @@ static void check_decoding(struct single *s) {
     abort();                                         /* the generator's own bug: no guest has a part in it */
   }
   c->flags_compared &= ~(uint32_t)undefined_flags(s, &insn);
+  c->fault_flags = c->flags_compared;
+}
+
+/* Where the manual or the CPUs leave a choice. */
+static void allow_choices(struct single *s) {
+  struct isa_case *c = s->m.c;
+  switch ((enum op_kind)s->row->kind) {
+  case OP_RETF: case OP_IRET: case OP_CALL_FAR_IMM: case OP_CALL_FAR_MEM: c->cr2_slack = 12, c->fault_memory_ignored = true; break;
+  case OP_PUSHA: c->cr2_slack = 32, c->fault_memory_ignored = true; break;
+  case OP_POPA: c->cr2_slack = 32, c->fault_registers_ignored = true; break;
+  case OP_ENTER: c->fault_memory_ignored = true; break;
+  case OP_FNSTENV: case OP_FLDENV: case OP_FNSAVE: case OP_FRSTOR: c->cr2_slack = 108, c->fault_memory_ignored = true; break;
+  case OP_FXSAVE: case OP_FXRSTOR: c->cr2_slack = 512, c->fault_memory_ignored = true, c->eflags &= ~(uint32_t)FLAG_AC; break;   /* #AC or #GP */
+  case OP_MASKMOV: c->cr2_slack = 16, c->fault_may_be_missed = true, c->eflags &= ~(uint32_t)FLAG_AC; break;
+  case OP_CMPS: case OP_BOUND: c->vector_choice = !(c->eflags & FLAG_TF); break;   /* either operand may be read first */
+  case OP_LAR: c->gpr_ignored[s->e.modrm >> 3 & 7] = 0xf0000; break;   /* the limit's place: SDM vol. 2, LAR, "x" */
+  default: break;
+  }
+  if (s->e.rep && c->eflags & FLAG_TF) c->no_fault_flags = true;   /* flags between two iterations */
+  if (s->row->access == ACCESS_W && row_operand(s->row, 0)->width == SZ_T) c->fault_memory_ignored = true;   /* ten bytes are two stores */
+  c->fault_top_ignored = s->row->fpu == FPU_MMX;
+  if (s->row->kind == OP_CMPS) c->cr2_slack = ~0u;
+  c->store_may_be_skipped = s->row->fpu == FPU_X87 && s->row->access == ACCESS_W && (c->fx[0] & 0x3f) != 0x3f;
 }
 
 static void choose_selectors(struct single *s) {
@@ -413,6 +450,8 @@ void single_make(struct isa_case *c, uint64_t seed, uint32_t number, const struc
   draw_lock(&s);
   draw_immediates(&s);
   fill_registers(&s);
+  fill_mask(&s);
   finish_code(&s);
   check_decoding(&s);
+  allow_choices(&s);
 }

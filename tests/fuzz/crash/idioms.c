@@ -1,0 +1,266 @@
+/* What kernels do and random rows hardly ever hit: mode switches, frames for IRET, chips, page tables, code that writes code. */
+#include "case.h"
+#include "../../../translator/insn.h"
+
+static uint32_t some_chunk(struct generator *g) { return g->chunks[random_below(&g->r, G_CHUNK_COUNT)]; }
+static void mov_reg(struct writer *w, unsigned reg, uint32_t v) { emit8(w, 0xb8 | reg), emit32(w, v); }
+static void push_imm(struct writer *w, uint32_t v) { emit8(w, 0x68), emit32(w, v); }
+static void mov_mem(struct writer *w, uint32_t at, uint32_t v) { emit8(w, 0xc7), emit8(w, 0x05), emit32(w, at), emit32(w, v); }
+static void mov_to_cr(struct writer *w, unsigned cr) { emit8(w, 0x0f), emit8(w, 0x22), emit8(w, 0xc0 | cr << 3); }
+
+/* ---- paging ---- */
+
+static uint32_t some_cr3(struct generator *g) {
+  static const uint32_t roots[] = {G_PD, G_PD, G_PD, G_PD_2, G_PDPT, G_PDPT, G_PDPT + 0x20, G_DATA, G_CODE, G_PT};
+  return random_chance(&g->r, 95) ? RANDOM_OF(&g->r, roots) : random_32(&g->r);
+}
+static uint32_t some_cr0(struct generator *g) {
+  uint32_t v = 1;
+  static const uint32_t bits[] = {0x80000000, 0x80000000, 0x10000, 0x40000, 0x20, 2, 0x10};
+  for (unsigned i = 0; i < sizeof bits / sizeof *bits; i++)
+    if (random_chance(&g->r, 60)) v |= bits[i];
+  if (random_chance(&g->r, 8)) v |= 8u << random_below(&g->r, 2) >> 1;
+  return random_chance(&g->r, 3) ? v ^ 1u << random_below(&g->r, 32) : v;
+}
+static uint32_t some_cr4(struct generator *g) {
+  uint32_t v = 0;
+  static const uint32_t bits[] = {0x10, 0x10, 0x80, 0x200, 0x200, 0x400, 8};
+  for (unsigned i = 0; i < sizeof bits / sizeof *bits; i++)
+    if (random_chance(&g->r, 50)) v |= bits[i];
+  if (random_chance(&g->r, 25)) v |= 0x20;
+  return random_chance(&g->r, 5) ? v | 1u << random_below(&g->r, 12) : v;
+}
+/* PG off, CR4, CR3, CR0: PAE wants its own root, else most of these would end at once. */
+static void set_paging(struct generator *g, struct writer *w) {
+  uint32_t cr4 = some_cr4(g), cr3 = some_cr3(g);
+  if (random_chance(&g->r, 90)) cr3 = cr4 & 0x20 ? G_PDPT : random_chance(&g->r, 70) ? G_PD : G_PD_2;
+  if (random_chance(&g->r, 70)) mov_reg(w, 0, 1), mov_to_cr(w, 0);
+  mov_reg(w, 0, cr4), mov_to_cr(w, 4);
+  mov_reg(w, 0, cr3), mov_to_cr(w, 3);
+  mov_reg(w, 0, some_cr0(g)), mov_to_cr(w, 0);
+}
+static void write_cr(struct generator *g, struct writer *w) {
+  static const uint8_t which[] = {0, 3, 3, 3, 4, 2};
+  unsigned cr = RANDOM_OF(&g->r, which);
+  mov_reg(w, 0, cr == 0 ? some_cr0(g) | 0x80000000 : cr == 3 ? some_cr3(g) : cr == 4 ? some_cr4(g) : some_value(g));
+  mov_to_cr(w, cr);
+}
+static uint32_t some_entry(struct generator *g) {
+  uint32_t flags = random_below(&g->r, 4096) & (random_chance(&g->r, 80) ? 0x167 : 0xfff);
+  uint32_t frame = random_chance(&g->r, 60) ? random_below(&g->r, (uint32_t)(g->ram_size >> 12)) << 12 : some_address(g);
+  return (frame & ~4095u) | flags | (random_chance(&g->r, 80) ? 1 : 0);
+}
+static void write_page_table(struct generator *g, struct writer *w) {
+  static const uint32_t tables[] = {G_PD, G_PD, G_PD_2, G_PDPT, G_PAE_PD, G_PT, G_PT, G_PT_2, G_PAE_PT};
+  static const uint32_t aliases[] = {0, 0, 0, 0xc0000000};
+  uint32_t table = RANDOM_OF(&g->r, tables), entry = random_below(&g->r, table == G_PDPT ? 8 : random_chance(&g->r, 50) ? 1024 : 64);
+  mov_mem(w, table + 4 * entry + RANDOM_OF(&g->r, aliases), some_entry(g));
+  if (random_chance(&g->r, 40)) emit8(w, 0x0f), emit8(w, 0x01), emit8(w, 0x3d), emit32(w, entry << (table == G_PT ? 12 : 22));   /* INVLPG */
+  if (random_chance(&g->r, 20)) emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xd8), mov_to_cr(w, 3);
+}
+
+/* ---- transfers ---- */
+
+static uint32_t some_eflags(struct generator *g) {
+  uint32_t v = 2 | (random_chance(&g->r, 50) ? 0x200 : 0) | (random_chance(&g->r, 30) ? 0x3000 : 0);
+  if (random_chance(&g->r, 20)) v |= 0x100;
+  if (random_chance(&g->r, 10)) v |= 0x40000;
+  if (random_chance(&g->r, 5)) v |= 0x4000;
+  if (random_chance(&g->r, 5)) v |= random_32(&g->r) & 0x3f7fd5;
+  return v;
+}
+static void popf(struct generator *g, struct writer *w) { push_imm(w, some_eflags(g)), emit8(w, 0x9d); }
+static void load_tr(struct generator *g, struct writer *w) {
+  static const uint8_t tasks[] = {S_TSS, S_TSS, S_TSS_2, S_TSS_16, S_TSS_BUSY, S_DATA};
+  emit8(w, 0x66), emit8(w, 0xb8), emit16(w, RANDOM_OF(&g->r, tasks));
+  emit8(w, 0x0f), emit8(w, 0x00), emit8(w, 0xd8);
+}
+static void load_ldt(struct generator *g, struct writer *w) {
+  emit8(w, 0x66), emit8(w, 0xb8), emit16(w, random_chance(&g->r, 80) ? S_LDT : some_selector(g));
+  emit8(w, 0x0f), emit8(w, 0x00), emit8(w, 0xd0);
+}
+static void to_user(struct generator *g, struct writer *w) {
+  if (random_chance(&g->r, 60)) load_tr(g, w);
+  push_imm(w, random_chance(&g->r, 90) ? S_USER_DATA : some_selector(g));
+  push_imm(w, random_chance(&g->r, 90) ? G_USER_STACK : some_address(g));
+  push_imm(w, some_eflags(g));
+  push_imm(w, random_chance(&g->r, 90) ? S_USER_CODE : some_selector(g));
+  push_imm(w, random_chance(&g->r, 90) ? some_chunk(g) : some_address(g));
+  emit8(w, 0xcf);
+}
+static void to_v86(struct generator *g, struct writer *w) {
+  if (random_chance(&g->r, 60)) load_tr(g, w);
+  for (unsigned i = 0; i < 4; i++) push_imm(w, random_chance(&g->r, 50) ? G_CODE >> 4 : random_below(&g->r, 0x10000));
+  push_imm(w, random_chance(&g->r, 80) ? G_CODE >> 4 : 0), push_imm(w, random_chance(&g->r, 80) ? 0xfff0 : some_value(g));
+  push_imm(w, some_eflags(g) | FLAG_VM);
+  push_imm(w, G_CODE >> 4), push_imm(w, random_chance(&g->r, 90) ? some_chunk(g) & 0xffff : some_value(g));
+  emit8(w, 0xcf);
+}
+static void iret_frame(struct generator *g, struct writer *w) {
+  push_imm(w, some_eflags(g)), push_imm(w, some_selector(g)), push_imm(w, random_chance(&g->r, 80) ? some_chunk(g) : some_address(g));
+  emit8(w, random_chance(&g->r, 80) ? 0xcf : 0xcb);
+}
+static void jump_far(struct generator *g, struct writer *w) {
+  uint16_t selector = some_selector(g);
+  bool sixteen = (selector & ~7u) == S_CODE16 || (selector & ~7u) == S_BASED_CODE;
+  uint32_t to = random_chance(&g->r, 85) ? some_chunk(g) : some_address(g);
+  emit8(w, random_chance(&g->r, 50) ? 0xea : 0x9a), emit32(w, sixteen ? to & 0xffff : to), emit16(w, selector);
+}
+static void jump_chunk(struct generator *g, struct writer *w) {
+  uint32_t to = random_chance(&g->r, 85) ? some_chunk(g) : some_address(g);
+  if (random_chance(&g->r, 30)) { mov_reg(w, 1, to), emit8(w, 0xff), emit8(w, random_chance(&g->r, 50) ? 0xe1 : 0xd1); return; }
+  emit8(w, random_chance(&g->r, 60) ? 0xe9 : 0xe8), emit32(w, to - (g->here + w->size + 4));
+}
+static void loop_back(struct generator *g, struct writer *w) {
+  if (random_chance(&g->r, 50)) emit8(w, 0x49), emit8(w, 0x75); else emit8(w, 0xe2);   /* DEC ECX; JNZ or LOOP */
+  emit8(w, 0u - random_below(&g->r, 60));
+}
+static void load_stack(struct generator *g, struct writer *w) {
+  if (random_chance(&g->r, 30)) mov_reg(w, 0, some_selector(g)), emit8(w, 0x8e), emit8(w, 0xd0);
+  mov_reg(w, 4, random_chance(&g->r, 50) ? G_STACK - random_below(&g->r, 64) : some_address(g));
+}
+static void load_segment(struct generator *g, struct writer *w) {
+  mov_reg(w, 0, some_selector(g)), emit8(w, 0x8e), emit8(w, 0xc0 | random_below(&g->r, 6) << 3);
+}
+static void load_table(struct generator *g, struct writer *w) {   /* LGDT, LIDT from memory that may be anything; or good ones again */
+  bool idt = random_chance(&g->r, 50);
+  emit8(w, 0x0f), emit8(w, 0x01), emit8(w, idt ? 0x1d : 0x15);
+  emit32(w, random_chance(&g->r, 60) ? (idt ? G_IDTR : G_GDTR) : some_address(g));
+}
+static void software_interrupt(struct generator *g, struct writer *w) { emit8(w, 0xcd), emit8(w, random_below(&g->r, 256)); }
+
+/* ---- memory ---- */
+
+static void string_op(struct generator *g, struct writer *w) {
+  static const uint8_t ops[] = {0xa4, 0xa5, 0xaa, 0xab, 0xa6, 0xa7, 0xac, 0xad, 0xae, 0xaf, 0x6c, 0x6d, 0x6e, 0x6f};
+  static const uint8_t kinds[] = {0xf3, 0xf3, 0xf3, 0xf2, 0x90};
+  emit8(w, random_chance(&g->r, 25) ? 0xfd : 0xfc);
+  mov_reg(w, 6, some_address(g)), mov_reg(w, 7, some_address(g));
+  mov_reg(w, 1, random_chance(&g->r, 80) ? random_below(&g->r, 600) : random_below(&g->r, 1 << random_below(&g->r, 24)));
+  if (random_chance(&g->r, 20)) mov_reg(w, 2, random_below(&g->r, 0x10000));
+  if (random_chance(&g->r, 10)) emit8(w, 0x66);
+  if (random_chance(&g->r, 5)) emit8(w, 0x67);
+  emit8(w, RANDOM_OF(&g->r, kinds)), emit8(w, RANDOM_OF(&g->r, ops));
+}
+static void write_code(struct generator *g, struct writer *w) {   /* SMC: near what runs, or the next instruction */
+  uint32_t at = random_chance(&g->r, 50) ? g->here + random_below(&g->r, 80) - 16 : some_chunk(g) + random_below(&g->r, 32);
+  if (random_chance(&g->r, 20)) at += 0xc0000000;
+  if (random_chance(&g->r, 50)) emit8(w, 0xc6), emit8(w, 0x05), emit32(w, at), emit8(w, random_32(&g->r));
+  else mov_mem(w, at, random_chance(&g->r, 50) ? 0x90909090 : random_32(&g->r));
+}
+static void move_address(struct generator *g, struct writer *w) { mov_reg(w, random_below(&g->r, 8), some_address(g)); }
+static void locked(struct generator *g, struct writer *w) {
+  uint32_t at = some_address(g);
+  emit8(w, 0xf0), emit8(w, 0xff), emit8(w, 0x05), emit32(w, at);
+}
+
+/* ---- the rest of the CPU ---- */
+
+static void write_msr(struct generator *g, struct writer *w) {
+  static const uint32_t msrs[] = {0x10, 0x1b, 0x1b, 0x174, 0x175, 0x176, 0x1a0, 0x1d9, 0x200, 0x201, 0x20f, 0x250, 0x26f, 0x277, 0x277, 0x2ff, 0xfe, 0x79, 0x8b,
+                                  0xc0000080, 0xc0000080, 0xc0000103, 0x17, 0x2a};
+  mov_reg(w, 1, random_chance(&g->r, 95) ? RANDOM_OF(&g->r, msrs) : random_32(&g->r));
+  mov_reg(w, 0, random_chance(&g->r, 40) ? 0x800u << random_below(&g->r, 2) : some_value(g)), mov_reg(w, 2, random_chance(&g->r, 70) ? 0 : random_32(&g->r));
+  emit8(w, 0x0f), emit8(w, random_chance(&g->r, 75) ? 0x30 : 0x32);
+}
+static void enter_by_sysenter(struct generator *g, struct writer *w) {
+  for (uint32_t msr = 0x174; msr < 0x177; msr++)
+    mov_reg(w, 1, msr), mov_reg(w, 0, msr == 0x174 ? S_CODE : msr == 0x175 ? G_STACK : some_chunk(g)), emit8(w, 0x31), emit8(w, 0xd2), emit8(w, 0x0f), emit8(w, 0x30);
+  emit8(w, 0x0f), emit8(w, random_chance(&g->r, 50) ? 0x34 : 0x35);
+}
+static void debug_registers(struct generator *g, struct writer *w) {
+  unsigned dr = random_below(&g->r, 4);
+  mov_reg(w, 0, random_chance(&g->r, 60) ? some_chunk(g) : some_address(g)), emit8(w, 0x0f), emit8(w, 0x23), emit8(w, 0xc0 | dr << 3);
+  mov_reg(w, 0, (random_chance(&g->r, 85) ? random_32(&g->r) & 0xffff0000 : random_32(&g->r)) | (random_chance(&g->r, 70) ? 3u << 2 * dr : 0));
+  emit8(w, 0x0f), emit8(w, 0x23), emit8(w, 0xf8);
+}
+static void float_state(struct generator *g, struct writer *w) {
+  static const uint8_t fninit[] = {0xdb, 0xe3};
+  uint32_t at = some_address(g) & ~15u;
+  switch (random_below(&g->r, 8)) {
+  case 0: emit8(w, fninit[0]), emit8(w, fninit[1]); break;
+  case 1: emit8(w, 0xd9), emit8(w, 0x2d), emit32(w, at); break;               /* FLDCW */
+  case 2: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x15), emit32(w, at); break;/* LDMXCSR */
+  case 3: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x0d), emit32(w, at); break;/* FXRSTOR */
+  case 4: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x05), emit32(w, at); break;/* FXSAVE */
+  case 5: emit8(w, 0xdd), emit8(w, 0x25), emit32(w, at); break;               /* FRSTOR */
+  case 6: emit8(w, 0xd9), emit8(w, 0x25), emit32(w, at); break;               /* FLDENV */
+  default: mov_mem(w, G_DATA, random_32(&g->r) & 0xffff), emit8(w, 0xd9), emit8(w, 0x2d), emit32(w, G_DATA), emit8(w, 0xd9), emit8(w, 0xee), emit8(w, 0xdc), emit8(w, 0xf0); break;
+  }
+}
+
+/* ---- chips ---- */
+
+static void port(struct generator *g, struct writer *w) {
+  static const uint16_t ports[] = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1, 0x40, 0x41, 0x42, 0x43, 0x43, 0x61, 0x60, 0x60, 0x64, 0x64, 0x70, 0x71, 0x71, 0x80, 0x92, 0xf0, 0xf1,
+                                   0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fe, 0x3ff, 0x600, 0x602, 0x604, 0x608, 0xafe0, 0xb2, 0xb3, 0, 8, 0xb, 0xd, 0xc0, 0xd0, 0xde, 0x81,
+                                   0xcf8, 0xcf9, 0xcfb, 0xcfc, 0xcfd, 0xcff};
+  static const uint8_t forms[] = {0xee, 0xee, 0xee, 0xef, 0xec, 0xed};
+  unsigned value = random_below(&g->r, 256), number = random_chance(&g->r, 97) ? RANDOM_OF(&g->r, ports) : random_below(&g->r, 0x10000);
+  if (number == 0x64 && random_chance(&g->r, 60)) {                        /* the i8042's own commands, less often its reset */
+    static const uint8_t commands[] = {0x20, 0x60, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xad, 0xae, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xdd, 0xdf};
+    value = RANDOM_OF(&g->r, commands);
+  }
+  if ((number == 0xcf9 || number == 0x92) && random_chance(&g->r, 80)) value &= number == 0x92 ? ~1u : ~4u;
+  mov_reg(w, 2, number), mov_reg(w, 0, value | (random_chance(&g->r, 20) ? random_32(&g->r) & ~255u : 0));
+  if (random_chance(&g->r, 10)) emit8(w, 0x66);
+  emit8(w, RANDOM_OF(&g->r, forms));
+}
+static void pci(struct generator *g, struct writer *w) {
+  mov_reg(w, 2, 0xcf8), mov_reg(w, 0, 0x80000000 | random_below(&g->r, random_chance(&g->r, 85) ? 0x1000 : 0x1000000)), emit8(w, 0xef);
+  mov_reg(w, 2, 0xcfc + (random_chance(&g->r, 70) ? 0 : random_below(&g->r, 4))), mov_reg(w, 0, random_32(&g->r));
+  emit8(w, 0xe4 | 8 | random_below(&g->r, 4));
+}
+static void apic(struct generator *g, struct writer *w) {
+  static const uint32_t registers[] = {0x20, 0x80, 0xb0, 0xd0, 0xe0, 0xf0, 0xf0, 0x300, 0x300, 0x310, 0x320, 0x320, 0x350, 0x360, 0x370, 0x380, 0x380, 0x3e0};
+  uint32_t value = random_chance(&g->r, 60) ? random_below(&g->r, 0x200) | (random_chance(&g->r, 30) ? 0x20000 : 0) : random_32(&g->r);
+  if (random_chance(&g->r, 30)) {
+    mov_mem(w, 0xfec00000, random_below(&g->r, 0x42)), mov_mem(w, 0xfec00010, random_chance(&g->r, 70) ? value & ~0x10000u : value);
+    return;
+  }
+  mov_mem(w, 0xfee00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x400) & ~15u), value);
+}
+static void pic_and_timer(struct generator *g, struct writer *w) {
+  static const uint8_t init[] = {0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0};
+  for (unsigned i = 0; i < sizeof init; i++) emit8(w, init[i]);
+  emit8(w, random_chance(&g->r, 70) ? 0 : random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x21);
+  emit8(w, 0xb0), emit8(w, 0x30 | random_below(&g->r, 8) << 1), emit8(w, 0xe6), emit8(w, 0x43);
+  emit8(w, 0xb0), emit8(w, random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xb0), emit8(w, random_below(&g->r, 3)), emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xfb);
+}
+static void idle(struct generator *g, struct writer *w) {
+  if (random_chance(&g->r, 80)) emit8(w, 0xfb);
+  emit8(w, 0xf4);
+}
+
+void write_idiom(struct generator *g, struct writer *w) {
+  static const struct { void (*write)(struct generator *, struct writer *); unsigned weight; } idioms[] = {
+    {set_paging, 10}, {write_cr, 4}, {write_page_table, 12}, {popf, 5}, {load_tr, 3}, {load_ldt, 3}, {to_user, 5}, {to_v86, 3}, {iret_frame, 3}, {jump_far, 5},
+    {jump_chunk, 8}, {loop_back, 6}, {load_stack, 6}, {load_segment, 7}, {load_table, 2}, {software_interrupt, 4}, {string_op, 12}, {write_code, 12},
+    {move_address, 25}, {locked, 3}, {write_msr, 5}, {enter_by_sysenter, 2}, {debug_registers, 3}, {float_state, 6}, {port, 12}, {pci, 2}, {apic, 5},
+    {pic_and_timer, 4}, {idle, 2},
+  };
+  unsigned sum = 0, i = 0;
+  for (unsigned k = 0; k < sizeof idioms / sizeof *idioms; k++) sum += idioms[k].weight;
+  for (unsigned pick = random_below(&g->r, sum); pick >= idioms[i].weight; i++) pick -= idioms[i].weight;
+  idioms[i].write(g, w);
+}
+
+void write_idiom_16(struct generator *g, struct writer *w) {
+  switch (random_below(&g->r, 9)) {
+  case 0:   /* to real mode, and on in it */
+    emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xc0), emit8(w, 0x66), emit8(w, 0x25), emit32(w, 0x7ffffffe), mov_to_cr(w, 0);
+    emit8(w, 0xea), emit16(w, some_chunk(g)), emit16(w, G_CODE >> 4);
+    break;
+  case 1:   /* to protected mode */
+    emit8(w, 0x66), emit8(w, 0x0f), emit8(w, 0x01), emit8(w, 0x16), emit16(w, G_GDTR), emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xc0), emit8(w, 0x0c), emit8(w, 1), mov_to_cr(w, 0);
+    emit8(w, 0x66), emit8(w, 0xea), emit32(w, some_chunk(g)), emit16(w, S_CODE);
+    break;
+  case 2: emit8(w, 0xb8), emit16(w, random_chance(&g->r, 50) ? some_selector(g) : random_32(&g->r)), emit8(w, 0x8e), emit8(w, 0xc0 | random_below(&g->r, 6) << 3); break;
+  case 3: emit8(w, 0xb8 | random_below(&g->r, 8)), emit16(w, random_chance(&g->r, 50) ? random_32(&g->r) : 0u - random_below(&g->r, 8)); break;
+  case 4: emit8(w, 0xb8 | random_below(&g->r, 8)), emit16(w, random_32(&g->r)); break;
+  case 5: emit8(w, 0xe9), emit16(w, some_chunk(g) - (g->here + w->size + 2)); break;
+  case 6: software_interrupt(g, w); break;
+  case 7: emit8(w, 0xea), emit16(w, some_chunk(g)), emit16(w, some_selector(g)); break;
+  default: emit8(w, 0x66), mov_reg(w, random_below(&g->r, 8), some_address(g)); break;
+  }
+}

@@ -1,0 +1,69 @@
+/* Runs one case in this process, and looks at what is left. */
+#include <stdlib.h>
+#include <string.h>
+#include "case.h"
+#include "../../../bt/machine.h"
+#include "../../../bt/snapshot.h"
+
+static void end_of_time(void *opaque) { machine_quit(opaque); }
+
+static struct bt_options options_of(const struct fuzz_case *c, char *kernel) {
+  struct bt_options o = {.ram_size = (uint64_t)c->ram_mib << 20, .kernel = kernel, .cpu = c->cpu, .no_reboot = c->no_reboot, .acpi = c->acpi, .nodefaults = true,
+                         .debug_exit = true, .debug_exit_base = 0xf4, .debug_exit_size = 4, .log_file = "/dev/null"};
+  o.serial[0].kind = SERIAL_NULL;
+  o.monitor = (struct monitor_options){.code_size = c->code_size, .one_insn = c->one_insn, .no_chain = c->no_chain, .exact_flags = c->exact_flags, .flush_every = c->flush_every,
+                                       .paranoid = c->paranoid, .irq_jitter = c->jitter != 0, .irq_jitter_seed = c->jitter, .icount_shift = c->icount, .without = c->without, .log = c->log};
+  return o;
+}
+
+static void write_ram(struct machine *m, const struct fuzz_case *c) {
+  uint64_t size = mmu_ram_size(m->mmu);
+  base_write(mmu_ram_pointer(m->mmu, to_gpa(0), 0xa0000), size);
+  for (unsigned i = 0; i < c->count; i++) {
+    const struct patch *p = &c->patches[i];
+    uint8_t *to = mmu_ram_pointer(m->mmu, to_gpa(p->at), p->size);
+    if (to) memcpy(to, p->bytes, p->size);
+  }
+}
+
+/* What was saved is accepted, and is the same when saved again. */
+static const char *save_and_load(struct machine *m) {
+  struct state_buffer first = {0}, second = {0};
+  const char *wrong = machine_save(m, &first) ? "a state could not be saved" : machine_load(m, first.bytes, first.size);
+  if (!wrong) wrong = machine_save(m, &second) ? "a state could not be saved again" : NULL;
+  if (!wrong && (first.size != second.size || memcmp(first.bytes, second.bytes, first.size))) wrong = "a state differs after save and load";
+  free(first.bytes), free(second.bytes);
+  return wrong;
+}
+
+static const char *look_at(struct machine *m, const struct fuzz_case *c) {
+  if (m->end.kind == END_STOPPED) {
+    static char reason[ERROR_TEXT];
+    strcpy(reason, m->end.reason);
+    return reason;
+  }
+  const char *wrong = mmu_check(m->mmu);
+  if (!wrong) wrong = vcpu_unfit(monitor_vcpu(m->monitor));
+  if (!wrong && c->save) wrong = save_and_load(m);
+  return wrong ? wrong : mmu_check(m->mmu);
+}
+
+const char *case_run(const struct fuzz_case *c, int kernel_fd, void (*watch)(struct machine *)) {
+  char kernel[32], error[ERROR_TEXT];
+  struct clock_timer limit;
+  snprintf(kernel, sizeof kernel, "/proc/self/fd/%d", kernel_fd);
+  struct bt_options o = options_of(c, kernel);
+  struct machine *m = machine_create(&o, NULL, error);
+  if (!m) return fprintf(stderr, "%s\n", error), "the machine cannot be made";
+  write_ram(m, c);
+  clock_timer_init(&limit, "limit", end_of_time, m);
+  int64_t ns = c->icount < 0 ? (int64_t)c->limit * 1000 : (int64_t)(c->limit << c->icount);
+  clock_timer_set(m->clock, &limit, clock_now(m->clock) + ns);
+  watch(m);
+  if (c->icount >= 0) machine_run_to(m, c->limit); else machine_run(m);
+  watch(NULL);
+  clock_timer_cancel(m->clock, &limit);
+  const char *wrong = look_at(m, c);
+  machine_destroy(m);
+  return wrong;
+}

@@ -1,0 +1,261 @@
+/* tests/isa: generated instruction cases, each run on the host CPU in 32-bit mode and under the translator, and compared: registers, defined flags,
+ * memory, x87/MMX/SSE state, vector, error code and address of faults.
+ *
+ * Cases are numbered; number and seed make a case, whatever runs beside it. Of six, one is a sequence; the others go round the opcode table. */
+#include "make.h"
+#include "monitor/monitor.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { BATCH = 64, PERIOD = 6, DEFAULT_CASES = 120000, DEFAULT_AXIS_CASES = 6000, MAX_SHOWN = 10 };
+
+/* The switches that must not change what a guest sees. X(NAME, initialisers of struct monitor_options) */
+#define AXES(X) \
+  X(default, .icount_shift = -1) X(exact_flags, .icount_shift = -1, .exact_flags = true) X(one_insn, .icount_shift = -1, .one_insn = true) \
+  X(no_chain, .icount_shift = -1, .no_chain = true) X(tiny_cache, .icount_shift = -1, .code_size = 64 << 10) X(flush, .icount_shift = -1, .flush_every = 3) \
+  X(icount, .icount_shift = 2) X(plain, .icount_shift = -1, .without = ~0u)
+static const struct { const char *name; struct monitor_options options; } axes[] = {
+#define AXIS_ROW(name, ...) {#name, {__VA_ARGS__}},
+  AXES(AXIS_ROW)
+#undef AXIS_ROW
+#define AXIS_WITHOUT(name, help) {"without_" #name, {.icount_shift = -1, .without = 1u << OPT_##name}},
+  OPTIMISATIONS(AXIS_WITHOUT)
+#undef AXIS_WITHOUT
+};
+enum { AXIS_COUNT = sizeof axes / sizeof *axes };
+
+struct run {
+  uint64_t seed;
+  uint32_t cases, axis_cases;
+  const char *axis, *only;
+  int64_t one;                   /* --case, or -1 */
+  const char *kept;              /* --kept */
+  bool sabotage, list, quiet;
+  unsigned show;
+  struct native *native;
+  const struct opcode_row *rows[2048], *sequence_rows[2048];
+  unsigned row_count, sequence_row_count;
+  uint64_t passed, failed, faults, shown;
+  uint64_t vectors[32];
+  uint8_t background[DATA_SIZE];
+  struct isa_case cases_of[BATCH];
+  struct outcome native_of[BATCH], guest_of[BATCH];
+};
+
+/* ---- making cases ---------------------------------------------------------------------------------------------- */
+
+static bool in_sequences(const struct opcode_row *row);
+
+static void choose_rows(struct run *run) {
+  unsigned count;
+  const struct opcode_row *rows = insn_rows(&count);
+  for (unsigned i = 0; i < count && run->row_count < 2048; i++) {
+    if (row_left_out(&rows[i])) continue;
+    run->rows[run->row_count++] = &rows[i];
+    if (in_sequences(&rows[i])) run->sequence_rows[run->sequence_row_count++] = &rows[i];
+  }
+}
+
+/* Instructions that sequences draw at random; jumps, calls and stack frames they build themselves. */
+static bool in_sequences(const struct opcode_row *row) {
+  switch ((enum op_kind)row->kind) {
+  case OP_COPY: case OP_LEA: case OP_NOP: case OP_INCDEC_REG: case OP_MOV_MOFFS: case OP_BCD: case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF:
+  case OP_POP_REG: case OP_PUSH_SEG: case OP_MOV_FROM_SEG: case OP_MOVS: case OP_STOS: case OP_LODS: case OP_CMPS: case OP_SCAS: return true;
+  default: return false;
+  }
+}
+
+static void list_rows(void) {
+  unsigned count, taken = 0;
+  const struct opcode_row *rows = insn_rows(&count);
+  for (unsigned i = 0; i < count; i++) {
+    const char *why = row_left_out(&rows[i]);
+    if (!why) { taken++; continue; }
+    printf("%s%02X /%d  %-24s %-14s %s\n", (const char *[]){"", "0F ", "0F 38 ", "0F 3A ", ""}[rows[i].map & 3], rows[i].opcode, rows[i].reg, rows[i].mnemonic, op_kind_name(rows[i].kind), why);
+  }
+  printf("%u of %u rows are tested\n", taken, count);
+}
+
+static bool make_case(struct run *run, struct isa_case *c, uint32_t number) {
+  if (number % PERIOD == PERIOD - 1) {
+    if (run->only && strcmp(run->only, "sequence")) return false;
+    sequence_make(c, run->seed, number, run->sequence_rows, run->sequence_row_count);
+    return true;
+  }
+  const struct opcode_row *row = run->rows[(number / PERIOD * (PERIOD - 1) + number % PERIOD) % run->row_count];
+  if (run->only && strcmp(run->only, row->mnemonic)) return false;
+  single_make(c, run->seed, number, row);
+  return true;
+}
+
+/* ---- judging --------------------------------------------------------------------------------------------------- */
+
+static void show_failure(struct run *run, unsigned axis, unsigned i, const char *why) {
+  const struct isa_case *c = &run->cases_of[i];
+  if (run->shown++ >= run->show) return;
+  printf("FAILED %s, case %u on axis %s: %s\n", c->name, c->number, axes[axis].name, why);
+  if (run->quiet) return;
+  outcome_report(c, &run->native_of[i], &run->guest_of[i]);
+  if (c->is_kept) printf("  again: isa_cases --kept=%s --axis=%s\n", c->name, axes[axis].name);
+  else printf("  again: isa_cases --seed=%llu --axis=%s --case=%u\n", (unsigned long long)run->seed, axes[axis].name, c->number);
+}
+
+static void judge(struct run *run, unsigned axis, unsigned i) {
+  char text[160];
+  const struct isa_case *c = &run->cases_of[i];
+  const struct outcome *n = &run->native_of[i];
+  if (run->sabotage) outcome_damage(c, &run->guest_of[i], random_mix(run->seed ^ c->number));
+  const char *differ = outcome_compare(c, n, &run->guest_of[i], run->background, axes[axis].options.exact_flags, text, sizeof text);
+  if (run->sabotage) differ = differ ? NULL : "a change was not noticed";
+  if (n->end == END_FAULT) run->faults++, run->vectors[n->vector & 31]++;
+  if (!differ) { run->passed++; return; }
+  run->failed++;
+  show_failure(run, axis, i, differ);
+}
+
+static void run_batch(struct run *run, struct guest *g, unsigned axis, unsigned count) {
+  if (!count) return;
+  for (unsigned i = 0; i < count; i++) native_run(run->native, &run->cases_of[i], &run->native_of[i]);
+  guest_run(g, run->cases_of, count, run->guest_of);
+  for (unsigned i = 0; i < count; i++) judge(run, axis, i);
+}
+
+static void set_background(struct run *run, struct guest *g, uint64_t seed) {
+  memory_make_background(run->background, seed);
+  native_set_background(run->native, run->background);
+  guest_set_background(g, run->background);
+}
+
+static void run_kept(struct run *run, struct guest *g, unsigned axis) {
+  set_background(run, g, 0);
+  for (unsigned i = 0; kept_make(&run->cases_of[0], i); i++) {
+    if (run->kept && strcmp(run->kept, run->cases_of[0].name) && strcmp(run->kept, "all")) continue;
+    run_batch(run, g, axis, 1);
+  }
+}
+
+/* Cases [from, from + BATCH), which share a background. */
+static void run_range(struct run *run, struct guest *g, unsigned axis, uint32_t from, uint32_t end) {
+  unsigned count = 0;
+  set_background(run, g, random_mix(run->seed) + from / BATCH);
+  for (uint32_t n = from; n < end; n++) {
+    if (run->one >= 0 && n != (uint32_t)run->one) continue;
+    if (make_case(run, &run->cases_of[count], n)) count++;
+  }
+  run_batch(run, g, axis, count);
+}
+
+static bool run_axis(struct run *run, unsigned axis) {
+  const char *error;
+  struct guest *g = guest_create(&axes[axis].options, &error);
+  if (!g) { printf("FAILED axis %s: %s\n", axes[axis].name, error); return false; }
+  uint64_t failed = run->failed, passed = run->passed;
+  uint32_t cases = axis == 0 || run->axis ? run->cases : run->axis_cases;
+  /* Each axis has cases of its own, so that together they cover more; the first has 0 to N. */
+  uint32_t first = axis == 0 || run->axis ? 0 : (DEFAULT_CASES + axis * run->axis_cases) / BATCH * BATCH;
+  if (run->one < 0) run_kept(run, g, axis);
+  if (run->one >= 0) run_range(run, g, axis, (uint32_t)run->one / BATCH * BATCH, (uint32_t)run->one + 1);
+  else if (!run->kept)
+    for (uint32_t n = first; n < first + cases; n += BATCH) run_range(run, g, axis, n, n + BATCH < first + cases ? n + BATCH : first + cases);
+  guest_destroy(g);
+  printf("axis %s: %llu passed, %llu failed\n", axes[axis].name, (unsigned long long)(run->passed - passed), (unsigned long long)(run->failed - failed));
+  fflush(stdout);
+  return true;
+}
+
+/* ---- command line ---------------------------------------------------------------------------------------------- */
+
+static const char usage[] =
+  "isa_cases: generated instruction cases, host CPU against translator\n"
+  "  --seed=N      of all cases (default 1)\n"
+  "  --cases=N     on the default axis (default 120000, a sixth of them sequences)\n"
+  "  --axis-cases=N  on each other axis (default 6000)\n"
+  "  --axis=NAME   this axis alone, with --cases cases\n"
+  "  --case=N      this case alone\n"
+  "  --only=NAME   cases of this mnemonic (as in the opcode table), or \"sequence\"\n"
+  "  --kept=NAME   this kept case alone, or \"all\" of them\n"
+  "  --sabotage    damages every outcome: a case passes when that is noticed\n"
+  "  --show=N      failures shown (default 10); --quiet: a line each\n"
+  "  --list        rows that are left out, and why; axes\n";
+
+static bool option(const char *arg, const char *name, const char **value) {
+  size_t n = strlen(name);
+  if (strncmp(arg, name, n) || arg[n] != '=') return false;
+  *value = arg + n + 1;
+  return true;
+}
+
+static bool parse(struct run *run, int argc, char **argv) {
+  for (int i = 1; i < argc; i++) {
+    const char *value;
+    if (option(argv[i], "--seed", &value)) run->seed = strtoull(value, NULL, 0);
+    else if (option(argv[i], "--cases", &value)) run->cases = (uint32_t)strtoul(value, NULL, 0);
+    else if (option(argv[i], "--axis-cases", &value)) run->axis_cases = (uint32_t)strtoul(value, NULL, 0);
+    else if (option(argv[i], "--axis", &value)) run->axis = value;
+    else if (option(argv[i], "--case", &value)) run->one = strtoll(value, NULL, 0);
+    else if (option(argv[i], "--only", &value)) run->only = value;
+    else if (option(argv[i], "--kept", &value)) run->kept = value;
+    else if (option(argv[i], "--show", &value)) run->show = (unsigned)strtoul(value, NULL, 0);
+    else if (!strcmp(argv[i], "--sabotage")) run->sabotage = true;
+    else if (!strcmp(argv[i], "--quiet")) run->quiet = true;
+    else if (!strcmp(argv[i], "--list")) run->list = true;
+    else return false;
+  }
+  return true;
+}
+
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void summary(const struct run *run, double took) {
+  printf("seed %llu, %u rows; %llu cases faulted:", (unsigned long long)run->seed, run->row_count, (unsigned long long)run->faults);
+  for (unsigned i = 0; i < 32; i++)
+    if (run->vectors[i]) printf(" #%u %llu", i, (unsigned long long)run->vectors[i]);
+  printf("\n%.0f cases a second\n", (double)(run->passed + run->failed) / took);
+  printf("%llu passed, %llu failed\n", (unsigned long long)run->passed, (unsigned long long)run->failed);
+}
+
+static bool run_all(struct run *run) {
+  bool ran = false;
+  for (unsigned i = 0; i < AXIS_COUNT; i++) {
+    if (run->axis ? strcmp(run->axis, axes[i].name) != 0 : run->one >= 0 && i) continue;
+    ran = true;
+    if (!run_axis(run, i)) run->failed++;
+  }
+  return ran;
+}
+
+int main(int argc, char **argv) {
+  const char *error;
+  struct run *run = aligned_alloc(64, (sizeof *run + 63) & ~(size_t)63);
+  if (!run) return 2;
+  memset(run, 0, sizeof *run);
+  *run = (struct run){.seed = 1, .cases = DEFAULT_CASES, .axis_cases = DEFAULT_AXIS_CASES, .one = -1, .show = MAX_SHOWN};
+  if (!parse(run, argc, argv)) { fputs(usage, stderr); free(run); return 2; }
+  if (run->list) {
+    list_rows();
+    for (unsigned i = 0; i < AXIS_COUNT; i++) printf("axis %s\n", axes[i].name);
+    free(run);
+    return 0;
+  }
+  run->native = native_create(&error);
+  if (!run->native) {
+    printf("skipped isa: %s\n0 passed, 0 failed, 1 skipped\n", error);
+    free(run);
+    return 77;
+  }
+  choose_rows(run);
+  double start = seconds();
+  bool ran = run_all(run);
+  if (!ran) printf("there is no axis %s\n", run->axis);
+  else summary(run, seconds() - start);
+  int status = !ran || run->failed || !run->passed;
+  native_destroy(run->native);
+  free(run);
+  return status;
+}
