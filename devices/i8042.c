@@ -169,8 +169,9 @@ static uint32_t read_data(void *dev, uint16_t offset, unsigned size) {
   uint8_t byte = s->data;
   if (!s->full)
     return byte;
+  if (!s->from_aux)                 /* else a mouse that moves on and on would hold the keyboard up for ever */
+    s->next_byte_at = clock_now(s->clock) + WIRE_NS;
   s->full = s->from_aux = 0;
-  s->next_byte_at = clock_now(s->clock) + WIRE_NS;
   update_irqs(s);
   pump(s);
   return byte;

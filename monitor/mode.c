@@ -57,7 +57,9 @@ void mode_update(struct monitor *m) {
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);
-  v->s.table = (uint64_t)(uintptr_t)mmu_table(m->mmu, v->cpl == 3);
+  uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->mmu, v->cpl == 3);
+  if (table != v->s.table) v->s.stack_page = 1ull << 40;
+  v->s.table = table;
   v->mode_dirty = false;
 }
 

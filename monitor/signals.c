@@ -22,7 +22,9 @@ static void kicked(struct monitor *m, ucontext_t *uc) {
   m->kicked = 1;
   if (monitor_counted(m)) return;
   m->v->s.safepoint = m->poison;
-  if (tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP])) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;
+  uint32_t at = tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
+  const struct tr_stubs *stubs = tcache_stubs(m->tcache);
+  if (at >= stubs->size || (at && at == stubs->enter_jump)) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;   /* elsewhere R12 is the C code's */
 }
 
 static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext_t *uc) {

@@ -220,13 +220,50 @@ static void window_address(struct block *b, const struct window *w) {
   if (w->key.segment) add_segment_base(b, w->key.segment - 1, w->reg);
 }
 
-static void window_check(struct block *b, const struct window *w) {
+/* Windows on the stack compare with the one stack page that the vCPU remembers; off it they look the page up out of line and remember that. */
+static bool on_stack(const struct block *b, const struct window *w) {
+  return w->key.base && !w->key.index && !w->key.segment && b->steps[b->index].before[REG_ESP].version == w->key.base && !block_option(b, TR_NO_STACK_PAGE);
+}
+
+static void stack_window_check(struct block *b, const struct window *w, unsigned span, struct cold *fail, enum saved_flags saved) {
   struct host_code *c = &b->code;
-  unsigned site = block_site(b, TR_SITE_PLAIN), span = (unsigned)(w->hi - w->lo);
-  window_address(b, w);
-  enum saved_flags saved = w->flags_live ? access_save_flags(b) : SAVED_NONE;
-  struct cold *fail = block_cold(b, COLD_PLAIN, 0, site);
-  fail->saved = saved;
+  host_op_mem(c, true, 0x2b, w->reg, HM_STATE(stack_page));
+  host_alu_imm(c, true, 7, w->reg, (int32_t)(4096 - span));
+  struct cold *other = block_cold(b, COLD_STACK, host_jump(c, CC_A), fail->site);
+  host_op_mem(c, true, 0x03, w->reg, HM_STATE(stack_host));
+  other->saved = saved, other->addend = w->reg, other->write = w->write, other->size = (uint16_t)span, other->back = host_here(c), other->jump2 = 0;
+}
+
+/* Another page than the remembered one: R10 or R11 holds linear - stack_page. */
+void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail) {
+  struct host_code *c = &b->code;
+  unsigned reg = k->addend;
+  host_op_mem(c, true, 0x03, reg, HM_STATE(stack_page));
+  host_op_reg(c, false, 0x89, reg, H_R9);
+  host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
+  host_alu_imm(c, false, 7, H_R9, 4096 - k->size);
+  host_patch(c, host_jump(c, CC_A), fail);
+  access_page_number(b, H_R8, reg);
+  host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R8, true));
+  host_op_reg(c, true, 0x85, H_R9, H_R9);
+  uint8_t *not_writable = host_jcc8(c, CC_Z);
+  host_shift_imm(c, true, 4, H_R8, 12);
+  host_op_mem(c, true, 0x89, H_R8, HM_STATE(stack_page));
+  host_op_reg(c, true, 0x01, H_R9, reg);
+  host_op_reg(c, true, 0x01, H_R8, H_R9);
+  host_op_mem(c, true, 0x89, H_R9, HM_STATE(stack_host));
+  host_patch(c, host_jump(c, -1), k->back);
+  host_bind8(c, not_writable);
+  if (k->write) { host_patch(c, host_jump(c, -1), fail); return; }
+  host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R8, false));
+  host_op_reg(c, true, 0x85, H_R9, H_R9);
+  host_patch(c, host_jump(c, CC_Z), fail);
+  host_op_reg(c, true, 0x01, H_R9, reg);
+  host_patch(c, host_jump(c, -1), k->back);
+}
+
+static void page_window_check(struct block *b, const struct window *w, unsigned span, struct cold *fail) {
+  struct host_code *c = &b->code;
   if (span > 1) {
     host_op_reg(c, false, 0x89, w->reg, H_R9);
     host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
@@ -234,11 +271,21 @@ static void window_check(struct block *b, const struct window *w) {
     fail->jump2 = host_jump(c, CC_A);
   }
   access_page_number(b, H_R8, w->reg);
-  host_op_mem(c, true, 0x8b, H_R8, hm_index(H_R14, H_R8, 3, w->write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
+  host_op_mem(c, true, 0x8b, H_R8, shadow_entry(H_R8, w->write));
   host_op_reg(c, true, 0x85, H_R8, H_R8);
   fail->jump = host_jump(c, CC_Z);
   host_op_reg(c, true, 0x01, H_R8, w->reg);
-  restore_flags(c, saved);
+}
+
+static void window_check(struct block *b, const struct window *w) {
+  unsigned site = block_site(b, TR_SITE_PLAIN), span = (unsigned)(w->hi - w->lo);
+  window_address(b, w);
+  enum saved_flags saved = w->flags_live ? access_save_flags(b) : SAVED_NONE;
+  struct cold *fail = block_cold(b, COLD_PLAIN, 0, site);
+  fail->saved = saved;
+  if (on_stack(b, w)) stack_window_check(b, w, span, fail, saved);
+  else page_window_check(b, w, span, fail);
+  restore_flags(&b->code, saved);
 }
 
 /* Before a self-loop: no addend yet (entries are multiples of a page). */

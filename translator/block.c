@@ -59,7 +59,15 @@ static void cold_refill(struct block *b, const struct cold *k) {
   access_cold_refill(b, k, given_up);
 }
 
-static void cold_stub(struct block *b, const struct cold *k) {
+/* The window's PLAIN stub was recorded right before it, so it is there already. */
+static void cold_stack(struct block *b, const struct cold *k) {
+  bind(b, k);
+  access_cold_stack(b, k, k[-1].start);
+}
+
+static void cold_stub(struct block *b, struct cold *k) {
+  k->start = host_here(&b->code);
+  if (k->kind == COLD_STACK) { cold_stack(b, k); return; }
   struct tr_site *site = &b->rq->sites[k->site];
   if (k->kind == COLD_UNALIGNED) { cold_unaligned(b, k); return; }
   if (k->kind == COLD_REFILL) { cold_refill(b, k); return; }

@@ -39,7 +39,7 @@ struct window { struct address_key key; int32_t lo, hi; uint8_t check, first, la
                 bool invariant;   /* of a loop onto the block's own start: checked before the loop, held through it */ };
 
 struct cold {               /* emitted after the hot code */
-  enum { COLD_EXIT, COLD_ACCESS, COLD_UNALIGNED, COLD_PLAIN, COLD_JUMP, COLD_REFILL } kind;
+  enum { COLD_EXIT, COLD_ACCESS, COLD_UNALIGNED, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK } kind;
   uint32_t jump;            /* rel32 that leads here; 0: none */
   uint32_t jump2;           /* a second one */
   uint32_t back;            /* COLD_UNALIGNED: where to go on */
@@ -47,7 +47,8 @@ struct cold {               /* emitted after the hot code */
   int32_t pending;          /* ESP change to commit first */
   uint16_t size;
   uint8_t saved;            /* enum saved_flags at the check */
-  uint8_t addend;           /* COLD_REFILL: its register, and whether it is a write entry */
+  uint32_t start;           /* code offset, once emitted */
+  uint8_t addend;           /* COLD_REFILL, COLD_STACK: the register, and whether it wants a write entry */
   bool write;
 };
 enum saved_flags { SAVED_NONE, SAVED_R11, SAVED_MEMORY };
@@ -87,6 +88,7 @@ struct host_mem access_stack(struct block *b, int32_t stack_offset);
 void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access);
 void access_page_number(struct block *b, unsigned dst, unsigned src);
 void access_forget_addends(struct block *b);
+void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail);
 void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up);
 void access_window_checks(struct block *b, bool invariant);   /* those whose check belongs before the current step; or before the loop */
 void access_effective_address(struct block *b, unsigned dst);   /* offset in the segment, address size applied; touches no flag */

@@ -31,14 +31,13 @@ static void write_exit(struct host_code *c) {
 }
 
 /* void enter(struct tr_state *state, const void *code) */
-static void write_enter(struct host_code *c) {
+static void write_enter(struct host_code *c, uint32_t *jump) {
   for (unsigned i = 0; i < sizeof callee_saved; i++) push(c, callee_saved[i]);
   host_op_reg(c, true, 0x89, H_RDI, H_R13);
   host_op_reg(c, true, 0x89, H_RSI, H_R8);
   host_op_mem(c, true, 0x89, H_RSP, HM_STATE(monitor_rsp));
   host_op_mem(c, true, 0x8b, H_RSP, HM_STATE(code_rsp));
   host_op_mem(c, true, 0x8b, H_R14, HM_STATE(table));
-  host_op_mem(c, true, 0x8b, H_R12, HM_STATE(safepoint));
   host_op_mem(c, true, 0x8b, H_R10, HM_STATE(windows[0]));
   host_op_mem(c, true, 0x8b, H_R11, HM_STATE(windows[1]));
   host_op_mem(c, false, 0x8b, H_RAX, HM_STATE(flags));
@@ -53,6 +52,8 @@ static void write_enter(struct host_code *c) {
   host_8(c, 0x88), host_8(c, 0xc8);                                /* MOV AL, CL */
   host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);               /* ADD AL, 7Fh; SAHF */
   for (unsigned r = 0; r < 8; r++) host_op_mem(c, false, 0x8b, host_reg(r), gpr_slot(r));
+  host_op_mem(c, true, 0x8b, H_R12, HM_STATE(safepoint));          /* last: see tr_stubs.enter_jump */
+  *jump = host_here(c);
   host_8(c, 0x41), host_8(c, 0xff), host_8(c, 0xe0);               /* JMP R8 */
 }
 
@@ -62,7 +63,7 @@ void tr_write_stubs(uint8_t *code, struct tr_stubs *stubs) {
   write_exit(&c);
   while (c.at < c.end && (host_here(&c) & 63)) host_8(&c, 0xcc);
   stubs->enter = host_here(&c);
-  write_enter(&c);
+  write_enter(&c, &stubs->enter_jump);
   while (c.at < c.end && (host_here(&c) & 63)) host_8(&c, 0xcc);
   stubs->size = host_here(&c);
 }

@@ -42,7 +42,7 @@ static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) { r
 /* Optimisations that can be left out; the monitor maps --without on them. */
 enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, TR_NO_STRINGS = 16, TR_NO_HASH = 32, TR_EXACT_FLAGS = 128,
        TR_COUNT = 256 /* -icount: count instructions in R12 */, TR_REAL_TSC = 512 /* RDTSC may be inlined */,
-       TR_NO_LOOPS = 1024, TR_NO_ADDENDS = 2048 };
+       TR_NO_LOOPS = 1024, TR_NO_ADDENDS = 2048, TR_NO_STACK_PAGE = 4096 };
 
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
@@ -110,7 +110,10 @@ struct tr_result {
 void tr_translate(const struct tr_request *request, struct tr_result *result);
 
 /* Code offsets of the stubs, which lie at the start of the code memory. */
-struct tr_stubs { uint32_t exit, enter, size; };
+struct tr_stubs {
+  uint32_t exit, enter, size;
+  uint32_t enter_jump;   /* from here on, and nowhere else in the stubs, R12 is the safepoint pointer and not the C caller's */
+};
 /* Writes the stubs at the start of the code memory.
  * enter: void (*)(struct tr_state *, const void *code) in the C ABI: loads the guest's registers and jumps to code; returns when
  * translated code leaves through `exit` (CALL exit, followed by the 32-bit site number), state stored. */

@@ -52,7 +52,7 @@ static bool memory_differs(const struct isa_case *c, const struct outcome *n, co
 }
 
 static const char *compare_ends(const struct isa_case *c, const struct outcome *n, const struct outcome *g, char *text, size_t size) {
-  if (c->store_may_be_skipped && n->end == END_EXIT && g->end == END_FAULT) return NULL;
+  if (c->store_may_be_skipped && g->end == END_FAULT && g->eip == c->start && (n->end == END_EXIT || n->vector == VEC_DB || n->eip != c->start)) return NULL;
   if (c->fault_may_be_missed && n->end == END_FAULT && g->end == END_EXIT) return NULL;
   if (n->end != g->end) { snprintf(text, size, "%s on the host, %s here", end_names[n->end], end_names[g->end]); return text; }
   if (n->end == END_EXIT) {
@@ -112,7 +112,7 @@ static const char *compare_fx(const struct isa_case *c, const struct outcome *n,
 
 const char *outcome_compare(const struct isa_case *c, const struct outcome *n, const struct outcome *g, const uint8_t *background, bool exact_flags, char *text, size_t size) {
   const char *differ = compare_ends(c, n, g, text, size);
-  if (differ || n->end != g->end) return differ;
+  if (differ || n->end != g->end || n->vector != g->vector) return differ;
   bool fault = n->end == END_FAULT;
   if (!(c->fault_registers_ignored && fault)) differ = compare_registers(c, n, g, exact_flags, text, size);
   if (!differ) differ = compare_fx(c, n, g);

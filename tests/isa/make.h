@@ -66,7 +66,8 @@ void case_start(struct isa_case *c, struct random *random, uint32_t region);
 void case_set_default_state(struct maker *m, int fx_use);
 int case_fx_use(const struct opcode_row *row);
 void single_make(struct isa_case *c, uint64_t seed, uint32_t number, const struct opcode_row *row);
-void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, const struct opcode_row *const *rows, unsigned row_count);
+/* `state`: which of the states that the same code is run with. */
+void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, unsigned state, const struct opcode_row *const *rows, unsigned row_count);
 
 /* ---- kept.c ---- */
 unsigned kept_count(void);

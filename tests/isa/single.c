@@ -418,7 +418,8 @@ static void allow_choices(struct single *s) {
   case OP_LAR: c->gpr_ignored[s->e.modrm >> 3 & 7] = 0xf0000; break;   /* the limit's place: SDM vol. 2, LAR, "x" */
   default: break;
   }
-  if (s->e.rep && c->eflags & FLAG_TF) c->no_fault_flags = true;   /* flags between two iterations */
+  bool compares = s->row->kind == OP_CMPS || s->row->kind == OP_SCAS;
+  if (s->e.rep && (c->eflags & FLAG_TF || compares)) c->no_fault_flags = true;   /* flags between two iterations */
   if (s->row->access == ACCESS_W && row_operand(s->row, 0)->width == SZ_T) c->fault_memory_ignored = true;   /* ten bytes are two stores */
   c->fault_top_ignored = s->row->fpu == FPU_MMX;
   if (s->row->kind == OP_CMPS) c->cr2_slack = ~0u;
