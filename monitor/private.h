@@ -26,6 +26,7 @@ struct monitor {
   unsigned translate_options;    /* TR_NO_*, TR_COUNT... */
   struct tr_mode mode;           /* of the current state, when !v->mode_dirty */
   bool intr;                     /* INTR pin */
+  bool mid_rep;                  /* the last round left a REP instruction between two iterations */
   bool dropped;                  /* something derived died since this was cleared */
   volatile sig_atomic_t kicked;
   bool exit_requested, running;

@@ -325,6 +325,7 @@ static void take_interrupt(struct monitor *m) {
   int vector = machine_ack_interrupt(m->machine);
   if (vector < 0) return;
   m->counters.interrupts++;
+  if (m->mid_rep) v->s.sys_flags |= FLAG_RF;          /* SDM vol. 3B, 17.3.1.1: the REP instruction was begun */
   if (m->options.log & 1u << LOG_int) report_fault(m, "interrupt", vector);
   deliver_interrupt(v, (uint8_t)vector);
 }
@@ -474,6 +475,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   if (monitor_counted(m)) end_budget(m);
   if (result == RUN_RETRY && !v->halted) v->inhibit_irq = shadow, v->inhibit_db = shadow_db;   /* its instruction is still to come */
   if (rf && result == EXEC_NEXT) v->s.sys_flags &= ~FLAG_RF;
+  m->mid_rep = result == EXEC_AGAIN;
   after_instruction(m, result, tf);
 }
 

@@ -411,13 +411,27 @@ static uint32_t branch_target(const struct block *b) {
 }
 static bool backward(const struct block *b) { return branch_target(b) <= b->rq->eip + b->at; }
 
+/* The host fuses a compare with the conditional jump behind it: the safepoint goes before both. */
+static bool compare_before(const struct block *b) {
+  const struct insn *insn = b->index ? &b->steps[b->index - 1].insn : NULL;
+  return insn && insn->kind == OP_COPY && !insn->has_mem && (insn->flags_written & FLAG_ZF);
+}
+
+static bool early_safepoint(struct block *b) {
+  if (b->index + 2 != b->n || b->steps[b->n - 1].insn.kind != OP_JCC || b->steps[b->n - 1].callout) return false;
+  b->index++, b->at += b->steps[b->index - 1].insn.length;
+  bool early = backward(b) && compare_before(b);
+  b->index--, b->at -= b->steps[b->index].insn.length;
+  return early;
+}
+
 static void emit_jump(struct block *b) {
   if (backward(b)) branch_safepoint(b);
   branch_jump(b, branch_target(b));
 }
 
 static void emit_jcc(struct block *b) {
-  if (backward(b)) branch_safepoint(b);
+  if (backward(b) && !compare_before(b)) branch_safepoint(b);
   branch_conditional(b, opcode_of(&current(b)->insn) & 15, branch_target(b));
 }
 
@@ -558,6 +572,7 @@ static void emit(struct block *b) {
       b->loop_entry = host_here(&b->code);
     }
     access_window_checks(b, false);
+    if (early_safepoint(b)) branch_safepoint(b);
     emit_step(b);
     b->at += b->steps[b->index].insn.length;
   }

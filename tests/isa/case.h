@@ -11,14 +11,14 @@
 
 enum { PAGE = 4096 };
 
-/* Linear layout. Code pages are readable, not writable; the page behind them and all between is absent. */
+/* Linear layout, at addresses that no boundary value happens to be. Code pages are readable, not writable; the page behind them and all between is absent. */
 enum {
-  ENTRY_AT = 0x10000000,      /* native: where exits become 64-bit code again; guest: an empty page */
-  CODE_AT = 0x10001000, CODE_PAGES = 2, CODE_END = CODE_AT + CODE_PAGES * PAGE,
-  DATA_LOW = 0x10010000,      /* the data pages, and below their alias in what the MMU calls the kernel half */
+  ENTRY_AT = 0x13580000,      /* native: where exits become 64-bit code again; guest: an empty page */
+  CODE_AT = 0x13581000, CODE_PAGES = 2, CODE_END = CODE_AT + CODE_PAGES * PAGE,
+  DATA_LOW = 0x13590000,      /* the data pages, and below their alias in what the MMU calls the kernel half */
   DATA_PAGES = 12, DATA_SIZE = DATA_PAGES * PAGE,
 };
-#define DATA_HIGH 0xd0010000u
+#define DATA_HIGH 0xd3590000u
 /* w: readable and writable, r: read only, -: absent. Stacks are at home in pages 9 and 10. */
 #define DATA_MAP "ww-wrwwr-ww-"
 enum { STACK_PAGE = 9 };
@@ -60,6 +60,7 @@ struct isa_case {
   bool fault_top_ignored;          /* MMX stores that fault have set TOP to 0 on some CPUs, and on others not */
   bool vector_choice;              /* two operands, two faults: which is first is the CPU's choice */
   bool fault_may_be_missed;        /* masked stores: whether pages of which no byte is stored are looked at */
+  bool may_stray;                  /* a return address may be overwritten: what lies outside of code[] is not the same on both sides */
   bool store_may_be_skipped;       /* x87 stores with unmasked exceptions: whether the address is looked at before they are found is not defined */
 };
 

@@ -16,14 +16,15 @@
 
 /* Physical layout; all below PHYS_SYSTEM_END is also mapped, for the supervisor alone, at SYSTEM_AT. */
 enum {
-  PHYS_DIRECTORY = 0x1000, PHYS_TABLE_LOW = 0x2000, PHYS_TABLE_HIGH = 0x3000, PHYS_TABLE_SYSTEM = 0x4000, PHYS_GDT = 0x5000, PHYS_IDT = 0x6000, PHYS_TSS = 0x7000,
+  PHYS_PDPT = 0xb000, PHYS_DIRECTORIES = 0xc000 /* four */, PHYS_TABLE_LOW = 0x1000, PHYS_TABLE_HIGH = 0x2000, PHYS_TABLE_SYSTEM = 0x3000, PHYS_GDT = 0x5000, PHYS_IDT = 0x6000, PHYS_TSS = 0x7000,
   PHYS_HANDLERS = 0x8000, PHYS_STACK = 0x9000, PHYS_STACK_END = 0xa000, PHYS_LDT = 0xa000, PHYS_SYSTEM_END = 0x10000,
   PHYS_CODE = 0x10000 /* entry page first */, PHYS_DATA = 0x20000, RAM_SIZE = 4 << 20,
 };
-#define SYSTEM_AT 0xffc00000u
+#define SYSTEM_AT 0xe5a00000u   /* no value that instructions like to make */
 enum { SEL_TSS = 0x40, SEL_LDT_GDT = 0x50, SEL_CODE0 = 0x10, GDT_LIMIT = 16 * 8 - 1, IDT_LIMIT = 256 * 8 - 1, TSS_LIMIT = 0x68 + 32, HANDLER_SIZE = 8 };
 enum { PORT_EXIT = 0x10, PORT_FAULT = 0x40, FILLER = 0xf4, STALLED_POLLS = 3 };
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4 };
+#define PTE_NX (1ull << 63)
 
 struct machine {                 /* what the monitor calls */
   struct guest *guest;
@@ -55,16 +56,18 @@ static uint32_t get32(struct guest *g, uint32_t addr) {
 
 /* ---- the guest's tables ---------------------------------------------------------------------------------------- */
 
-static void map_page(struct guest *g, uint32_t table, uint32_t linear, uint32_t phys, unsigned rights) {
-  put32(g, PHYS_DIRECTORY + (linear >> 22) * 4, table | PTE_P | PTE_W | PTE_U);
-  put32(g, table + (linear >> 12 & 1023) * 4, phys | PTE_P | rights);
+/* PAE, for its NX bit: the host's data pages are not executable either. */
+static void map_page(struct guest *g, uint32_t table, uint32_t linear, uint32_t phys, uint64_t rights) {
+  put64(g, PHYS_DIRECTORIES + (linear >> 21) * 8, table | PTE_P | PTE_W | PTE_U);
+  put64(g, table + (linear >> 12 & 511) * 8, phys | PTE_P | rights);
 }
 
 static void make_page_tables(struct guest *g) {
+  for (unsigned i = 0; i < 4; i++) put64(g, PHYS_PDPT + i * 8, (PHYS_DIRECTORIES + i * PAGE) | PTE_P);
   for (unsigned i = 0; i < 1 + CODE_PAGES; i++) map_page(g, PHYS_TABLE_LOW, ENTRY_AT + i * PAGE, PHYS_CODE + i * PAGE, PTE_U);
   for (unsigned i = 0; i < DATA_PAGES; i++) {
     if (DATA_MAP[i] == '-') continue;
-    unsigned rights = PTE_U | (DATA_MAP[i] == 'w' ? PTE_W : 0);
+    uint64_t rights = PTE_NX | PTE_U | (DATA_MAP[i] == 'w' ? PTE_W : 0);
     map_page(g, PHYS_TABLE_LOW, DATA_LOW + i * PAGE, PHYS_DATA + i * PAGE, rights);
     map_page(g, PHYS_TABLE_HIGH, DATA_HIGH + i * PAGE, PHYS_DATA + i * PAGE, rights);
     g->memory.page[i] = ram(g, PHYS_DATA + i * PAGE);
@@ -260,8 +263,9 @@ static void before_io(void *opaque) { monitor_before_io(((struct guest *)opaque)
 static void make_vcpu(struct guest *g) {
   struct vcpu *v = g->v;
   v->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
-  v->cr3 = PHYS_DIRECTORY;
-  v->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT;
+  v->cr3 = PHYS_PDPT;
+  v->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+  v->efer = EFER_NXE;
   v->gdt.base = SYSTEM_AT + PHYS_GDT, v->gdt.limit = GDT_LIMIT;
   v->idt.base = SYSTEM_AT + PHYS_IDT, v->idt.limit = IDT_LIMIT;
   v->ldt = cache_of(g, SEL_LDT_GDT);

@@ -11,6 +11,7 @@ struct sequence {
   unsigned row_count;
   uint16_t tainted, ever_tainted, flags_read;
   bool down;                     /* EFLAGS.DF */
+  bool returns;                  /* by an address that the body may have overwritten */
   bool no_stack;                 /* inside a skipped part or a loop: ESP must stay */
   uint8_t held;                  /* registers that must stay known (loops) */
 };
@@ -313,7 +314,7 @@ static void add_frame(struct sequence *q) {
   unsigned room = below(q, 8) * 4, state = q->m.reg_state[REG_EBP];
   uint32_t ebp = q->m.now[REG_EBP], esp = q->m.now[REG_ESP];
   if (q->no_stack || esp - 64 - of(q)->region >= DATA_SIZE) return;
-  if (chance(q, 20)) RAW(q, 0xc8, (uint8_t)room, 0, 0);
+  if (chance(q, 20)) RAW(q, 0xc8, (uint8_t)room, 0, 0), of(q)->fault_memory_ignored = true;   /* one that faults may have stored EBP */
   else RAW(q, 0x55, 0x8b, 0xec, 0x83, 0xec, (uint8_t)room), q->tainted = 0;
   know(q, REG_EBP, esp - 4), q->m.now[REG_ESP] = esp - 4 - room;
   q->held = 1 << REG_EBP;
@@ -340,13 +341,14 @@ static void add_call(struct sequence *q) {
   q->no_stack = true;             /* the body leaves the return address on top, though it may write it: that ends at an exit or a fault */
   add_some(q, 3);
   q->no_stack = false;
+  q->returns = true;
   if (arguments) RAW(q, 0xc2, (uint8_t)(4 * arguments), 0); else RAW(q, 0xc3);
   c->code[jump + 1] = (uint8_t)(c->code_size - jump - 2);
   q->m.now[REG_ESP] = esp;
   for (unsigned i = 0; i < arguments; i++) RAW(q, 0x6a, (uint8_t)i);
   if (chance(q, 60)) RAW(q, 0xe8, IMM32(function - (here(q) + 5)));
   else if (chance(q, 50)) RAW(q, 0x68, IMM32(function), 0xff, 0x14, 0x24, 0x83, 0xc4, 0x04), q->tainted = 0;   /* PUSH F; CALL [ESP]; ADD ESP, 4 */
-  else RAW(q, 0x68, IMM32(here(q) + 10), 0x68, IMM32(function), 0xc3);                                  /* PUSH back; PUSH F; RET */
+  else RAW(q, 0x68, IMM32(here(q) + 11), 0x68, IMM32(function), 0xc3);                                  /* PUSH back; PUSH F; RET */
 }
 
 /* CALL next; POP r: position-independent code. PUSH next; RET. */
@@ -422,6 +424,9 @@ void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, unsigned 
     c->exit_at[1] = c->code_at - 0x20;
     RAW(&q, 0x0f, 0x80 + cc, IMM32(c->exit_at[1] - (here(&q) + 6)));
   }
+  /* A return that went astray may end in the middle of the last instruction: what it then decodes is the same on both sides. */
+  c->may_stray = q.returns;
+  if (q.returns) memset(c->code + c->code_size, 0x90, 15), c->code_size += 15;
   c->exit_at[0] = here(&q);
   c->flags_compared &= ~(uint32_t)q.tainted;
   c->fault_flags &= ~(uint32_t)q.ever_tainted;

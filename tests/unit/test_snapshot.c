@@ -62,7 +62,6 @@ static void make(struct fixture *f, const uint8_t image[4096]) {
   fclose(k);
   if (!o.ram_size) o.ram_size = 4 << 20;
   o.kernel = f->path, o.acpi = o.debug_exit = o.no_reboot = true, o.debug_exit_base = 0xf4, o.debug_exit_size = 4;
-  if (getenv("DBG")) o.monitor.log = 1u << LOG_int;
   f->o = o;
   f->m = machine_create(&f->o, NULL, error);
   unlink(f->path);

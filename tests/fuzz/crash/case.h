@@ -33,6 +33,7 @@ struct fuzz_case {
   bool one_insn, no_chain, exact_flags, no_reboot, acpi;
   uint32_t without, log;
   char cpu[64];
+  bool storm;                 /* another thread kicks all the time */
   bool save;                  /* save, load, save again at the end */
   /* the guest */
   struct patch *patches;

@@ -100,6 +100,7 @@ static void some_axes(struct fuzz_case *c, struct generator *g) {
   c->one_insn = form == 0, c->no_chain = form == 1, c->exact_flags = random_chance(r, 20);
   c->without = random_chance(r, 40) ? random_32(r) & random_32(r) & ((1u << OPT_COUNT) - 1) : 0;
   c->log = random_chance(r, 4) ? random_32(r) & ((1u << LOG_COUNT) - 1) : 0;
+  c->storm = random_chance(r, 10);
   c->no_reboot = random_chance(r, 40), c->acpi = random_chance(r, 80), c->save = c->icount >= 0 && random_chance(r, 25);   /* real time goes on between two saves */
   snprintf(c->cpu, sizeof c->cpu, "%s", random_chance(r, 75) ? "max" : list[random_below(r, models)].name);
 }

@@ -39,6 +39,7 @@ static uint64_t now_ms(void) {
 static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct machine *watched;
 static uint64_t watched_since;
+static _Atomic bool storm;    /* kicks all the time */
 static struct shared *progress;
 
 static void watch(struct machine *m) {
@@ -49,8 +50,9 @@ static void watch(struct machine *m) {
 static void *watcher(void *unused) {
   (void)unused;
   for (;;) {
-    usleep(100000);
+    usleep(storm ? 20 : 50000);
     pthread_mutex_lock(&watch_lock);
+    if (watched && storm) monitor_kick(watched->monitor);
     if (watched && now_ms() - watched_since > PATIENCE_MS) {
       machine_quit(watched);
       watched = NULL;
@@ -75,6 +77,7 @@ static void start_watching(void) {
 
 static void run_one(const struct fuzz_case *c, int kernel) {
   progress->started_ms = now_ms();
+  storm = c->storm;
   const char *wrong = case_run(c, kernel, watch);
   if (wrong) {
     snprintf(progress->wrong, sizeof progress->wrong, "%s", wrong);
