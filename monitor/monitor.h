@@ -15,6 +15,7 @@
   X(loops, "checks that hold for every round of a loop onto one block are made before it") \
   X(addends, "a loop keeps a shadow entry in a register and compares instead of loading") \
   X(stackpage, "windows on the stack compare with the stack page that the vCPU remembers") \
+  X(segcache, "a segment load that finds its selector loaded and its descriptor unchanged does nothing") \
   X(strings, "string instructions and REP loops run inline on host pointers") \
   X(hash, "indirect branches look their target up inline")
 enum optimisation {

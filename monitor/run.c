@@ -21,6 +21,7 @@ void monitor_before_io(struct monitor *m) {
 void monitor_data_dropped(struct monitor *m, uint32_t page) {
   m->dropped = true;
   if (m->v->s.stack_page >> MMU_PAGE_BITS == page) m->v->s.stack_page = 1ull << 40;
+  if (m->v->gdt.base >> MMU_PAGE_BITS == page) m->v->s.gdt_host = 0;
 }
 void monitor_set_intr(struct monitor *m, bool level) {
   m->intr = level;

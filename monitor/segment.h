@@ -102,6 +102,7 @@ static inline void segment_commit(struct vcpu *v, unsigned seg, struct tr_segmen
   struct tr_segment *s = &v->s.seg[seg];
   v->mode_dirty |= s->base != value.base || s->limit != value.limit || ((s->attr ^ value.attr) & ATTR_KEY) || s->usable != value.usable;
   *s = value;
+  v->s.seg_raw[seg] = 0;
 }
 static inline void vcpu_set_cpl(struct vcpu *v, unsigned cpl)
 {

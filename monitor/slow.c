@@ -183,12 +183,26 @@ int slow_step(struct monitor *m) {
   return r == EXEC_NEXT ? run_insn(m, e) : r;
 }
 
+/* After a segment load: what its descriptor was, so that loading the same again need not come here (emit_mov_to_seg). */
+static void remember_descriptor(struct vcpu *v, unsigned seg) {
+  uint32_t selector = v->s.seg[seg].selector, offset = selector & 0xfff8;
+  if (!vcpu_protected(v) || (selector & 4) || !offset || (v->gdt.base & MMU_PAGE_MASK) + offset + 8 > MMU_PAGE) return;
+  uint64_t entry = mmu_table(v->mmu, false)[v->gdt.base >> MMU_PAGE_BITS];
+  if (!entry) return;
+  v->s.gdt_host = entry + v->gdt.base;
+  uint64_t raw = load64((const void *)(uintptr_t)(v->s.gdt_host + offset));
+  if ((raw >> 45 & 3) == 3) v->s.seg_raw[seg] = raw;
+}
+
 static int callout(struct monitor *m, const struct insn *insn) {
   m->counters.callouts++;
   m->counters.callout_kind[insn->kind]++;
   if (insn->kind == OP_COPY || insn->kind == OP_LEA || insn->kind == OP_NOP) return slow_step(m);
   run_tell_clock(m);
-  return exec_insn(m->v, insn);
+  int result = exec_insn(m->v, insn);
+  if (result == EXEC_NEXT && insn->kind == OP_MOV_TO_SEG) remember_descriptor(m->v, insn->reg);
+  if (result == EXEC_NEXT && insn->kind == OP_POP_SEG) remember_descriptor(m->v, insn->bytes[insn->opcode_offset] >> 3 & 7);
+  return result;
 }
 
 /* Kernels enter and leave by runs of such instructions (POP DS, POP ES, POPA, IRET): the next one is then done at once, as the way through

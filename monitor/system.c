@@ -25,6 +25,7 @@ static int set_paging(struct vcpu *v, bool load_pdptes)
   if (!mmu_set_mode(v->mmu, &mode, load_pdptes))
     return fault_raise_error(v, VEC_GP, 0);
   v->s.table = (uint64_t)(uintptr_t)mmu_table(v->mmu, v->cpl == 3);
+  v->s.gdt_host = 0;
   v->s.stack_page = (uint64_t)1 << 40;   /* no linear page: the cached host pointer belongs to the old table */
   v->mode_dirty = true;
   return EXEC_NEXT;

@@ -223,7 +223,10 @@ static int task_enter(struct vcpu *v, const struct task_image *t, uint32_t ext)
   for (unsigned k = 0; k < 8; k++)
     v->s.gpr[k] = t->gpr[k];
   for (unsigned k = 0; k < 6; k++)
+  {
     v->s.seg[k] = vcpu_v86(v) ? segment_v86(t->seg[k]) : segment_null(t->seg[k]);
+    v->s.seg_raw[k] = 0;
+  }
   v->ldt = segment_null(t->ldt);
   v->cpl = (uint8_t)(vcpu_v86(v) ? 3 : selector_rpl(t->seg[SEG_CS]));
   v->mode_dirty = true;

@@ -45,7 +45,10 @@ int fault_raise_error(struct vcpu *v, enum vector vector, uint32_t error)
 static void reset_segments(struct vcpu *v)
 {
   for (unsigned seg = 0; seg < 6; seg++)
+  {
     v->s.seg[seg] = (struct tr_segment){.limit = 0xffff, .attr = 0x93, .usable = 1};
+    v->s.seg_raw[seg] = 0;
+  }
   v->s.seg[SEG_CS].selector = 0xf000;
   v->s.seg[SEG_CS].base = 0xffff0000u;
   v->ldt = (struct tr_segment){.limit = 0xffff, .attr = ATTR_P | SYS_LDT, .usable = 1};

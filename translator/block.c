@@ -238,6 +238,41 @@ static void emit_mov_from_seg(struct block *b) {
   host_op_reg(&b->code, false, 0x89, H_R8, host_reg(insn->rm));
 }
 
+/* The selector in R9 is the one that is loaded, and its descriptor in the GDT is still what it was then: nothing to do. All else is the
+ * monitor's (D7). Clobbers R8, R11, flags. */
+static void same_segment(struct block *b, unsigned seg, enum saved_flags saved) {
+  struct host_code *c = &b->code;
+  struct cold *other = block_cold(b, COLD_EXIT, 0, callout_site(b)), *changed = block_cold(b, COLD_EXIT, 0, other->site);
+  other->saved = changed->saved = saved;
+  host_op_mem(c, false, 0x0fb7, H_R8, selector(seg));
+  host_op_reg(c, false, 0x39, H_R8, H_R9);
+  other->jump = host_jump(c, CC_NZ);
+  host_op_mem(c, true, 0x8b, H_R8, HM_STATE(gdt_host));
+  host_op_reg(c, true, 0x85, H_R8, H_R8);
+  other->jump2 = host_jump(c, CC_Z);
+  host_alu_imm(c, false, 4, H_R9, 0xfff8);
+  host_op_mem(c, true, 0x8b, H_R8, hm_index(H_R8, H_R9, 0, 0));
+  host_op_mem(c, true, 0x3b, H_R8, hm(H_R13, (int32_t)(offsetof(struct tr_state, seg_raw) + 8 * seg)));
+  changed->jump = host_jump(c, CC_NZ);
+}
+
+static void emit_mov_to_seg(struct block *b) {
+  const struct insn *insn = &current(b)->insn;
+  if (insn->rm == REG_ESP) block_flush_esp(b);
+  host_op_reg(&b->code, false, 0x0fb7, H_R9, host_reg(insn->rm));
+  enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
+  same_segment(b, insn->reg, saved);
+  access_restore_flags(b, saved);
+}
+
+static void emit_pop_seg(struct block *b) {
+  host_op_mem(&b->code, false, 0x0fb7, H_R9, access_stack(b, 0));
+  enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
+  same_segment(b, plan_stack_segment(&current(b)->insn), saved);
+  access_restore_flags(b, saved);
+  move_esp(b, 4);
+}
+
 static void emit_cli(struct block *b) { host_mov_mem_imm(&b->code, HM_STATE(if_flag), 0); }
 
 /* SDM vol. 2, PUSHF: VM and RF are cleared in the image. */
@@ -506,6 +541,8 @@ static void emit_step(struct block *b) {
   case OP_POP_REG: emit_pop_reg(b); break;
   case OP_LEAVE: emit_leave(b); break;
   case OP_MOV_FROM_SEG: emit_mov_from_seg(b); break;
+  case OP_MOV_TO_SEG: emit_mov_to_seg(b); break;
+  case OP_POP_SEG: emit_pop_seg(b); break;
   case OP_CLI: emit_cli(b); break;
   case OP_STI: emit_sti(b); break;
   case OP_PUSHF: emit_pushf(b); break;

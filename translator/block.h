@@ -78,6 +78,7 @@ void plan_block(struct block *b);
 static inline bool block_option(const struct block *b, unsigned bit) { return b->rq->options & bit; }
 static inline bool block_mode(const struct block *b, unsigned bit) { return b->rq->mode.bits & bit; }
 bool plan_changes_direction(const struct block *b, const struct insn *insn);   /* STD, or CLD while DF is set: the mode after it is another */
+unsigned plan_stack_segment(const struct insn *insn);   /* of PUSH and POP Sreg */
 bool plan_stack_inline(const struct block *b);   /* stack instructions are emitted inline in this mode */
 
 /* access.c */

@@ -30,6 +30,13 @@ static bool string_inline(const struct block *b, const struct insn *insn) {
   return flat && insn->address_size == 4 && !block_mode(b, TR_WATCH | TR_ALIGN) && !block_option(b, TR_NO_STRINGS);
 }
 
+unsigned plan_stack_segment(const struct insn *insn) { return insn->bytes[insn->opcode_offset] >> 3 & 7; }
+
+/* Not SS, whose load shadows the next instruction. */
+static bool segment_load_inline(const struct block *b, unsigned seg) {
+  return seg <= SEG_GS && seg != SEG_CS && seg != SEG_SS && !block_mode(b, TR_REAL | TR_V86) && !block_option(b, TR_NO_SEGCACHE);
+}
+
 /* Kinds that block.c emits inline in this mode; all else but COPY, LEA and NOP is run by the monitor. */
 static bool emits_inline(const struct block *b, const struct insn *insn) {
   bool stack = plan_stack_inline(b) && insn->operand_size == 4, mem = !insn->has_mem || mode_allows_memory(b, insn);
@@ -48,6 +55,8 @@ static bool emits_inline(const struct block *b, const struct insn *insn) {
   case OP_PUSHF: return stack && !block_mode(b, TR_V86);
   case OP_POPF: return stack && block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_V86 | TR_STEP | TR_DOWN);
   case OP_MOV_FROM_SEG: return !insn->has_mem;
+  case OP_MOV_TO_SEG: return !insn->has_mem && segment_load_inline(b, insn->reg);
+  case OP_POP_SEG: return stack && segment_load_inline(b, plan_stack_segment(insn));
   case OP_LODS: case OP_STOS: case OP_SCAS: case OP_MOVS: case OP_CMPS: return string_inline(b, insn);
   case OP_RDTSC: case OP_RDTSCP: return block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD);
   default: return false;
@@ -69,7 +78,7 @@ static bool ends_block(const struct insn *insn) {
 
 static bool uses_r11(const struct insn *insn) {
   switch ((enum op_kind)insn->kind) {
-  case OP_PUSH_MEM: case OP_CALL_IND: case OP_PUSHF: case OP_POPF: case OP_RDTSC: case OP_RDTSCP: case OP_PUSH_SEG:
+  case OP_PUSH_MEM: case OP_CALL_IND: case OP_PUSHF: case OP_POPF: case OP_RDTSC: case OP_RDTSCP: case OP_PUSH_SEG: case OP_POP_SEG: case OP_MOV_TO_SEG:
   case OP_MOVS: case OP_CMPS: case OP_STOS: return true;
   case OP_PUSH_REG: return (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
   default: return false;
@@ -133,7 +142,7 @@ static void forget(struct tracker *t, unsigned reg, unsigned step) {
 static int stack_change(const struct insn *insn) {
   switch ((enum op_kind)insn->kind) {
   case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF: case OP_PUSH_SEG: case OP_CALL_REL: case OP_CALL_IND: return -4;
-  case OP_POP_REG: case OP_POPF: return 4;
+  case OP_POP_REG: case OP_POPF: case OP_POP_SEG: return 4;
   default: return 0;
   }
 }

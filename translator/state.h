@@ -43,5 +43,7 @@ struct tr_state {
   uint64_t windows[2];      /* R10 and R11, kept over a slow access that resumes */
   uint64_t exit_linear;     /* slow access: the linear address that missed */
   struct tr_segment seg[6];
+  uint64_t seg_raw[6];      /* descriptor in GDT memory that seg[] was loaded from; 0: look it up. Only of DPL 3, which any CPL may load */
+  uint64_t gdt_host;        /* host address of the GDT's first page's part; 0: ask */
   uint64_t counters[8];
 };

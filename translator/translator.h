@@ -42,7 +42,7 @@ static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) { r
 /* Optimisations that can be left out; the monitor maps --without on them. */
 enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, TR_NO_STRINGS = 16, TR_NO_HASH = 32, TR_EXACT_FLAGS = 128,
        TR_COUNT = 256 /* -icount: count instructions in R12 */, TR_REAL_TSC = 512 /* RDTSC may be inlined */,
-       TR_NO_LOOPS = 1024, TR_NO_ADDENDS = 2048, TR_NO_STACK_PAGE = 4096 };
+       TR_NO_LOOPS = 1024, TR_NO_ADDENDS = 2048, TR_NO_STACK_PAGE = 4096, TR_NO_SEGCACHE = 8192 };
 
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \

@@ -62,7 +62,7 @@ static const char *compare_ends(const struct isa_case *c, const struct outcome *
     return text;
   }
   bool page = n->vector == VEC_PF, far_off = n->cr2 - g->cr2 > c->cr2_slack && g->cr2 - n->cr2 > c->cr2_slack;
-  if (c->vector_choice) return n->eip == g->eip ? NULL : "eip";
+  if (c->vector_choice && n->vector != VEC_DB) return n->eip == g->eip ? NULL : "eip";
   if (n->vector != g->vector) snprintf(text, size, "vector %u on the host, %u here", n->vector, g->vector);
   else if (n->error != g->error && !(page && c->cr2_slack && n->cr2 != g->cr2)) snprintf(text, size, "error code %x on the host, %x here", n->error, g->error);
   else if (page && far_off) snprintf(text, size, "cr2 %08x on the host, %08x here", n->cr2, g->cr2);

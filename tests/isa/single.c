@@ -414,7 +414,7 @@ static void allow_choices(struct single *s) {
   case OP_FNSTENV: case OP_FLDENV: case OP_FNSAVE: case OP_FRSTOR: c->cr2_slack = 108, c->fault_memory_ignored = true; break;
   case OP_FXSAVE: case OP_FXRSTOR: c->cr2_slack = 512, c->fault_memory_ignored = true, c->eflags &= ~(uint32_t)FLAG_AC; break;   /* #AC or #GP */
   case OP_MASKMOV: c->cr2_slack = 16, c->fault_may_be_missed = true, c->eflags &= ~(uint32_t)FLAG_AC; break;
-  case OP_CMPS: case OP_BOUND: c->vector_choice = !(c->eflags & FLAG_TF); break;   /* either operand may be read first */
+  case OP_CMPS: case OP_BOUND: c->vector_choice = true; break;   /* either operand may be read first */
   case OP_LAR: c->gpr_ignored[s->e.modrm >> 3 & 7] = 0xf0000; break;   /* the limit's place: SDM vol. 2, LAR, "x" */
   default: break;
   }
