@@ -168,6 +168,7 @@ static void run_until(struct machine *m, uint64_t count) {
   char error[ERROR_TEXT];
   while (m->end.kind == END_NONE && !atomic_load(&m->quit) && monitor_insn_count(m->monitor) < count) {
     wakeup_arm(&m->wakeup);
+    if (m->wakeup.has_timer) monitor_kick(m->monitor);   /* the timer may have gone off before the monitor listens: it looks once by itself */
     monitor_stop_at(m->monitor, count);
     const char *reason = monitor_run(m->monitor);
     if (m->end.kind != END_NONE) return;

@@ -23,14 +23,24 @@ static void feed_serial(struct machine *m) {
   }
 }
 
+static bool logs(const struct machine *m, enum log_item item) { return m->options->monitor.log >> item & 1; }
+
+/* One line of -d io or unimp, at the guest's CS:EIP. */
+static void log_access(struct machine *m, const char *what, uint64_t addr, unsigned size, const char *arrow, uint32_t value) {
+  const struct vcpu *v = monitor_vcpu(m->monitor);
+  machine_log(m, "%04x:%08x %s %#06llx %u %s %#x", v->s.seg[SEG_CS].selector, v->s.eip, what, (unsigned long long)addr, size, arrow, value);
+}
+
 uint32_t machine_io_read(struct machine *m, uint16_t port, unsigned size) {
   uint32_t value = io_bus_read(m->ports, port, size);
-  if (m->log_io) machine_log(m, "io: in  %#06x %u -> %#x", port, size, value);
+  if (m->log_io) log_access(m, "in ", port, size, "->", value);
+  if (logs(m, LOG_unimp) && !io_bus_has(m->ports, port)) log_access(m, "unimp in ", port, size, "->", value);
   if (m->serial_backlog) feed_serial(m);
   return value;
 }
 void machine_io_write(struct machine *m, uint16_t port, unsigned size, uint32_t value) {
-  if (m->log_io) machine_log(m, "io: out %#06x %u <- %#x", port, size, value);
+  if (m->log_io) log_access(m, "out", port, size, "<-", value);
+  if (logs(m, LOG_unimp) && !io_bus_has(m->ports, port)) log_access(m, "unimp out", port, size, "<-", value);
   io_bus_write(m->ports, port, size, value);
 }
 
@@ -45,7 +55,11 @@ uint64_t machine_apic_base(struct machine *m) { return pc_apic_base(m->pc); }
 void machine_set_apic_base(struct machine *m, uint64_t value) { pc_set_apic_base(m->pc, value); }
 void machine_set_ferr(struct machine *m, bool level) { pc_set_ferr(m->pc, level); }
 int machine_ack_interrupt(struct machine *m) { return pc_ack_interrupt(m->pc); }
-void machine_triple_fault(struct machine *m) { machine_request_reset(m); }
+void machine_triple_fault(struct machine *m) {
+  const struct vcpu *v = monitor_vcpu(m->monitor);
+  if (logs(m, LOG_guest_errors)) machine_log(m, "%04x:%08x triple fault", v->s.seg[SEG_CS].selector, v->s.eip);
+  machine_request_reset(m);
+}
 
 void machine_poll(struct machine *m) {
   if (atomic_load_explicit(&m->quit, memory_order_relaxed)) monitor_exit(m->monitor);
@@ -129,13 +143,17 @@ static void data_dropped(void *opaque, uint32_t page) {
   struct machine *m = opaque;
   if (m->monitor) monitor_data_dropped(m->monitor, page);
 }
+static void log_mmio(void *opaque, gpa addr, unsigned size, uint32_t value, bool write) {
+  struct machine *m = opaque;
+  if (m->log_io && m->monitor) log_access(m, write ? "mmio write" : "mmio read", addr.v, size, write ? "<-" : "->", value);
+}
 static void before_io(void *opaque) {
   struct machine *m = opaque;
   if (m->monitor) monitor_before_io(m->monitor);
 }
 struct mmu_config machine_mmu_config(struct machine *m) {
   return (struct mmu_config){.ram_size = m->options->ram_size, .opaque = m, .code_written = code_written, .fetch_dropped = fetch_dropped,
-                             .data_dropped = data_dropped, .before_io = before_io};
+                             .data_dropped = data_dropped, .before_io = before_io, .log_io = m->log_io ? log_mmio : NULL};
 }
 
 /* ---- callbacks of the serial ports: in the I/O thread ---- */

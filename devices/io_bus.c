@@ -105,6 +105,8 @@ static uint32_t read_window(const struct window *w, uint16_t port, unsigned size
   return w->ops->read(w->dev, (uint16_t)(port - w->base), size) & ones;
 }
 
+bool io_bus_has(const struct io_bus *b, uint16_t port) { return b->owner[port] != 0; }
+
 uint32_t io_bus_read(struct io_bus *b, uint16_t port, unsigned size) {
   const struct window *w = &b->windows[b->owner[port]];
   if (takes(w, port, size))

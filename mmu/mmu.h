@@ -53,6 +53,8 @@ struct mmu_config {
   void (*data_dropped)(void *opaque, uint32_t page);
   /* Called before any mmu_io_ops runs: the caller's FP state must be parked (vcpu_park_fp). */
   void (*before_io)(void *opaque);
+  /* Told of each MMIO access of the CPU or a device: for -d io. NULL: nobody. */
+  void (*log_io)(void *opaque, gpa addr, unsigned size, uint32_t value, bool write);
 };
 
 struct mmu;

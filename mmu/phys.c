@@ -94,6 +94,11 @@ static void before_io(struct mmu *m) {
     m->config.before_io(m->config.opaque);
 }
 
+static void log_io(struct mmu *m, uint64_t addr, unsigned size, uint32_t value, bool write) {
+  if (m->config.log_io)
+    m->config.log_io(m->config.opaque, to_gpa(addr), size, value, write);
+}
+
 /* One piece of an access that is not all RAM. */
 static uint32_t read_piece(struct mmu *m, uint64_t addr, unsigned size) {
   const struct io_window *w = mmu_window_at(m, addr);
@@ -102,7 +107,9 @@ static uint32_t read_piece(struct mmu *m, uint64_t addr, unsigned size) {
     struct io_window window = *w;   /* the device may move its own window */
     m->counters.io_reads++;
     before_io(m);
-    return window.ops->read(window.opaque, addr - window.base, size);
+    value = window.ops->read(window.opaque, addr - window.base, size);
+    log_io(m, addr, size, value, false);
+    return value;
   }
   if (!w && over_ram(m, addr) && !(m->frames[addr >> MMU_PAGE_BITS].flags & FRAME_HOLE)) {
     bytes_copy_small(&value, m->ram + addr, size);
@@ -119,6 +126,7 @@ static bool write_piece(struct mmu *m, uint64_t addr, unsigned size, uint32_t va
     struct io_window window = *w;
     m->counters.io_writes++;
     before_io(m);
+    log_io(m, addr, size, value, true);
     window.ops->write(window.opaque, addr - window.base, size, value);
     return false;
   }

@@ -93,4 +93,5 @@ void report_block(struct monitor *m, const struct tc_block *b, const struct tr_r
 void report_exec(struct monitor *m, uint32_t eip);
 void report_stop(struct monitor *m, const char *reason);
 void report_crash(struct monitor *m, int number, siginfo_t *info, void *context);   /* our bug: what is known, to stderr */
+void report_mmu(struct monitor *m, const char *what, uint32_t a, uint32_t b);        /* -d mmu; parks the FP state itself */
 void report_fault(struct monitor *m, const char *what, int vector);                 /* -d int */

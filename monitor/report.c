@@ -26,7 +26,7 @@ static void disassemble(struct monitor *m, bool guest, unsigned bits, const uint
     char hex[64] = "", symbol[128] = "";
     for (unsigned k = 0; k < insns[i].size; k++) snprintf(hex + 2 * k, sizeof hex - 2 * k, "%02x", insns[i].bytes[k]);
     if (guest) where(m, (uint32_t)insns[i].address, symbol, sizeof symbol);
-    machine_log(m->machine, "%s0x%08" PRIx64 ":  %-22s %s %s%s%s\n", indent, insns[i].address, hex, insns[i].mnemonic, insns[i].op_str, symbol[0] ? "    ; " : "", symbol);
+    machine_log(m->machine, "%s0x%08" PRIx64 ":  %-22s %s %s%s%s", indent, insns[i].address, hex, insns[i].mnemonic, insns[i].op_str, symbol[0] ? "    ; " : "", symbol);
   }
   if (n) cs_free(insns, n);
   cs_close(&handle);
@@ -35,7 +35,7 @@ static void disassemble(struct monitor *m, bool guest, unsigned bits, const uint
 static void list_sites(struct monitor *m, const struct tc_block *b) {
   for (unsigned i = 0; i < b->site_count; i++) {
     const struct tr_site *s = tcache_site(m->tcache, b->first_site + i);
-    machine_log(m->machine, "    site %u %s: host %05x cold %05x guest +%x esp %+d target %08x\n", b->first_site + i, tr_site_name(s->kind), s->host, s->cold, s->insn_offset,
+    machine_log(m->machine, "    site %u %s: host %05x cold %05x guest +%x esp %+d target %08x", b->first_site + i, tr_site_name(s->kind), s->host, s->cold, s->insn_offset,
                 s->esp_delta, s->target);
   }
 }
@@ -44,11 +44,11 @@ void report_block(struct monitor *m, const struct tc_block *b, const struct tr_r
   unsigned bits = b->key.mode & TR_CODE32 ? 32 : 16;
   uint32_t linear = b->key.eip + b->key.cs_base;
   if (m->options.log & 1u << LOG_in_asm) {
-    machine_log(m->machine, "IN: %04x:%08x frame %05x mode %08x%s\n", m->v->s.seg[SEG_CS].selector, b->key.eip, b->key.frame, b->key.mode, b->key.mode & TR_PLAIN ? " (plain)" : "");
+    machine_log(m->machine, "IN: %04x:%08x frame %05x mode %08x%s", m->v->s.seg[SEG_CS].selector, b->key.eip, b->key.frame, b->key.mode, b->key.mode & TR_PLAIN ? " (plain)" : "");
     disassemble(m, true, bits, rq->bytes, b->guest_size, linear, "");
   }
   if (m->options.log & 1u << LOG_out_asm) {
-    machine_log(m->machine, "OUT: %04x:%08x size %u at code offset %05x\n", m->v->s.seg[SEG_CS].selector, b->key.eip, b->code_size, b->code);
+    machine_log(m->machine, "OUT: %04x:%08x size %u at code offset %05x", m->v->s.seg[SEG_CS].selector, b->key.eip, b->code_size, b->code);
     disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, "    ");
     list_sites(m, b);
   }
@@ -57,7 +57,7 @@ void report_block(struct monitor *m, const struct tc_block *b, const struct tr_r
 static void registers(struct monitor *m) {
   const struct vcpu *v = m->v;
   const uint32_t *g = v->s.gpr;
-  machine_log(m->machine, "EAX=%08x EBX=%08x ECX=%08x EDX=%08x\nESI=%08x EDI=%08x EBP=%08x ESP=%08x\nEIP=%08x EFL=%08x CPL=%u HLT=%u\n", g[REG_EAX], g[REG_EBX], g[REG_ECX],
+  machine_log(m->machine, "EAX=%08x EBX=%08x ECX=%08x EDX=%08x\nESI=%08x EDI=%08x EBP=%08x ESP=%08x\nEIP=%08x EFL=%08x CPL=%u HLT=%u", g[REG_EAX], g[REG_EBX], g[REG_ECX],
               g[REG_EDX], g[REG_ESI], g[REG_EDI], g[REG_EBP], g[REG_ESP], v->s.eip, vcpu_eflags(v), v->cpl, v->halted);
 }
 
@@ -65,15 +65,15 @@ static void system_registers(struct monitor *m) {
   static const char names[6][3] = {"ES", "CS", "SS", "DS", "FS", "GS"};
   const struct vcpu *v = m->v;
   for (unsigned i = 0; i < 6; i++)
-    machine_log(m->machine, "%s =%04x %08x %08x %04x\n", names[i], v->s.seg[i].selector, v->s.seg[i].base, v->s.seg[i].limit, v->s.seg[i].attr);
-  machine_log(m->machine, "LDT=%04x %08x %08x\nTR =%04x %08x %08x\nGDT=     %08x %08x\nIDT=     %08x %08x\n", v->ldt.selector, v->ldt.base, v->ldt.limit, v->tr.selector, v->tr.base,
+    machine_log(m->machine, "%s =%04x %08x %08x %04x", names[i], v->s.seg[i].selector, v->s.seg[i].base, v->s.seg[i].limit, v->s.seg[i].attr);
+  machine_log(m->machine, "LDT=%04x %08x %08x\nTR =%04x %08x %08x\nGDT=     %08x %08x\nIDT=     %08x %08x", v->ldt.selector, v->ldt.base, v->ldt.limit, v->tr.selector, v->tr.base,
               v->tr.limit, v->gdt.base, v->gdt.limit, v->idt.base, v->idt.limit);
-  machine_log(m->machine, "CR0=%08x CR2=%08x CR3=%08x CR4=%08x EFER=%" PRIx64 " DR6=%08x DR7=%08x\n", v->cr0, v->cr2, v->cr3, v->cr4, v->efer, v->dr[6], v->dr[7]);
+  machine_log(m->machine, "CR0=%08x CR2=%08x CR3=%08x CR4=%08x EFER=%" PRIx64 " DR6=%08x DR7=%08x", v->cr0, v->cr2, v->cr3, v->cr4, v->efer, v->dr[6], v->dr[7]);
 }
 
 void report_exec(struct monitor *m, uint32_t eip) {
   char symbol[128];
-  machine_log(m->machine, "Trace %04x:%08x %s\n", m->v->s.seg[SEG_CS].selector, eip, where(m, eip + m->v->s.seg[SEG_CS].base, symbol, sizeof symbol));
+  machine_log(m->machine, "Trace %04x:%08x %s", m->v->s.seg[SEG_CS].selector, eip, where(m, eip + m->v->s.seg[SEG_CS].base, symbol, sizeof symbol));
   if (m->options.log & 1u << LOG_cpu) registers(m);
 }
 
@@ -81,8 +81,13 @@ void report_fault(struct monitor *m, const char *what, int vector) {
   const struct vcpu *v = m->v;
   const struct fault *f = &v->fault;
   bool exception = what[0] == 'e';
-  machine_log(m->machine, "%04x:%08x %s %02x e=%04x cr2=%08x cpl=%u sp=%04x:%08x eax=%08x\n", v->s.seg[SEG_CS].selector, v->s.eip, what, (unsigned)vector,
+  machine_log(m->machine, "%04x:%08x %s %02x e=%04x cr2=%08x cpl=%u sp=%04x:%08x eax=%08x", v->s.seg[SEG_CS].selector, v->s.eip, what, (unsigned)vector,
               exception && f->has_error ? f->error : 0, exception && vector == VEC_PF ? f->cr2 : 0, v->cpl, v->s.seg[SEG_SS].selector, v->s.gpr[REG_ESP], v->s.gpr[REG_EAX]);
+}
+
+void report_mmu(struct monitor *m, const char *what, uint32_t a, uint32_t b) {
+  vcpu_park_fp(m->v);
+  machine_log(m->machine, "%04x:%08x mmu: %s %08x %08x", m->v->s.seg[SEG_CS].selector, m->v->s.eip, what, a, b);
 }
 
 /* Guest bytes at a linear address as they are now; returns how many. */
@@ -99,20 +104,20 @@ static unsigned peek(struct monitor *m, uint32_t linear, uint8_t *to, unsigned s
 void report_stop(struct monitor *m, const char *reason) {
   uint8_t bytes[32];
   char symbol[128];
-  machine_log(m->machine, "bt: the machine stopped: %s\n", reason);
+  machine_log(m->machine, "bt: the machine stopped: %s", reason);
   registers(m);
   system_registers(m);
-  machine_log(m->machine, "last blocks, newest first:\n");
+  machine_log(m->machine, "last blocks, newest first:");
   for (unsigned i = 0; i < 8 && i < m->recent_at; i++) {
     typeof(m->recent[0]) *r = &m->recent[(m->recent_at - 1 - i) % RECENT];
-    machine_log(m->machine, "  %08x mode %08x %s\n", r->eip, r->mode, where(m, r->eip + r->cs_base, symbol, sizeof symbol));
+    machine_log(m->machine, "  %08x mode %08x %s", r->eip, r->mode, where(m, r->eip + r->cs_base, symbol, sizeof symbol));
   }
-  machine_log(m->machine, "guest code at EIP:\n");
+  machine_log(m->machine, "guest code at EIP:");
   disassemble(m, true, m->mode.bits & TR_CODE32 ? 32 : 16, bytes, peek(m, monitor_linear_eip(m), bytes, sizeof bytes), monitor_linear_eip(m), "  ");
   struct tr_site *site = m->v->s.site < 1u << 31 && tcache_block_count(m->tcache) ? tcache_site(m->tcache, m->v->s.site) : NULL;
   const struct tc_block *b = site ? tcache_site_block(m->tcache, site) : NULL;
   if (!b || b->code_size > 2048) return;
-  machine_log(m->machine, "host code that was left last:\n");
+  machine_log(m->machine, "host code that was left last:");
   disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, "  ");
 }
 

@@ -279,9 +279,13 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
     case TR_SITE_STRADDLE:   /* looks its second page up, and makes it anew if it is another */
       run_settle(m, site);
       return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? RUN_RETRY : result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
-    case TR_SITE_SAFEPOINT: case TR_SITE_IRQ: case TR_SITE_COUNT: case TR_SITE_THUNK: case TR_SITE_KINDS:
+    case TR_SITE_SAFEPOINT:   /* a kick in the midst of a poll leaves the poison alone: only another poll takes it away */
+      m->counters.safepoints++;
+      m->kicked = 1;
       run_settle(m, site);
-      m->counters.safepoints += site->kind == TR_SITE_SAFEPOINT;
+      return RUN_RETRY;
+    case TR_SITE_IRQ: case TR_SITE_COUNT: case TR_SITE_THUNK: case TR_SITE_KINDS:
+      run_settle(m, site);
       return RUN_RETRY;
     }
   }

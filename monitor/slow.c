@@ -121,7 +121,7 @@ static bool waits(const struct insn *insn) {
 static unsigned unmasked_exceptions(struct vcpu *v) { vcpu_park_fp(v); return ~v->fp.bytes[0] & 0x3f; }
 static bool exception_pending(struct vcpu *v) { return unmasked_exceptions(v) & v->fp.bytes[2]; }
 
-/* What comes before any fault of the memory operand's address, on every CPU tried: #MF of an earlier x87 instruction, then #GP for an SSE operand that is
+/* What comes before any fault of the memory operand's address, as on Intel's CPUs (Sapphire Rapids): #MF of an earlier x87 instruction, then #GP for an SSE operand that is
  * not aligned. */
 static int faults_before_operand(struct monitor *m, const struct insn *insn, uint32_t linear) {
   struct vcpu *v = m->v;
@@ -200,6 +200,7 @@ static int callout(struct monitor *m, const struct insn *insn) {
   if (insn->kind == OP_COPY || insn->kind == OP_LEA || insn->kind == OP_NOP) return slow_step(m);
   run_tell_clock(m);
   int result = exec_insn(m->v, insn);
+  if ((m->options.log & 1u << LOG_mmu) && insn->kind == OP_MOV_TO_CR) report_mmu(m, "CR0, CR3", m->v->cr0, m->v->cr3);
   if (result == EXEC_NEXT && insn->kind == OP_MOV_TO_SEG) remember_descriptor(m->v, insn->reg);
   if (result == EXEC_NEXT && insn->kind == OP_POP_SEG) remember_descriptor(m->v, insn->bytes[insn->opcode_offset] >> 3 & 7);
   return result;
@@ -262,6 +263,7 @@ static int page_fault(struct monitor *m, uint32_t linear, uint32_t error) {
   m->counters.slow_fault++;
   fault_raise_error(v, VEC_PF, error);
   v->fault.cr2 = linear;
+  if (m->options.log & 1u << LOG_mmu) report_mmu(m, "page fault at", linear, error);
   return EXEC_FAULT;
 }
 

@@ -243,16 +243,23 @@ static bool terminated(const struct vcpu *v, const struct string_op *op)
   return op->while_equal ? !equal : op->while_differing && equal;
 }
 
+/* Not done yet: CMPS and SCAS show the flags of before the instruction then, which do not matter to the rest (SDM vol. 2, REP). */
+static int suspend(struct vcpu *v, uint32_t flags, int result)
+{
+  v->s.flags = flags;
+  return result;
+}
+
 static int repeat(struct vcpu *v, const struct insn *i, const struct string_op *op, element_fn *one, run_fn *run)
 {
-  uint32_t count = v->s.gpr[REG_ECX] & op->mask, budget = (v->s.irq_pending ? BUDGET_IRQ : BUDGET) / op->size;
+  uint32_t flags = v->s.flags, count = v->s.gpr[REG_ECX] & op->mask, budget = (v->s.irq_pending ? BUDGET_IRQ : BUDGET) / op->size;
   if (!runs_allowed(v))
     run = NULL;
   while (count) {
     uint32_t most = count < budget ? count : budget, n = run && most > 1 ? run(v, op, most) : 0;
     if (!n) {
       if (one(v, op) != EXEC_NEXT)
-        return EXEC_FAULT;
+        return suspend(v, flags, EXEC_FAULT);
       n = 1;
     }
     count -= n;
@@ -261,7 +268,7 @@ static int repeat(struct vcpu *v, const struct insn *i, const struct string_op *
     if (terminated(v, op))
       break;
     if (count && (!budget || v->pending_db || v->s.sys_flags & FLAG_TF))
-      return EXEC_AGAIN;
+      return suspend(v, flags, EXEC_AGAIN);
   }
   return exec_done(v, i);
 }

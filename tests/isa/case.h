@@ -53,7 +53,7 @@ struct isa_case {
   struct span ignored[MAX_IGNORED];
   unsigned ignored_count;
   bool fault_memory_ignored;       /* the manual lets a fault leave parts of the operand stored */
-  bool no_fault_flags;             /* arithmetic flags in fault frames have no defined value even when all are kept */
+  bool rf_ignored;
   uint32_t cr2_slack;              /* which of several accesses faults first is the CPU's choice: CR2 may be that much off */
   uint32_t gpr_ignored[8];         /* bits without a defined value */
   bool fault_registers_ignored;    /* a fault may leave some registers loaded (POPA) */
@@ -117,6 +117,6 @@ const char *row_left_out(const struct opcode_row *row);  /* why no case is made 
 /* compare.c */
 /* NULL when they agree; else what differs, in `text`. */
 const char *outcome_compare(const struct isa_case *c, const struct outcome *native, const struct outcome *guest, const uint8_t *background, bool exact_flags, char *text, size_t size);
-/* Changes one thing that must be noticed (--sabotage). */
-void outcome_damage(const struct isa_case *c, struct outcome *out, uint64_t random);
+/* Changes one thing that must be noticed (--sabotage). False: this case is one in which nothing has to be. */
+bool outcome_damage(const struct isa_case *c, const struct outcome *native, struct outcome *guest, uint64_t random);
 void outcome_report(const struct isa_case *c, const struct outcome *native, const struct outcome *guest);

@@ -22,7 +22,7 @@ enum {
 };
 #define SYSTEM_AT 0xe5a00000u   /* no value that instructions like to make */
 enum { SEL_TSS = 0x40, SEL_LDT_GDT = 0x50, SEL_CODE0 = 0x10, GDT_LIMIT = 16 * 8 - 1, IDT_LIMIT = 256 * 8 - 1, TSS_LIMIT = 0x68 + 32, HANDLER_SIZE = 8 };
-enum { PORT_EXIT = 0x10, PORT_FAULT = 0x40, FILLER = 0xf4, STALLED_POLLS = 3 };
+enum { PORT_EXIT = 0xd9 /* no value that cases put into DX */, PORT_FAULT = 0x40, FILLER = 0xf4, STALLED_POLLS = 3 };
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4 };
 #define PTE_NX (1ull << 63)
 

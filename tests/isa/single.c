@@ -142,7 +142,8 @@ static void fix_stack_kind(struct single *s) {
     break;
   case OP_RET: at = fix_stack(s, w, false); maker_poke32(m, at, s->taken, w); break;
   case OP_RETF: case OP_IRET:
-    at = fix_stack(s, s->row->kind == OP_IRET ? 3 * w : 2 * w, false);
+    at = fix_stack(s, s->row->kind == OP_IRET ? 3 * w : 2 * w, false) & ~3u;   /* aligned: of the selector's slot two bytes or four are read */
+    maker_fix(m, REG_ESP, at - segment_base(s, SEG_SS));
     maker_poke32(m, at, s->taken, w), maker_poke32(m, at + w, code_selector(s), w);
     if (s->row->kind == OP_IRET) maker_poke32(m, at + 2 * w, flags_image(s), w);
     break;
@@ -321,7 +322,7 @@ static void draw_immediates(struct single *s) {
   case OP_MOV_MOFFS: draw_moffs(s); break;
   case OP_CALL_FAR_IMM: case OP_JMP_FAR_IMM: value_store(s->e.imm, s->taken, w), value_store(s->e.imm + w, code_selector(s), 2); break;
   case OP_INT: s->e.imm[0] = (uint8_t)(chance(s, 30) ? 3 + below(s, 2) : s->e.imm[0] == 0x80 ? 0x81 : s->e.imm[0]); break;
-  case OP_IN: case OP_OUT: s->e.imm[0] |= 0x80; break;
+  case OP_IN: case OP_OUT: s->e.imm[0] |= 0xe0; break;
   case OP_ENTER: value_store(s->e.imm, chance(s, 80) ? below(s, 256) : random_32(&s->m.random), 2), s->e.imm[2] = (uint8_t)(chance(s, 50) ? 0 : below(s, 5)); break;
   case OP_RET: case OP_RETF: value_store(s->e.imm, below(s, 64), 2); break;
   default:
@@ -418,8 +419,7 @@ static void allow_choices(struct single *s) {
   case OP_LAR: c->gpr_ignored[s->e.modrm >> 3 & 7] = 0xf0000; break;   /* the limit's place: SDM vol. 2, LAR, "x" */
   default: break;
   }
-  bool compares = s->row->kind == OP_CMPS || s->row->kind == OP_SCAS;
-  if (s->e.rep && (c->eflags & FLAG_TF || compares)) c->no_fault_flags = true;   /* flags between two iterations */
+  c->rf_ignored = s->e.rep && c->eflags & FLAG_TF;     /* the host has it set between two iterations, we have not */
   if (s->row->access == ACCESS_W && row_operand(s->row, 0)->width == SZ_T) c->fault_memory_ignored = true;   /* ten bytes are two stores */
   c->fault_top_ignored = s->row->fpu == FPU_MMX;
   if (s->row->kind == OP_CMPS) c->cr2_slack = ~0u;

@@ -27,7 +27,7 @@ enum { RIG_RAM = 8 << 20, RIG_GDT = 0x1000, RIG_IDT = 0x2000, RIG_HANDLERS = 0x3
        RIG_LOG = 1 << 16 };
 #define RIG_MMIO 0xe0000000u
 /* Ports. RIG_EXIT: the guest is done. RIG_OUT: a value for the log. RIG_RAISE: INTR with that vector, now. RIG_TIMER: INTR 21h after that many ns;
- * RIG_PERIOD: and every so many. RIG_NMI. RIG_DMA: copies 64 bytes from RIG_DATA to the address. RIG_STOP: vm_stop(). RIG_NOTHING: a callout. */
+ * RIG_PERIOD: and every so many. RIG_NMI. RIG_DMA: copies a byte from RIG_DATA to the address. RIG_STOP: vm_stop(). RIG_NOTHING: a callout. */
 enum { RIG_EXIT = 0xf4, RIG_OUT = 0xe9, RIG_TOLD = 0xe8, RIG_RAISE = 0x80, RIG_TIMER = 0x81, RIG_PERIOD = 0x82, RIG_NMI = 0x83, RIG_DMA = 0x84, RIG_STOP = 0x85,
        RIG_NOTHING = 0xed };
 
@@ -51,6 +51,9 @@ struct machine {
   bool log_counts;                  /* interrupts are logged with the instruction count and EIP */
   bool returns_from[32];            /* exceptions that the stub's IRET goes on after; others end the run */
   uint32_t set_flags;               /* put into the EFLAGS image of such an exception */
+  uint32_t watched_eip;             /* interrupts that came exactly here */
+  uint64_t watched, interrupts;
+  bool quiet;                       /* interrupts are counted, not logged */
   bool mmio_raises;                 /* a read of RIG_MMIO raises INTR 22h */
   bool done;
   uint64_t polls, outs, idles;
@@ -109,6 +112,9 @@ static inline void rig_told(rig *r, unsigned vector) {
     rig_poke(r, frame + 8, rig_peek(r, frame + 8) | r->set_flags);
     return;
   }
+  r->interrupts++;
+  r->watched += rig_peek(r, frame) == r->watched_eip;
+  if (r->quiet) return;
   rig_log(r, "%x/%x ", vector, eax);
   if (r->log_counts) rig_log(r, "%x+%llu ", rig_peek(r, frame), (unsigned long long)monitor_insn_count(r->monitor));
 }
@@ -124,7 +130,7 @@ void machine_io_write(struct machine *r, uint16_t port, unsigned size, uint32_t 
   case RIG_TIMER: clock_timer_set(r->clock, &r->timer, clock_now(r->clock) + value); break;
   case RIG_PERIOD: r->period = value; break;
   case RIG_NMI: monitor_nmi(r->monitor); break;
-  case RIG_DMA: mmu_dma_write(r->mmu, to_gpa(value), mmu_ram_pointer(r->mmu, to_gpa(RIG_DATA), 64), 64); break;
+  case RIG_DMA: mmu_dma_write(r->mmu, to_gpa(value), mmu_ram_pointer(r->mmu, to_gpa(RIG_DATA), 1), 1); break;
   case RIG_STOP: vm_stop(rig_vcpu(r), "the guest asked for it"); break;
   case RIG_NOTHING: if (r->on_out) r->on_out(r, value); break;
   default: fail_msg("port %x", port);
@@ -259,6 +265,16 @@ static inline void rig_destroy(rig *r) {
   mmu_destroy(r->mmu);
   clock_destroy(r->clock);
   free(r);
+}
+
+/* As new, in the same process: much cheaper than a new one. */
+static inline void rig_reset(rig *r) {
+  monitor_stop_at(r->monitor, UINT64_MAX);
+  clock_timer_cancel(r->clock, &r->timer);
+  mmu_reset(r->mmu);
+  monitor_reset(r->monitor);
+  rig_set_cpu(r);
+  r->vector = -1, r->period = 0, r->done = false, r->log_size = 0, r->log[0] = 0;
 }
 
 /* ---- axes: switches that must not change what a guest does ---- */

@@ -24,15 +24,15 @@
   extern const uint8_t guest_##name[4096]
 #define EXIT(value) " mov $" #value ", %al\n out %al, $0xf4\n 9: hlt\n jmp 9b\n"
 
-/* 40 ticks of a 10 kHz PIT: waits in HLT for 20, then in a loop with STI, CLI, an MMIO access and x87 and SSE arithmetic. */
+/* 16 ticks of a 25 kHz PIT: waits in HLT for 10, then in a loop with STI, CLI, an MMIO access and x87 and SSE arithmetic. */
 GUEST(ticks,
   " lidt 3f - base_ticks + 0x100000\n xor %ebx, %ebx\n mov $0x0f00, %esp\n"
   " mov %cr4, %eax\n or $0x600, %eax\n mov %eax, %cr4\n fninit\n fldpi\n mov $77, %eax\n cvtsi2sd %eax, %xmm3\n"
   " mov $0x11, %al\n out %al, $0x20\n mov $0x20, %al\n out %al, $0x21\n mov $4, %al\n out %al, $0x21\n mov $1, %al\n out %al, $0x21\n mov $0xfe, %al\n out %al, $0x21\n"
-  " mov $0x34, %al\n out %al, $0x43\n mov $0x77, %al\n out %al, $0x40\n mov $0x00, %al\n out %al, $0x40\n"
-  "1: sti\n hlt\n cli\n cmp $20, %ebx\n jb 1b\n"
+  " mov $0x34, %al\n out %al, $0x43\n mov $0x30, %al\n out %al, $0x40\n mov $0x00, %al\n out %al, $0x40\n"
+  "1: sti\n hlt\n cli\n cmp $10, %ebx\n jb 1b\n"
   "5: sti\n incl 0x200000\n cli\n fmul %st(0), %st\n fstl 0x200008\n addsd %xmm3, %xmm3\n mov 0xfee00020, %ecx\n push %ecx\n popf\n rdtsc\n mov %eax, 0x200010\n"
-  " cmp $40, %ebx\n jb 5b\n" EXIT(7)
+  " cmp $16, %ebx\n jb 5b\n" EXIT(7)
   "2: inc %ebx\n push %eax\n mov $0x20, %al\n out %al, $0x20\n pop %eax\n iret\n"
   ".balign 8\n3: .word 0x107\n .long 4f - base_ticks + 0x100000\n .balign 8\n 4: .fill 32, 8, 0\n"
   ".word 2b - base_ticks, 0x10, 0x8e00, 0x10\n");
@@ -137,8 +137,8 @@ static void goes_on(const uint8_t *image, uint64_t first, uint64_t step, unsigne
   unmake(&untouched);
 }
 static void goes_on_in_hlt_and_shadows(void **state) {
-  goes_on(guest_ticks, 1, 1, 150, 15);            /* every boundary around STI, HLT, the interrupt and the handler */
-  goes_on(guest_ticks, 40000, 5000, 100, 15);
+  goes_on(guest_ticks, 40, 1, 100, 15);           /* every boundary around STI, HLT, the interrupt and the handler */
+  goes_on(guest_ticks, 300, 2477, 60, 15);
 }
 static void goes_on_with_pdptes_that_memory_lacks(void **state) { goes_on(guest_pae, 1, 1500, 30, 19); }
 static void goes_on_with_a20_masked(void **state) { goes_on(guest_a20, 1, 1500, 30, 21); }

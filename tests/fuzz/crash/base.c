@@ -51,16 +51,21 @@ static bool has_error_code(unsigned vector) { return vector == 8 || (vector >= 1
 static void write_idt(uint8_t *ram) {
   for (unsigned i = 0; i < 256; i++) {
     uint32_t to = has_error_code(i) ? G_HANDLER_SKIP_ERROR : i < 32 ? G_HANDLER_SKIP : i < 64 || i >= 0xf0 ? G_HANDLER_EOI : G_HANDLER_NEXT;
-    if (i == 8 || i == 13) to = G_HANDLER_NEXT;
+    if (i == 2 || i == 8 || i == 13) to = G_HANDLER_NEXT;
     gate(ram + G_IDT + 8 * i, S_CODE, to, i & 1 ? 0xee : 0xef, 0);
     set16(ram + 4 * i, i == 13 || i == 6 ? 0x100 : G_HANDLER_16), set16(ram + 4 * i + 2, i == 13 || i == 6 ? G_CODE >> 4 : 0);   /* real mode's */
+    if (i == 2 || i == 8) set16(ram + 4 * i, G_HANDLER_TO_32);
   }
 }
 
 static void write_handlers(uint8_t *ram) {
-  static const uint8_t next[] = {0xb8, L32(S_DATA), 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, L32(G_STACK), 0xe9, L32(G_NEXT - (G_HANDLER_NEXT + 21))};
+  static const uint8_t next[] = {0xb8, L32(S_DATA), 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, L32(G_STACK),
+                                 0x6a, 2, 0x6a, S_CODE, 0x68, L32(G_NEXT), 0xcf};   /* by IRET, which lets the next NMI in */
   static const uint8_t skip[] = {0x83, 0x04, 0x24, 2, 0xcf}, skip_error[] = {0x83, 0xc4, 4, 0x83, 0x04, 0x24, 3, 0xcf};
   static const uint8_t eoi[] = {0x50, 0xb0, 0x20, 0xe6, 0xa0, 0xe6, 0x20, 0xa3, L32(0xfee000b0), 0x58, 0xcf}, back[] = {0x50, 0xb0, 0x20, 0xe6, 0x20, 0x58, 0xcf};
+  static const uint8_t to_32[] = {0x2e, 0x66, 0x0f, 0x01, 0x16, L16(G_GDTR), 0x2e, 0x66, 0x0f, 0x01, 0x1e, L16(G_IDTR), 0x0f, 0x20, 0xc0, 0x0c, 1, 0x0f, 0x22, 0xc0,
+                                  0x66, 0xea, L32(G_HANDLER_NEXT), L16(S_CODE)};
+  memcpy(ram + G_HANDLER_TO_32, to_32, sizeof to_32);
   memcpy(ram + G_HANDLER_NEXT, next, sizeof next), memcpy(ram + G_HANDLER_SKIP, skip, sizeof skip);
   memcpy(ram + G_HANDLER_SKIP_ERROR, skip_error, sizeof skip_error), memcpy(ram + G_HANDLER_EOI, eoi, sizeof eoi), memcpy(ram + G_HANDLER_16, back, sizeof back);
 }
@@ -80,14 +85,15 @@ static void write_tasks(uint8_t *ram) {
   }
 }
 
-/* Linear = physical; C0000000h too; chips in their places. */
+/* Linear = physical; C0000000h too; chips in their places. Both directories agree from C0000000h on. */
 static void write_page_tables(uint8_t *ram) {
   for (unsigned i = 0; i < 1024; i++) {
     set32(ram + G_PT + 4 * i, i << 12 | 7), set32(ram + G_PT_2 + 4 * i, i << 12 | (i & 1 ? 0x67 : 3));
-    set32(ram + G_PD_2 + 4 * i, i << 22 | 0x87);
+    set32(ram + G_PD_2 + 4 * i, 0x87);   /* the first 4 MiB again and again */
   }
   set32(ram + G_PD, G_PT | 7), set32(ram + G_PD + 4 * 1, G_PT_2 | 7), set32(ram + G_PD + 4 * 0x300, G_PT | 3), set32(ram + G_PD + 4 * 0x301, 0x83);
   set32(ram + G_PD + 4 * 0x3fb, 0xfec00000 | 0x9b), set32(ram + G_PD + 4 * 0x3ff, G_PD | 3);
+  memcpy(ram + G_PD_2 + 0xc00, ram + G_PD + 0xc00, 0x3fc);
   for (unsigned i = 0; i < 512; i++) set32(ram + G_PAE_PT + 8 * i, i << 12 | 7), set32(ram + G_PAE_PD + 8 * i, i << 21 | 0x87);
   set32(ram + G_PAE_PD, G_PAE_PT | 7);
   for (unsigned i = 0; i < 4; i++) set32(ram + G_PDPT + 8 * i, G_PAE_PD | 1);

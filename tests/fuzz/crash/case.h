@@ -11,8 +11,8 @@ enum {
   G_GDT = 0x1000, G_GDT_ENTRIES = 64, G_IDT = 0x1800, G_LDT = 0x2000, G_TSS = 0x2400, G_TSS_SIZE = 0x100, G_TSS_COUNT = 4,
   G_COUNTER = 0x4000, G_GDTR = 0x4100, G_IDTR = 0x4108, G_CHUNKS = 0x4200, G_CHUNK_COUNT = 64, G_STACK = 0x7000, G_USER_STACK = 0x7800,
   G_PD = 0x8000, G_PD_2 = 0x9000, G_PDPT = 0xa000, G_PAE_PD = 0xb000, G_PT = 0xc000, G_PT_2 = 0xd000, G_PAE_PT = 0xe000,
-  G_CODE = 0x10000, G_CODE_END = 0x20000, G_DATA = 0x20000, G_DATA_END = 0x28000, G_KERNEL = 0x100000, G_NEXT = 0x100033,
-  G_HANDLER_NEXT = 0x5000, G_HANDLER_SKIP = 0x5040, G_HANDLER_SKIP_ERROR = 0x5060, G_HANDLER_EOI = 0x5080, G_HANDLER_16 = 0x50c0,
+  G_CODE = 0x10000, G_CODE_END = 0x20000, G_DATA = 0x20000, G_DATA_END = 0x28000, G_ROOTS = 0x28000, G_ROOTS_END = 0x90000 /* page directories that guests copy */, G_KERNEL = 0x100000, G_NEXT = 0x100033,
+  G_HANDLER_NEXT = 0x5000, G_HANDLER_SKIP = 0x5040, G_HANDLER_SKIP_ERROR = 0x5060, G_HANDLER_EOI = 0x5080, G_HANDLER_16 = 0x50c0, G_HANDLER_TO_32 = 0x5100,
 };
 /* Selectors of the base GDT. */
 enum {
@@ -29,6 +29,7 @@ struct fuzz_case {
   unsigned ram_mib;
   int icount;                 /* shift; -1: real time */
   uint64_t limit;             /* instructions, or microseconds in real time */
+  uint64_t nmi;               /* one in so many instructions or microseconds: gets a guest out of loops and HLT; 0: none */
   uint64_t code_size, flush_every, paranoid, jitter;   /* jitter: seed + 1; 0: none */
   bool one_insn, no_chain, exact_flags, no_reboot, acpi;
   uint32_t without, log;

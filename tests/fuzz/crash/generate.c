@@ -92,7 +92,8 @@ static void some_axes(struct fuzz_case *c, struct generator *g) {
   const struct cpu_model *list = cpu_model_list(&models);
   c->ram_mib = 2 + random_below(r, 3) * 2;
   c->icount = random_chance(r, 85) ? (int)random_below(r, 11) : -1;
-  c->limit = c->icount < 0 ? 1000 + random_below(r, 5000) : 2000u << random_below(r, 5);
+  c->limit = c->icount < 0 ? 1000 + random_below(r, 5000) : 2000u << random_below(r, 6);
+  c->nmi = random_chance(r, 90) ? (c->icount < 0 ? 100u : 20u) << random_below(r, 6) : 0;
   c->code_size = random_chance(r, 40) ? 64 << 10 : random_chance(r, 50) ? 256 << 10 : 4 << 20;
   c->flush_every = random_chance(r, 20) ? 1 + random_below(r, 200) : 0;
   c->paranoid = random_chance(r, 35) ? 1 + random_below(r, 200) : 0;
@@ -101,7 +102,7 @@ static void some_axes(struct fuzz_case *c, struct generator *g) {
   c->without = random_chance(r, 40) ? random_32(r) & random_32(r) & ((1u << OPT_COUNT) - 1) : 0;
   c->log = random_chance(r, 4) ? random_32(r) & ((1u << LOG_COUNT) - 1) : 0;
   c->storm = random_chance(r, 10);
-  c->no_reboot = random_chance(r, 40), c->acpi = random_chance(r, 80), c->save = c->icount >= 0 && random_chance(r, 25);   /* real time goes on between two saves */
+  c->no_reboot = random_chance(r, 10), c->acpi = random_chance(r, 80), c->save = c->icount >= 0 && random_chance(r, 25);   /* real time goes on between two saves */
   snprintf(c->cpu, sizeof c->cpu, "%s", random_chance(r, 75) ? "max" : list[random_below(r, models)].name);
 }
 
@@ -112,7 +113,7 @@ static void some_tables(struct fuzz_case *c, struct generator *g) {
   }
   for (unsigned i = 0; i < 256; i++) {
     uint64_t d = some_gate(g);
-    if (random_chance(&g->r, i < 32 ? 12 : 15)) case_add(c, G_IDT + 8 * i, &d, 8);
+    if (random_chance(&g->r, i == 2 ? 4 : i < 32 ? 12 : 15)) case_add(c, G_IDT + 8 * i, &d, 8);
   }
   for (unsigned i = random_below(&g->r, 12); i > 0; i--) {
     uint32_t v = some_value(g), field = random_below(&g->r, 26) * 4;

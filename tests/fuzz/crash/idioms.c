@@ -53,10 +53,44 @@ static uint32_t some_entry(struct generator *g) {
 static void write_page_table(struct generator *g, struct writer *w) {
   static const uint32_t tables[] = {G_PD, G_PD, G_PD_2, G_PDPT, G_PAE_PD, G_PT, G_PT, G_PT_2, G_PAE_PT};
   static const uint32_t aliases[] = {0, 0, 0, 0xc0000000};
-  uint32_t table = RANDOM_OF(&g->r, tables), entry = random_below(&g->r, table == G_PDPT ? 8 : random_chance(&g->r, 50) ? 1024 : 64);
-  mov_mem(w, table + 4 * entry + RANDOM_OF(&g->r, aliases), some_entry(g));
+  uint32_t table = RANDOM_OF(&g->r, tables), entry = random_below(&g->r, table == G_PDPT ? 8 : random_chance(&g->r, 50) ? 1024 : 64), value = some_entry(g);
+  if (random_chance(&g->r, 25)) {                                          /* other code where code runs */
+    entry = (G_CODE >> 12) + random_below(&g->r, 16), value = G_CODE + (random_below(&g->r, 16) << 12) + 7;
+    if (table == G_PAE_PT) entry *= 2;
+  } else if (random_chance(&g->r, 15)) entry = 0x300 + random_below(&g->r, 4), value = (random_chance(&g->r, 50) ? G_PT : G_PT_2) + 3;
+  mov_mem(w, table + 4 * entry + RANDOM_OF(&g->r, aliases), value);
   if (random_chance(&g->r, 40)) emit8(w, 0x0f), emit8(w, 0x01), emit8(w, 0x3d), emit32(w, entry << (table == G_PT ? 12 : 22));   /* INVLPG */
   if (random_chance(&g->r, 20)) emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xd8), mov_to_cr(w, 3);
+}
+
+/* As a fork does: a copy of a directory, perhaps with another entry in it, becomes the root. */
+static void copy_root(struct generator *g, struct writer *w) {
+  uint32_t to = G_ROOTS + (random_below(&g->r, (G_ROOTS_END - G_ROOTS) >> 12) << 12);
+  emit8(w, 0xfc), mov_reg(w, 6, random_chance(&g->r, 70) ? G_PD : random_chance(&g->r, 50) ? G_PD_2 : to ^ 0x1000), mov_reg(w, 7, to), mov_reg(w, 1, 1024);
+  emit8(w, 0xf3), emit8(w, 0xa5);
+  if (random_chance(&g->r, 40)) mov_mem(w, to + 4 * (random_chance(&g->r, 50) ? 0x300 + random_below(&g->r, 0x100) : random_below(&g->r, 1024)), some_entry(g));
+  if (random_chance(&g->r, 90)) mov_reg(w, 0, to), mov_to_cr(w, 3);
+}
+/* Many roots and many pages in few instructions: CR3 goes round the copies. */
+static void switch_roots(struct generator *g, struct writer *w) {
+  mov_reg(w, 1, 1 + random_below(&g->r, 200)), mov_reg(w, 0, G_ROOTS);
+  emit8(w, 0x05), emit32(w, 0x1000);                                       /* ADD EAX, 1000h */
+  emit8(w, 0x25), emit32(w, 0x7ffff), mov_to_cr(w, 3);                     /* AND EAX; MOV CR3, EAX */
+  emit8(w, 0xff), emit8(w, 0x05), emit32(w, some_address(g)), emit8(w, 0xe2), emit8(w, 0u - 21);   /* INC [m]; LOOP */
+}
+/* A loop onto itself whose accesses stride. */
+static void stride(struct generator *g, struct writer *w) {
+  static const uint32_t steps[] = {1, 4, 64, 4096, 4096, 8192, 0x10000, 0x200000, 0x400000, 0x3fffff};
+  static const uint8_t ops[] = {0x8b, 0x89, 0x01, 0x03, 0x39, 0x87, 0x8a, 0x88, 0x30};
+  uint32_t step = RANDOM_OF(&g->r, steps);
+  mov_reg(w, 1, 1 + random_below(&g->r, random_chance(&g->r, 80) ? 100 : 5000)), mov_reg(w, 3, some_address(g)), mov_reg(w, 6, some_address(g));
+  unsigned start = w->size, n = 1 + random_below(&g->r, 4);
+  for (unsigned i = 0; i < n; i++) {
+    emit8(w, RANDOM_OF(&g->r, ops)), emit8(w, 0x40 | random_below(&g->r, 8) << 3 | (random_chance(&g->r, 60) ? 3 : random_chance(&g->r, 50) ? 6 : 1));
+    emit8(w, random_chance(&g->r, 70) ? random_below(&g->r, 64) : random_32(&g->r));
+  }
+  emit8(w, 0x81), emit8(w, 0xc3), emit32(w, random_chance(&g->r, 80) ? step : 0u - step);   /* ADD EBX, step */
+  emit8(w, 0x49), emit8(w, 0x75), emit8(w, start - (w->size + 1));
 }
 
 /* ---- transfers ---- */
@@ -126,6 +160,21 @@ static void load_table(struct generator *g, struct writer *w) {   /* LGDT, LIDT 
   bool idt = random_chance(&g->r, 50);
   emit8(w, 0x0f), emit8(w, 0x01), emit8(w, idt ? 0x1d : 0x15);
   emit32(w, random_chance(&g->r, 60) ? (idt ? G_IDTR : G_GDTR) : some_address(g));
+}
+static void ask_selector(struct generator *g, struct writer *w) {   /* LAR, LSL, VERR, VERW, ARPL, MOV Sw */
+  static const uint8_t ops[] = {0x02, 0x03};
+  mov_reg(w, 0, some_selector(g));
+  switch (random_below(&g->r, 4)) {
+  case 0: emit8(w, 0x0f), emit8(w, 0x00), emit8(w, 0xe0 | random_below(&g->r, 2) << 3); break;
+  case 1: emit8(w, 0x63), emit8(w, 0xc1); break;
+  case 2: emit8(w, 0x8c), emit8(w, 0xc0 | random_below(&g->r, 64)); break;
+  default: emit8(w, 0x0f), emit8(w, RANDOM_OF(&g->r, ops)), emit8(w, 0xc8); break;
+  }
+}
+/* From whatever ring through a gate that may be used from there. */
+static void call_gate(struct generator *g, struct writer *w) {
+  static const uint16_t gates[] = {S_CALL_PARAMS, S_CALL_16, S_TASK, S_CALL, S_TSS, S_TSS_2, S_TSS_16};
+  emit8(w, random_chance(&g->r, 80) ? 0x9a : 0xea), emit32(w, random_32(&g->r)), emit16(w, RANDOM_OF(&g->r, gates));
 }
 static void software_interrupt(struct generator *g, struct writer *w) { emit8(w, 0xcd), emit8(w, random_below(&g->r, 256)); }
 
@@ -220,6 +269,21 @@ static void apic(struct generator *g, struct writer *w) {
   }
   mov_mem(w, 0xfee00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x400) & ~15u), value);
 }
+static void apic_on(struct generator *g, struct writer *w) {
+  uint32_t vector = 0x20 + random_below(&g->r, 0xe0), modes = random_chance(&g->r, 70) ? 0 : random_below(&g->r, 8) << 8;
+  mov_mem(w, 0xfee000f0, 0x1ff);
+  if (random_chance(&g->r, 60)) mov_mem(w, 0xfee00320, vector | random_below(&g->r, 2) << 17), mov_mem(w, 0xfee003e0, random_below(&g->r, 16)), mov_mem(w, 0xfee00380, random_below(&g->r, 2000));
+  else mov_mem(w, 0xfee00300, vector | modes | random_below(&g->r, 4) << 18 | (random_32(&g->r) & 0xc800));
+  if (random_chance(&g->r, 20)) mov_mem(w, 0xfee00350 + 16 * random_below(&g->r, 2), vector | modes | (random_32(&g->r) & 0xa000));
+  emit8(w, 0xfb);
+}
+static void mouse_and_keyboard(struct generator *g, struct writer *w) {
+  static const uint8_t bytes[] = {0xff, 0xf6, 0xf5, 0xf4, 0xf3, 0xf2, 0xf0, 0xee, 0xed, 0xeb, 0xea, 0xe9, 0xe8, 0xe7, 0xe6, 0xfe, 0, 1, 3, 0x64, 0xc8, 0x50};
+  static const uint8_t commands[] = {0xd4, 0xd4, 0xd4, 0xd2, 0xd3, 0x60, 0xa8, 0xae, 0x20};
+  if (random_chance(&g->r, 75)) emit8(w, 0xb0), emit8(w, RANDOM_OF(&g->r, commands)), emit8(w, 0xe6), emit8(w, 0x64);
+  for (unsigned n = 1 + random_below(&g->r, 3); n > 0; n--) emit8(w, 0xb0), emit8(w, random_chance(&g->r, 85) ? RANDOM_OF(&g->r, bytes) : random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x60);
+  if (random_chance(&g->r, 70)) emit8(w, 0xe4), emit8(w, 0x60), emit8(w, 0xe4), emit8(w, 0x64);
+}
 static void pic_and_timer(struct generator *g, struct writer *w) {
   static const uint8_t init[] = {0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0};
   for (unsigned i = 0; i < sizeof init; i++) emit8(w, init[i]);
@@ -237,7 +301,7 @@ void write_idiom(struct generator *g, struct writer *w) {
     {set_paging, 10}, {write_cr, 4}, {write_page_table, 12}, {popf, 5}, {load_tr, 3}, {load_ldt, 3}, {to_user, 5}, {to_v86, 3}, {iret_frame, 3}, {jump_far, 5},
     {jump_chunk, 8}, {loop_back, 6}, {load_stack, 6}, {load_segment, 7}, {load_table, 2}, {software_interrupt, 4}, {string_op, 12}, {write_code, 12},
     {move_address, 25}, {locked, 3}, {write_msr, 5}, {enter_by_sysenter, 2}, {debug_registers, 3}, {float_state, 6}, {port, 12}, {pci, 2}, {apic, 5},
-    {pic_and_timer, 4}, {idle, 2},
+    {pic_and_timer, 4}, {idle, 2}, {copy_root, 4}, {switch_roots, 2}, {stride, 8}, {ask_selector, 3}, {call_gate, 4}, {apic_on, 4}, {mouse_and_keyboard, 3},
   };
   unsigned sum = 0, i = 0;
   for (unsigned k = 0; k < sizeof idioms / sizeof *idioms; k++) sum += idioms[k].weight;

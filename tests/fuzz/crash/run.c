@@ -5,7 +5,27 @@
 #include "../../../bt/machine.h"
 #include "../../../bt/snapshot.h"
 
-static void end_of_time(void *opaque) { machine_quit(opaque); }
+/* Guest time that the case ends at, and when the next NMI is due. */
+struct times {
+  struct machine *m;
+  struct clock_timer end, nmi;
+  int64_t period;
+};
+static void end_of_time(void *opaque) { machine_quit(((struct times *)opaque)->m); }
+static void nmi_due(void *opaque) {
+  struct times *t = opaque;
+  monitor_nmi(t->m->monitor);
+  clock_timer_set(t->m->clock, &t->nmi, clock_now(t->m->clock) + t->period);
+}
+static int64_t to_ns(const struct fuzz_case *c, uint64_t units) { return c->icount < 0 ? (int64_t)units * 1000 : (int64_t)(units << c->icount); }
+static void start_times(struct times *t, const struct fuzz_case *c) {
+  int64_t now = clock_now(t->m->clock);
+  t->period = to_ns(c, c->nmi);
+  clock_timer_init(&t->end, "end", end_of_time, t);
+  clock_timer_init(&t->nmi, "nmi", nmi_due, t);
+  clock_timer_set(t->m->clock, &t->end, now + to_ns(c, c->limit));
+  if (c->nmi) clock_timer_set(t->m->clock, &t->nmi, now + t->period);
+}
 
 static struct bt_options options_of(const struct fuzz_case *c, char *kernel) {
   struct bt_options o = {.ram_size = (uint64_t)c->ram_mib << 20, .kernel = kernel, .cpu = c->cpu, .no_reboot = c->no_reboot, .acpi = c->acpi, .nodefaults = true,
@@ -50,19 +70,18 @@ static const char *look_at(struct machine *m, const struct fuzz_case *c) {
 
 const char *case_run(const struct fuzz_case *c, int kernel_fd, void (*watch)(struct machine *)) {
   char kernel[32], error[ERROR_TEXT];
-  struct clock_timer limit;
   snprintf(kernel, sizeof kernel, "/proc/self/fd/%d", kernel_fd);
   struct bt_options o = options_of(c, kernel);
   struct machine *m = machine_create(&o, NULL, error);
   if (!m) return fprintf(stderr, "%s\n", error), "the machine cannot be made";
   write_ram(m, c);
-  clock_timer_init(&limit, "limit", end_of_time, m);
-  int64_t ns = c->icount < 0 ? (int64_t)c->limit * 1000 : (int64_t)(c->limit << c->icount);
-  clock_timer_set(m->clock, &limit, clock_now(m->clock) + ns);
+  struct times times = {.m = m};
+  start_times(&times, c);
   watch(m);
   if (c->icount >= 0) machine_run_to(m, c->limit); else machine_run(m);
   watch(NULL);
-  clock_timer_cancel(m->clock, &limit);
+  clock_timer_cancel(m->clock, &times.end);
+  clock_timer_cancel(m->clock, &times.nmi);
   const char *wrong = look_at(m, c);
   machine_destroy(m);
   return wrong;

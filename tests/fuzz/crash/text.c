@@ -6,7 +6,7 @@
 #include "case.h"
 
 /* X(member, printf format) */
-#define NUMBERS(X) X(ram_mib) X(icount) X(limit) X(code_size) X(flush_every) X(paranoid) X(jitter) X(one_insn) X(no_chain) X(exact_flags) X(no_reboot) X(acpi) X(without) X(log) X(storm) X(save)
+#define NUMBERS(X) X(ram_mib) X(icount) X(limit) X(nmi) X(code_size) X(flush_every) X(paranoid) X(jitter) X(one_insn) X(no_chain) X(exact_flags) X(no_reboot) X(acpi) X(without) X(log) X(storm) X(save)
 
 void case_print(const struct fuzz_case *c, FILE *out) {
 #define PRINT(member) if (c->member) fprintf(out, #member " %lld\n", (long long)c->member);

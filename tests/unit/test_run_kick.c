@@ -1,0 +1,231 @@
+// link: bt_monitor
+// timeout: 180
+/* The run loop and other threads: kicks come at any host instruction, are never lost, and disturb nothing. Guests loop in each of the ways in which
+ * translated code and the monitor can be busy. Run only this: build/unit/test_run_kick (CMOCKA_TEST_FILTER=CASE for one case). */
+#include "run_rig.h"
+#include <pthread.h>
+#include <time.h>
+#include "monitor/private.h"
+
+static const struct monitor_options plain_options = {.icount_shift = -1};
+
+/* A kick may find no monitor that has SIGUSR1 (before and behind monitor_run()): it must not end the process then. */
+static void ignore(int number) {}
+
+static void spin(unsigned rounds) { for (volatile unsigned i = 0; i < rounds; i++) {} }
+
+/* ---- a thread that kicks as fast as it can ---------------------------------------------------------------------- */
+
+struct kicker { pthread_t thread; rig *rig; atomic_bool stop; uint64_t kicks; };
+static void *kick_on(void *opaque) {
+  struct kicker *k = opaque;
+  while (!atomic_load(&k->stop)) {
+    monitor_kick(k->rig->monitor);
+    spin(k->kicks++ * 2654435761u >> 22 & 0x3ff);
+  }
+  return NULL;
+}
+static void start_kicks(struct kicker *k, rig *r) {
+  *k = (struct kicker){.rig = r};
+  assert_int_equal(pthread_create(&k->thread, NULL, kick_on, k), 0);
+}
+static void stop_kicks(struct kicker *k) {
+  atomic_store(&k->stop, true);
+  pthread_join(k->thread, NULL);
+}
+
+/* A million callouts under a hail of kicks: whatever of the enter and exit stubs and of the run loop a signal hits, all registers survive it - the
+ * guest's, x87 and SSE among them, and those of the C code. A signal in the stubs once left the poison in the C caller's R12. */
+GUEST(callouts, 1,
+  " mov eax, 0x3f800000\n movd xmm3, eax\n fld1\n fldpi\n mov ecx, -1\n mov ebx, 0x11111111\n mov ebp, 0x22222222\n mov esi, 0x33333333\n mov edi, 0x44444444\n"
+  "1: out 0xed, al\n dec ecx\n jnz 1b\n"
+  " fucompp\n fnstsw ax\n and eax, 0x4700\n add eax, ebx\n add eax, ebp\n add eax, esi\n add eax, edi\n add eax, esp\n" TELL " movd eax, xmm3\n" TELL DONE);
+static void enough(rig *r, uint32_t value) {
+  if (r->outs >= 1000000 && r->polls >= 2000) rig_vcpu(r)->s.gpr[REG_ECX] = 1;
+}
+static void kick_in_a_stub(void **state) {
+  rig *r = rig_create(&plain_options);
+  struct kicker k;
+  LOAD(r, callouts);
+  r->on_out = enough;
+  start_kicks(&k, r);
+  assert_null(monitor_run(r->monitor));
+  stop_kicks(&k);
+  assert_string_equal(r->log, "=aaab3aaa =3f800000 .");   /* 11.. + 22.. + 33.. + 44.. + 9000h, and pi > 1: no condition bit */
+  rig_destroy(r);
+}
+
+/* ---- kicks are not lost ----------------------------------------------------------------------------------------- */
+
+GUEST(jump, 1, "1: jmp 1b\n");
+GUEST(loop_window, 1, " mov esi, 0x20000\n 1: inc dword ptr [esi]\n mov eax, [esi+8]\n adc [esi+4], eax\n dec ecx\n jmp 1b\n");
+GUEST(loop_invariant, 1, " mov esi, 0x20000\n 1: add eax, [esi]\n add ebx, [esi+edx*4]\n inc dword ptr [esi+64]\n test eax, eax\n 2: xor eax, eax\n jz 1b\n");
+GUEST(calls, 1, "1: call 2f\n jmp 1b\n 2: ret\n");
+GUEST(indirect, 1, " mov eax, " AT(indirect, 1f) "\n 1: jmp eax\n");
+GUEST(counter, 1, "1: mov ecx, 100\n 2: loop 2b\n jmp 1b\n");
+GUEST(forward, 2, "1: jmp 2f\n .org guest_forward + 5000\n 2: inc eax\n jmp 1b\n");
+GUEST(outs, 1, "1: out 0xed, al\n jmp 1b\n");
+GUEST(mmio, 1, " mov esi, 0xe0000000\n 1: mov eax, [esi]\n jmp 1b\n");
+GUEST(rep, 1, "1: mov ecx, -1\n mov esi, 0x20000\n mov edi, 0x300000\n rep lodsd\n jmp 1b\n");   /* runs off RAM: reads all ones */
+GUEST(rep_movs, 1, "1: mov ecx, 1024\n mov esi, 0x20000\n mov edi, 0x300000\n rep movsd\n jmp 1b\n");
+GUEST(own_code, 1, " mov esi, " AT(own_code, 2f) "\n 1: inc byte ptr [esi+1]\n 2: mov al, 1\n jmp 1b\n");
+GUEST(halted, 1, "1: hlt\n jmp 1b\n");
+GUEST(stis, 1, "1: cli\n nop\n sti\n jmp 1b\n");
+GUEST(sti_only, 1, "1: sti\n jmp 1b\n");
+GUEST(stepped, 1, " pushfd\n or dword ptr [esp], 0x100\n popfd\n 1: jmp 1b\n");
+static const struct { const char *name; const uint8_t *code; } loops[] = {
+#define LOOP(name) {#name, guest_##name}
+  LOOP(jump), LOOP(loop_window), LOOP(loop_invariant), LOOP(calls), LOOP(indirect), LOOP(counter), LOOP(forward), LOOP(outs), LOOP(mmio), LOOP(rep), LOOP(rep_movs),
+  LOOP(own_code), LOOP(halted), LOOP(stis), LOOP(sti_only), LOOP(stepped),
+};
+enum { LOOPS = sizeof loops / sizeof loops[0] };
+
+struct ender { rig *rig; atomic_uint running; atomic_bool stop; uint32_t random; const char *loop; };
+static void *end_runs(void *opaque) {
+  struct ender *e = opaque;
+  for (unsigned seen = 0; !atomic_load(&e->stop);) {
+    unsigned now = atomic_load(&e->running);
+    if (now == seen) continue;
+    seen = now;
+    e->random = e->random * 1664525 + 1013904223;
+    spin(e->random >> 16 & (e->random & 7 ? 0x3ff : 0x7fff));
+    atomic_store(&e->rig->exit_wanted, true);
+    monitor_kick(e->rig->monitor);
+  }
+  return NULL;
+}
+
+static const char *current_loop;
+static void too_late(int number) {
+  static const char text[] = "\nthis loop was not left: ";
+  if (write(STDERR_FILENO, text, sizeof text - 1) + write(STDERR_FILENO, current_loop, strlen(current_loop)) < 0) _exit(3);
+  _exit(2);
+}
+
+/* Endless loops are left each time they are asked to be. Nothing else ever ends them: a kick that is lost is a test that hangs. */
+static void kicks_are_never_lost(void **state) {
+  rig *r = rig_create(&plain_options);
+  struct ender e = {.rig = r, .random = 1};
+  pthread_t thread;
+  r->on_poll = NULL;
+  r->quiet = true;
+  assert_int_equal(pthread_create(&thread, NULL, end_runs, &e), 0);
+  for (unsigned i = 0; i < LOOPS; i++) {
+    rig_reset(r);
+    rig_load(r, loops[i].code, 4096 * (1 + (loops[i].code == guest_forward)));
+    r->returns_from[VEC_DB] = true;
+    current_loop = loops[i].name;
+    for (unsigned n = 0; n < (i ? 1000 : 10000); n++) {
+      atomic_store(&r->exit_wanted, false);
+      r->log_size = 0;
+      atomic_fetch_add(&e.running, 1);
+      while (!atomic_load(&r->exit_wanted)) assert_null(monitor_run(r->monitor));
+    }
+  }
+  atomic_store(&e.stop, true);
+  pthread_join(thread, NULL);
+  rig_destroy(r);
+}
+
+/* The poison in the safepoint pointer always leads to a poll, which takes it away: else the guest would fault at its safepoint for ever. */
+static void a_safepoint_polls(void **state) {
+  rig *r = rig_create(&plain_options);
+  LOAD(r, jump);
+  r->on_poll = rig_end;
+  for (unsigned i = 0; i < 5; i++) {
+    rig_vcpu(r)->s.safepoint = r->monitor->poison;   /* as a signal leaves it that comes in the midst of a poll */
+    r->monitor->kicked = 0;
+    assert_null(monitor_run(r->monitor));
+    assert_int_equal(r->polls, i + 1);
+  }
+  assert_int_equal(monitor_get_counters(r->monitor)->safepoints, 5);
+  rig_destroy(r);
+}
+
+/* ---- where interrupts may come ----------------------------------------------------------------------------------- */
+
+static void raise_and_count(rig *r) {
+  if (r->interrupts >= 3000) monitor_exit(r->monitor); else rig_raise(r, 0x30);
+}
+
+/* An interrupt that arrives behind an STI which set IF waits for one more instruction, although a safepoint stands there. */
+GUEST(shadow_jump, 1, "1: cli\n nop\n sti\n 2: jmp 1b\n");
+GUEST(shadow_ret, 1, "1: cli\n push " AT(shadow_ret, 1b) "\n sti\n 2: ret\n");
+GUEST(shadow_call, 1, " mov eax, " AT(shadow_call, 1f) "\n 1: pop edx\n cli\n nop\n sti\n 2: call eax\n");
+GUEST(shadow_loop, 1, "1: mov ecx, 9\n 3: cli\n nop\n sti\n 2: loop 3b\n jmp 1b\n");
+GUEST(shadow_load, 1, " mov esi, 0x20000\n 1: cli\n push esi\n mov ecx, [esi]\n sti\n 2: pop ecx\n push ecx\n add edx, [esi+4]\n pop ecx\n jmp 1b\n");
+GUEST(shadow_page, 2, " jmp 1f\n .org guest_shadow_page + 4080\n 1: cli\n .org guest_shadow_page + 4095, 0x90\n sti\n 2: jmp 1b\n");
+static void no_interrupt_in_a_shadow(void **state) {
+  static const struct { const char *name; const uint8_t *code; uint32_t eip; } guests[] = {
+    {"jmp", guest_shadow_jump, 3}, {"ret", guest_shadow_ret, 7}, {"call", guest_shadow_call, 9}, {"loop", guest_shadow_loop, 8}, {"load", guest_shadow_load, 10},
+    {"page", guest_shadow_page, 4096}};
+  for (unsigned i = 0; i < sizeof guests / sizeof *guests; i++)
+    for (unsigned axis = 0; axis < RIG_AXES; axis++) {
+      if (rig_axes[axis].options.icount_shift >= 0 || (axis && rig_axes[axis].options.without == 0 && !rig_axes[axis].options.flush_every)) continue;
+      rig *r = rig_create(&rig_axes[axis].options);
+      struct kicker k;
+      rig_load(r, guests[i].code, i == 5 ? 8192 : 4096);
+      if (guests[i].code == guest_shadow_call) rig_vcpu(r)->s.gpr[REG_ESP] -= 4;
+      r->on_poll = raise_and_count, r->quiet = true, r->watched_eip = RIG_CODE + guests[i].eip;
+      start_kicks(&k, r);
+      assert_null(monitor_run(r->monitor));
+      stop_kicks(&k);
+      if (r->watched) fail_msg("%s, axis '%s': %llu of %llu interrupts came in STI's shadow", guests[i].name, rig_axes[axis].name, (unsigned long long)r->watched,
+                               (unsigned long long)r->interrupts);
+      rig_destroy(r);
+    }
+}
+
+/* ---- two machines -------------------------------------------------------------------------------------------------- */
+
+GUEST(sums, 1,
+  " mov ebp, 300\n 1: mov ecx, 1000\n mov esi, 0x20000\n 2: add eax, [esi]\n imul eax, eax, 69069\n inc eax\n mov [esi+4], eax\n add esi, 4\n dec ecx\n jnz 2b\n"
+  " push eax\n call 3f\n add esp, 4\n out 0xed, al\n dec ebp\n jnz 1b\n" TELL DONE " 3: mov edx, [esp+4]\n lea eax, [eax+edx*2+77]\n ret\n");
+
+/* Runs the guest until it has been kicked a hundred times, ten times at least. */
+struct one { pthread_t thread; rig *rig; bool kicked; unsigned runs, wrong; };
+static void *run_one(void *opaque) {
+  struct one *o = opaque;
+  for (; o->runs < 10 || (o->kicked && o->rig->polls < 100); o->runs++) {
+    memset(mmu_ram_pointer(o->rig->mmu, to_gpa(RIG_DATA), 8192), 0, 8192);
+    rig_set_cpu(o->rig);
+    o->rig->log_size = 0;
+    o->wrong += monitor_run(o->rig->monitor) != NULL || strcmp(o->rig->log, "=3ebae652 .") != 0;
+  }
+  return NULL;
+}
+static void two_monitors_in_two_threads(void **state) {
+  struct one one[2] = {0};
+  struct kicker kickers[2];
+  for (unsigned i = 0; i < 2; i++) {
+    one[i].rig = rig_create(&rig_axes[i ? 4 : 0].options), one[i].kicked = true;
+    LOAD(one[i].rig, sums);
+    start_kicks(&kickers[i], one[i].rig);
+  }
+  for (unsigned i = 0; i < 2; i++) assert_int_equal(pthread_create(&one[i].thread, NULL, run_one, &one[i]), 0);
+  for (unsigned i = 0; i < 2; i++) {
+    pthread_join(one[i].thread, NULL);
+    stop_kicks(&kickers[i]);
+  }
+  for (unsigned i = 0; i < 2; i++) {
+    if (one[i].wrong) fail_msg("machine %u: %u of %u runs went wrong, the last: %s", i, one[i].wrong, one[i].runs, one[i].rig->log);
+    rig_destroy(one[i].rig);
+  }
+}
+
+int main(void) {
+  struct sigaction late = {.sa_handler = too_late}, usr1 = {.sa_handler = ignore};
+  sigaction(SIGALRM, &late, NULL), sigaction(SIGUSR1, &usr1, NULL);
+  current_loop = "another test";
+  alarm(170);
+  const char *filter = getenv("CMOCKA_TEST_FILTER");
+  if (filter) cmocka_set_test_filter(filter);
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(kick_in_a_stub),
+    cmocka_unit_test(kicks_are_never_lost),
+    cmocka_unit_test(a_safepoint_polls),
+    cmocka_unit_test(no_interrupt_in_a_shadow),
+    cmocka_unit_test(two_monitors_in_two_threads),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
