@@ -234,6 +234,12 @@ static int counted(struct monitor *m, int result) {
   return result;
 }
 
+/* Nothing was done, and an interrupt may come first; but not behind an STI (SDM vol. 2, STI). */
+static int retry(struct monitor *m, bool shadowed) {
+  m->v->inhibit_irq |= shadowed;
+  return RUN_RETRY;
+}
+
 /* After an exit: brings the state to an instruction boundary. */
 static int handle_exit(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
@@ -241,10 +247,11 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
     uint32_t number = v->s.site;
     struct tr_site *site = tcache_site(m->tcache, number);
     int result = EXEC_NEXT;
+    bool shadowed = site->access & TR_ACCESS_SHADOW;
     switch ((enum tr_site_kind)site->kind) {
     case TR_SITE_ACCESS:
       if (slow_access(m, site, &result)) continue;
-      return counted(m, result);
+      return result == RUN_RETRY ? retry(m, shadowed) : counted(m, result);
     case TR_SITE_JUMP:
       run_settle(m, site);
       v->s.eip = site->target;
@@ -254,8 +261,8 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       run_settle(m, site);
       m->counters.window_misses++;
       *plain = TR_PLAIN;
-      if (site->host && !m->kicked) chain(m, number, m->mode.bits | TR_PLAIN);
-      return RUN_RETRY;
+      if (site->host && !m->kicked && !shadowed) chain(m, number, m->mode.bits | TR_PLAIN);
+      return retry(m, shadowed);
     case TR_SITE_CALLOUT: {
       const struct insn *insn = tcache_callout(m->tcache, site->target);
       run_settle(m, site);
@@ -275,7 +282,7 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
     case TR_SITE_REFILL:
       run_settle(m, site);
       give_up_addends(m, tcache_site_block(m->tcache, site));
-      return RUN_RETRY;
+      return retry(m, shadowed);
     case TR_SITE_STRADDLE:   /* looks its second page up, and makes it anew if it is another */
       run_settle(m, site);
       return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? RUN_RETRY : result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
@@ -283,7 +290,7 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       m->counters.safepoints++;
       m->kicked = 1;
       run_settle(m, site);
-      return RUN_RETRY;
+      return retry(m, shadowed);
     case TR_SITE_IRQ: case TR_SITE_COUNT: case TR_SITE_THUNK: case TR_SITE_KINDS:
       run_settle(m, site);
       return RUN_RETRY;
@@ -478,7 +485,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   if (m->options.log & 1u << LOG_exec) log_exec(m);
   int result = run_block(m, mode, plain);
   if (monitor_counted(m)) end_budget(m);
-  if (result == RUN_RETRY && !v->halted) v->inhibit_irq = shadow, v->inhibit_db = shadow_db;   /* its instruction is still to come */
+  if (result == RUN_RETRY && !v->halted) v->inhibit_irq |= shadow, v->inhibit_db = shadow_db;   /* its instruction is still to come */
   if (rf && result == EXEC_NEXT) v->s.sys_flags &= ~FLAG_RF;
   m->mid_rep = result == EXEC_AGAIN;
   after_instruction(m, result, tf);

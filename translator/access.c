@@ -121,7 +121,7 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned adde
 static unsigned access_site(struct block *b, const struct access *a) {
   unsigned site = block_site(b, TR_SITE_ACCESS);
   struct tr_site *s = &b->rq->sites[site];
-  s->access = a->access;
+  s->access |= a->access;
   s->size = (uint8_t)a->size;
   s->host = host_here(&b->code);
   return site;

@@ -6,6 +6,7 @@ unsigned block_site(struct block *b, enum tr_site_kind kind) {
   if (b->site_count == TR_MAX_SITES - 1) { b->too_many = true; return b->site_count; }
   struct tr_site *s = &b->rq->sites[b->site_count];
   *s = (struct tr_site){.kind = kind, .insn_offset = (uint16_t)b->at, .index = (uint8_t)b->index, .esp_delta = (int16_t)b->pending};
+  if (b->index && b->steps[b->index - 1].insn.kind == OP_STI) s->access = TR_ACCESS_SHADOW;
   return b->site_count++;
 }
 
@@ -23,8 +24,8 @@ void block_flush_esp(struct block *b) {
 }
 
 static void emit_exit(struct block *b, unsigned site) {
-  host_patch(&b->code, host_jump(&b->code, -2), 0 /* the exit stub: see tr_write_stubs */);
-  host_32(&b->code, b->rq->first_site + site);
+  host_mov_mem_imm(&b->code, HM_STATE(site), b->rq->first_site + site);
+  host_patch(&b->code, host_jump(&b->code, -1), 0 /* the exit stub: see tr_write_stubs */);
 }
 
 void block_exit_here(struct block *b, unsigned site) {
@@ -55,6 +56,7 @@ static void cold_refill(struct block *b, const struct cold *k) {
   unsigned given_up = block_site(b, TR_SITE_REFILL);
   struct tr_site *s = &b->rq->sites[given_up];
   s->insn_offset = b->rq->sites[k->site].insn_offset, s->index = b->rq->sites[k->site].index, s->esp_delta = b->rq->sites[k->site].esp_delta;
+  s->access = b->rq->sites[k->site].access & TR_ACCESS_SHADOW;
   bind(b, k);
   access_cold_refill(b, k, given_up);
 }
@@ -325,8 +327,8 @@ static void emit_popf(struct block *b) {
   branch_irq_check(b);
 }
 
-/* An interrupt that waits already goes by way of the monitor, which knows STI's shadow; any later one comes through a safepoint, which lies beyond the
- * next instruction's boundary or is a HLT. */
+/* An interrupt that waits already goes by way of the monitor, which knows STI's shadow. Any later one finds it in the site at which the block is left
+ * (TR_ACCESS_SHADOW); an STI that ends its block is the monitor's (plan.c). */
 static void emit_sti(struct block *b) {
   struct host_code *c = &b->code;
   struct cold *waits = block_cold(b, COLD_EXIT, 0, callout_site(b));

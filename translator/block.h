@@ -105,7 +105,7 @@ bool copy_may_fault(const struct insn *insn);
 unsigned block_site(struct block *b, enum tr_site_kind kind);    /* index in the request's sites */
 struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site);
 void block_flush_esp(struct block *b);
-void block_exit_here(struct block *b, unsigned site);            /* CALL exit; site number */
+void block_exit_here(struct block *b, unsigned site);            /* site number; JMP exit */
 
 /* branch.c */
 void branch_jump(struct block *b, uint32_t target);              /* leaves the block for EIP target */

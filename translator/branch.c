@@ -87,7 +87,7 @@ void branch_irq_check(struct block *b) {
   unsigned site = block_site(b, TR_SITE_IRQ);
   struct tr_site *s = &b->rq->sites[site];
   s->insn_offset = (uint16_t)step_end(b);
-  s->index = b->index + 1;
+  s->index = b->index + 1, s->access = 0;
   host_op_reg(c, true, 0x89, H_RCX, H_R9);
   host_op_reg(c, false, 0x89, H_R8, H_RCX);
   uint8_t *none = host_jrcxz(c);

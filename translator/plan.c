@@ -112,7 +112,10 @@ static void decode(struct block *b) {
     s->ends = s->callout || ends_block(&s->insn) || plan_changes_direction(b, &s->insn);
     if (s->ends) break;
   }
-  if (b->n) b->steps[b->n - 1].ends = true;
+  if (!b->n) return;
+  struct step *last = &b->steps[b->n - 1];
+  last->ends = true;
+  last->callout |= last->insn.kind == OP_STI;   /* its shadow falls into another block */
 }
 
 static void find_live_flags(struct block *b) {

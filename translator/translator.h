@@ -67,20 +67,20 @@ enum tr_site_kind {
 
 struct tr_site {
   uint32_t host;        /* code-memory offset: ACCESS: where to retry; JUMP: the rel32 to patch; SAFEPOINT, FAULT: the host instruction */
-  uint32_t cold;        /* code-memory offset of the exit's CALL (JUMP: what the rel32 points to while unchained) */
+  uint32_t cold;        /* code-memory offset of the exit's MOV (JUMP: what the rel32 points to while unchained) */
   uint32_t target;      /* JUMP, END: EIP to go on at */
   uint32_t guard;       /* JUMP: code-memory offset of the imm32 to compare with the target page's fetch entry, or 0: chains freely */
   uint32_t next_in;     /* tcache: next site chained to the same block, + 1 */
   uint16_t insn_offset; /* guest bytes from the block's start to the instruction that the state belongs to */
   int16_t esp_delta;    /* to add to R15 to get guest ESP here (folding) */
   uint8_t kind;         /* enum tr_site_kind */
-  uint8_t access;       /* ACCESS_R or ACCESS_W/RW, and TR_ACCESS_LIMITED */
+  uint8_t access;       /* ACCESS_R or ACCESS_W/RW, and TR_ACCESS_LIMITED; TR_ACCESS_SHADOW */
   uint8_t size;         /* of the access (0: 256 and more) */
   uint8_t index;        /* instructions of the block done here */
   uint32_t block;       /* tcache: block index */
 };
 
-enum { TR_ACCESS_LIMITED = 4 /* exit_linear may still lack the segment's base */ };
+enum { TR_ACCESS_LIMITED = 4 /* exit_linear may still lack the segment's base */, TR_ACCESS_SHADOW = 8 /* the instruction follows an STI */ };
 enum { TR_MAX_INSNS = 48, TR_MAX_SITES = 320, TR_MAX_CODE = 24 << 10 };
 
 struct tr_request {
@@ -116,7 +116,7 @@ struct tr_stubs {
 };
 /* Writes the stubs at the start of the code memory.
  * enter: void (*)(struct tr_state *, const void *code) in the C ABI: loads the guest's registers and jumps to code; returns when
- * translated code leaves through `exit` (CALL exit, followed by the 32-bit site number), state stored. */
+ * translated code leaves through `exit` (s.site set, JMP exit), state stored. */
 void tr_write_stubs(uint8_t *code, struct tr_stubs *stubs);
 /* Writes a thunk that runs a COPY instruction with its memory operand at [state->scratch[0]] and leaves through site `site`.
  * Returns its size, at most 128 bytes. `code` is the writable view of code-memory offset `offset`. */
