@@ -22,6 +22,7 @@ static void *kick_on(void *opaque) {
   while (!atomic_load(&k->stop)) {
     monitor_kick(k->rig->monitor);
     spin(k->kicks++ * 2654435761u >> 22 & 0x3ff);
+    if (k->kicks % 16 == 0) usleep(1);   /* on a busy host both threads may share a core */
   }
   return NULL;
 }
@@ -145,7 +146,7 @@ static void a_safepoint_polls(void **state) {
 /* ---- where interrupts may come ----------------------------------------------------------------------------------- */
 
 static void raise_and_count(rig *r) {
-  if (r->interrupts >= 300) monitor_exit(r->monitor); else rig_raise(r, 0x30);
+  if (r->interrupts >= 100) monitor_exit(r->monitor); else rig_raise(r, 0x30);
 }
 
 /* An interrupt that arrives behind an STI which set IF waits for one more instruction, although a safepoint stands there. */
@@ -161,7 +162,8 @@ static void no_interrupt_in_a_shadow(void **state) {
     {"page", guest_shadow_page, 4096}};
   for (unsigned i = 0; i < sizeof guests / sizeof *guests; i++)
     for (unsigned axis = 0; axis < RIG_AXES; axis++) {
-      if (rig_axes[axis].options.icount_shift >= 0 || (axis && rig_axes[axis].options.without == 0 && !rig_axes[axis].options.flush_every)) continue;
+      static const char *const wanted = "default flush every block without all without windows without hash";
+      if (!strstr(wanted, rig_axes[axis].name)) continue;
       rig *r = rig_create(&rig_axes[axis].options);
       struct kicker k;
       current_loop = guests[i].name;
