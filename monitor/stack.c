@@ -177,7 +177,7 @@ int x_enter(struct vcpu *v, const struct insn *i)
   if (enter_pass(v, i, level, false, &frame) != EXEC_NEXT)
     return EXEC_FAULT;
   /* "or if a write using the final value of the stack pointer would cause a page fault" */
-  if (seg_probe_write(v, SEG_SS, esp & mask, mask == 0xffff ? 2 : 4) != EXEC_NEXT)
+  if (seg_probe_write(v, SEG_SS, esp & mask, size) != EXEC_NEXT)
     return EXEC_FAULT;
   if (enter_pass(v, i, level, true, &frame) != EXEC_NEXT)
     return EXEC_FAULT;

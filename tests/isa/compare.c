@@ -54,6 +54,7 @@ static bool strayed(const struct isa_case *c, const struct outcome *o) { return 
 
 static const char *compare_ends(const struct isa_case *c, const struct outcome *n, const struct outcome *g, char *text, size_t size) {
   if (n->end != g->end) { snprintf(text, size, "%s on the host, %s here", end_names[n->end], end_names[g->end]); return text; }
+  if (n->end == END_HANG) return NULL;               /* neither ended */
   if (n->end == END_EXIT) {
     if (n->exit == g->exit) return NULL;
     snprintf(text, size, "exit %u on the host, %u here", n->exit, g->exit);
@@ -119,7 +120,7 @@ static bool tolerated(const struct isa_case *c, const struct outcome *n, const s
 const char *outcome_compare(const struct isa_case *c, const struct outcome *n, const struct outcome *g, const uint8_t *background, bool exact_flags, char *text, size_t size) {
   if ((strayed(c, n) && strayed(c, g)) || tolerated(c, n, g)) return NULL;
   const char *differ = compare_ends(c, n, g, text, size);
-  if (differ || n->end != g->end || n->vector != g->vector) return differ;
+  if (differ || n->end != g->end || n->end == END_HANG || n->vector != g->vector) return differ;
   bool fault = n->end == END_FAULT;
   if (!(c->fault_registers_ignored && fault)) differ = compare_registers(c, n, g, exact_flags, text, size);
   if (!differ) differ = compare_fx(c, n, g);
@@ -132,9 +133,9 @@ const char *outcome_compare(const struct isa_case *c, const struct outcome *n, c
 /* ---- sabotage -------------------------------------------------------------------------------------------------- */
 
 bool outcome_damage(const struct isa_case *c, const struct outcome *n, struct outcome *out, uint64_t random) {
-  if (strayed(c, n)) return false;
+  if (strayed(c, n) || c->store_may_be_skipped || c->fault_may_be_missed || n->end == END_HANG) return false;
   unsigned which = random % 8, bit = random >> 8 & 31;
-  bool tolerant = c->vector_choice || c->may_stray || c->store_may_be_skipped || c->fault_may_be_missed || c->fault_registers_ignored || c->fault_top_ignored || c->gpr_ignored[random >> 16 & 7];
+  bool tolerant = c->vector_choice || c->may_stray || c->fault_registers_ignored || c->fault_top_ignored || c->gpr_ignored[random >> 16 & 7];
   if (tolerant) which = 5;
   switch (which) {
   case 0: case 1: out->gpr[random >> 16 & 7] ^= 1u << bit; break;

@@ -79,12 +79,13 @@ static uint64_t descriptor(uint32_t base, uint32_t limit, unsigned rights, unsig
   return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)rights << 40 | (uint64_t)(limit >> 16 & 15) << 48 | (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
 }
 
-/* Linux' user selectors (4-6) as they are on x86-64, so that LAR and LSL agree; the rest is the supervisor's. */
+/* Linux' user selectors (4 to 6) as they are on x86-64, so that LAR and LSL agree; the rest is the supervisor's. */
 static void make_descriptors(struct guest *g) {
   put64(g, PHYS_GDT + 2 * 8, descriptor(0, 0xfffff, 0x9b, 0xc));
   put64(g, PHYS_GDT + 3 * 8, descriptor(0, 0xfffff, 0x93, 0xc));
   put64(g, PHYS_GDT + 4 * 8, descriptor(0, 0xfffff, 0xfb, 0xc));
   put64(g, PHYS_GDT + 5 * 8, descriptor(0, 0xfffff, 0xf3, 0xc));
+  put64(g, PHYS_GDT + 6 * 8, descriptor(0, 0xfffff, 0xfb, 0xa));   /* 64-bit code: readable as data */
   put64(g, PHYS_GDT + SEL_TSS, descriptor(SYSTEM_AT + PHYS_TSS, TSS_LIMIT, 0x8b, 0));
   put64(g, PHYS_GDT + SEL_LDT_GDT, descriptor(SYSTEM_AT + PHYS_LDT, LDT_COUNT * 8 - 1, 0x82, 0));
   for (unsigned i = 0; i < LDT_COUNT; i++) put64(g, PHYS_LDT + i * 8, descriptor_ldt(i));

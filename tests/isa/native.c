@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ struct native_control {
   const void *leave;
   uint8_t fx[FX_SIZE] __attribute__((aligned(64)));
   /* of a fault */
-  bool faulted;
+  bool faulted, ticked;          /* ticked: the watchdog ended it */
   uint8_t vector;
   uint32_t error, cr2, eip;
 };
@@ -54,7 +55,7 @@ extern const char native_leave[], native_resume[];
 void native_signal(int, siginfo_t *, void *);
 void native_caught(int number, siginfo_t *info, ucontext_t *uc);
 
-static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGVTALRM};
 enum { SIGNAL_COUNT = sizeof signals / sizeof *signals, SIGNAL_STACK = 64 << 10, FILLER = 0xf4 /* HLT: #GP */, ENTRY_SIZE = 16 };
 
 /* ---- faults ---------------------------------------------------------------------------------------------------- */
@@ -74,16 +75,20 @@ static void note_fault(struct native_control *k, const ucontext_t *uc) {
   k->faulted = true;
 }
 
-/* Called by native_signal with the C ABI's segments. A fault outside 32-bit code is this program's own. */
+/* Called by native_signal with the C ABI's segments. A fault outside 32-bit code is this program's own; a tick of the watchdog ends the case wherever it
+ * is, as the selectors are gone. */
 void native_caught(int number, siginfo_t *info, ucontext_t *uc) {
   struct native_control *k = native_current;
   greg_t *g = uc->uc_mcontext.gregs;
-  if (!k || !k->active || (uint64_t)g[REG_RIP] >> 32) {
+  bool tick = number == SIGVTALRM;
+  if (tick && (!k || !k->active)) return;
+  if (!tick && (!k || !k->active || (uint64_t)g[REG_RIP] >> 32)) {
     fprintf(stderr, "isa: signal %d at %llx, address %p: not of 32-bit code\n", number, (unsigned long long)g[REG_RIP], info->si_addr);
     signal(number, SIG_DFL);
     return;
   }
   note_fault(k, uc);
+  k->ticked = tick;
   g[REG_RIP] = (greg_t)(uintptr_t)native_resume;
   g[REG_RSP] = (greg_t)k->host_rsp;
   g[REG_R15] = (greg_t)(uintptr_t)k;
@@ -96,10 +101,11 @@ static bool install_signals(struct native *n) {
   if (n->signal_stack == MAP_FAILED) { n->signal_stack = NULL; return false; }
   stack_t stack = {.ss_sp = n->signal_stack, .ss_size = SIGNAL_STACK};
   if (sigaltstack(&stack, &n->old_stack)) return false;
-  struct sigaction action = {.sa_sigaction = native_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+  struct sigaction action = {.sa_sigaction = native_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
   sigfillset(&action.sa_mask);
   for (unsigned i = 0; i < SIGNAL_COUNT; i++) sigaction(signals[i], &action, &n->old_actions[i]);
-  return true;
+  const struct itimerval every = {.it_interval.tv_sec = 1, .it_value.tv_sec = 1};
+  return setitimer(ITIMER_VIRTUAL, &every, NULL) == 0;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------------------- */
@@ -152,6 +158,8 @@ static bool map_data(struct native *n) {
 void native_destroy(struct native *n) {
   if (!n) return;
   if (n->signal_stack) {
+    const struct itimerval never = {0};
+    setitimer(ITIMER_VIRTUAL, &never, NULL);
     for (unsigned i = 0; i < SIGNAL_COUNT; i++) sigaction(signals[i], &n->old_actions[i], NULL);
     sigaltstack(&n->old_stack, NULL);
     munmap(n->signal_stack, SIGNAL_STACK);
@@ -196,7 +204,7 @@ static void put_code(struct native *n, const struct isa_case *c) {
 
 static void fill_outcome(struct native *n, struct outcome *out) {
   const struct native_control *k = &n->control;
-  out->end = k->faulted ? END_FAULT : END_EXIT;
+  out->end = k->ticked ? END_HANG : k->faulted ? END_FAULT : END_EXIT;
   out->exit = k->exit;
   out->vector = k->vector, out->error = k->error, out->cr2 = k->cr2, out->eip = k->eip;
   memcpy(out->gpr, k->gpr, sizeof out->gpr);
@@ -205,18 +213,24 @@ static void fill_outcome(struct native *n, struct outcome *out) {
   memcpy(out->fx, k->fx, FX_SIZE);
 }
 
-void native_run(struct native *n, const struct isa_case *c, struct outcome *out) {
+static void run_once(struct native *n, const struct isa_case *c, struct outcome *out) {
   struct native_control *k = &n->control;
-  put_code(n, c);
   memory_apply(&n->memory, c);
   memcpy(k->gpr, c->gpr, sizeof k->gpr);
   memcpy(k->selectors, c->selector, sizeof k->selectors);
   memcpy(k->fx, c->fx, FX_SIZE);
   k->frame.rip = c->start, k->frame.cs = c->selector[SEG_CS], k->frame.rflags = c->eflags | FLAG_IF | 2, k->frame.rsp = c->gpr[REG_ESP], k->frame.ss = c->selector[SEG_SS];
-  k->faulted = false, k->exit = 0, k->vector = 0, k->error = k->cr2 = k->eip = 0;
+  k->faulted = k->ticked = false, k->exit = 0, k->vector = 0, k->error = k->cr2 = k->eip = 0;
   native_enter(k);
   fill_outcome(n, out);
   memory_collect(&n->memory, n->background, out);
+}
+
+/* A tick may hit a case that would have ended: it gets a second of its own then. */
+void native_run(struct native *n, const struct isa_case *c, struct outcome *out) {
+  put_code(n, c);
+  run_once(n, c, out);
+  if (out->end == END_HANG) run_once(n, c, out);
 }
 
 /* Whether this kernel runs 32-bit code at all: user code segment 23h (IA32 emulation), read back by LAR. */

@@ -11,9 +11,10 @@ struct sequence {
   unsigned row_count;
   uint16_t tainted, ever_tainted, flags_read;
   bool down;                     /* EFLAGS.DF */
-  bool returns;                  /* by an address that the body may have overwritten */
+  bool returns;                  /* by an address that the body may have overwritten, by an absolute address in a shifted state */
   bool no_stack;                 /* inside a skipped part or a loop: ESP must stay */
   uint8_t held;                  /* registers that must stay known (loops) */
+  uint32_t slot;                 /* of the return address while a function's body is made, else 0: stores stay away from it */
 };
 
 static bool chance(struct sequence *q, unsigned percent) { return random_chance(&q->m.random, percent); }
@@ -77,6 +78,18 @@ static bool follow(struct sequence *q, const struct insn *i) {
   }
 }
 
+/* Does it store near the return address? A state that is shifted moves all addresses, but for absolute ones. */
+static bool stores_near_slot(const struct sequence *q, const struct insn *i) {
+  enum { NEAR = 160 };
+  if (!q->slot) return false;
+  uint32_t at = (uint32_t)i->disp;
+  if (i->kind == OP_MOVS || i->kind == OP_STOS) at = q->m.now[REG_EDI];
+  else if (!(i->access & ACCESS_W)) return false;
+  if (i->base != REG_NONE) at += q->m.now[i->base];
+  if (i->index != REG_NONE) at += q->m.now[i->index] << i->scale;
+  return at - q->slot + NEAR < 2 * NEAR;
+}
+
 /* Adds an instruction; false, and nothing is changed, when it would spoil what must be known. */
 static bool add(struct sequence *q, const uint8_t *bytes, unsigned length) {
   struct sequence before = *q;
@@ -85,7 +98,7 @@ static bool add(struct sequence *q, const uint8_t *bytes, unsigned length) {
   struct insn_mode mode = {.code32 = true, .features = guest_features()};
   if (insn_decode(&insn, bytes, length, mode) != INSN_OK || insn.length != length || c->code_size + length > MAX_CODE - 32) return false;
   bool pops_esp = insn.kind == OP_POP_REG && (insn.bytes[insn.opcode_offset] & 7) == REG_ESP;
-  if ((insn.flags_read & q->tainted) || insn.kind == OP_UD || pops_esp) return false;
+  if ((insn.flags_read & q->tainted) || insn.kind == OP_UD || pops_esp || stores_near_slot(q, &insn)) return false;
   if (!follow(q, &insn))
     for (unsigned r = 0; r < 8; r++)
       if (insn.regs_written >> r & 1) forget(q, r);
@@ -339,9 +352,9 @@ static void add_call(struct sequence *q) {
   RAW(q, 0xeb, 0);
   uint32_t function = here(q);
   q->m.now[REG_ESP] = esp - 4 * arguments - 4;
-  q->no_stack = true;             /* the body leaves the return address on top, though it may write it: that ends at an exit or a fault */
+  q->no_stack = true, q->slot = esp - 4 * arguments - 4;
   add_some(q, 3);
-  q->no_stack = false;
+  q->no_stack = false, q->slot = 0;
   q->returns = true;
   if (arguments) RAW(q, 0xc2, (uint8_t)(4 * arguments), 0); else RAW(q, 0xc3);
   c->code[jump + 1] = (uint8_t)(c->code_size - jump - 2);

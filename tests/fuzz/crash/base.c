@@ -6,16 +6,19 @@
 #define L16(v) (uint8_t)(v), (uint8_t)((v) >> 8)
 #define L32(v) L16(v), L16((uint32_t)(v) >> 16)
 
-/* Loads the tables and goes on with chunk number [G_COUNTER]++, after a reset too. G_NEXT is the second half of it. */
+/* Loads tables and control registers, then goes on with chunk number [G_COUNTER]++; after each reset too. */
 const uint8_t base_kernel[4096] = {
-  L32(0x1badb002), L32(0x10000), L32(-(0x1badb002 + 0x10000)), L32(G_KERNEL), L32(G_KERNEL), L32(G_KERNEL + 0x1000), L32(G_KERNEL + 0x1000), L32(G_KERNEL + 0x20),
-  0xbc, L32(G_STACK),                       /* mov esp, G_STACK */
-  0x0f, 0x01, 0x15, L32(G_GDTR),            /* lgdt */
-  0x0f, 0x01, 0x1d, L32(G_IDTR),            /* lidt */
+  L32(0x1badb002), L32(0x10000), L32(-(0x1badb002 + 0x10000)), L32(G_KERNEL), L32(G_KERNEL), L32(G_KERNEL + 0x1000), L32(G_KERNEL + 0x1000), L32(G_ENTRY),
   0xa1, L32(G_COUNTER),                     /* G_NEXT: mov eax, [G_COUNTER] */
   0xff, 0x05, L32(G_COUNTER),               /* inc dword [G_COUNTER] */
   0x83, 0xe0, G_CHUNK_COUNT - 1,            /* and eax, 63 */
   0xff, 0x24, 0x85, L32(G_CHUNKS),          /* jmp [G_CHUNKS + eax * 4] */
+  [G_ENTRY - G_KERNEL] =
+  0xbc, L32(G_STACK),                       /* mov esp, G_STACK */
+  0x0f, 0x01, 0x15, L32(G_GDTR),            /* lgdt */
+  0x0f, 0x01, 0x1d, L32(G_IDTR),            /* lidt */
+  0xa1, L32(G_BOOT_CRS), 0x0f, 0x22, 0xd8, 0xa1, L32(G_BOOT_CRS + 4), 0x0f, 0x22, 0xe0, 0xa1, L32(G_BOOT_CRS + 8), 0x0f, 0x22, 0xc0,
+  0xeb, (uint8_t)(G_NEXT - (G_ENTRY + 45)), /* jmp G_NEXT */
 };
 
 static void set16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8); }
@@ -93,6 +96,7 @@ static void write_page_tables(uint8_t *ram) {
   }
   set32(ram + G_PD, G_PT | 7), set32(ram + G_PD + 4 * 1, G_PT_2 | 7), set32(ram + G_PD + 4 * 0x300, G_PT | 3), set32(ram + G_PD + 4 * 0x301, 0x83);
   set32(ram + G_PD + 4 * 0x3fb, 0xfec00000 | 0x9b), set32(ram + G_PD + 4 * 0x3ff, G_PD | 3);
+  for (unsigned i = 0x302; i < 0x380; i++) set32(ram + G_PD + 4 * i, 0x83);
   memcpy(ram + G_PD_2 + 0xc00, ram + G_PD + 0xc00, 0x3fc);
   for (unsigned i = 0; i < 512; i++) set32(ram + G_PAE_PT + 8 * i, i << 12 | 7), set32(ram + G_PAE_PD + 8 * i, i << 21 | 0x87);
   set32(ram + G_PAE_PD, G_PAE_PT | 7);
@@ -106,6 +110,7 @@ void base_write(uint8_t *ram, uint64_t ram_size) {
   write_idt(ram), write_handlers(ram), write_tasks(ram), write_page_tables(ram);
   set16(ram + G_GDTR, 8 * G_GDT_ENTRIES - 1), set32(ram + G_GDTR + 2, G_GDT), set16(ram + G_IDTR, 0x7ff), set32(ram + G_IDTR + 2, G_IDT);
   set32(ram + G_COUNTER, 0);
+  set32(ram + G_BOOT_CRS, G_PD), set32(ram + G_BOOT_CRS + 8, 0x11);
   memset(ram + G_CODE, 0x90, G_CODE_END - G_CODE);
   ram[G_CODE_END - 5] = 0xe9, set32(ram + G_CODE_END - 4, G_NEXT - G_CODE_END);
   for (unsigned i = 0; i < G_CHUNK_COUNT; i++) set32(ram + G_CHUNKS + 4 * i, G_CODE_END - 5);

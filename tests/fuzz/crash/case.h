@@ -11,7 +11,7 @@ enum {
   G_GDT = 0x1000, G_GDT_ENTRIES = 64, G_IDT = 0x1800, G_LDT = 0x2000, G_TSS = 0x2400, G_TSS_SIZE = 0x100, G_TSS_COUNT = 4,
   G_COUNTER = 0x4000, G_GDTR = 0x4100, G_IDTR = 0x4108, G_CHUNKS = 0x4200, G_CHUNK_COUNT = 64, G_STACK = 0x7000, G_USER_STACK = 0x7800,
   G_PD = 0x8000, G_PD_2 = 0x9000, G_PDPT = 0xa000, G_PAE_PD = 0xb000, G_PT = 0xc000, G_PT_2 = 0xd000, G_PAE_PT = 0xe000,
-  G_CODE = 0x10000, G_CODE_END = 0x20000, G_DATA = 0x20000, G_DATA_END = 0x28000, G_ROOTS = 0x28000, G_ROOTS_END = 0x90000 /* page directories that guests copy */, G_KERNEL = 0x100000, G_NEXT = 0x100033,
+  G_CODE = 0x10000, G_CODE_END = 0x20000, G_DATA = 0x20000, G_DATA_END = 0x28000, G_ROOTS = 0x28000, G_ROOTS_END = 0x90000 /* page directories that guests copy */, G_KERNEL = 0x100000, G_NEXT = 0x100020, G_ENTRY = 0x100060, G_BOOT_CRS = 0x4120 /* CR3, CR4, CR0 after a reset */,
   G_HANDLER_NEXT = 0x5000, G_HANDLER_SKIP = 0x5040, G_HANDLER_SKIP_ERROR = 0x5060, G_HANDLER_EOI = 0x5080, G_HANDLER_16 = 0x50c0, G_HANDLER_TO_32 = 0x5100,
 };
 /* Selectors of the base GDT. */
@@ -22,7 +22,7 @@ enum {
   S_LAST = 0xc8,
 };
 
-struct patch { uint32_t at; uint8_t size, bytes[79]; };
+struct patch { uint32_t at; uint8_t size, bytes[120]; };
 
 struct fuzz_case {
   /* axes */
@@ -60,7 +60,7 @@ struct machine;
 const char *case_run(const struct fuzz_case *c, int kernel_fd, void (*watch)(struct machine *));
 
 /* ---- inside the generator ---- */
-struct writer { uint8_t bytes[79]; unsigned size; };
+struct writer { uint8_t bytes[120]; unsigned size; };
 static inline void emit8(struct writer *w, unsigned v) { if (w->size < sizeof w->bytes) w->bytes[w->size++] = (uint8_t)v; }
 static inline void emit16(struct writer *w, uint32_t v) { emit8(w, v), emit8(w, v >> 8); }
 static inline void emit32(struct writer *w, uint32_t v) { emit16(w, v), emit16(w, v >> 16); }

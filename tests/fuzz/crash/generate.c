@@ -106,6 +106,13 @@ static void some_axes(struct fuzz_case *c, struct generator *g) {
   snprintf(c->cpu, sizeof c->cpu, "%s", random_chance(r, 75) ? "max" : list[random_below(r, models)].name);
 }
 
+/* Paging from the start, in most cases in a form that works. */
+static void some_paging(struct fuzz_case *c, struct generator *g) {
+  bool pae = random_chance(&g->r, 30);
+  uint32_t crs[3] = {pae ? G_PDPT : random_chance(&g->r, 80) ? G_PD : G_PD_2, (pae ? 0x20 : 0x10) | (random_32(&g->r) & 0x690), 0x80000001 | (random_32(&g->r) & 0x50022)};
+  if (random_chance(&g->r, 65)) case_add(c, G_BOOT_CRS, crs, sizeof crs);
+}
+
 static void some_tables(struct fuzz_case *c, struct generator *g) {
   for (unsigned i = S_LAST / 8; i < G_GDT_ENTRIES; i++) {
     uint64_t d = some_descriptor(g);
@@ -162,6 +169,7 @@ void case_generate(struct fuzz_case *c, uint64_t seed) {
   }
   for (unsigned i = 0; i < G_CHUNK_COUNT; i++)
     if (!g.chunk_16[i] || random_chance(&g.r, 20)) case_add(c, G_CHUNKS + 4 * i, &g.chunks[i], 4);
+  some_paging(c, &g);
   some_tables(c, &g);
   for (unsigned i = 0; i < G_CHUNK_COUNT; i++) some_chunk_code(c, &g, i);
 }

@@ -78,6 +78,21 @@ static void switch_roots(struct generator *g, struct writer *w) {
   emit8(w, 0x25), emit32(w, 0x7ffff), mov_to_cr(w, 3);                     /* AND EAX; MOV CR3, EAX */
   emit8(w, 0xff), emit8(w, 0x05), emit32(w, some_address(g)), emit8(w, 0xe2), emit8(w, 0u - 21);   /* INC [m]; LOOP */
 }
+/* Two roots that disagree about some of the kernel half, in turns. */
+static void contest(struct generator *g, struct writer *w) {
+  uint32_t other = G_ROOTS + (random_below(&g->r, (G_ROOTS_END - G_ROOTS) >> 12) << 12), entries = random_chance(&g->r, 60) ? 1 + random_below(&g->r, 6) : 1 + random_below(&g->r, 64);
+  emit8(w, 0xfc), mov_reg(w, 6, G_PD), mov_reg(w, 7, other), mov_reg(w, 1, 1024), emit8(w, 0xf3), emit8(w, 0xa5);
+  mov_reg(w, 1, entries);
+  emit8(w, 0x80), emit8(w, 0x24), emit8(w, 0x8d), emit32(w, other + 0xc04), emit8(w, 0xfd), emit8(w, 0xe2), emit8(w, 0u - 10);   /* AND BYTE [other + ECX * 4 + ...], ~2; LOOP */
+  mov_reg(w, 5, 1 + random_below(&g->r, 10));
+  unsigned start = w->size;
+  mov_reg(w, 3, 0xc0800000 + random_below(&g->r, 0x3000)), mov_reg(w, 1, entries);
+  unsigned inner = w->size;
+  mov_reg(w, 0, other), mov_to_cr(w, 3), emit8(w, 0x8a), emit8(w, 0x13);                                                          /* MOV DL, [EBX] */
+  mov_reg(w, 0, G_PD), mov_to_cr(w, 3), emit8(w, random_chance(&g->r, 50) ? 0x8a : 0xfe), emit8(w, 0x03);                         /* MOV AL, [EBX] or INC BYTE [EBX] */
+  emit8(w, 0x81), emit8(w, 0xc3), emit32(w, 0x400000), emit8(w, 0xe2), emit8(w, inner - (w->size + 1));
+  emit8(w, 0x4d), emit8(w, 0x75), emit8(w, start - (w->size + 1));
+}
 /* A loop onto itself whose accesses stride. */
 static void stride(struct generator *g, struct writer *w) {
   static const uint32_t steps[] = {1, 4, 64, 4096, 4096, 8192, 0x10000, 0x200000, 0x400000, 0x3fffff};
@@ -171,6 +186,14 @@ static void ask_selector(struct generator *g, struct writer *w) {   /* LAR, LSL,
   default: emit8(w, 0x0f), emit8(w, RANDOM_OF(&g->r, ops)), emit8(w, 0xc8); break;
   }
 }
+/* To ring 3 and back through a gate at once. */
+static void user_and_back(struct generator *g, struct writer *w) {
+  static const uint16_t gates[] = {S_CALL_PARAMS, S_CALL_PARAMS, S_CALL_16, S_TASK};
+  emit8(w, 0x66), emit8(w, 0xb8), emit16(w, S_TSS), emit8(w, 0x0f), emit8(w, 0x00), emit8(w, 0xd8);
+  push_imm(w, S_USER_DATA), push_imm(w, G_USER_STACK - random_below(&g->r, 8)), push_imm(w, some_eflags(g) & ~0x4100u), push_imm(w, S_USER_CODE);
+  push_imm(w, g->here + w->size + 6), emit8(w, 0xcf);
+  emit8(w, 0x9a), emit32(w, random_32(&g->r)), emit16(w, RANDOM_OF(&g->r, gates));
+}
 /* From whatever ring through a gate that may be used from there. */
 static void call_gate(struct generator *g, struct writer *w) {
   static const uint16_t gates[] = {S_CALL_PARAMS, S_CALL_16, S_TASK, S_CALL, S_TSS, S_TSS_2, S_TSS_16};
@@ -185,7 +208,7 @@ static void string_op(struct generator *g, struct writer *w) {
   static const uint8_t kinds[] = {0xf3, 0xf3, 0xf3, 0xf2, 0x90};
   emit8(w, random_chance(&g->r, 25) ? 0xfd : 0xfc);
   mov_reg(w, 6, some_address(g)), mov_reg(w, 7, some_address(g));
-  mov_reg(w, 1, random_chance(&g->r, 80) ? random_below(&g->r, 600) : random_below(&g->r, 1 << random_below(&g->r, 24)));
+  mov_reg(w, 1, random_chance(&g->r, 90) ? random_below(&g->r, 600) : random_below(&g->r, 1 << random_below(&g->r, 20)));
   if (random_chance(&g->r, 20)) mov_reg(w, 2, random_below(&g->r, 0x10000));
   if (random_chance(&g->r, 10)) emit8(w, 0x66);
   if (random_chance(&g->r, 5)) emit8(w, 0x67);
@@ -301,7 +324,7 @@ void write_idiom(struct generator *g, struct writer *w) {
     {set_paging, 10}, {write_cr, 4}, {write_page_table, 12}, {popf, 5}, {load_tr, 3}, {load_ldt, 3}, {to_user, 5}, {to_v86, 3}, {iret_frame, 3}, {jump_far, 5},
     {jump_chunk, 8}, {loop_back, 6}, {load_stack, 6}, {load_segment, 7}, {load_table, 2}, {software_interrupt, 4}, {string_op, 12}, {write_code, 12},
     {move_address, 25}, {locked, 3}, {write_msr, 5}, {enter_by_sysenter, 2}, {debug_registers, 3}, {float_state, 6}, {port, 12}, {pci, 2}, {apic, 5},
-    {pic_and_timer, 4}, {idle, 2}, {copy_root, 4}, {switch_roots, 2}, {stride, 8}, {ask_selector, 3}, {call_gate, 4}, {apic_on, 4}, {mouse_and_keyboard, 3},
+    {pic_and_timer, 4}, {idle, 2}, {copy_root, 4}, {switch_roots, 2}, {stride, 8}, {contest, 3}, {ask_selector, 3}, {call_gate, 4}, {user_and_back, 4}, {apic_on, 4}, {mouse_and_keyboard, 3},
   };
   unsigned sum = 0, i = 0;
   for (unsigned k = 0; k < sizeof idioms / sizeof *idioms; k++) sum += idioms[k].weight;

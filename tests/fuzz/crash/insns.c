@@ -49,14 +49,17 @@ void write_row(struct generator *g, struct writer *w, bool code32) {
   struct random *r = &g->r;
   unsigned count;
   const struct opcode_row *rows = insn_rows(&count), *row;
-  do row = &rows[random_below(r, count)]; while (row->map > 3);
+  bool special = random_chance(r, 40);   /* most rows are SSE's */
+  do row = &rows[random_below(r, count)]; while (row->map > 3 || (special && (row->kind == OP_COPY || row->kind == OP_UD)));
   bool o16 = random_chance(r, 12), a16 = random_chance(r, 6);
+  bool string = row->kind >= OP_MOVS && row->kind <= OP_OUTS;
+  if (string && code32 && random_chance(r, 95)) emit8(w, 0xb9), emit32(w, random_below(r, 700));   /* MOV ECX: else REP takes all of a case's time */
   if (random_chance(r, 8)) emit8(w, RANDOM_OF(r, segments));
   if (random_chance(r, row->lock ? 25 : 2)) emit8(w, 0xf0);
   if (a16) emit8(w, 0x67);
   if (o16 || row->prefix == 0x66) emit8(w, 0x66);
   if (row->prefix > 0x66) emit8(w, row->prefix);
-  else if (random_chance(r, row->kind >= OP_MOVS && row->kind <= OP_OUTS ? 50 : 2)) emit8(w, random_chance(r, 50) ? 0xf2 : 0xf3);
+  else if (random_chance(r, string ? 50 : 2)) emit8(w, random_chance(r, 50) ? 0xf2 : 0xf3);
   if (row->map) emit8(w, 0x0f);
   if (row->map == 2) emit8(w, 0x38);
   if (row->map == 3) emit8(w, 0x3a);

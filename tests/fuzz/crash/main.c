@@ -21,7 +21,7 @@
 #include "case.h"
 #include "../../../bt/machine.h"
 
-enum { PATIENCE_MS = 400 /* then the machine is told to quit */, HANG_MS = 30000 /* then the process is killed */, BATCH = 400, STATUS_WRONG = 3, REPORT = 6000 };
+enum { PATIENCE_MS = 200 /* then the machine is told to quit */, HANG_MS = 30000 /* then the process is killed */, BATCH = 400, STATUS_WRONG = 3, REPORT = 6000 };
 
 /* Between the worker and the process that watches it. */
 struct shared {

@@ -21,7 +21,7 @@ void case_print(const struct fuzz_case *c, FILE *out) {
 }
 
 static bool read_patch(struct fuzz_case *c, char *text) {
-  uint8_t bytes[79];
+  uint8_t bytes[120];
   unsigned n = 0;
   char *end;
   unsigned long at = strtoul(text, &end, 16);
