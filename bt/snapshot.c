@@ -9,7 +9,8 @@
  * name (a length byte before it), size, count and value. "ram" holds the size of RAM, then (page number, page) for each page that is not all zero,
  * ascending.
  * Derived state is never saved: shadow tables, traces, translated code. A load drops it and it is derived anew.
- * Missing: states are read and written by tests alone, there is no command for them yet; input queued on the host's side is not saved. */
+ * Missing: states are read and written by tests alone, there is no command for them yet; input queued on the host's side is not saved; timers that are due
+ * at the same nanosecond are armed in the order of the devices after a load, not in the order in which the guest set them. */
 #define _GNU_SOURCE
 #include "snapshot.h"
 #include <errno.h>

@@ -79,6 +79,17 @@ static uint32_t random_mode(struct random *r) {
   return bits;
 }
 
+/* A few of the instructions, and a jump back onto the first. */
+static void add_loop(struct random *r, struct trial *c) {
+  uint32_t at = 0, wanted = 1 + below(r, 12);
+  struct insn insn;
+  for (; wanted && insn_decode(&insn, c->bytes + at, c->size - at, (struct insn_mode){c->t.rq.mode.bits & TR_CODE32, ~0ull}) == INSN_OK; wanted--)
+    if ((at += insn.length) > 100) break;
+  c->bytes[at] = one_in(r, 4) ? 0xe2 : 0x70 | below(r, 16);   /* LOOP, Jcc */
+  c->bytes[at + 1] = (uint8_t)-(int)(at + 2);
+  c->size = at + 2;
+}
+
 static void make_trial(struct random *r, struct trial *c) {
   struct tr_request *rq = &c->t.rq;
   rq->mode.bits = random_mode(r);
@@ -93,6 +104,7 @@ static void make_trial(struct random *r, struct trial *c) {
     if (one_in(r, 60)) break;
   }
   if (one_in(r, 10)) c->size = 1 + below(r, c->size);
+  else if (!junk && one_in(r, 3)) add_loop(r, c);
   c->page_left = c->size;
   if (one_in(r, 5)) c->page_left = 1 + below(r, c->size < 14 ? c->size : 14);     /* the first may straddle */
   if (c->size > c->page_left + 15) c->size = c->page_left + 15;
