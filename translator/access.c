@@ -204,7 +204,7 @@ static unsigned holder(const struct block *b, unsigned version, bool index, int3
   for (unsigned r = 0; r < 8; r++) {
     const struct value *v = &b->steps[b->index].before[r];
     if (v->version != version || (index && r == REG_ESP)) continue;
-    *k = -v->k + esp_pending(b, r);
+    *k = (int32_t)((uint32_t)esp_pending(b, r) - (uint32_t)v->k);
     return host_reg(r);
   }
   return H_NONE;

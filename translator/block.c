@@ -451,7 +451,7 @@ static bool backward(const struct block *b) { return branch_target(b) <= b->rq->
 /* The host fuses a compare with the conditional jump behind it: the safepoint goes before both. */
 static bool compare_before(const struct block *b) {
   const struct insn *insn = b->index ? &b->steps[b->index - 1].insn : NULL;
-  return insn && insn->kind == OP_COPY && !insn->has_mem && (insn->flags_written & FLAG_ZF);
+  return insn && (insn->kind == OP_COPY || insn->kind == OP_INCDEC_REG) && !insn->has_mem && (insn->flags_written & FLAG_ZF);
 }
 
 static bool early_safepoint(struct block *b) {
@@ -621,6 +621,7 @@ static void emit(struct block *b) {
     branch_jump(b, b->rq->eip + b->at + b->steps[b->index].insn.length);
     b->at += b->steps[b->index].insn.length;
   }
+  b->result->hot_size = host_here(&b->code) - b->code.offset;
   for (unsigned i = 0; i < b->cold_count; i++) cold_stub(b, &b->cold[i]);
 }
 

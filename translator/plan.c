@@ -142,6 +142,8 @@ static void forget(struct tracker *t, unsigned reg, unsigned step) {
   t->reg[reg] = (struct value){t->next++, 0};
 }
 
+static int32_t sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }   /* registers wrap */
+
 static int stack_change(const struct insn *insn) {
   switch ((enum op_kind)insn->kind) {
   case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF: case OP_PUSH_SEG: case OP_CALL_REL: case OP_CALL_IND: return -4;
@@ -158,15 +160,15 @@ static bool follow_copy(struct tracker *t, const struct insn *insn) {
   if (insn->kind == OP_LEA) {
     if (insn->address_size != 4 || insn->index != REG_NONE) return false;
     struct value base = insn->base == REG_NONE ? (struct value){0, 0} : t->reg[insn->base];
-    t->reg[insn->reg] = (struct value){base.version, base.k + insn->disp};
+    t->reg[insn->reg] = (struct value){base.version, sum(base.k, insn->disp)};
     return true;
   }
-  if (insn->kind == OP_INCDEC_REG) { t->reg[op & 7].k += op & 8 ? -1 : 1; return true; }
+  if (insn->kind == OP_INCDEC_REG) { t->reg[op & 7].k = sum(t->reg[op & 7].k, op & 8 ? -1 : 1); return true; }
   if (insn->kind != OP_COPY) return false;
   if ((op & 0xf8) == 0xb8) { t->reg[op & 7] = (struct value){0, (int32_t)insn->imm}; return true; }
   if (insn->modrm_offset == 0 || insn->mod != 3) return false;
   if ((op == 0x81 || op == 0x83) && (insn->reg == 0 || insn->reg == 5)) {
-    t->reg[insn->rm].k += insn->reg == 0 ? (int32_t)insn->imm : -(int32_t)insn->imm;
+    t->reg[insn->rm].k = sum(t->reg[insn->rm].k, (int32_t)(insn->reg == 0 ? insn->imm : -insn->imm));
     return true;
   }
   if (op == 0x89) { t->reg[insn->rm] = t->reg[insn->reg]; return true; }
@@ -181,10 +183,10 @@ static void follow(struct tracker *t, const struct insn *insn, unsigned step) {
   if (insn->kind == OP_LEAVE) {
     struct value frame = t->reg[REG_EBP];
     forget(t, REG_EBP, step);
-    t->reg[REG_ESP] = (struct value){frame.version, frame.k + 4};
+    t->reg[REG_ESP] = (struct value){frame.version, sum(frame.k, 4)};
     return;
   }
-  t->reg[REG_ESP].k += change;
+  t->reg[REG_ESP].k = sum(t->reg[REG_ESP].k, change);
   for (unsigned r = 0; r < 8; r++) {
     if (!(insn->regs_written >> r & 1)) continue;
     bool popped = insn->kind == OP_POP_REG && (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
@@ -216,7 +218,7 @@ static void stack_slot(struct step *s) {
   else if (insn->kind != OP_RET && !change) return;
   *a = (struct access){.present = true, .keyed = true, .access = change < 0 ? ACCESS_W : ACCESS_R, .size = 4, .window = NO_WINDOW, .addend = H_NONE};
   a->key.base = at.version;
-  a->offset = at.k + (change < 0 ? change : 0);
+  a->offset = sum(at.k, change < 0 ? change : 0);
 }
 
 static void find_accesses(struct block *b, struct tracker *t) {
@@ -246,7 +248,7 @@ static void join_window(struct block *b, unsigned step, struct access *a) {
   for (unsigned w = 0; w < b->window_count; w++) {
     struct window *win = &b->windows[w];
     int64_t lo = win->lo < a->offset ? win->lo : a->offset, hi = win->hi > (int64_t)a->offset + a->size ? win->hi : (int64_t)a->offset + a->size;
-    if (!same_key(win->key, a->key) || hi - lo > WINDOW_SPAN) continue;
+    if (!same_key(win->key, a->key) || hi - lo > WINDOW_SPAN || hi > INT32_MAX) continue;
     win->lo = (int32_t)lo, win->hi = (int32_t)hi, win->last = step, win->count++;
     win->write |= (a->access & ACCESS_W) != 0;
     a->window = w;

@@ -102,6 +102,7 @@ struct tr_request {
 struct tr_result {
   uint32_t code_size, guest_size, insns, site_count, callout_count;
   uint32_t entry;            /* code-memory offset to enter at */
+  uint32_t hot_size;         /* bytes of code before the cold stubs */
   bool straddles;
   bool too_short;            /* the first instruction needs bytes beyond `available`; nothing was translated */
   uint8_t fault;             /* with no instruction: 13 for one that is longer than 15 bytes */

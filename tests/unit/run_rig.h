@@ -143,10 +143,11 @@ uint64_t machine_apic_base(struct machine *r) { return 0xfee00900; }
 void machine_set_apic_base(struct machine *r, uint64_t value) {}
 void machine_set_ferr(struct machine *r, bool level) {}
 void machine_poll(struct machine *r) {
+  bool wanted = atomic_load(&r->exit_wanted);   /* what comes after this look needs another poll */
   r->polls++;
   clock_run(r->clock);
   if (r->on_poll) r->on_poll(r);
-  if (atomic_load(&r->exit_wanted)) monitor_exit(r->monitor);
+  if (wanted) monitor_exit(r->monitor);
 }
 int machine_ack_interrupt(struct machine *r) {
   int vector = r->vector;

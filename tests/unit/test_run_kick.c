@@ -90,6 +90,8 @@ static void *end_runs(void *opaque) {
     seen = now;
     e->random = e->random * 1664525 + 1013904223;
     spin(e->random >> 16 & (e->random & 7 ? 0x3ff : 0x7fff));
+    monitor_kick(e->rig->monitor);        /* the one that counts comes while this one is polled for */
+    spin(e->random >> 8 & 0x7ff);
     atomic_store(&e->rig->exit_wanted, true);
     monitor_kick(e->rig->monitor);
   }
@@ -103,12 +105,14 @@ static void too_late(int number) {
   _exit(2);
 }
 
+static void dawdle(rig *r) { spin(500); }
+
 /* Endless loops are left each time they are asked to be. Nothing else ever ends them: a kick that is lost is a test that hangs. */
 static void kicks_are_never_lost(void **state) {
   rig *r = rig_create(&plain_options);
   struct ender e = {.rig = r, .random = 1};
   pthread_t thread;
-  r->on_poll = NULL;
+  r->on_poll = dawdle;
   r->quiet = true;
   assert_int_equal(pthread_create(&thread, NULL, end_runs, &e), 0);
   for (unsigned i = 0; i < LOOPS; i++) {

@@ -160,7 +160,7 @@ static void check_written(const struct trial *c, const struct host_insn *h, cons
   case ZYDIS_REGISTER_R13: case ZYDIS_REGISTER_R14: CHECK(!"the vCPU or table register is written", h->at); break;
   case ZYDIS_REGISTER_R12: CHECK(m == ZYDIS_MNEMONIC_LEA && h->op[1].mem.base == ZYDIS_REGISTER_R12 && (c->t.rq.options & TR_COUNT), h->at); break;
   case ZYDIS_REGISTER_R15: CHECK(m == ZYDIS_MNEMONIC_LEA || swap || guest_writes_esp(c), h->at); break;
-  case ZYDIS_REGISTER_RSP: CHECK(m == ZYDIS_MNEMONIC_PUSHFQ || m == ZYDIS_MNEMONIC_CALL || (m == ZYDIS_MNEMONIC_POP && h->op[0].reg.value == ZYDIS_REGISTER_R9), h->at); break;
+  case ZYDIS_REGISTER_RSP: CHECK(m == ZYDIS_MNEMONIC_PUSHFQ || (m == ZYDIS_MNEMONIC_POP && h->op[0].reg.value == ZYDIS_REGISTER_R9), h->at); break;
   case ZYDIS_REGISTER_CS: case ZYDIS_REGISTER_DS: case ZYDIS_REGISTER_ES: case ZYDIS_REGISTER_SS: case ZYDIS_REGISTER_FS: case ZYDIS_REGISTER_GS:
     CHECK(!"a segment register is written", h->at); break;
   default: break;
@@ -196,12 +196,12 @@ static void check_memory(const struct trial *c, const struct host_insn *h, const
   }
 }
 
-static bool leaves(const struct host_insn *h) { return h->i.mnemonic == ZYDIS_MNEMONIC_CALL || h->i.mnemonic == ZYDIS_MNEMONIC_JMP; }
+static bool leaves(const struct host_insn *h) { return h->i.mnemonic == ZYDIS_MNEMONIC_JMP; }
 
 /* Nothing that traps to the host's kernel or reads its state. */
 static bool harmless(const struct host_insn *h) {
   switch (h->i.mnemonic) {
-  case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_LFENCE: case ZYDIS_MNEMONIC_CALL: return true;
+  case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_LFENCE: return true;
   case ZYDIS_MNEMONIC_CPUID: case ZYDIS_MNEMONIC_UD2: case ZYDIS_MNEMONIC_SMSW: case ZYDIS_MNEMONIC_SGDT: case ZYDIS_MNEMONIC_SIDT: case ZYDIS_MNEMONIC_SLDT:
   case ZYDIS_MNEMONIC_STR: case ZYDIS_MNEMONIC_RDTSCP: case ZYDIS_MNEMONIC_XGETBV: case ZYDIS_MNEMONIC_POPFQ: case ZYDIS_MNEMONIC_RDPMC: return false;
   default: break;
@@ -215,16 +215,26 @@ static bool harmless(const struct host_insn *h) {
   }
 }
 
+/* The site's index in MOV [site], number; NO_EXIT for anything else. */
+enum { NO_EXIT = 0x7fffffff };
+static uint32_t exit_number(const struct trial *c, const struct host_insn *h) {
+  bool move = h->i.mnemonic == ZYDIS_MNEMONIC_MOV && h->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && h->op[0].mem.base == ZYDIS_REGISTER_R13 &&
+              h->op[0].mem.disp.value == (int64_t)offsetof(struct tr_state, site) && h->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+  return move && host_is_exit(h + 1) ? (uint32_t)h->op[1].imm.value.u - RIG_FIRST_SITE : NO_EXIT;
+}
+
 static void check_host(struct trial *c) {
   struct translation *t = &c->t;
   uint32_t at;
   CHECK(t->r.code_size <= TR_MAX_CODE && t->r.site_count <= TR_MAX_SITES && t->r.callout_count <= TR_MAX_INSNS, 0);
   CHECK(host_decode(t, &c->text, &at), at);
+  const struct host_insn *behind_hot = t->r.hot_size == t->r.code_size ? &c->text.insn[c->text.count] : host_at(&c->text, t->r.hot_size);
   CHECK(t->r.entry == RIG_OFFSET && leaves(&c->text.insn[c->text.count - 1]), at);
+  CHECK(behind_hot && t->r.hot_size && leaves(behind_hot - 1), t->r.hot_size);
   for (unsigned i = 0; i < c->text.count; i++) {
     const struct host_insn *h = &c->text.insn[i];
     CHECK(harmless(h), h->at);
-    if (h->i.mnemonic == ZYDIS_MNEMONIC_CALL) CHECK(h->branch && h->target == (uint32_t)-RIG_OFFSET, h->at);   /* the exit stub, at 0 */
+    if (host_is_exit(h)) CHECK(i > 0 && exit_number(c, h - 1) < t->r.site_count, h->at);
     else if (h->branch) CHECK(host_at(&c->text, h->target), h->at);
     else if (h->i.mnemonic == ZYDIS_MNEMONIC_JMP) CHECK(h->op[0].mem.base == ZYDIS_REGISTER_R13, h->at);
     for (unsigned k = 0; k < h->i.operand_count; k++) {
@@ -236,12 +246,6 @@ static void check_host(struct trial *c) {
 }
 
 /* ---- sites ---------------------------------------------------------------------------------------------------------- */
-
-static uint32_t site_number(const struct trial *c, const struct host_insn *call) {
-  uint32_t number;
-  memcpy(&number, c->t.rq.code + call->at + 5, 4);
-  return number - RIG_FIRST_SITE;
-}
 
 /* The JMP or Jcc whose rel32 lies at `host` leads to `cold` until it is chained. */
 static void check_patchable(struct trial *c, const struct tr_site *s) {
@@ -257,13 +261,7 @@ static void check_patchable(struct trial *c, const struct tr_site *s) {
 }
 
 /* Nothing runs into a cold stub from above. */
-static void check_apart(struct trial *c, const struct host_insn *call) {
-  const struct host_insn *h = call;
-  for (; h > c->text.insn && !leaves(h - 1); h--)
-    for (unsigned i = 0; i < c->text.count; i++)
-      if (c->text.insn[i].branch && c->text.insn[i].target == h->at) CHECK(leaves(h - 1) || c->text.insn[i].i.meta.branch_type == ZYDIS_BRANCH_TYPE_SHORT || h != call, h->at);
-  CHECK(h > c->text.insn, call->at);
-}
+static void check_apart(struct trial *c, const struct host_insn *cold) { CHECK(cold > c->text.insn && leaves(cold - 1), cold->at); }
 
 static void check_site_insn(struct trial *c, const struct tr_site *s) {
   bool next_one = s->kind == TR_SITE_JUMP || s->kind == TR_SITE_INDIRECT || s->kind == TR_SITE_END;
@@ -281,14 +279,12 @@ static void check_site_insn(struct trial *c, const struct tr_site *s) {
 
 static void check_sites(struct trial *c) {
   const struct tr_result *r = &c->t.r;
-  for (unsigned i = 0; i < c->text.count; i++)
-    if (c->text.insn[i].i.mnemonic == ZYDIS_MNEMONIC_CALL) CHECK(site_number(c, &c->text.insn[i]) < r->site_count, c->text.insn[i].at);
   for (uint32_t i = 0; i < r->site_count; i++) {
     const struct tr_site *s = &c->t.rq.sites[i];
-    const struct host_insn *call = host_at(&c->text, s->cold - RIG_OFFSET);
+    const struct host_insn *cold = host_at(&c->text, s->cold - RIG_OFFSET);
     CHECK(s->kind < TR_SITE_THUNK, i);
     check_site_insn(c, s);
-    CHECK(call && call->i.mnemonic == ZYDIS_MNEMONIC_CALL && site_number(c, call) == i, s->cold - RIG_OFFSET);
+    CHECK(cold && exit_number(c, cold) == i, s->cold - RIG_OFFSET);
     switch (s->kind) {
     case TR_SITE_ACCESS: case TR_SITE_FAULT: CHECK(host_at(&c->text, s->host - RIG_OFFSET), s->host - RIG_OFFSET); break;
     case TR_SITE_SAFEPOINT: {
@@ -302,7 +298,7 @@ static void check_sites(struct trial *c) {
       CHECK(!memcmp(c->t.rq.callouts[s->target].bytes, c->bytes + s->insn_offset, c->t.rq.callouts[s->target].length), i); break;
     default: break;
     }
-    if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_COUNT || s->kind == TR_SITE_STRADDLE) check_apart(c, call);
+    if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_COUNT || s->kind == TR_SITE_STRADDLE) check_apart(c, cold);
   }
 }
 
@@ -410,12 +406,12 @@ static void thunks_are_small(void **state) {
     if (insn.kind != OP_COPY) continue;
     n++;
     size = tr_write_thunk(&insn, code.at, 0x4000, &stubs, 77, &fault_at);
-    assert_true(size <= 128 && fault_at >= 0x4000 && fault_at < 0x4000 + size - 9);
-    memcpy(&site, code.at + size - 4, 4);
+    assert_true(size <= 128 && fault_at >= 0x4000 && fault_at < 0x4000 + size - 13);
+    memcpy(&site, code.at + size - 9, 4);
     assert_int_equal(site, 77);
     int32_t rel;
-    memcpy(&rel, code.at + size - 8, 4);
-    assert_true(code.at[size - 9] == 0xe8 && 0x4000 + size - 4 + (uint32_t)rel == stubs.exit);
+    memcpy(&rel, code.at + size - 4, 4);
+    assert_true(code.at[size - 5] == 0xe9 && 0x4000 + size + (uint32_t)rel == stubs.exit);
   }
 }
 

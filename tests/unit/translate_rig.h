@@ -68,7 +68,7 @@ struct host_insn {
 enum { HOST_MAX = TR_MAX_CODE / 2 };
 struct host_text { struct host_insn insn[HOST_MAX]; unsigned count; };
 
-/* Decodes all of it; the site number behind a CALL is data. False with *at: what does not decode. */
+/* Decodes all of it. False with *at: what does not decode. */
 static inline bool host_decode(const struct translation *t, struct host_text *text, uint32_t *at) {
   ZydisDecoder d;
   ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
@@ -80,10 +80,12 @@ static inline bool host_decode(const struct translation *t, struct host_text *te
     *at += h->i.length;
     if (h->i.operand_count && h->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && h->op[0].imm.is_relative)
       h->branch = true, h->target = *at + (uint32_t)h->op[0].imm.value.s;
-    if (h->i.mnemonic == ZYDIS_MNEMONIC_CALL) *at += 4;
   }
   return *at == t->r.code_size;
 }
+
+/* Blocks are left by MOV [site], number; JMP exit stub, which lies at code-memory offset 0. */
+static inline bool host_is_exit(const struct host_insn *h) { return h->i.mnemonic == ZYDIS_MNEMONIC_JMP && h->branch && h->target == (uint32_t)-RIG_OFFSET; }
 
 static inline struct host_insn *host_at(struct host_text *text, uint32_t at) {
   unsigned lo = 0, hi = text->count;

@@ -78,6 +78,27 @@ static void switch_roots(struct generator *g, struct writer *w) {
   emit8(w, 0x25), emit32(w, 0x7ffff), mov_to_cr(w, 3);                     /* AND EAX; MOV CR3, EAX */
   emit8(w, 0xff), emit8(w, 0x05), emit32(w, some_address(g)), emit8(w, 0xe2), emit8(w, 0u - 21);   /* INC [m]; LOOP */
 }
+/* More roots than are kept, all of which work. */
+static void many_roots(struct generator *g, struct writer *w) {
+  emit8(w, 0xfc), mov_reg(w, 7, G_ROOTS), mov_reg(w, 3, (G_ROOTS_END - G_ROOTS) >> 12);
+  unsigned start = w->size;
+  mov_reg(w, 6, random_chance(&g->r, 85) ? G_PD : G_PD_2), mov_reg(w, 1, 1024), emit8(w, 0xf3), emit8(w, 0xa5), emit8(w, 0x4b), emit8(w, 0x75), emit8(w, start - (w->size + 1));
+  mov_reg(w, 0, G_ROOTS), mov_reg(w, 1, 1 + random_below(&g->r, (G_ROOTS_END - G_ROOTS) >> 12)), mov_reg(w, 3, some_address(g));
+  unsigned inner = w->size;
+  mov_to_cr(w, 3), emit8(w, 0x05), emit32(w, 0x1000), emit8(w, 0x8a), emit8(w, 0x13), emit8(w, 0xe2), emit8(w, inner - (w->size + 1));
+}
+static uint32_t plain_page(struct generator *g) { return random_below(&g->r, (uint32_t)(g->ram_size >> 12)) << 12; }
+
+/* A bit of CR0 or CR4 that changes a walk's meaning, back and forth. */
+static void toggle(struct generator *g, struct writer *w) {
+  static const uint32_t bits[] = {0x10000, 0x80, 0x10, 0x80000000};
+  unsigned which = random_below(&g->r, 4), cr = which == 0 || which == 3 ? 0 : 4;
+  uint32_t at = random_chance(&g->r, 50) ? 0xc0000000 + plain_page(g) : some_address(g);
+  mov_reg(w, 1, 2 + random_below(&g->r, 40));
+  unsigned start = w->size;
+  emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xc0 | cr << 3), emit8(w, 0x35), emit32(w, bits[which]), mov_to_cr(w, cr);
+  emit8(w, 0xff), emit8(w, random_chance(&g->r, 50) ? 0x05 : 0x0d), emit32(w, at), emit8(w, 0xe2), emit8(w, start - (w->size + 1));
+}
 /* Two roots that disagree about some of the kernel half, in turns. */
 static void contest(struct generator *g, struct writer *w) {
   uint32_t other = G_ROOTS + (random_below(&g->r, (G_ROOTS_END - G_ROOTS) >> 12) << 12), entries = random_chance(&g->r, 60) ? 1 + random_below(&g->r, 6) : 1 + random_below(&g->r, 64);
@@ -324,7 +345,7 @@ void write_idiom(struct generator *g, struct writer *w) {
     {set_paging, 10}, {write_cr, 4}, {write_page_table, 12}, {popf, 5}, {load_tr, 3}, {load_ldt, 3}, {to_user, 5}, {to_v86, 3}, {iret_frame, 3}, {jump_far, 5},
     {jump_chunk, 8}, {loop_back, 6}, {load_stack, 6}, {load_segment, 7}, {load_table, 2}, {software_interrupt, 4}, {string_op, 12}, {write_code, 12},
     {move_address, 25}, {locked, 3}, {write_msr, 5}, {enter_by_sysenter, 2}, {debug_registers, 3}, {float_state, 6}, {port, 12}, {pci, 2}, {apic, 5},
-    {pic_and_timer, 4}, {idle, 2}, {copy_root, 4}, {switch_roots, 2}, {stride, 8}, {contest, 3}, {ask_selector, 3}, {call_gate, 4}, {user_and_back, 4}, {apic_on, 4}, {mouse_and_keyboard, 3},
+    {pic_and_timer, 4}, {idle, 2}, {copy_root, 4}, {switch_roots, 2}, {stride, 8}, {contest, 3}, {many_roots, 2}, {toggle, 4}, {ask_selector, 3}, {call_gate, 4}, {user_and_back, 4}, {apic_on, 4}, {mouse_and_keyboard, 3},
   };
   unsigned sum = 0, i = 0;
   for (unsigned k = 0; k < sizeof idioms / sizeof *idioms; k++) sum += idioms[k].weight;

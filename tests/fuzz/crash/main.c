@@ -8,6 +8,7 @@
  *   fuzz_crash --minimise FILE                        prints a shorter text that fails as well
  * Last line: "N passed, N failed, 0 skipped". */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -127,9 +128,23 @@ static void show_report(int report) {
   for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) printf("  | %s\n", line);
 }
 
+/* What the sanitizers do not see: descriptors and mappings of ours that a machine left behind. */
+static unsigned host_things(void) {
+  char line[512];
+  unsigned n = 0;
+  DIR *fds = opendir("/proc/self/fd");
+  while (fds && readdir(fds)) n++;
+  if (fds) closedir(fds);
+  FILE *maps = fopen("/proc/self/maps", "r");
+  while (maps && fgets(line, sizeof line, maps)) n += strstr(line, "memfd:") != NULL;
+  if (maps) fclose(maps);
+  return n;
+}
+
 struct range { uint64_t next, end, deadline_ms; int kernel; };
 static void run_range(void *argument) {
   struct range *r = argument;
+  unsigned before = host_things();
   for (uint64_t seed = r->next; seed < r->end && now_ms() < r->deadline_ms; seed++) {
     struct fuzz_case c;
     progress->seed = seed;
@@ -138,6 +153,9 @@ static void run_range(void *argument) {
     case_free(&c);
     progress->done++;
   }
+  if (host_things() == before) return;
+  snprintf(progress->wrong, sizeof progress->wrong, "descriptors or memory files leak: %u before, %u after", before, host_things());
+  _exit(STATUS_WRONG);
 }
 
 static int fuzz(uint64_t seed, uint64_t count, uint64_t seconds, int report) {
