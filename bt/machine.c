@@ -120,6 +120,8 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   return m->serial && make_cpu(m, error) && reset_machine(m, error);
 }
 
+static void flush_serial(void *opaque) { serial_io_flush(((struct machine *)opaque)->serial); }
+
 static void deadline_changed(void *opaque, int64_t deadline) {
   (void)deadline;
   wakeup_arm(&((struct machine *)opaque)->wakeup);
@@ -130,6 +132,7 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
   if (!m) return boot_fail(error, "not enough memory"), NULL;
   m->options = options;
   m->wakeup.event = -1;
+  clock_timer_init(&m->serial_flush, "serial line", flush_serial, m);
   if (!make_parts(m, host, error)) return machine_destroy(m), NULL;
   if (options->no_reboot) boot_files_free(&m->boot);   /* never needed again */
   clock_on_deadline(m->clock, deadline_changed, m);
@@ -190,6 +193,7 @@ bool machine_run_to(struct machine *m, uint64_t count) {
     m->serial_started = true;
     run_until(m, count);
   }
+  serial_io_flush(m->serial);
   serial_io_drain(m->serial);
   wakeup_detach(&m->wakeup);
   return m->end.kind == END_NONE;

@@ -40,6 +40,7 @@ struct machine {
   struct pc *pc;
   struct io_bus *ports;            /* the pc's */
   struct serial_io *serial;
+  struct clock_timer serial_flush; /* for the end of a line that does not come */
   struct symbols *symbols;         /* NULL: none */
   struct wakeup wakeup;
   FILE *log;

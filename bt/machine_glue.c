@@ -69,6 +69,7 @@ void machine_poll(struct machine *m) {
 }
 
 void machine_idle(struct machine *m) {
+  serial_io_flush(m->serial);
   if (!atomic_load(&m->quit)) wakeup_sleep(&m->wakeup);
   machine_poll(m);
 }
@@ -107,9 +108,17 @@ static void reset(void *opaque) { machine_request_reset(opaque); }
 static void power_off(void *opaque) { machine_finish(opaque, END_POWER_OFF, 0); }
 static void debug_exit(void *opaque, uint32_t value) { machine_finish(opaque, END_DEBUG_EXIT, (int)((value << 1 | 1) & 0xff)); }
 
+/* A line without an end is handed on when the guest goes idle, and after some milliseconds; under -icount at once, as no timer may tick there. */
+static void serial_out(struct machine *m, unsigned port, const uint8_t *bytes, unsigned count) {
+  enum { PATIENCE = 4000000 /* ns */ };
+  if (!serial_io_write(m->serial, port, bytes, count)) return;
+  if (m->options->monitor.icount_shift >= 0) serial_io_flush(m->serial);
+  else if (m->serial_flush.deadline == INT64_MAX) clock_timer_set(m->clock, &m->serial_flush, clock_now(m->clock) + PATIENCE);
+}
+
 /* One function a port: a char_backend's opaque is the machine. */
 #define SERIAL_WRITE(n) \
-  static void serial_write_##n(void *opaque, const uint8_t *bytes, unsigned count) { serial_io_write(((struct machine *)opaque)->serial, n, bytes, count); }
+  static void serial_write_##n(void *opaque, const uint8_t *bytes, unsigned count) { serial_out(opaque, n, bytes, count); }
 SERIAL_WRITE(0) SERIAL_WRITE(1) SERIAL_WRITE(2) SERIAL_WRITE(3)
 
 struct pc_config machine_pc_config(struct machine *m) {

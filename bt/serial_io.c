@@ -20,12 +20,16 @@
 
 enum { INPUT_SIZE = 4096, OUTPUT_SIZE = 64 << 10, CHUNK = 4096 /* PIPE_BUF: POLLOUT promises that much */ };
 
+enum { LINE = 512 };
+
 struct port {
   struct serial_host host;
   bool mux;
   struct console console;
   struct queue input, output;      /* under the lock */
   atomic_bool pending;             /* input.count != 0 */
+  uint8_t line[LINE];              /* vCPU thread: output not handed on yet */
+  unsigned line_count;
 };
 
 struct serial_io {
@@ -46,8 +50,7 @@ static void wake(struct serial_io *io) {
 
 /* ---- the vCPU's side ---- */
 
-void serial_io_write(struct serial_io *io, unsigned port, const uint8_t *bytes, unsigned n) {
-  struct port *p = &io->ports[port];
+static void hand_on(struct serial_io *io, struct port *p, const uint8_t *bytes, unsigned n) {
   pthread_mutex_lock(&io->lock);
   if (!p->output.count && !p->host.blocking && serial_host_has_output(&p->host)) {
     unsigned done = serial_host_write(&p->host, bytes, n);
@@ -62,6 +65,27 @@ void serial_io_write(struct serial_io *io, unsigned port, const uint8_t *bytes, 
     pthread_cond_wait(&io->progress, &io->lock);
   }
   pthread_mutex_unlock(&io->lock);
+}
+
+/* The guest sends byte by byte. A reader on the host should see lines, not halves of numbers, and a system call a byte costs more than the byte. */
+bool serial_io_write(struct serial_io *io, unsigned port, const uint8_t *bytes, unsigned n) {
+  struct port *p = &io->ports[port];
+  for (; n; bytes++, n--) {
+    p->line[p->line_count++] = *bytes;
+    if (*bytes != '\n' && p->line_count < LINE) continue;
+    hand_on(io, p, p->line, p->line_count);
+    p->line_count = 0;
+  }
+  return p->line_count;
+}
+
+void serial_io_flush(struct serial_io *io) {
+  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
+    struct port *p = &io->ports[i];
+    if (!p->line_count) continue;
+    hand_on(io, p, p->line, p->line_count);
+    p->line_count = 0;
+  }
 }
 
 bool serial_io_pending(const struct serial_io *io, unsigned port) { return atomic_load_explicit(&io->ports[port].pending, memory_order_acquire); }

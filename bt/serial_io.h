@@ -27,7 +27,9 @@ struct serial_io *serial_io_create(const struct serial_option ports[SERIAL_PORTS
                                    char error[ERROR_TEXT]);
 bool serial_io_start(struct serial_io *io);    /* the thread; false: the host has none for us */
 /* vCPU thread. */
-void serial_io_write(struct serial_io *io, unsigned port, const uint8_t *bytes, unsigned n);
+/* Takes the bytes; hands on whole lines. True: a part of one is kept until the next line end or serial_io_flush(). */
+bool serial_io_write(struct serial_io *io, unsigned port, const uint8_t *bytes, unsigned n);
+void serial_io_flush(struct serial_io *io);
 bool serial_io_pending(const struct serial_io *io, unsigned port);        /* cheap: there is input */
 unsigned serial_io_read(struct serial_io *io, unsigned port, uint8_t *to, unsigned max);
 /* Any thread: a vCPU that waits for room goes on, what it writes from now on may be dropped. */

@@ -61,7 +61,6 @@ const char *signals_install(struct monitor *m) {
   m->signal_stack = stack.ss_sp;
   m->outer = current;
   current = m;
-  m->tid = (int)syscall(SYS_gettid);
   struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   sigemptyset(&action.sa_mask);
   int failed = 0;
@@ -69,6 +68,7 @@ const char *signals_install(struct monitor *m) {
   for (unsigned i = 0; i < SIGNAL_COUNT && users == 0; i++) failed |= sigaction(signals[i], &action, &old_actions[i]);
   users++;
   pthread_mutex_unlock(&users_lock);
+  m->tid = (int)syscall(SYS_gettid);   /* from here on a kick is a signal */
   return failed ? "cannot install signal handlers" : NULL;
 }
 

@@ -120,7 +120,7 @@ static void kicks_are_never_lost(void **state) {
     rig_load(r, loops[i].code, 4096 * (1 + (loops[i].code == guest_forward)));
     r->returns_from[VEC_DB] = true;
     current_loop = loops[i].name;
-    for (unsigned n = 0; n < (i ? 1000 : 10000); n++) {
+    for (unsigned n = 0; n < (i ? 400 : 10000); n++) {
       atomic_store(&r->exit_wanted, false);
       r->log_size = 0;
       atomic_fetch_add(&e.running, 1);
