@@ -153,6 +153,20 @@ static void bytes_both_ways(void **state) {
   close_pipes(&f);
 }
 
+/* Bytes arrive one by one, lines leave whole: a reader once saw "MARK done 2" of "MARK done 26.93". */
+static void output_leaves_in_lines(void **state) {
+  struct fixture f;
+  char seen[32] = {0};
+  open_pipes(&f, false);
+  struct pollfd screen = {.fd = f.screen, .events = POLLIN};
+  for (const char *at = "MARK done 26.93"; *at; at++) assert_true(serial_io_write(f.io, 0, (const uint8_t *)at, 1));
+  assert_int_equal(poll(&screen, 1, 50), 0);
+  assert_false(serial_io_write(f.io, 0, (const uint8_t *)"\n", 1));
+  assert_int_equal(read(f.screen, seen, sizeof seen), 16);
+  assert_string_equal(seen, "MARK done 26.93\n");
+  close_pipes(&f);
+}
+
 static void console_keys(void **state) {
   struct fixture f;
   uint8_t got[16];
@@ -417,7 +431,7 @@ static void no_terminal_no_keeper(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(escapes_as_qemu), cmocka_unit_test(another_escape_character), cmocka_unit_test(queue_wraps), cmocka_unit_test(bytes_both_ways),
+    cmocka_unit_test(escapes_as_qemu), cmocka_unit_test(another_escape_character), cmocka_unit_test(queue_wraps), cmocka_unit_test(bytes_both_ways), cmocka_unit_test(output_leaves_in_lines),
     cmocka_unit_test(console_keys), cmocka_unit_test(a_stuck_reader_loses_nothing), cmocka_unit_test(cancel_frees_a_waiting_vcpu),
     cmocka_unit_test(a_closed_pipe_is_no_end), cmocka_unit_test(end_of_input_does_not_spin), cmocka_unit_test(no_input_and_no_output_at_all),
     cmocka_unit_test(input_has_back_pressure), cmocka_unit_test(shared_descriptors_stay_blocking), cmocka_unit_test(file_backend),

@@ -50,6 +50,15 @@ static uint32_t some_entry(struct generator *g) {
   uint32_t frame = random_chance(&g->r, 60) ? random_below(&g->r, (uint32_t)(g->ram_size >> 12)) << 12 : some_address(g);
   return (frame & ~4095u) | flags | (random_chance(&g->r, 80) ? 1 : 0);
 }
+/* One bit of an entry of a page that is in use. */
+static void change_entry(struct generator *g, struct writer *w) {
+  static const uint32_t tables[] = {G_PT, G_PT, G_PT, G_PAE_PT, G_PD, G_PAE_PD}, bits[] = {1, 2, 4, 4, 0x20, 0x40, 0x80, 0x100, 0x200};
+  static const uint8_t pages[] = {0, 1, 2, 4, 5, 6, 7, 7, 8, 0xa, 0xb, 0xc, 0xd, 0xe};
+  unsigned table = random_below(&g->r, 6), page = random_chance(&g->r, 50) ? (G_CODE >> 12) + random_below(&g->r, 16) : RANDOM_OF(&g->r, pages);
+  uint32_t entry = table > 3 ? random_below(&g->r, 4) : page, bit = RANDOM_OF(&g->r, bits);
+  bool clear = random_chance(&g->r, 60);
+  emit8(w, 0x81), emit8(w, clear ? 0x25 : 0x35), emit32(w, tables[table] + entry * (table == 3 || table == 5 ? 8 : 4)), emit32(w, clear ? ~bit : bit);   /* AND or XOR [entry], imm32 */
+}
 static void write_page_table(struct generator *g, struct writer *w) {
   static const uint32_t tables[] = {G_PD, G_PD, G_PD_2, G_PDPT, G_PAE_PD, G_PT, G_PT, G_PT_2, G_PAE_PT};
   static const uint32_t aliases[] = {0, 0, 0, 0xc0000000};
@@ -314,7 +323,7 @@ static void apic(struct generator *g, struct writer *w) {
   mov_mem(w, 0xfee00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x400) & ~15u), value);
 }
 static void apic_on(struct generator *g, struct writer *w) {
-  uint32_t vector = 0x20 + random_below(&g->r, 0xe0), modes = random_chance(&g->r, 70) ? 0 : random_below(&g->r, 8) << 8;
+  uint32_t vector = random_chance(&g->r, 90) ? 0x20 + random_below(&g->r, 0xe0) : random_below(&g->r, 0x20), modes = random_chance(&g->r, 70) ? 0 : random_below(&g->r, 8) << 8;
   mov_mem(w, 0xfee000f0, 0x1ff);
   if (random_chance(&g->r, 60)) mov_mem(w, 0xfee00320, vector | random_below(&g->r, 2) << 17), mov_mem(w, 0xfee003e0, random_below(&g->r, 16)), mov_mem(w, 0xfee00380, random_below(&g->r, 2000));
   else mov_mem(w, 0xfee00300, vector | modes | random_below(&g->r, 4) << 18 | (random_32(&g->r) & 0xc800));
@@ -342,7 +351,7 @@ static void idle(struct generator *g, struct writer *w) {
 
 void write_idiom(struct generator *g, struct writer *w) {
   static const struct { void (*write)(struct generator *, struct writer *); unsigned weight; } idioms[] = {
-    {set_paging, 10}, {write_cr, 4}, {write_page_table, 12}, {popf, 5}, {load_tr, 3}, {load_ldt, 3}, {to_user, 5}, {to_v86, 3}, {iret_frame, 3}, {jump_far, 5},
+    {set_paging, 10}, {write_cr, 4}, {write_page_table, 12}, {change_entry, 8}, {popf, 5}, {load_tr, 3}, {load_ldt, 3}, {to_user, 5}, {to_v86, 3}, {iret_frame, 3}, {jump_far, 5},
     {jump_chunk, 8}, {loop_back, 6}, {load_stack, 6}, {load_segment, 7}, {load_table, 2}, {software_interrupt, 4}, {string_op, 12}, {write_code, 12},
     {move_address, 25}, {locked, 3}, {write_msr, 5}, {enter_by_sysenter, 2}, {debug_registers, 3}, {float_state, 6}, {port, 12}, {pci, 2}, {apic, 5},
     {pic_and_timer, 4}, {idle, 2}, {copy_root, 4}, {switch_roots, 2}, {stride, 8}, {contest, 3}, {many_roots, 2}, {toggle, 4}, {ask_selector, 3}, {call_gate, 4}, {user_and_back, 4}, {apic_on, 4}, {mouse_and_keyboard, 3},
