@@ -42,7 +42,12 @@ static void keep(const struct terminal *t, int pipe_end) {
 static void start_keeper(struct terminal *t) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) < 0) return;
+  /* Blocked over the fork and for all of the keeper's life: a SIGHUP before its setsid() would be the end of it. */
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
   t->keeper = fork();
+  if (t->keeper != 0) sigprocmask(SIG_SETMASK, &before, NULL);
   if (t->keeper == 0) {
     close(ends[1]);
     keep(t, ends[0]);
