@@ -194,7 +194,10 @@ static const void *probe_hash(struct monitor *m) {
 
 void run_enter(struct monitor *m, const void *code) {
   struct vcpu *v = m->v;
-  if (!v->fp_live) vcpu_unpark_fp(v);
+  if (!v->fp_live) {
+    m->counters.fp_parks++;
+    vcpu_unpark_fp(v);
+  }
   if (monitor_counted(m)) v->s.safepoint = (uint64_t)v->s.insns_left;
   m->enter(&v->s, code);
 }

@@ -45,5 +45,4 @@ struct tr_state {
   struct tr_segment seg[6];
   uint64_t seg_raw[6];      /* descriptor in GDT memory that seg[] was loaded from; 0: look it up. Only of DPL 3, which any CPL may load */
   uint64_t gdt_host;        /* host address of the GDT's first page's part; 0: ask */
-  uint64_t counters[8];
 };
