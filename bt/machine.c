@@ -89,15 +89,19 @@ static bool read_symbols(struct machine *m, char error[ERROR_TEXT]) {
   return m->symbols ? true : boot_fail(error, "--symbols: %.150s: neither a System.map nor an ELF file with symbols", m->options->symbols);
 }
 
-static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
+static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
   const struct cpu_model *model = NULL;
   uint64_t features = 0;
   const char *why = NULL;
   if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", &model, &features, &why)) return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
   m->monitor = monitor_create(m, m->mmu, m->clock, model, features, &m->options->monitor, &why);
-  if (!m->monitor) return boot_fail(error, "the virtual CPU cannot be made: %s", why);
+  return m->monitor || boot_fail(error, "the virtual CPU cannot be made: %s", why);
+}
+
+static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
+  if (!make_vcpu(m, error)) return false;
   struct pc_config config = machine_pc_config(m);
-  config.apic = features >> FEAT_APIC & 1;
+  config.apic = monitor_vcpu(m->monitor)->features >> FEAT_APIC & 1;
   m->pc = pc_create(&config);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: not enough memory");
   m->ports = pc_io(m->pc);
@@ -118,6 +122,23 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   struct serial_io_events events = machine_serial_events(m, host);
   m->serial = serial_io_create(o->serial, o->escape, &events, error);
   return m->serial && make_cpu(m, error) && reset_machine(m, error);
+}
+
+struct machine *machine_create_replay(const struct bt_options *options, const struct machine_replay *replay, char error[ERROR_TEXT]) {
+  struct machine *m = calloc(1, sizeof *m);
+  const char *why = NULL;
+  if (!m) return boot_fail(error, "not enough memory"), NULL;
+  m->options = options, m->replay = replay, m->wakeup.event = -1;
+  struct mmu_config mmu = machine_mmu_config(m);
+  if (!check_host_memory(options, error) || !open_log(m, error)) return machine_destroy(m), NULL;
+  m->clock = clock_create(0, 0);
+  if (m->clock) m->mmu = mmu_create(&mmu, &why);
+  if (!m->mmu) return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s", (unsigned long long)options->ram_size >> 20, why ? why : "no clock"), machine_destroy(m), NULL;
+  if (!make_vcpu(m, error)) return machine_destroy(m), NULL;
+  machine_add_replay_io(m);
+  mmu_reset(m->mmu);
+  monitor_reset(m->monitor);
+  return m;
 }
 
 static void flush_serial(void *opaque) { serial_io_flush(((struct machine *)opaque)->serial); }
@@ -176,6 +197,7 @@ static void run_until(struct machine *m, uint64_t count) {
     const char *reason = monitor_run(m->monitor);
     if (m->end.kind != END_NONE) return;
     if (reason) return stop(m, reason);
+    if (m->reset_wanted && m->options->no_reboot) return machine_finish(m, END_RESET, 0);   /* a loaded state's: the kernel is gone */
     if (m->reset_wanted && !reset_machine(m, error)) return stop(m, error);
   }
   if (m->end.kind == END_NONE && atomic_load(&m->quit)) m->end = (struct machine_end){.kind = END_QUIT};

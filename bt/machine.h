@@ -31,8 +31,18 @@ struct machine_end {
   char reason[ERROR_TEXT];   /* END_STOPPED */
 };
 
+/* A machine whose devices are somebody else's (bt diff): every port and MMIO access, the time-stamp counter and the FERR line go there. */
+struct machine_replay {
+  void *opaque;
+  uint32_t (*read)(void *opaque, bool port, uint64_t address, unsigned size);
+  void (*write)(void *opaque, bool port, uint64_t address, unsigned size, uint32_t value);
+  uint64_t (*tsc)(void *opaque);
+  void (*triple_fault)(void *opaque);
+};
+
 struct machine {
   const struct bt_options *options;
+  const struct machine_replay *replay;   /* NULL: an ordinary machine; else there is no pc, boot, serial, wakeup */
   struct boot_files boot;
   struct clock *clock;
   struct mmu *mmu;
@@ -60,6 +70,8 @@ struct machine_host {              /* the program's side */
 
 /* Reads the files, makes everything, loads the kernel; nothing runs yet. NULL: `error` says why in one line. */
 struct machine *machine_create(const struct bt_options *options, const struct machine_host *host, char error[ERROR_TEXT]);
+/* The same without devices and with nothing loaded: `replay`, which must outlive it, is the devices. For monitor_run(), not machine_run(). */
+struct machine *machine_create_replay(const struct bt_options *options, const struct machine_replay *replay, char error[ERROR_TEXT]);
 /* Runs the guest in this thread until it ends. Resets are done here, between two runs of the monitor. */
 const struct machine_end *machine_run(struct machine *m);
 /* -icount: the same, but stops after instruction number `count` if the machine gets that far: true, and it can go on. */
@@ -73,4 +85,5 @@ void machine_finish(struct machine *m, enum end_kind kind, int status);   /* the
 void machine_request_reset(struct machine *m);
 struct pc_config machine_pc_config(struct machine *m);
 struct mmu_config machine_mmu_config(struct machine *m);
+void machine_add_replay_io(struct machine *m);             /* all that is not RAM goes to m->replay */
 struct serial_io_events machine_serial_events(struct machine *m, const struct machine_host *host);

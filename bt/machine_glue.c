@@ -32,6 +32,7 @@ static void log_access(struct machine *m, const char *what, uint64_t addr, unsig
 }
 
 uint32_t machine_io_read(struct machine *m, uint16_t port, unsigned size) {
+  if (m->replay) return m->replay->read(m->replay->opaque, true, port, size);
   uint32_t value = io_bus_read(m->ports, port, size);
   if (m->log_io) log_access(m, "in ", port, size, "->", value);
   if (logs(m, LOG_unimp) && !io_bus_has(m->ports, port)) log_access(m, "unimp in ", port, size, "->", value);
@@ -39,6 +40,10 @@ uint32_t machine_io_read(struct machine *m, uint16_t port, unsigned size) {
   return value;
 }
 void machine_io_write(struct machine *m, uint16_t port, unsigned size, uint32_t value) {
+  if (m->replay) {
+    m->replay->write(m->replay->opaque, true, port, size, value);
+    return;
+  }
   if (m->log_io) log_access(m, "out", port, size, "<-", value);
   if (logs(m, LOG_unimp) && !io_bus_has(m->ports, port)) log_access(m, "unimp out", port, size, "<-", value);
   io_bus_write(m->ports, port, size, value);
@@ -46,22 +51,33 @@ void machine_io_write(struct machine *m, uint16_t port, unsigned size, uint32_t 
 
 /* ---- time, interrupts, state that belongs to the PC ---- */
 
-uint64_t machine_tsc(struct machine *m) { return clock_tsc(m->clock); }
+uint64_t machine_tsc(struct machine *m) { return m->replay ? m->replay->tsc(m->replay->opaque) : clock_tsc(m->clock); }
 void machine_set_tsc(struct machine *m, uint64_t value) {
+  if (m->replay) return;
   clock_tsc_write(m->clock, value);
   monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock);   /* RDTSC is inline */
 }
-uint64_t machine_apic_base(struct machine *m) { return pc_apic_base(m->pc); }
-void machine_set_apic_base(struct machine *m, uint64_t value) { pc_set_apic_base(m->pc, value); }
-void machine_set_ferr(struct machine *m, bool level) { pc_set_ferr(m->pc, level); }
-int machine_ack_interrupt(struct machine *m) { return pc_ack_interrupt(m->pc); }
+uint64_t machine_apic_base(struct machine *m) { return m->replay ? monitor_vcpu(m->monitor)->apic_base : pc_apic_base(m->pc); }
+void machine_set_apic_base(struct machine *m, uint64_t value) {
+  if (!m->replay) pc_set_apic_base(m->pc, value);
+}
+void machine_set_ferr(struct machine *m, bool level) {
+  if (!m->replay) pc_set_ferr(m->pc, level);
+}
+int machine_ack_interrupt(struct machine *m) { return m->replay ? -1 : pc_ack_interrupt(m->pc); }
 void machine_triple_fault(struct machine *m) {
   const struct vcpu *v = monitor_vcpu(m->monitor);
+  if (m->replay) {
+    m->replay->triple_fault(m->replay->opaque);
+    monitor_exit(m->monitor);
+    return;
+  }
   if (logs(m, LOG_guest_errors)) machine_log(m, "%04x:%08x triple fault", v->s.seg[SEG_CS].selector, v->s.eip);
   machine_request_reset(m);
 }
 
 void machine_poll(struct machine *m) {
+  if (m->replay) return;
   if (atomic_load_explicit(&m->quit, memory_order_relaxed)) monitor_exit(m->monitor);
   clock_run(m->clock);
   feed_serial(m);
@@ -69,6 +85,10 @@ void machine_poll(struct machine *m) {
 }
 
 void machine_idle(struct machine *m) {
+  if (m->replay) {   /* whoever replays knows what wakes the CPU up */
+    monitor_exit(m->monitor);
+    return;
+  }
   serial_io_flush(m->serial);
   if (!atomic_load(&m->quit)) wakeup_sleep(&m->wakeup);
   machine_poll(m);
@@ -163,6 +183,33 @@ static void before_io(void *opaque) {
 struct mmu_config machine_mmu_config(struct machine *m) {
   return (struct mmu_config){.ram_size = m->options->ram_size, .opaque = m, .code_written = code_written, .fetch_dropped = fetch_dropped,
                              .data_dropped = data_dropped, .before_io = before_io, .log_io = m->log_io ? log_mmio : NULL};
+}
+
+/* ---- a machine without devices: the video window and all above RAM are somebody else's ---- */
+
+enum { VIDEO = 0xa0000, VIDEO_SIZE = 0x20000 };
+
+static uint32_t replay_video_read(void *opaque, uint64_t offset, unsigned size) {
+  const struct machine_replay *r = ((struct machine *)opaque)->replay;
+  return r->read(r->opaque, false, VIDEO + offset, size);
+}
+static void replay_video_write(void *opaque, uint64_t offset, unsigned size, uint32_t value) {
+  const struct machine_replay *r = ((struct machine *)opaque)->replay;
+  r->write(r->opaque, false, VIDEO + offset, size, value);
+}
+static uint32_t replay_high_read(void *opaque, uint64_t offset, unsigned size) {
+  const struct machine *m = opaque;
+  return m->replay->read(m->replay->opaque, false, m->options->ram_size + offset, size);
+}
+static void replay_high_write(void *opaque, uint64_t offset, unsigned size, uint32_t value) {
+  const struct machine *m = opaque;
+  m->replay->write(m->replay->opaque, false, m->options->ram_size + offset, size, value);
+}
+void machine_add_replay_io(struct machine *m) {
+  static const struct mmu_io_ops video = {replay_video_read, replay_video_write}, high = {replay_high_read, replay_high_write};
+  uint64_t top = m->options->ram_size;
+  mmu_add_io(m->mmu, to_gpa(VIDEO), VIDEO_SIZE, &video, m);
+  mmu_add_io(m->mmu, to_gpa(top), (UINT64_C(1) << 36) - top, &high, m);
 }
 
 /* ---- callbacks of the serial ports: in the I/O thread ---- */

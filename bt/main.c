@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "../monitor/cpuid.h"
 #include "background.h"
+#include "diff/diff.h"
 #include "machine.h"
 #include "options.h"
 #include "stats.h"
@@ -110,6 +111,7 @@ static int run(struct program *p) {
 }
 
 int main(int argc, char **argv) {
+  if (argc > 1 && !strcmp(argv[1], "diff")) return diff_main(argc - 1, argv + 1, stdout, stderr);
   struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal.keeper_pipe = -1};
   open_standard_descriptors();
   int parsed = options_parse(&p.options, argc, argv, stderr);

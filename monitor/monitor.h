@@ -75,6 +75,14 @@ uint64_t monitor_insn_count(const struct monitor *m);   /* -icount */
 /* -icount: monitor_run() returns (NULL) once, at the boundary after instruction number `count`, before anything that is due there happens;
  * at once where that has passed. UINT64_MAX: never. */
 void monitor_stop_at(struct monitor *m, uint64_t count);
+/* Somebody who follows the run, exception by exception (bt diff): `exception` is called with FP parked, before each delivery of a fault, trap or
+ * software interrupt, and returns whether monitor_run() shall return right after it. Interrupts are told by machine_ack_interrupt(). NULL: nobody. */
+void monitor_on_exception(struct monitor *m, bool (*exception)(void *opaque, const struct fault *fault), void *opaque);
+/* Between two monitor_run(): delivers an external interrupt (2: NMI) here and now, whatever INTR says. False, and nothing done, where the CPU would
+ * not take it: IF clear, or in the shadow of STI or MOV SS. */
+bool monitor_interrupt(struct monitor *m, uint8_t vector);
+/* Guest and host code of the blocks that the dispatcher ran last, newest first, to machine_log(). Not while it runs. */
+void monitor_report_recent(struct monitor *m, unsigned blocks);
 /* The run loop's own state beside the vCPU's, which monitor_fields() describes; monitor_loaded() after a change of either. fields.c. */
 void *monitor_state(struct monitor *m);
 const struct field *monitor_fields(void);

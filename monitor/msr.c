@@ -173,12 +173,21 @@ static bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
   }
 }
 
+/* What is left to say of a register that does not exist, or of a value that cannot be honoured. */
+static int refuse(struct vcpu *v, const struct insn *i)
+{
+  if (v->cpl == 0 && v->unknown_msrs)
+    return exec_done(v, i);
+  return fault_raise_error(v, VEC_GP, 0);
+}
+
 int x_rdmsr(struct vcpu *v, const struct insn *i)
 {
   uint32_t msr = v->s.gpr[REG_ECX];
-  if (v->cpl != 0 || !msr_exists(v, msr))
+  bool exists = v->cpl == 0 && msr_exists(v, msr);
+  if (!exists && (v->cpl != 0 || !v->unknown_msrs))
     return fault_raise_error(v, VEC_GP, 0);
-  uint64_t value = msr_read(v, msr);
+  uint64_t value = exists ? msr_read(v, msr) : 0;
   v->s.gpr[REG_EAX] = (uint32_t)value;
   v->s.gpr[REG_EDX] = (uint32_t)(value >> 32);
   return exec_done(v, i);
@@ -189,6 +198,6 @@ int x_wrmsr(struct vcpu *v, const struct insn *i)
   uint32_t msr = v->s.gpr[REG_ECX];
   uint64_t value = (uint64_t)v->s.gpr[REG_EDX] << 32 | v->s.gpr[REG_EAX];
   if (v->cpl != 0 || !msr_exists(v, msr) || !msr_write(v, msr, value))
-    return fault_raise_error(v, VEC_GP, 0);
+    return refuse(v, i);
   return exec_done(v, i);
 }

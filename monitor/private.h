@@ -30,6 +30,8 @@ struct monitor {
   bool dropped;                  /* something derived died since this was cleared */
   volatile sig_atomic_t kicked;
   bool exit_requested, running;
+  bool (*on_exception)(void *opaque, const struct fault *fault);
+  void *on_exception_opaque;
   const char *stop_reason;
   int tid;
   uint64_t readable, poison;     /* what s.safepoint points to */

@@ -121,6 +121,27 @@ void report_stop(struct monitor *m, const char *reason) {
   disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, "  ");
 }
 
+static void report_recent(struct monitor *m, unsigned back) {
+  typeof(m->recent[0]) *r = &m->recent[(m->recent_at - 1 - back) % RECENT];
+  char symbol[128];
+  struct mmu_result at;
+  uint32_t linear = r->eip + r->cs_base;
+  machine_log(m->machine, "  %08x mode %08x %s", r->eip, r->mode, where(m, linear, symbol, sizeof symbol));
+  if (!mmu_peek(m->mmu, to_gla(linear), MMU_FETCH, false, &at)) return;
+  const struct tc_block *b = NULL;
+  for (unsigned kind = 0; !b && kind < 4; kind++)   /* as it was asked for, in single steps, or with every access checked by itself */
+    b = tcache_find(m->tcache, (struct tc_key){(uint32_t)(at.addr.v >> MMU_PAGE_BITS), r->eip, r->cs_base, r->mode | (kind & 1 ? TR_STEP : 0) | (kind & 2 ? TR_PLAIN : 0)});
+  if (!b) return;
+  uint8_t bytes[512];
+  disassemble(m, true, r->mode & TR_CODE32 ? 32 : 16, bytes, peek(m, linear, bytes, b->guest_size < sizeof bytes ? b->guest_size : sizeof bytes), linear, "    ");
+  disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, "        ");
+}
+
+void monitor_report_recent(struct monitor *m, unsigned blocks) {
+  vcpu_park_fp(m->v);
+  for (unsigned i = 0; i < blocks && i < m->recent_at && i < RECENT; i++) report_recent(m, i);
+}
+
 void report_crash(struct monitor *m, int number, siginfo_t *info, void *context) {
   const ucontext_t *uc = context;
   const greg_t *g = uc->uc_mcontext.gregs;

@@ -357,8 +357,27 @@ static void halt(struct monitor *m) {
   }
 }
 
+void monitor_on_exception(struct monitor *m, bool (*exception)(void *opaque, const struct fault *fault), void *opaque) {
+  m->on_exception = exception, m->on_exception_opaque = opaque;
+}
+
+bool monitor_interrupt(struct monitor *m, uint8_t vector) {
+  struct vcpu *v = m->v;
+  if (v->inhibit_irq || (vector == VEC_NMI ? v->nmi_blocked : !v->s.if_flag)) return false;
+  v->halted = false;
+  m->counters.interrupts++;
+  if (m->mid_rep) v->s.sys_flags |= FLAG_RF;
+  if (vector == VEC_NMI) deliver_nmi(v);
+  else deliver_interrupt(v, vector);
+  return true;
+}
+
 static void deliver(struct monitor *m) {
   m->counters.faults++;
+  if (m->on_exception) {
+    vcpu_park_fp(m->v);
+    if (m->on_exception(m->on_exception_opaque, &m->v->fault)) m->exit_requested = true;
+  }
   if (m->options.log & 1u << LOG_int) { vcpu_park_fp(m->v); report_fault(m, "exception", m->v->fault.vector); }
   deliver_fault(m->v);
 }
@@ -392,8 +411,8 @@ static void run_due(struct monitor *m) {
   poll(m);
 }
 
-/* Gives the next block its share of instructions; true when it must be a single one. */
-static bool budget(struct monitor *m) {
+/* Gives the next block its share of instructions. */
+static void budget(struct monitor *m) {
   enum { SLICE = 1 << 20 };
   run_tell_clock(m);
   int64_t deadline = clock_next_deadline(m->clock), now = clock_now(m->clock);
@@ -401,8 +420,9 @@ static bool budget(struct monitor *m) {
   if (deadline != INT64_MAX && (deadline - now + step - 1) / step < left) left = (deadline - now + step - 1) / step;
   if (m->stop_at - m->count < (uint64_t)left) left = (int64_t)(m->stop_at - m->count);
   m->count_left = m->v->s.insns_left = left > 0 ? left : 1;
-  return m->count_left < TR_MAX_INSNS;
 }
+/* A block that does not fit into what is left of the budget is run one instruction at a time. */
+static bool exceeds_budget(const struct monitor *m, const struct tc_block *b) { return monitor_counted(m) && b->insns > m->v->s.insns_left; }
 
 static void end_budget(struct monitor *m) {
   m->count = monitor_insn_count(m);
@@ -410,10 +430,12 @@ static void end_budget(struct monitor *m) {
 }
 
 static int run_block(struct monitor *m, uint32_t mode, uint32_t *plain) {
-  const void *code = *plain || (mode & TR_STEP) ? NULL : probe_hash(m);
+  bool tight = monitor_counted(m) && m->v->s.insns_left < TR_MAX_INSNS;
+  const void *code = *plain || tight || (mode & TR_STEP) ? NULL : probe_hash(m);
   if (!code) {
     int result;
     struct tc_block *b = find_block(m, mode | *plain, &result);
+    if (b && exceeds_budget(m, b)) *plain = 0, b = find_block(m, mode | TR_STEP, &result);
     if (!b) { *plain = 0; return result == EXEC_AGAIN ? counted(m, slow_step(m)) : result; }
     code = tcache_address(m->tcache, b->entry);
   }
@@ -482,7 +504,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
     if (mode_watches_code(v) && code_breakpoint(m)) return;
   }
   bool rf = v->s.sys_flags & FLAG_RF;
-  if (monitor_counted(m) && budget(m)) mode |= TR_STEP, *plain = 0;
+  if (monitor_counted(m)) budget(m);
   if (m->options.paranoid) paranoia(m);
   m->recent[m->recent_at++ % RECENT] = (typeof(m->recent[0])){v->s.eip, v->s.seg[SEG_CS].base, mode};
   if (m->options.log & 1u << LOG_exec) log_exec(m);

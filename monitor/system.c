@@ -248,8 +248,38 @@ int x_hlt(struct vcpu *v, const struct insn *i)
 /* An APIC that IA32_APIC_BASE has disabled is not shown (SDM vol. 3A, 10.4.3). v->apic_base is what WRMSR wrote last, 0: nothing yet. */
 enum { CRYSTAL_HZ = 1000000000 };   /* the local APIC timer's clock (devices/lapic.c) */
 
+static const struct cpuid_answer *find_answer(const struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
+  const struct cpuid_answer *same_leaf = NULL, *highest = NULL;
+  for (unsigned n = 0; n < v->cpuid_count; n++) {
+    const struct cpuid_answer *a = &v->cpuid_answers[n];
+    if (a->leaf == leaf && a->subleaf == subleaf)
+      return a;
+    if (a->leaf == leaf && !same_leaf)
+      same_leaf = a;
+    if (a->leaf < 0x40000000 && (!highest || a->leaf > highest->leaf))
+      highest = a;
+  }
+  return same_leaf ? same_leaf : highest;
+}
+
+static int answer_cpuid(struct vcpu *v, const struct insn *i)
+{
+  static const struct cpuid_answer none;
+  const struct cpuid_answer *a = find_answer(v, v->s.gpr[REG_EAX], v->s.gpr[REG_ECX]);
+  if (!a)
+    a = &none;
+  v->s.gpr[REG_EAX] = a->eax;
+  v->s.gpr[REG_EBX] = a->ebx;
+  v->s.gpr[REG_ECX] = a->ecx;
+  v->s.gpr[REG_EDX] = a->edx;
+  return exec_done(v, i);
+}
+
 int x_cpuid(struct vcpu *v, const struct insn *i)
 {
+  if (v->cpuid_answers)
+    return answer_cpuid(v, i);
   uint64_t features = v->features;
   if (v->apic_base && !(v->apic_base & 1 << 11))
     features &= ~((uint64_t)1 << FEAT_APIC);

@@ -52,6 +52,10 @@ struct cpu_model {
   const char *brand;
 };
 
+/* What CPUID answers in place of the model (bt diff: what the other emulator answers). The first that fits EAX and ECX, else EAX alone, else the highest
+ * basic leaf, as CPUs of Intel's do (SDM vol. 2, CPUID). */
+struct cpuid_answer { uint32_t leaf, subleaf, eax, ebx, ecx, edx; };
+
 struct vcpu {
   struct tr_state s;            /* first: R13 points here */
   uint8_t cpl;                  /* 0 in real mode, 3 in V86 */
@@ -75,6 +79,9 @@ struct vcpu {
   uint16_t fp_fcs, fp_fds, fp_fop;
   const struct cpu_model *model;
   uint64_t features;            /* model's, after -cpu MODEL,+x,-y: bit per enum cpu_feature */
+  const struct cpuid_answer *cpuid_answers;   /* `cpuid_count` of them, not owned; NULL: the model's */
+  unsigned cpuid_count;
+  bool unknown_msrs;            /* RDMSR of a register that does not exist reads 0 and WRMSR does nothing, as in QEMU; else #GP(0) */
   uint32_t tsc_ratio[2];        /* CPUID 15h: TSC ticks to ticks of the 1 GHz crystal clock; 0, 0: unknown */
   bool ferr;                    /* x87 error line for CR0.NE = 0 (IRQ 13) */
   bool a20_masked;              /* the PC holds A20 low (port 92h, i8042): set by the machine, part of vcpu_paging_changed()'s mode */

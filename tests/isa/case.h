@@ -41,6 +41,8 @@ struct isa_case {
   unsigned code_size;
   uint32_t code_at;                /* where code[] goes */
   uint32_t start;                  /* EIP */
+  uint32_t subject;                /* address of the instruction that the choices below are about; 0: any may be */
+  uint64_t background;             /* kept cases: the seed of the data pages' background */
   uint32_t exit_at[MAX_EXITS];     /* code that leaves, known by its number; 0: none */
   uint32_t gpr[8], eflags, region; /* region: DATA_LOW or DATA_HIGH */
   uint16_t selector[6];
@@ -61,6 +63,8 @@ struct isa_case {
   bool vector_choice;              /* two operands, two faults: which is first is the CPU's choice */
   bool fault_may_be_missed;        /* masked stores: whether pages of which no byte is stored are looked at */
   bool may_stray;                  /* a return address may be overwritten: what lies outside of code[] is not the same on both sides */
+  bool ac_choice;                  /* unaligned 16-byte operands under EFLAGS.AC: AMD's CPUs raise #AC, Intel's do not */
+  bool ud_choice;                  /* PREFETCHW of a register: #UD on AMD's CPUs, nothing on Intel's */
   bool store_may_be_skipped;       /* x87 stores with unmasked exceptions: whether the address is looked at before they are found is not defined */
 };
 
@@ -95,6 +99,10 @@ uint32_t descriptor_base(uint16_t selector);
 /* Makes the same LDT for this process. False: the host's kernel has no modify_ldt(). */
 bool descriptor_install_native(void);
 
+/* kept_text.c: a case as text, one `key values` a line, '#' before comments. */
+bool kept_write(const char *path, const struct isa_case *c, const char *comment);
+bool kept_read(const char *path, struct isa_case *c);   /* false: no such file, or not of this form */
+
 /* native.c */
 struct native;
 struct native *native_create(const char **error);        /* NULL: *error says why this host cannot run 32-bit code */
@@ -107,6 +115,8 @@ struct guest;
 struct monitor_options;
 struct guest *guest_create(const struct monitor_options *options, const char **error);
 void guest_destroy(struct guest *g);
+/* Code pages become writable, so that code can change itself. */
+void guest_allow_code_writes(struct guest *g);
 void guest_set_background(struct guest *g, const uint8_t *background);
 void guest_run(struct guest *g, const struct isa_case *cases, unsigned count, struct outcome *out);
 uint64_t guest_features(void);                           /* of the CPU model under test */

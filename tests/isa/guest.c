@@ -43,6 +43,7 @@ struct guest {
   uint32_t written, written_size;
   timer_t watchdog;
   bool has_watchdog;
+  bool code_writable;
 };
 
 static uint8_t *ram(struct guest *g, uint32_t addr) { return mmu_ram_pointer(g->mmu, to_gpa(addr), 8); }
@@ -140,13 +141,13 @@ static void put_code(struct guest *g, const struct isa_case *c) {
 }
 
 /* Whether the same code lies there already (a sequence with another state): its blocks then live on. */
-static bool same_code(const struct isa_case *a, const struct isa_case *b) {
-  return a && a->code_at == b->code_at && a->code_size == b->code_size && memcmp(a->code, b->code, a->code_size) == 0 && memcmp(a->exit_at, b->exit_at, sizeof a->exit_at) == 0;
+static bool same_code(const struct guest *g, const struct isa_case *a, const struct isa_case *b) {
+  return a && !g->code_writable && a->code_at == b->code_at && a->code_size == b->code_size && memcmp(a->code, b->code, a->code_size) == 0 && memcmp(a->exit_at, b->exit_at, sizeof a->exit_at) == 0;
 }
 
 static void begin(struct guest *g, const struct isa_case *c) {
   struct vcpu *v = g->v;
-  if (!same_code(g->current, c)) put_code(g, c);
+  if (!same_code(g, g->current, c)) put_code(g, c);
   memory_apply(&g->memory, c);
   vcpu_park_fp(v);
   memcpy(v->s.gpr, c->gpr, sizeof v->s.gpr);
@@ -275,10 +276,10 @@ static void make_vcpu(struct guest *g) {
 }
 
 uint64_t guest_features(void) {
+  static uint64_t features;      /* asked for with every instruction that is made */
   const struct cpu_model *model;
-  uint64_t features = 0;
   const char *error;
-  cpu_model_parse("max", &model, &features, &error);
+  if (!features) cpu_model_parse("max", &model, &features, &error);
   return features;
 }
 
@@ -312,6 +313,11 @@ struct guest *guest_create(const struct monitor_options *options, const char **e
   memset(ram(g, PHYS_CODE + PAGE), FILLER, CODE_PAGES * PAGE);
   start_watchdog(g);
   return g;
+}
+
+void guest_allow_code_writes(struct guest *g) {
+  for (unsigned i = 1; i < 1 + CODE_PAGES; i++) map_page(g, PHYS_TABLE_LOW, ENTRY_AT + i * PAGE, PHYS_CODE + i * PAGE, PTE_U | PTE_W);
+  g->code_writable = true;
 }
 
 void guest_set_background(struct guest *g, const uint8_t *background) {

@@ -1,6 +1,9 @@
-/* Cases kept from bugs, named for the sin. They run first, over every axis. A state that a case does not give is zero, but ESP, which points into the
+/* Cases kept from bugs, named for the sin: a table, and the files that tests/fuzz/isa wrote (kept_text.c). They run first, over every axis. A state that a case does not give is zero, but ESP, which points into the
  * stack pages, and EFLAGS and x87/SSE control as after a reset. */
 #include "make.h"
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct kept {
@@ -13,6 +16,7 @@ struct kept {
   struct { uint32_t at /* offset in the data pages */; uint32_t value; } memory[4];
   uint16_t fcw, fsw;             /* fcw 0: 37Fh */
   uint32_t mxcsr;                /* 0: 1F80h */
+  bool ac_choice;
 };
 #define CODE(text) .code = text, .size = sizeof text - 1
 enum { STACK_OFFSET = (STACK_PAGE + 1) * PAGE, ABSENT = DATA_LOW + 2 * PAGE };
@@ -25,7 +29,7 @@ static const struct kept table[] = {
   {.name = "sse_alignment_after_limit_fault", CODE("\x36\x0f\x28\x03"), .gpr = {[REG_EBX] = 0x801, [REG_ESP] = 0x100}, .selector = {[SEG_SS] = SEL_LDT(LDT_SMALL)}},
   /* FST [across pages] of an empty register with #IA unmasked stores nothing: the bounce buffer's garbage went to the guest. */
   {.name = "x87_store_of_nothing_bounced", CODE("\xd9\x13"), .gpr = {[REG_EBX] = DATA_LOW + PAGE - 2}, .fcw = 0x37e},
-  {.name = "ac_of_movups", CODE("\x0f\x10\x03"), .gpr = {[REG_EBX] = DATA_LOW + PAGE - 1}, .eflags = FLAG_AC},
+  {.name = "ac_of_movups", CODE("\x0f\x10\x03"), .gpr = {[REG_EBX] = DATA_LOW + PAGE - 1}, .eflags = FLAG_AC, .ac_choice = true},
   /* Alignment checks must not depend on whether the page was touched before: MOV [EBX], EAX; FSTP tbyte [EBX] and MOV [ESI], EAX; REP STOSD. */
   {.name = "ac_of_m80_forgotten_once_filled", CODE("\x89\x03\xdb\x3b"), .gpr = {[REG_EBX] = DATA_LOW + 0x104}, .eflags = FLAG_AC},
   {.name = "ac_of_stos_forgotten_once_filled", CODE("\x89\x06\xf3\xab"), .gpr = {[REG_ECX] = 4, [REG_ESI] = DATA_LOW + 0x100, [REG_EDI] = DATA_LOW + 0x202}, .eflags = FLAG_AC},
@@ -39,7 +43,20 @@ static const struct kept table[] = {
    .memory = {{ABSENT - 4 - DATA_LOW, 0x11223344}}},
 };
 
-unsigned kept_count(void) { return sizeof table / sizeof *table; }
+enum { TABLE_COUNT = sizeof table / sizeof *table };
+
+/* NAME.case of tests/isa/kept, in alphabetical order. */
+static bool read_file(struct isa_case *c, unsigned index) {
+  glob_t found;
+  if (glob(ISA_KEPT_DIRECTORY "/*.case", 0, NULL, &found)) return false;
+  bool have = index < found.gl_pathc;
+  if (have && !kept_read(found.gl_pathv[index], c)) {
+    fprintf(stderr, "isa: %s is no case\n", found.gl_pathv[index]);
+    exit(2);
+  }
+  globfree(&found);
+  return have;
+}
 
 static void set_memory(struct isa_case *c, const struct kept *k) {
   for (unsigned i = 0; i < 4 && k->memory[i].value; i++) {
@@ -50,7 +67,11 @@ static void set_memory(struct isa_case *c, const struct kept *k) {
 }
 
 bool kept_make(struct isa_case *c, unsigned index) {
-  if (index >= kept_count()) return false;
+  if (index >= TABLE_COUNT) {
+    if (!read_file(c, index - TABLE_COUNT)) return false;
+    c->number = index;
+    return true;
+  }
   const struct kept *k = &table[index];
   struct random random = random_start(0, 0);
   case_start(c, &random, DATA_LOW);
@@ -63,10 +84,12 @@ bool kept_make(struct isa_case *c, unsigned index) {
   value_store(c->fx, k->fcw ? k->fcw : 0x37f, 2);
   value_store(c->fx + 2, k->fsw, 2);
   value_store(c->fx + 24, k->mxcsr ? k->mxcsr : 0x1f80, 4);
+  c->ac_choice = k->ac_choice;
   set_memory(c, k);
   memcpy(c->code, k->code, k->size);
   c->code_size = k->size;
-  c->code_at = c->start = CODE_AT + 0x100;
+  c->background = 0;
+  c->code_at = c->start = c->subject = CODE_AT + 0x100;
   c->exit_at[0] = c->start + k->size;
   return true;
 }

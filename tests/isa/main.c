@@ -2,7 +2,9 @@
  * memory, x87/MMX/SSE state, vector, error code and address of faults.
  *
  * Cases are numbered; number and seed make a case, whatever runs beside it. Of twelve, two are a sequence with two states; the others go round the opcode table. */
-#include "make.h"
+#include "axes.h"
+#include "reference.h"
+#include "sequence.h"
 #include "monitor/monitor.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,21 +12,6 @@
 #include <time.h>
 
 enum { BATCH = 60, PERIOD = 12, SEQUENCES = 2 /* of a period: the same code with two states */, DEFAULT_CASES = 120000, DEFAULT_AXIS_CASES = 12000, MAX_SHOWN = 10 };
-
-/* The switches that must not change what a guest sees. X(NAME, initialisers of struct monitor_options) */
-#define AXES(X) \
-  X(default, .icount_shift = -1) X(exact_flags, .icount_shift = -1, .exact_flags = true) X(one_insn, .icount_shift = -1, .one_insn = true) \
-  X(no_chain, .icount_shift = -1, .no_chain = true) X(tiny_cache, .icount_shift = -1, .code_size = 64 << 10) X(flush, .icount_shift = -1, .flush_every = 3) \
-  X(icount, .icount_shift = 2) X(plain, .icount_shift = -1, .without = ~0u)
-static const struct { const char *name; struct monitor_options options; } axes[] = {
-#define AXIS_ROW(name, ...) {#name, {__VA_ARGS__}},
-  AXES(AXIS_ROW)
-#undef AXIS_ROW
-#define AXIS_WITHOUT(name, help) {"without_" #name, {.icount_shift = -1, .without = 1u << OPT_##name}},
-  OPTIMISATIONS(AXIS_WITHOUT)
-#undef AXIS_WITHOUT
-};
-enum { AXIS_COUNT = sizeof axes / sizeof *axes };
 
 struct run {
   uint64_t seed;
@@ -34,7 +21,10 @@ struct run {
   const char *kept;              /* --kept */
   bool sabotage, list, quiet;
   unsigned show;
-  struct native *native;
+  struct native *native;         /* the host CPU in this process; NULL: it runs no 32-bit code */
+  struct reference *reference;   /* then: the same by code written anew */
+  struct listing listings[BATCH];
+  uint64_t unreachable;          /* cases that the reference cannot run */
   const struct opcode_row *rows[2048], *sequence_rows[2048];
   unsigned row_count, sequence_row_count;
   uint64_t passed, failed, faults, shown;
@@ -46,24 +36,13 @@ struct run {
 
 /* ---- making cases ---------------------------------------------------------------------------------------------- */
 
-static bool in_sequences(const struct opcode_row *row);
-
 static void choose_rows(struct run *run) {
   unsigned count;
   const struct opcode_row *rows = insn_rows(&count);
   for (unsigned i = 0; i < count && run->row_count < 2048; i++) {
     if (row_left_out(&rows[i])) continue;
     run->rows[run->row_count++] = &rows[i];
-    if (in_sequences(&rows[i])) run->sequence_rows[run->sequence_row_count++] = &rows[i];
-  }
-}
-
-/* Instructions that sequences draw at random; jumps, calls and stack frames they build themselves. */
-static bool in_sequences(const struct opcode_row *row) {
-  switch ((enum op_kind)row->kind) {
-  case OP_COPY: case OP_LEA: case OP_NOP: case OP_INCDEC_REG: case OP_MOV_MOFFS: case OP_BCD: case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF:
-  case OP_POP_REG: case OP_MOV_FROM_SEG: case OP_MOVS: case OP_STOS: case OP_LODS: case OP_CMPS: case OP_SCAS: return true;
-  default: return false;
+    if (sequence_takes(&rows[i])) run->sequence_rows[run->sequence_row_count++] = &rows[i];
   }
 }
 
@@ -88,7 +67,7 @@ static bool make_case(struct run *run, struct isa_case *c, uint32_t number) {
   }
   const struct opcode_row *row = run->rows[(period * (PERIOD - SEQUENCES) + phase) % run->row_count];
   if (run->only && strcmp(run->only, row->mnemonic)) return false;
-  single_make(c, run->seed, number, row);
+  single_make(c, run->seed, number, row, !run->native);
   return true;
 }
 
@@ -97,11 +76,11 @@ static bool make_case(struct run *run, struct isa_case *c, uint32_t number) {
 static void show_failure(struct run *run, unsigned axis, unsigned i, const char *why) {
   const struct isa_case *c = &run->cases_of[i];
   if (run->shown++ >= run->show) return;
-  printf("FAILED %s, case %u on axis %s: %s\n", c->name, c->number, axes[axis].name, why);
+  printf("FAILED %s, case %u on axis %s: %s\n", c->name, c->number, isa_axes[axis].name, why);
   if (run->quiet) return;
   outcome_report(c, &run->native_of[i], &run->guest_of[i]);
-  if (c->is_kept) printf("  again: isa_cases --kept=%s --axis=%s\n", c->name, axes[axis].name);
-  else printf("  again: isa_cases --seed=%llu --axis=%s --case=%u\n", (unsigned long long)run->seed, axes[axis].name, c->number);
+  if (c->is_kept) printf("  again: isa_cases --kept=%s --axis=%s\n", c->name, isa_axes[axis].name);
+  else printf("  again: isa_cases --seed=%llu --axis=%s --case=%u\n", (unsigned long long)run->seed, isa_axes[axis].name, c->number);
 }
 
 static void judge(struct run *run, unsigned axis, unsigned i) {
@@ -109,7 +88,7 @@ static void judge(struct run *run, unsigned axis, unsigned i) {
   const struct isa_case *c = &run->cases_of[i];
   const struct outcome *n = &run->native_of[i];
   if (run->sabotage && !outcome_damage(c, n, &run->guest_of[i], random_mix(run->seed ^ c->number))) return;
-  const char *differ = outcome_compare(c, n, &run->guest_of[i], run->background, axes[axis].options.exact_flags, text, sizeof text);
+  const char *differ = outcome_compare(c, n, &run->guest_of[i], run->background, isa_axes[axis].options.exact_flags, text, sizeof text);
   if (run->sabotage) differ = differ ? NULL : "a change was not noticed";
   if (n->end == END_FAULT) run->faults++, run->vectors[n->vector & 31]++;
   if (!differ) { run->passed++; return; }
@@ -117,22 +96,39 @@ static void judge(struct run *run, unsigned axis, unsigned i) {
   show_failure(run, axis, i, differ);
 }
 
+/* Cases that it cannot run go out of the batch; returns how many are left. */
+static unsigned run_reference(struct run *run, unsigned count) {
+  unsigned left = 0;
+  for (unsigned i = 0; i < count; i++) {
+    if (left != i) run->cases_of[left] = run->cases_of[i];
+    listing_make(&run->listings[left], &run->cases_of[left]);
+    if (reference_add(run->reference, &run->cases_of[left], &run->listings[left])) left++;
+    else run->unreachable++;
+  }
+  reference_start(run->reference);
+  reference_wait(run->reference, run->native_of);
+  return left;
+}
+
 static void run_batch(struct run *run, struct guest *g, unsigned axis, unsigned count) {
   if (!count) return;
-  for (unsigned i = 0; i < count; i++) native_run(run->native, &run->cases_of[i], &run->native_of[i]);
+  if (run->native) for (unsigned i = 0; i < count; i++) native_run(run->native, &run->cases_of[i], &run->native_of[i]);
+  else count = run_reference(run, count);
+  if (!count) return;
   guest_run(g, run->cases_of, count, run->guest_of);
   for (unsigned i = 0; i < count; i++) judge(run, axis, i);
 }
 
 static void set_background(struct run *run, struct guest *g, uint64_t seed) {
   memory_make_background(run->background, seed);
-  native_set_background(run->native, run->background);
+  if (run->native) native_set_background(run->native, run->background);
+  else reference_set_background(run->reference, run->background);
   guest_set_background(g, run->background);
 }
 
 static void run_kept(struct run *run, struct guest *g, unsigned axis) {
-  set_background(run, g, 0);
   for (unsigned i = 0; kept_make(&run->cases_of[0], i); i++) {
+    set_background(run, g, run->cases_of[0].background);
     if (run->kept && strcmp(run->kept, run->cases_of[0].name) && strcmp(run->kept, "all")) continue;
     run_batch(run, g, axis, 1);
   }
@@ -151,8 +147,8 @@ static void run_range(struct run *run, struct guest *g, unsigned axis, uint32_t 
 
 static bool run_axis(struct run *run, unsigned axis) {
   const char *error;
-  struct guest *g = guest_create(&axes[axis].options, &error);
-  if (!g) { printf("FAILED axis %s: %s\n", axes[axis].name, error); return false; }
+  struct guest *g = guest_create(&isa_axes[axis].options, &error);
+  if (!g) { printf("FAILED axis %s: %s\n", isa_axes[axis].name, error); return false; }
   uint64_t failed = run->failed, passed = run->passed;
   uint32_t cases = axis == 0 || run->axis ? run->cases : run->axis_cases;
   /* Each axis has cases of its own, so that together they cover more; the first has 0 to N. */
@@ -162,7 +158,7 @@ static bool run_axis(struct run *run, unsigned axis) {
   else if (!run->kept)
     for (uint32_t n = first; n < first + cases; n += BATCH) run_range(run, g, axis, n, n + BATCH < first + cases ? n + BATCH : first + cases);
   guest_destroy(g);
-  printf("axis %s: %llu passed, %llu failed\n", axes[axis].name, (unsigned long long)(run->passed - passed), (unsigned long long)(run->failed - failed));
+  printf("axis %s: %llu passed, %llu failed\n", isa_axes[axis].name, (unsigned long long)(run->passed - passed), (unsigned long long)(run->failed - failed));
   fflush(stdout);
   return true;
 }
@@ -218,14 +214,15 @@ static void summary(const struct run *run, double took) {
   printf("seed %llu, %u rows; %llu cases faulted:", (unsigned long long)run->seed, run->row_count, (unsigned long long)run->faults);
   for (unsigned i = 0; i < 32; i++)
     if (run->vectors[i]) printf(" #%u %llu", i, (unsigned long long)run->vectors[i]);
+  if (run->reference) printf("\nreference: %s; %llu cases were left out, as it has no such code", reference_name(run->reference), (unsigned long long)run->unreachable);
   printf("\n%.0f cases a second\n", (double)(run->passed + run->failed) / took);
   printf("%llu passed, %llu failed\n", (unsigned long long)run->passed, (unsigned long long)run->failed);
 }
 
 static bool run_all(struct run *run) {
   bool ran = false;
-  for (unsigned i = 0; i < AXIS_COUNT; i++) {
-    if (run->axis ? strcmp(run->axis, axes[i].name) != 0 : run->one >= 0 && i) continue;
+  for (unsigned i = 0; i < ISA_AXIS_COUNT; i++) {
+    if (run->axis ? strcmp(run->axis, isa_axes[i].name) != 0 : run->one >= 0 && i) continue;
     ran = true;
     if (!run_axis(run, i)) run->failed++;
   }
@@ -241,12 +238,13 @@ int main(int argc, char **argv) {
   if (!parse(run, argc, argv)) { fputs(usage, stderr); free(run); return 2; }
   if (run->list) {
     list_rows();
-    for (unsigned i = 0; i < AXIS_COUNT; i++) printf("axis %s\n", axes[i].name);
+    for (unsigned i = 0; i < ISA_AXIS_COUNT; i++) printf("axis %s\n", isa_axes[i].name);
     free(run);
     return 0;
   }
   run->native = native_create(&error);
-  if (!run->native) {
+  if (!run->native) run->reference = reference_create_host(&error);
+  if (!run->native && !run->reference) {
     printf("skipped isa: %s\n0 passed, 0 failed, 1 skipped\n", error);
     free(run);
     return 77;
@@ -258,6 +256,7 @@ int main(int argc, char **argv) {
   else summary(run, seconds() - start);
   int status = !ran || run->failed || !run->passed;
   native_destroy(run->native);
+  reference_destroy(run->reference);
   free(run);
   return status;
 }

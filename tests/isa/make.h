@@ -64,11 +64,11 @@ unsigned encode_imm_size(const struct opcode_row *row, bool operand16, bool addr
 enum { OPERAND_REGISTER, OPERAND_MEMORY };
 void case_start(struct isa_case *c, struct random *random, uint32_t region);
 void case_set_default_state(struct maker *m, int fx_use);
+bool case_has_ac_choice(const struct opcode_row *row);
 int case_fx_use(const struct opcode_row *row);
-void single_make(struct isa_case *c, uint64_t seed, uint32_t number, const struct opcode_row *row);
+void single_make(struct isa_case *c, uint64_t seed, uint32_t number, const struct opcode_row *row, bool flat /* no segments but the flat ones, no 16-bit addresses */);
 /* `state`: which of the states that the same code is run with. */
 void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, unsigned state, const struct opcode_row *const *rows, unsigned row_count);
 
-/* ---- kept.c ---- */
-unsigned kept_count(void);
+/* ---- kept.c: its table, then the files of tests/isa/kept ---- */
 bool kept_make(struct isa_case *c, unsigned index);

@@ -2,129 +2,15 @@
  *
  * The maker follows which registers hold a known value (REG_FIXED) and makes addresses of those alone, so that no access goes astray on the host. An
  * instruction that would spoil that - ESP unknown, an undefined flag read - is taken back. Tainted flags are those without a defined value. */
-#include "make.h"
+#include "sequence.h"
 #include <string.h>
-
-struct sequence {
-  struct maker m;
-  const struct opcode_row *const *rows;
-  unsigned row_count;
-  uint16_t tainted, ever_tainted, flags_read;
-  bool down;                     /* EFLAGS.DF */
-  bool returns;                  /* by an address that the body may have overwritten, by an absolute address in a shifted state */
-  bool no_stack;                 /* inside a skipped part or a loop: ESP must stay */
-  uint8_t held;                  /* registers that must stay known (loops) */
-  uint32_t slot;                 /* of the return address while a function's body is made, else 0: stores stay away from it */
-};
 
 static bool chance(struct sequence *q, unsigned percent) { return random_chance(&q->m.random, percent); }
 static uint32_t below(struct sequence *q, uint32_t n) { return random_below(&q->m.random, n); }
 static struct isa_case *of(struct sequence *q) { return q->m.c; }
-static uint32_t here(struct sequence *q) { return of(q)->code_at + of(q)->code_size; }
-static bool known(const struct sequence *q, unsigned reg) { return q->m.reg_state[reg] == REG_FIXED; }
-static bool full(struct sequence *q) { return of(q)->code_size > MAX_CODE - 64; }
-
-static void know(struct sequence *q, unsigned reg, uint32_t value) { q->m.reg_state[reg] = REG_FIXED, q->m.now[reg] = value; }
-static void forget(struct sequence *q, unsigned reg) { q->m.reg_state[reg] = REG_UNKNOWN; }
-
-/* ---- following what an instruction does ------------------------------------------------------------------------ */
-
-static bool follow_lea(struct sequence *q, const struct insn *i) {
-  if (i->operand_size != 4 || i->address_size != 4) return false;
-  if ((i->base != REG_NONE && !known(q, i->base)) || (i->index != REG_NONE && !known(q, i->index))) return false;
-  uint32_t value = (uint32_t)i->disp + (i->base == REG_NONE ? 0 : q->m.now[i->base]) + (i->index == REG_NONE ? 0 : q->m.now[i->index] << i->scale);
-  know(q, i->reg, value);
-  return true;
-}
-
-/* Moves and additions of constants between whole registers. */
-static bool follow_copy(struct sequence *q, const struct insn *i) {
-  unsigned op = i->bytes[i->opcode_offset];
-  if (i->row->map || i->operand_size != 4) return false;
-  if ((op & 0xf8) == 0xb8) { know(q, op & 7, i->imm); return true; }
-  if (!i->modrm_offset || i->mod != 3) return false;
-  if ((op == 0x81 || op == 0x83) && (i->reg == 0 || i->reg == 5) && known(q, i->rm)) {
-    know(q, i->rm, q->m.now[i->rm] + (i->reg == 0 ? i->imm : -i->imm));
-    return true;
-  }
-  unsigned to = op == 0x89 ? i->rm : i->reg, from = op == 0x89 ? i->reg : i->rm;
-  if ((op != 0x89 && op != 0x8b) || !known(q, from)) return false;
-  know(q, to, q->m.now[from]);
-  return true;
-}
-
-static bool follow_string(struct sequence *q, const struct insn *i) {
-  unsigned size = i->bytes[i->opcode_offset] & 1 ? i->operand_size : 1, kind = i->kind;
-  bool repeats = i->rep, compares = kind == OP_CMPS || kind == OP_SCAS;
-  if (repeats && (compares || !known(q, REG_ECX))) return false;
-  uint32_t by = size * (repeats ? q->m.now[REG_ECX] : 1) * (q->down ? -1u : 1u);
-  if (kind != OP_STOS && kind != OP_SCAS) know(q, REG_ESI, q->m.now[REG_ESI] + by);
-  if (kind != OP_LODS) know(q, REG_EDI, q->m.now[REG_EDI] + by);
-  if (kind == OP_LODS) forget(q, REG_EAX);
-  if (repeats) know(q, REG_ECX, 0);
-  return true;
-}
-
-static bool follow(struct sequence *q, const struct insn *i) {
-  unsigned op = i->bytes[i->opcode_offset];
-  switch ((enum op_kind)i->kind) {
-  case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF: q->m.now[REG_ESP] -= i->operand_size; return true;
-  case OP_POP_REG: forget(q, op & 7), q->m.now[REG_ESP] += i->operand_size; return true;
-  case OP_LEA: return follow_lea(q, i);
-  case OP_INCDEC_REG: if (i->operand_size != 4 || !known(q, op & 7)) return false; q->m.now[op & 7] += op & 8 ? -1u : 1u; return true;
-  case OP_MOVS: case OP_STOS: case OP_LODS: case OP_CMPS: case OP_SCAS: return follow_string(q, i);
-  case OP_COPY: return follow_copy(q, i);
-  default: return false;
-  }
-}
-
-/* Does it store near the return address? A state that is shifted moves all addresses, but for absolute ones. */
-static bool stores_near_slot(const struct sequence *q, const struct insn *i) {
-  enum { NEAR = 160 };
-  if (!q->slot) return false;
-  uint32_t at = (uint32_t)i->disp;
-  if (i->kind == OP_MOVS || i->kind == OP_STOS) at = q->m.now[REG_EDI];
-  else if (!(i->access & ACCESS_W)) return false;
-  if (i->base != REG_NONE) at += q->m.now[i->base];
-  if (i->index != REG_NONE) at += q->m.now[i->index] << i->scale;
-  return at - q->slot + NEAR < 2 * NEAR;
-}
-
-/* Adds an instruction; false, and nothing is changed, when it would spoil what must be known. */
-static bool add(struct sequence *q, const uint8_t *bytes, unsigned length) {
-  struct sequence before = *q;
-  struct isa_case *c = of(q);
-  struct insn insn;
-  struct insn_mode mode = {.code32 = true, .features = guest_features()};
-  if (insn_decode(&insn, bytes, length, mode) != INSN_OK || insn.length != length || c->code_size + length > MAX_CODE - 32) return false;
-  bool pops_esp = insn.kind == OP_POP_REG && (insn.bytes[insn.opcode_offset] & 7) == REG_ESP;
-  if ((insn.flags_read & q->tainted) || insn.kind == OP_UD || pops_esp || stores_near_slot(q, &insn)) return false;
-  if (!follow(q, &insn))
-    for (unsigned r = 0; r < 8; r++)
-      if (insn.regs_written >> r & 1) forget(q, r);
-  q->flags_read |= insn.flags_read;
-  q->tainted = (uint16_t)((q->tainted & ~insn.flags_written) | insn.flags_undefined);
-  q->ever_tainted |= q->tainted;
-  if (insn.row->map == 0 && (insn.bytes[insn.opcode_offset] & 0xfe) == 0xfc) q->down = insn.bytes[insn.opcode_offset] & 1;
-  bool spoilt = !known(q, REG_ESP) || q->m.now[REG_ESP] - c->region >= DATA_SIZE || (q->no_stack && (q->m.now[REG_ESP] != before.m.now[REG_ESP] || q->down != before.down));
-  for (unsigned r = 0; r < 8; r++)
-    if (q->held >> r & 1) spoilt |= !known(q, r) || q->m.now[r] - before.m.now[r] + 8 > 16;
-  if (spoilt) { *q = before; return false; }
-  memcpy(c->code + c->code_size, bytes, length);
-  c->code_size += length;
-  return true;
-}
-
-#define ADD(q, ...) add(q, (const uint8_t[]){__VA_ARGS__}, sizeof (const uint8_t[]){__VA_ARGS__})
-#define IMM32(v) (uint8_t)(v), (uint8_t)((v) >> 8), (uint8_t)((v) >> 16), (uint8_t)((v) >> 24)
-
-/* Bytes whose effect the caller follows. */
-static void raw(struct sequence *q, const uint8_t *bytes, unsigned length) {
-  struct isa_case *c = of(q);
-  memcpy(c->code + c->code_size, bytes, length);
-  c->code_size += length;
-}
-#define RAW(q, ...) raw(q, (const uint8_t[]){__VA_ARGS__}, sizeof (const uint8_t[]){__VA_ARGS__})
+static uint32_t here(struct sequence *q) { return sequence_here(q); }
+static bool known(const struct sequence *q, unsigned reg) { return sequence_knows(q, reg); }
+static bool full(struct sequence *q) { return sequence_is_full(q); }
 
 /* ---- single instructions --------------------------------------------------------------------------------------- */
 
@@ -153,7 +39,7 @@ static unsigned draw_field(struct sequence *q) {
   return r;
 }
 
-static bool add_row(struct sequence *q, const struct opcode_row *row, unsigned memory_percent) {
+bool sequence_add_row(struct sequence *q, const struct opcode_row *row, unsigned memory_percent) {
   struct encoding e = {.row = row};
   uint8_t bytes[16];
   bool free66 = row->size_form == SIZE_EFFECTIVE && (row->prefix == PREFIX_ANY || row->prefix == PREFIX_NO_REP || row->prefix >= 0xf2);
@@ -169,7 +55,16 @@ static bool add_row(struct sequence *q, const struct opcode_row *row, unsigned m
   for (unsigned i = 0; i < 8; i += 4) value_store(e.imm + i, value_integer(&q->m.random), 4);
   if (row->kind == OP_MOV_MOFFS) value_store(e.imm, maker_target(&q->m, 4), 4);
   if (row->count == COUNT_IMM && chance(q, 80)) e.imm[e.imm_size - 1] &= 31;
-  return add(q, bytes, encode(&q->m, &e, bytes));
+  return sequence_add(q, bytes, encode(&q->m, &e, bytes));
+}
+
+bool sequence_takes(const struct opcode_row *row) {
+  if (row->map == 1 && row->opcode == 0x0d) return false;   /* PREFETCHW of a register: CPUs differ */
+  switch ((enum op_kind)row->kind) {
+  case OP_COPY: case OP_LEA: case OP_NOP: case OP_INCDEC_REG: case OP_MOV_MOFFS: case OP_BCD: case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF:
+  case OP_POP_REG: case OP_MOV_FROM_SEG: case OP_MOVS: case OP_STOS: case OP_LODS: case OP_CMPS: case OP_SCAS: return true;
+  default: return false;
+  }
 }
 
 static bool is_string(unsigned kind) { return kind >= OP_MOVS && kind <= OP_OUTS; }
@@ -182,7 +77,7 @@ static bool add_random(struct sequence *q) {
   for (unsigned i = 0; i < 40; i++) {
     const struct opcode_row *row = q->rows[below(q, q->row_count)];
     if (is_string(row->kind) || (rare(row) && chance(q, 85))) continue;
-    if (add_row(q, row, 60)) return true;
+    if (sequence_add_row(q, row, 60)) return true;
   }
   return false;
 }
@@ -192,7 +87,7 @@ static bool add_plain(struct sequence *q) {
   static const uint8_t opcodes[] = {0x01, 0x03, 0x29, 0x2b, 0x39, 0x3b, 0x85, 0x88, 0x89, 0x89, 0x8a, 0x8b, 0x8b, 0x81, 0x83, 0xc7, 0x11, 0x13, 0xff};
   unsigned opcode = RANDOM_OF(&q->m.random, opcodes);
   const struct opcode_row *row = opcode_find(0, opcode, opcode == 0xff || opcode == 0xc7 ? 0 : below(q, 8) << 3, 0);
-  return add_row(q, row, 80);
+  return sequence_add_row(q, row, 80);
 }
 
 static bool add_stack(struct sequence *q) {
@@ -202,7 +97,7 @@ static bool add_stack(struct sequence *q) {
   case 2: return ADD(q, 0x58 + r);
   case 3: return ADD(q, 0x68, IMM32(value_integer(&q->m.random)));
   case 4: return ADD(q, 0x6a, (uint8_t)below(q, 256));
-  default: return add_row(q, opcode_find(0, 0xff, 6 << 3, 0), 100);
+  default: return sequence_add_row(q, opcode_find(0, 0xff, 6 << 3, 0), 100);
   }
 }
 
@@ -250,7 +145,7 @@ static bool add_flags(struct sequence *q) {
   }
 }
 
-static bool add_simple(struct sequence *q) {
+static bool draw_simple(struct sequence *q) {
   unsigned kind = below(q, 100);
   if (kind < 30) return add_random(q);
   if (kind < 62) return add_plain(q);
@@ -260,8 +155,10 @@ static bool add_simple(struct sequence *q) {
   return add_flags(q);
 }
 
+void sequence_add_simple(struct sequence *q) { draw_simple(q); }
+
 static void add_some(struct sequence *q, unsigned most) {
-  for (unsigned n = below(q, most + 1); n && !full(q); n--) add_simple(q);
+  for (unsigned n = below(q, most + 1); n && !full(q); n--) sequence_add_simple(q);
 }
 
 /* ---- structures ------------------------------------------------------------------------------------------------ */
@@ -269,7 +166,7 @@ static void add_some(struct sequence *q, unsigned most) {
 /* What is known whichever way was taken. */
 static void merge(struct sequence *q, const struct sequence *other) {
   for (unsigned r = 0; r < 8; r++)
-    if (!known(q, r) || other->m.reg_state[r] != REG_FIXED || q->m.now[r] != other->m.now[r]) forget(q, r);
+    if (!known(q, r) || other->m.reg_state[r] != REG_FIXED || q->m.now[r] != other->m.now[r]) sequence_forget(q, r);
   q->tainted |= other->tainted;
 }
 
@@ -309,7 +206,7 @@ static void add_loop(struct sequence *q) {
   unsigned top = of(q)->code_size;
   struct sequence start = *q;
   q->held = known_registers(q), q->no_stack = true, q->ever_tainted = q->flags_read = 0;
-  for (unsigned n = 1 + below(q, 3); n && !full(q); n--) add_simple(q);
+  for (unsigned n = 1 + below(q, 3); n && !full(q); n--) sequence_add_simple(q);
   bool reads_undefined = (q->ever_tainted | start.tainted) & q->flags_read, counts = known(q, REG_ECX) && q->m.now[REG_ECX] == count;
   if (reads_undefined || !counts) {   /* a second pass might see what the first left, or never end */
     *q = before, of(q)->code_size = size;
@@ -320,7 +217,7 @@ static void add_loop(struct sequence *q) {
   if (!loop) q->tainted &= FLAG_CF;
   q->held = start.held, q->no_stack = start.no_stack, q->ever_tainted |= start.ever_tainted, q->flags_read |= start.flags_read;
   merge(q, &start);
-  know(q, REG_ECX, 0);
+  sequence_know(q, REG_ECX, 0);
 }
 
 /* PUSH EBP; MOV EBP, ESP; SUB ESP, n; ...; LEAVE - or ENTER. */
@@ -330,7 +227,7 @@ static void add_frame(struct sequence *q) {
   if (q->no_stack || esp - 64 - of(q)->region >= DATA_SIZE) return;
   if (chance(q, 20)) RAW(q, 0xc8, (uint8_t)room, 0, 0), of(q)->fault_memory_ignored = true;   /* one that faults may have stored EBP */
   else RAW(q, 0x55, 0x8b, 0xec, 0x83, 0xec, (uint8_t)room), q->tainted = 0;
-  know(q, REG_EBP, esp - 4), q->m.now[REG_ESP] = esp - 4 - room;
+  sequence_know(q, REG_EBP, esp - 4), q->m.now[REG_ESP] = esp - 4 - room;
   q->held = 1 << REG_EBP;
   add_some(q, 4);
   q->held = 0;
@@ -339,7 +236,7 @@ static void add_frame(struct sequence *q) {
   RAW(q, 0xc9);
   q->m.reg_state[REG_EBP] = (uint8_t)state, q->m.now[REG_EBP] = ebp, q->m.now[REG_ESP] = esp;
   /* Its slot may have been written meanwhile. */
-  forget(q, REG_EBP);
+  sequence_forget(q, REG_EBP);
 }
 
 /* JMP over; F: body; RET; over: [arguments;] CALL F, direct, through a register, or through memory. */
@@ -369,11 +266,11 @@ static void add_call(struct sequence *q) {
 static void add_here(struct sequence *q) {
   unsigned r = (unsigned[]){REG_EAX, REG_ECX, REG_EDX, REG_EBX}[below(q, 4)];
   if (q->no_stack) return;
-  if (chance(q, 60)) RAW(q, 0xe8, 0, 0, 0, 0, 0x58 + r), forget(q, r);
+  if (chance(q, 60)) RAW(q, 0xe8, 0, 0, 0, 0, 0x58 + r), sequence_forget(q, r);
   else RAW(q, 0x68, IMM32(here(q) + 6), 0xc3);
 }
 
-static void add_structure(struct sequence *q) {
+void sequence_add_structure(struct sequence *q) {
   switch (below(q, 6)) {
   case 0: case 1: add_skip(q); break;
   case 2: add_loop(q); break;
@@ -385,7 +282,7 @@ static void add_structure(struct sequence *q) {
 
 /* ---- the state ------------------------------------------------------------------------------------------------- */
 
-static void set_pointers(struct sequence *q) {
+void sequence_set_pointers(struct sequence *q) {
   struct isa_case *c = of(q);
   uint32_t stack = c->region + STACK_PAGE * PAGE;
   unsigned kind = below(q, 100);
@@ -396,7 +293,7 @@ static void set_pointers(struct sequence *q) {
     if (r == REG_ESP) continue;
     bool pointer = chance(q, r == REG_EBX || r >= REG_EBP ? 70 : 12);
     maker_fix(&q->m, r, !pointer ? value_integer(&q->m.random) : r == REG_EBP && chance(q, 50) ? esp + 4 * below(q, 12) : maker_target(&q->m, 16));
-    if (!pointer) forget(q, r);
+    if (!pointer) sequence_forget(q, r);
   }
 }
 
@@ -429,10 +326,10 @@ void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, unsigned 
   c->code_at = CODE_AT + 0x80 + below(&q, PAGE - 0x280);
   if (chance(&q, 15)) c->code_at = CODE_AT + PAGE - below(&q, 60);
   c->start = c->code_at;
-  set_pointers(&q);
+  sequence_set_pointers(&q);
   struct sequence start = q;
   for (unsigned n = 2 + below(&q, 11); n && !full(&q); n--)
-    if (chance(&q, 22)) add_structure(&q); else add_simple(&q);
+    if (chance(&q, 22)) sequence_add_structure(&q); else sequence_add_simple(&q);
   unsigned cc = below(&q, 16);
   if (chance(&q, 25) && !(condition_flags(cc) & q.tainted)) {
     c->exit_at[1] = c->code_at - 0x20;

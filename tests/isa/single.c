@@ -340,6 +340,7 @@ static void place(struct single *s) {
   else if (kind < 97 || is_relative(s->row) || s->row->kind == OP_UD) c->code_at = CODE_AT + PAGE - 1 - below(s, 10);
   else c->code_at = CODE_END - 1 - below(s, 8);
   c->start = c->code_at;
+  c->subject = c->start;
   s->taken = c->code_at + (chance(s, 50) && c->code_at + 0x80 < CODE_END ? 0x40 : (unsigned)-0x40);
   c->exit_at[1] = s->taken;
 }
@@ -419,11 +420,22 @@ static void allow_choices(struct single *s) {
   case OP_LAR: c->gpr_ignored[s->e.modrm >> 3 & 7] = 0xf0000; break;   /* the limit's place: SDM vol. 2, LAR, "x" */
   default: break;
   }
+  c->ac_choice = c->eflags & FLAG_AC && case_has_ac_choice(s->row);
+  c->ud_choice = s->row->map == 1 && s->row->opcode == 0x0d && !s->memory;
   c->rf_ignored = s->e.rep && c->eflags & FLAG_TF;     /* the host has it set between two iterations, we have not */
   if (s->row->access == ACCESS_W && row_operand(s->row, 0)->width == SZ_T) c->fault_memory_ignored = true;   /* ten bytes are two stores */
   c->fault_top_ignored = s->row->fpu == FPU_MMX;
   if (s->row->kind == OP_CMPS) c->cr2_slack = ~0u;
   c->store_may_be_skipped = s->row->fpu == FPU_X87 && s->row->access == ACCESS_W && (c->fx[0] & 0x3f) != 0x3f;
+}
+
+/* A 16-byte operand in memory that may be unaligned. */
+bool case_has_ac_choice(const struct opcode_row *row) {
+  for (unsigned i = 0; i < 3; i++) {
+    const struct operand_info *o = row_operand(row, i);
+    if (o->width == SZ_DQ && !o->detail && (o->class == OC_MEM || o->class == OC_XMM_MEM)) return true;
+  }
+  return false;
 }
 
 static void choose_selectors(struct single *s) {
@@ -433,16 +445,17 @@ static void choose_selectors(struct single *s) {
   if (chance(s, 5)) c->selector[SEG_CS] = SEL_LDT(LDT_CODE);
 }
 
-void single_make(struct isa_case *c, uint64_t seed, uint32_t number, const struct opcode_row *row) {
+void single_make(struct isa_case *c, uint64_t seed, uint32_t number, const struct opcode_row *row, bool flat) {
   struct single s = {.m = {.random = random_start(seed, number), .c = c}, .row = row, .e = {.row = row}};
   uint32_t region = DATA_LOW;
 #ifndef __SANITIZE_ADDRESS__
   if (chance(&s, 15)) region = DATA_HIGH;
 #endif
   case_start(c, &s.m.random, region);
+  s.m.flat = flat, s.m.wide_only = flat;
   c->number = number, c->name = row->mnemonic;
   case_set_default_state(&s.m, case_fx_use(row));
-  choose_selectors(&s);
+  if (!flat) choose_selectors(&s);
   draw_system_flags(&s);
   place(&s);
   draw_prefixes(&s);

@@ -4,7 +4,10 @@
  * code, too - then look at the difference and write it down:
  *   build/unit/test_expect --write >tests/expect/expected.txt
  * Run only this: build/unit/test_expect; show one row: build/unit/test_expect NAME. */
+#include <setjmp.h>
+#include <stdarg.h>
 #include "translate_rig.h"
+#include <cmocka.h>
 
 extern const struct expect_row { const char *name; const uint8_t *start, *end; uint64_t variant; } expect_rows[];   /* the last has no name */
 

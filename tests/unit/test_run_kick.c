@@ -132,6 +132,28 @@ static void kicks_are_never_lost(void **state) {
   rig_destroy(r);
 }
 
+/* A kick that comes before monitor_run() listens sends no signal, and is heeded when it runs. */
+static void *kick_once(void *opaque) {
+  monitor_kick(((rig *)opaque)->monitor);
+  return NULL;
+}
+static void kick_before_run_is_not_lost(void **state) {
+  for (unsigned axis = 0; axis < RIG_AXES; axis++) {
+    rig *r = rig_create(&rig_axes[axis].options);
+    LOAD(r, jump);
+    r->on_poll = rig_end;
+    for (unsigned i = 1; i <= 3; i++) {
+      pthread_t thread;
+      current_loop = rig_axes[axis].name;
+      assert_int_equal(pthread_create(&thread, NULL, kick_once, r), 0);
+      pthread_join(thread, NULL);
+      assert_null(monitor_run(r->monitor));
+      assert_int_equal(r->polls, i);
+    }
+    rig_destroy(r);
+  }
+}
+
 /* The poison in the safepoint pointer always leads to a poll, which takes it away: else the guest would fault at its safepoint for ever. */
 static void a_safepoint_polls(void **state) {
   rig *r = rig_create(&plain_options);
@@ -230,6 +252,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(kick_in_a_stub),
     cmocka_unit_test(kicks_are_never_lost),
+    cmocka_unit_test(kick_before_run_is_not_lost),
     cmocka_unit_test(a_safepoint_polls),
     cmocka_unit_test(no_interrupt_in_a_shadow),
     cmocka_unit_test(two_monitors_in_two_threads),

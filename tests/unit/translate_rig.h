@@ -1,16 +1,13 @@
 /* One call of tr_translate() with its inputs and outputs fenced in: unreadable pages lie right behind the guest's bytes, the code, the sites and the
- * callouts, so that one byte too many is a crash. And the host code as Zydis sees it. For test_translate.c and test_expect.c. */
+ * callouts, so that one byte too many is a crash. And the host code as Zydis sees it. For test_expect.c and translate_check.h. */
 #pragma once
 #define _GNU_SOURCE
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <cmocka.h>
 #include <Zydis/Zydis.h>
 #include "translator/host.h"
 #include "translator/translator.h"
@@ -23,7 +20,7 @@ struct fence { uint8_t *at; size_t size; };   /* `size` bytes that end at an unr
 static inline struct fence fence_make(size_t size) {
   size_t pages = (size + 4095) & ~(size_t)4095;
   uint8_t *p = mmap(NULL, pages + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  assert_true(p != MAP_FAILED && mprotect(p + pages, 4096, PROT_NONE) == 0);
+  if (p == MAP_FAILED || mprotect(p + pages, 4096, PROT_NONE) != 0) abort();
   return (struct fence){p + pages - size, size};
 }
 

@@ -1,0 +1,220 @@
+/* `bt diff`: one guest under bt and under a reference, in step. Here: the command line, and the passes that narrow a divergence down. The reference's run
+ * is repeatable (-icount), so a divergence found at long intervals is found again at every block, and then at every instruction. */
+#include "diff.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "../values.h"
+#include "report.h"
+
+enum { STATUS_BAD = 1, STATUS_DIVERGED = 2, STATUS_FAILED = 4, MAX_ARGUMENTS = 32 };
+
+struct diff {
+  struct bt_options machine;
+  struct ref_options reference;
+  struct lockstep_options run;
+  const char *arguments[MAX_ARGUMENTS];   /* of the reference's machine */
+  unsigned argument_count;
+  char ram[24], debug_exit[64];
+  bool bisect;
+  FILE *out, *err;
+};
+
+/* ---- the command line ---- */
+
+static void help(FILE *out) {
+  fputs("bt diff [OPTION...] [bt's options...]: runs the machine under bt and under QEMU (TCG) in step, until they differ\n"
+        "  --from=ADDRESS|ring3|reset  capture the start in the reference when it first gets to this linear address, or to user mode (default: reset)\n"
+        "  --max-insns=N               stop after N guest instructions, with 0 when all were equal (suffixes K, M, G)\n"
+        "  --every=insn|block|N        compare at every instruction, at every block (default), or about every N instructions and bisect\n"
+        "  --memory-every=N            compare all of RAM and the x87/SSE state about every N instructions (default 20M; 0: at the end)\n"
+        "  --fp                        x87 and SSE registers at every comparison\n"
+        "  --no-bisect                 do not repeat the run to find the exact instruction\n"
+        "  --reference=qemu            what is compared with\n"
+        "  --qemu=PROGRAM              which QEMU (default qemu-system-i386 on the PATH)\n"
+        "  --keep-log=FILE             a copy of the reference's log\n"
+        "  --deviations                list the differences that are explained, and why\n"
+        "Status: 0 no unexplained divergence, 2 a divergence, 1 a bad command line, 4 the run could not go on.\n", out);
+}
+
+static bool number(const char *text, uint64_t *out) { return value_size(text, 1, out); }
+
+static bool set_from(struct diff *d, const char *value) {
+  uint64_t address;
+  if (!strcmp(value, "ring3")) d->reference.from = REF_FROM_RING3;
+  else if (!strcmp(value, "reset")) d->reference.from = REF_FROM_RESET;
+  else if (value_number(value, UINT32_MAX, &address)) d->reference.from = REF_FROM_ADDRESS, d->reference.address = (uint32_t)address;
+  else return false;
+  return true;
+}
+
+static bool set_every(struct diff *d, const char *value) {
+  d->reference.one_insn = !strcmp(value, "insn");
+  d->run.every = 0;
+  return d->reference.one_insn || !strcmp(value, "block") || (number(value, &d->run.every) && d->run.every);
+}
+
+/* True: the argument is one of ours; *bad: and no good. */
+static bool own_option(struct diff *d, const char *argument, bool *bad) {
+  static const struct { const char *name; } names[] = {{"--from="}, {"--max-insns="}, {"--every="}, {"--memory-every="}, {"--reference="}, {"--qemu="}, {"--keep-log="}};
+  unsigned i = 0;
+  while (i < sizeof names / sizeof names[0] && strncmp(argument, names[i].name, strlen(names[i].name))) i++;
+  const char *value = i < sizeof names / sizeof names[0] ? argument + strlen(names[i].name) : NULL;
+  switch (i) {
+  case 0: *bad = !set_from(d, value); return true;
+  case 1: *bad = !number(value, &d->run.max_insns) || !d->run.max_insns; return true;
+  case 2: *bad = !set_every(d, value); return true;
+  case 3: *bad = !number(value, &d->run.memory_every); return true;
+  case 4: *bad = strcmp(value, "qemu") != 0; return true;
+  case 5: d->reference.program = value; *bad = !*value; return true;
+  case 6: d->reference.keep_log = value; *bad = !*value; return true;
+  }
+  if (!strcmp(argument, "--fp")) return d->reference.fp = d->run.fp = true;
+  if (!strcmp(argument, "--no-bisect")) return d->bisect = false, true;
+  return false;
+}
+
+static void argument(struct diff *d, const char *name, const char *value) {
+  if (!value || d->argument_count + 3 > MAX_ARGUMENTS) return;
+  d->arguments[d->argument_count++] = name;
+  d->arguments[d->argument_count++] = value;
+}
+
+/* The same machine for the reference. */
+static void reference_arguments(struct diff *d) {
+  const struct bt_options *o = &d->machine;
+  snprintf(d->ram, sizeof d->ram, "%" PRIu64 "M", o->ram_size >> 20);
+  argument(d, "-m", d->ram);
+  argument(d, "-kernel", o->kernel);
+  argument(d, "-initrd", o->initrd);
+  argument(d, "-append", o->append);
+  if (o->debug_exit) {
+    snprintf(d->debug_exit, sizeof d->debug_exit, "isa-debug-exit,iobase=%#x,iosize=%u", o->debug_exit_base, o->debug_exit_size);
+    argument(d, "-device", d->debug_exit);
+  }
+  d->arguments[d->argument_count++] = "-no-reboot";
+  d->reference.arguments = d->arguments;
+  d->reference.ram_size = o->ram_size;
+  d->reference.cpu = ref_qemu_cpu(o->cpu ? o->cpu : "max");
+  d->reference.mmio_writes = true;
+}
+
+/* 0, or the exit status with *done. */
+static int parse(struct diff *d, int argc, char **argv, bool *done) {
+  char **rest = calloc((size_t)argc + 2, sizeof *rest);
+  int count = 1, status = 0;
+  if (!rest) return *done = true, STATUS_FAILED;
+  rest[0] = (char *)"bt";
+  for (int i = 1; i < argc && !*done; i++) {
+    bool bad = false;
+    if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-help") || !strcmp(argv[i], "-h")) help(d->out), *done = true;
+    else if (!strcmp(argv[i], "--deviations")) deviations_print(&(struct deviations){0}, true, d->out), *done = true;
+    else if (own_option(d, argv[i], &bad)) {
+      if (bad) fprintf(d->err, "bt: diff: no good: %.120s (bt diff --help)\n", argv[i]), status = STATUS_BAD, *done = true;
+    } else rest[count++] = argv[i];
+  }
+  if (!*done) {
+    int parsed = options_parse(&d->machine, count, rest, d->err);
+    if (parsed != OPTIONS_OK) *done = true, status = parsed == OPTIONS_DONE ? 0 : STATUS_BAD;
+  }
+  free(rest);
+  return status;
+}
+
+/* ---- passes ---- */
+
+struct pass { bool one_insn; uint64_t every, fine_from; };
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* l->end says how it went. The caller frees with close_pass(). */
+static void run_pass(struct diff *d, struct lockstep *l, const struct pass *pass) {
+  char error[ERROR_TEXT] = "";
+  struct ref_start *start = calloc(1, sizeof *start);
+  struct ref_options reference = d->reference;
+  l->options = d->run;
+  l->options.every = pass->every, l->options.fine_from = pass->fine_from;
+  reference.one_insn = pass->one_insn;
+  l->end = LOCKSTEP_FAILED;
+  if (start) l->ref = ref_open(&reference, start, error, sizeof error);
+  if (l->ref && replay_open(&l->replay, &d->machine, start, ref_ram(l->ref), error)) {
+    double begin = now();
+    fprintf(d->out, "%s from %04x:%08x%s\n", ref_version(l->ref), start->cpu.seg[SEG_CS].selector, start->cpu.eip, pass->one_insn ? ", one instruction at a time" : "");
+    fflush(d->out);
+    lockstep_run(l);
+    report_run(l, now() - begin, d->out);
+  } else snprintf(l->why, sizeof l->why, "%s", error);
+  free(start);
+}
+
+static void close_pass(struct lockstep *l) {
+  ref_close(l->ref);
+  replay_close(&l->replay);
+  lockstep_free(l);
+  free(l);
+}
+
+/* Ever closer to the first difference; the last pass that still sees it is the one to report. Returns it, or NULL when there is no memory. */
+static struct lockstep *narrow(struct diff *d, struct lockstep *found, const struct pass *first) {
+  struct pass pass = *first;
+  for (unsigned round = 0; round < 4; round++) {
+    bool fine = !pass.every || pass.fine_from;
+    if (fine && pass.one_insn) return found;
+    pass = fine ? (struct pass){true, 1000, 0} : (struct pass){pass.one_insn, pass.every, found->good ? found->good : 1};
+    fprintf(d->out, "a difference after instruction %" PRIu64 ", by %" PRIu64 " (%s): running again to find it\n", found->good, found->bad, found->why);
+    struct lockstep *again = calloc(1, sizeof *again);
+    if (!again) return found;
+    run_pass(d, again, &pass);
+    if (again->end != LOCKSTEP_DIVERGED) {
+      fprintf(d->out, "that run did not meet it (%s)\n", again->why[0] ? again->why : "no divergence");
+      close_pass(again);
+      if (pass.one_insn) return found;
+      pass = (struct pass){true, 1000, 0};
+      continue;
+    }
+    close_pass(found);
+    found = again;
+  }
+  return found;
+}
+
+static int conclude(struct diff *d, struct lockstep *l) {
+  if (l->end == LOCKSTEP_DONE || l->end == LOCKSTEP_GUEST_END) {
+    fprintf(d->out, "no unexplained divergence%s%s\n", l->end == LOCKSTEP_GUEST_END ? " to the guest's end: " : "", l->end == LOCKSTEP_GUEST_END ? l->why : "");
+    return 0;
+  }
+  if (l->end == LOCKSTEP_FAILED) {
+    fprintf(d->err, "bt: diff: %s\n", l->why);
+    return l->ref ? STATUS_FAILED : STATUS_BAD;
+  }
+  report_divergence(l, d->out);
+  return STATUS_DIVERGED;
+}
+
+int diff_main(int argc, char **argv, FILE *out, FILE *err) {
+  struct diff d = {.out = out, .err = err, .bisect = true, .run.memory_every = 20000000, .reference.program = "qemu-system-i386"};
+  bool done = false;
+  int status = parse(&d, argc, argv, &done);
+  if (done) return status;
+  d.machine.monitor.icount_shift = 0;
+  d.machine.monitor.exact_flags = true;
+  reference_arguments(&d);
+  struct lockstep *l = calloc(1, sizeof *l);
+  if (!l) return fputs("bt: diff: not enough memory\n", err), STATUS_FAILED;
+  const struct pass first = {d.reference.one_insn, d.run.every, 0};
+  run_pass(&d, l, &first);
+  if (l->end == LOCKSTEP_DIVERGED && d.bisect) l = narrow(&d, l, &first);
+  status = conclude(&d, l);
+  if (status == STATUS_DIVERGED) {
+    fputs("to repeat: bt", out);
+    for (int i = 0; i < argc; i++) fprintf(out, " '%s'", argv[i]);
+    fputc('\n', out);
+  }
+  close_pass(l);
+  return status;
+}

@@ -1,0 +1,283 @@
+/* Lock-step. The reference's events are cut into units: a block (or, for REP, all the blocks of its iterations) with the accesses that it made, and what
+ * was delivered after it. Our side owes the unit's instructions; it pays, running its own optimised blocks under -icount, when something happens that must
+ * happen at one exact instruction - an exception, an interrupt, a comparison - and is then compared.
+ *
+ * An exception is compared twice: its vector, error code and the registers at it before our side delivers it, and the state behind its delivery with the
+ * handler's first block. Flags that are undefined are made equal at both places, so that they do not go into pushed images. */
+#include "lockstep.h"
+#include <inttypes.h>
+#include <string.h>
+
+enum { MAX_EVENTS = 16 };
+
+struct unit {                          /* between two blocks of the reference */
+  unsigned insns;
+  const struct block_info *info;
+  struct block_info partial;           /* of a block that was cut short */
+  struct ref_event events[MAX_EVENTS]; /* exceptions and interrupts, in order */
+  unsigned count;
+  bool in_rep;                         /* an interrupt came between two iterations of the last instruction */
+  uint32_t rep_left;                   /* then: ECX */
+};
+
+/* ---- ends ---- */
+
+static void stop_with(struct lockstep *l, enum lockstep_end end, const char *why) {
+  l->end = end;
+  snprintf(l->why, sizeof l->why, "%s", why);
+}
+
+static bool diverge(struct lockstep *l, const char *why) {
+  if (l->end == LOCKSTEP_DIVERGED) return false;
+  stop_with(l, LOCKSTEP_DIVERGED, why);
+  l->good = l->compared_at;
+  l->bad = l->counts.insns;
+  return false;
+}
+
+static bool fail(struct lockstep *l, const char *why) { return stop_with(l, LOCKSTEP_FAILED, why), false; }
+
+/* ---- reading the reference ---- */
+
+static uint32_t linear_eip(const struct ref_cpu *c) { return c->eip + c->seg[SEG_CS].base; }
+
+static struct insn_mode mode_of(const struct lockstep *l, const struct ref_cpu *c) {
+  return (struct insn_mode){.code32 = c->seg[SEG_CS].attr & 1 << 14, .features = l->replay.vcpu->features};
+}
+
+/* Where in the block an address is; its count of instructions if nowhere. */
+static unsigned index_in(const struct ref_insns *insns, uint32_t linear) {
+  unsigned i = 0;
+  while (i < insns->count && insns->insn[i].linear != linear) i++;
+  return i;
+}
+
+static bool note_delivery(struct lockstep *l, struct unit *u, const struct ref_event *e) {
+  if (u->count == MAX_EVENTS) return fail(l, "more exceptions in a row than can be followed");
+  u->events[u->count++] = *e;
+  if (e->kind == REF_INTERRUPT) l->counts.interrupts++;
+  else if (e->software) l->counts.software++, l->counts.syscalls += e->vector == 0x80;
+  else l->counts.exceptions[e->vector & 31]++;
+  return true;
+}
+
+/* Does the block that is announced only go on with the REP instruction that the unit ends in? */
+static bool goes_on(const struct unit *u, const struct ref_insns *insns, const struct ref_event *e) {
+  return e->kind == REF_BLOCK && u->info->rep && !u->count && linear_eip(&e->cpu) == insns->insn[insns->count - 1].linear;
+}
+
+/* The unit of l->current; what comes behind it is in l->next. */
+static bool collect(struct lockstep *l, struct unit *u) {
+  const struct ref_insns *insns = l->current.insns;
+  u->insns = insns->count, u->count = 0, u->in_rep = false;
+  u->info = block_info(&l->infos, insns, mode_of(l, &l->current.cpu));
+  if (!u->info) return fail(l, "not enough memory");
+  for (;;) {
+    struct ref_event *e = &l->next;
+    ref_next(l->ref, e);
+    if (e->kind == REF_READ || e->kind == REF_WRITE) {
+      if (replay_expect(&l->replay, e) < 0) return fail(l, "not enough memory");
+      if (e->kind == REF_READ) l->counts.reads++;
+      else l->counts.writes++;
+    } else if (e->kind == REF_EXCEPTION || e->kind == REF_INTERRUPT) {
+      if (!note_delivery(l, u, e)) return false;
+    } else if (!goes_on(u, insns, e)) break;
+  }
+  if (l->next.kind == REF_ERROR) return fail(l, l->next.text);
+  return true;
+}
+
+/* A block that the reference gave up at one of its instructions, to make one of its own of that: after MMIO, after a store into its own code. */
+static void cut_short(struct lockstep *l, struct unit *u) {
+  if (u->count || l->next.kind != REF_BLOCK || !l->next.single) return;
+  unsigned index = index_in(l->current.insns, linear_eip(&l->next.cpu));
+  if (index == l->current.insns->count) return;
+  u->partial = *u->info;
+  block_info_flags(&u->partial, l->current.insns, index, mode_of(l, &l->current.cpu));
+  u->partial.reads_tsc = u->partial.rep = false;
+  u->insns = index, u->info = &u->partial;
+}
+
+/* The same for a block that an exception ended: what its instructions before that left of the flags. */
+static void cut_at_exception(struct lockstep *l, struct unit *u) {
+  if (!u->count || u->events[0].kind != REF_EXCEPTION) return;
+  unsigned index = index_in(l->current.insns, linear_eip(&u->events[0].cpu));
+  if (index == l->current.insns->count) return;
+  u->partial = *u->info;
+  block_info_flags(&u->partial, l->current.insns, index, mode_of(l, &l->current.cpu));
+  u->partial.reads_tsc = false;
+  u->info = &u->partial;
+}
+
+static void find_rep_interrupt(struct lockstep *l, struct unit *u) {
+  if (!u->info->rep || !u->count || u->events[0].kind != REF_INTERRUPT) return;
+  const struct ref_cpu *c = &u->events[0].cpu;
+  if (linear_eip(c) != l->current.insns->insn[l->current.insns->count - 1].linear) return;
+  u->in_rep = true;
+  u->rep_left = c->gpr[REG_ECX];
+}
+
+/* ---- our side ---- */
+
+/* The monitor calls this before it delivers. Returns true: monitor_run() comes back right after. */
+static bool on_exception(void *opaque, const struct fault *f) {
+  struct lockstep *l = opaque;
+  char why[200];
+  const struct ref_event *e = l->expected;
+  struct vcpu *v = l->replay.vcpu;
+  l->raised = true;
+  if (!e) {
+    snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x) where the reference raises none", f->vector, f->has_error ? f->error : 0, f->cr2);
+    diverge(l, why);
+  } else if (f->vector != e->vector || f->software != e->software || (e->has_error && f->error != e->error) || (f->vector == VEC_PF && f->cr2 != e->cpu.cr2)) {
+    snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x), the reference %02x (error %x, CR2 %08x)", f->vector, f->has_error ? f->error : 0, f->cr2, e->vector,
+             e->error, e->cpu.cr2);
+    diverge(l, why);
+  } else {
+    struct ref_cpu at = e->cpu;
+    at.cr2 = v->cr2;            /* loaded by delivery here, before it there */
+    at.dr[6] = v->dr[6];
+    l->counts.compares++;
+    if (!compare_cpu(v, &at, l->undefined, l->undefined_by, &l->deviations, &l->differences)) diverge(l, "the registers differ at an exception that both raise");
+  }
+  return true;
+}
+
+static bool run_to(struct lockstep *l, uint64_t count) {
+  struct monitor *m = l->replay.machine->monitor;
+  monitor_stop_at(m, count);
+  const char *stopped = monitor_run(m);
+  if (stopped) return diverge(l, stopped);
+  return l->end != LOCKSTEP_DIVERGED;
+}
+
+/* Runs what is owed; with an exception expected, until it. */
+static bool pay(struct lockstep *l, const struct ref_event *expected) {
+  struct monitor *m = l->replay.machine->monitor;
+  uint64_t target = monitor_insn_count(m) + l->owed;
+  l->expected = expected;
+  l->raised = false;
+  if (l->owed && !run_to(l, target)) return false;
+  if (expected && !l->raised && !run_to(l, target + 1)) return false;   /* raised by fetching what comes next */
+  l->owed = 0;
+  if (expected && !l->raised) return diverge(l, l->replay.tripled ? "bt shuts down (triple fault)" : "the reference raises an exception that bt does not");
+  if (!expected && !l->raised && monitor_insn_count(m) != target) return diverge(l, l->replay.tripled ? "bt shuts down (triple fault)" : "bt stands still where the reference goes on");
+  return true;
+}
+
+/* As many iterations as the reference has done. */
+static bool pay_rep(struct lockstep *l, const struct unit *u) {
+  struct vcpu *v = l->replay.vcpu;
+  l->owed--;
+  if (!pay(l, NULL)) return false;
+  uint32_t eip = v->s.eip, left = u->rep_left, *ecx = &v->s.gpr[REG_ECX];
+  *ecx -= u->info->rep_wide ? left : left & 0xffff;
+  l->owed = 1;
+  if (!pay(l, NULL)) return false;
+  v->s.eip = eip;
+  *ecx = left;
+  return true;
+}
+
+static bool compare(struct lockstep *l, const struct ref_cpu *ref) {
+  struct differences *out = &l->differences;
+  l->counts.compares++;
+  if (!replay_settled(&l->replay)) return diverge(l, l->replay.problem);
+  if (!compare_cpu(l->replay.vcpu, ref, l->undefined, l->undefined_by, &l->deviations, out)) return diverge(l, "the registers differ");
+  if (ref->has_fp && !compare_fp(l->replay.vcpu, ref, &l->deviations, out)) return diverge(l, "the x87 or SSE registers differ");
+  if (l->replay.vcpu->halted != ref->halted && l->next.kind == REF_STOPPED) return diverge(l, "one side is halted, the other is not");
+  l->undefined = 0;
+  l->compared_at = l->counts.insns;
+  return true;
+}
+
+/* What was delivered after the unit's instructions. */
+static bool deliver(struct lockstep *l, struct unit *u) {
+  for (unsigned i = 0; i < u->count; i++) {
+    const struct ref_event *e = &u->events[i], *last = i ? &u->events[i - 1] : NULL;
+    if (e->kind == REF_INTERRUPT) {
+      if (!(u->in_rep && i == 0 ? pay_rep(l, u) : pay(l, NULL)) || !compare(l, &e->cpu)) return false;
+      if (!monitor_interrupt(l->replay.machine->monitor, e->vector)) return diverge(l, "the reference takes an interrupt where bt's CPU would not");
+    } else if (!last || last->kind == REF_INTERRUPT || linear_eip(&last->cpu) != linear_eip(&e->cpu)) {   /* else a fault of the delivery before: part of that */
+      if (!pay(l, e)) return false;
+    }
+  }
+  return true;
+}
+
+/* ---- comparisons of memory ---- */
+
+static bool compare_stopped(struct lockstep *l) {
+  l->counts.ram_compares++;
+  if (!compare_ram(l->replay.machine, ref_ram(l->ref), &l->deviations, &l->differences)) return diverge(l, "memory differs");
+  l->ram_at = l->counts.insns;
+  l->pausing = false;
+  if (l->options.max_insns && l->counts.insns >= l->options.max_insns) return stop_with(l, LOCKSTEP_DONE, ""), false;
+  ref_resume(l->ref);
+  ref_next(l->ref, &l->next);
+  if (l->next.kind == REF_ERROR) return fail(l, l->next.text);
+  return true;
+}
+
+static void ask_for_memory(struct lockstep *l) {
+  bool done = l->options.max_insns && l->counts.insns >= l->options.max_insns;
+  if (l->pausing || !(done || (l->options.memory_every && l->counts.insns - l->ram_at >= l->options.memory_every))) return;
+  l->pausing = true;
+  ref_pause(l->ref);
+}
+
+/* ---- the run ---- */
+
+static bool due(const struct lockstep *l) {
+  return !l->options.every || l->counts.insns >= l->options.fine_from || l->counts.insns - l->compared_at >= l->options.every;
+}
+
+static void owe(struct lockstep *l, const struct unit *u) {
+  l->owed += u->insns;
+  l->counts.insns += u->insns;
+  l->counts.blocks++;
+  l->counts.syscalls += u->info->last_kind == OP_SYSENTER;
+  l->undefined = (uint16_t)((l->undefined & ~u->info->defined) | u->info->undefined);
+  if (u->info->undefined) l->undefined_by = u->info->undefined_by;
+}
+
+static bool one_unit(struct lockstep *l) {
+  struct unit u;
+  if (!collect(l, &u)) return false;
+  cut_short(l, &u);
+  find_rep_interrupt(l, &u);
+  cut_at_exception(l, &u);
+  owe(l, &u);
+  if (u.info->reads_tsc && l->next.kind != REF_END) {
+    const struct ref_cpu *c = u.count ? &u.events[0].cpu : &l->next.cpu;
+    replay_expect_tsc(&l->replay, (uint64_t)c->gpr[REG_EDX] << 32 | c->gpr[REG_EAX]);
+  }
+  ask_for_memory(l);
+  if (l->next.kind == REF_END) return stop_with(l, LOCKSTEP_GUEST_END, l->next.text), false;
+  if (u.count && !deliver(l, &u)) return false;
+  if (!u.count && !due(l) && l->next.kind != REF_STOPPED) return true;
+  if (!pay(l, NULL) || !compare(l, &l->next.cpu)) return false;
+  return l->next.kind != REF_STOPPED || compare_stopped(l);
+}
+
+void lockstep_run(struct lockstep *l) {
+  monitor_on_exception(l->replay.machine->monitor, on_exception, l);
+  l->replay.check_writes = true;
+  l->options.fine_from = l->options.fine_from ? l->options.fine_from : UINT64_MAX;
+  ref_next(l->ref, &l->next);
+  if (l->next.kind != REF_BLOCK) {
+    fail(l, l->next.kind == REF_ERROR ? l->next.text : "the reference ended before its first block");
+    return;
+  }
+  if (!compare(l, &l->next.cpu)) return;
+  for (;;) {
+    l->before = l->current = l->next;
+    if (!one_unit(l)) return;
+    if (l->next.kind != REF_BLOCK) {
+      fail(l, "the reference's events are out of order");
+      return;
+    }
+  }
+}
+
+void lockstep_free(struct lockstep *l) { block_infos_free(&l->infos); }

@@ -1,0 +1,60 @@
+/* options_parse() and all that it hands values to: the input is a command line, a word a line. It is understood, or refused with one line; what is understood is
+ * within bounds. */
+#include "guided.h"
+#include "bt/options.h"
+
+enum { WORDS = 64 };
+
+static void require_kept(const char *text) { REQUIRE(!text || strlen(text) < 1 << 20, "a text that is not of the command line"); }
+
+static void check_understood(const struct bt_options *o) {
+  require_kept(o->kernel), require_kept(o->initrd), require_kept(o->append), require_kept(o->cpu);
+  require_kept(o->log_file), require_kept(o->symbols), require_kept(o->pidfile), require_kept(o->name);
+  if (options_cpu_help(o)) return;
+  REQUIRE(o->kernel && *o->kernel, "nothing to boot");
+  REQUIRE(o->ram_size >= 16u << 20 && o->ram_size <= 3ull << 30 && !(o->ram_size & 0xfffff), "RAM of %llu", (unsigned long long)o->ram_size);
+  REQUIRE(o->serial_count <= SERIAL_PORTS, "%u serial ports", o->serial_count);
+  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
+    const struct serial_option *s = &o->serial[i];
+    REQUIRE(s->kind <= SERIAL_UNIX && (s->kind != SERIAL_FILE || (s->file && *s->file)), "serial port %u", i);
+    REQUIRE(memchr(s->path, 0, sizeof s->path) && (s->kind != SERIAL_UNIX || *s->path), "path of serial port %u", i);
+  }
+  const struct monitor_options *m = &o->monitor;
+  REQUIRE(m->icount_shift >= -1 && m->icount_shift <= 10, "-icount %d", m->icount_shift);
+  REQUIRE(m->code_size <= 1u << 30 && !(m->code_size && m->code_size < 64 << 10), "code cache of %zu", (size_t)m->code_size);
+  REQUIRE(!(m->log & ~(uint32_t)((1ull << LOG_COUNT) - 1)) && !(m->without & ~(uint32_t)((1ull << OPT_COUNT) - 1)), "-d %x --without %x", m->log, m->without);
+  REQUIRE(o->debug_exit_base + o->debug_exit_size <= 0x10000 && o->debug_exit_size >= 1 && o->debug_exit_size <= 4, "isa-debug-exit");
+}
+
+/* Warnings, and a complaint as the last line when there is one. */
+static void check_said(char *said, bool complained) {
+  unsigned lines = 0;
+  for (char *line = said, *end; *line; line = end + 1) {
+    end = strchr(line, '\n');
+    REQUIRE(end, "the line \"%s\" does not end", line);
+    *end = 0;
+    require_one_line(line);
+    REQUIRE(!strncmp(line, "bt: ", 4), "who says \"%s\"", line);
+    if (strncmp(line, "bt: warning: ", 13)) lines++;
+  }
+  REQUIRE(lines == complained, "%u complaints", lines);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  struct input in = {data, size};
+  struct bt_options o;
+  char *text = input_text(&in, size), *argv[WORDS + 2] = {"bt"}, *said = NULL;
+  int argc = 1;
+  for (char *p = text; size && p && argc <= WORDS;) argv[argc++] = strsep(&p, "\n");
+  size_t length;
+  FILE *err = open_memstream(&said, &length);
+  if (!err) abort();
+  int result = options_parse(&o, argc, argv, err);
+  fclose(err);
+  REQUIRE(result == OPTIONS_OK || result == OPTIONS_BAD || result == OPTIONS_DONE, "result %d", result);
+  check_said(said, result == OPTIONS_BAD);
+  if (result == OPTIONS_OK) check_understood(&o);
+  free(said);
+  free(text);
+  return 0;
+}

@@ -1,0 +1,32 @@
+/* The guest's own parts: arena.c builds what programs start from, output.c sends packets, main.c runs one program after the other. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include "../program.h"
+
+/* A program's registers, as the way in saved them and as the way back loads them. Offsets: layout.h. */
+struct __attribute__((packed)) table_register { uint16_t limit; uint32_t base; uint16_t unused; };
+struct state {
+  uint32_t gpr[8], eip, eflags, cs, ss, ds, es, fs, gs, vector, error, kind, cr0, cr2, cr3, cr4, inner_esp, inner_ss, inner_eflags, tr, ldtr, dr7;
+  struct table_register gdtr, idtr;
+};
+_Static_assert(offsetof(struct state, cs) == ST_CS && offsetof(struct state, kind) == ST_KIND && offsetof(struct state, tr) == ST_TR &&
+               offsetof(struct state, idtr) == ST_IDTR, "layout.h");
+extern struct state state;
+
+static inline void outb(uint16_t p, uint8_t v) { __asm__ volatile("outb %0,%1" : : "a"(v), "Nd"(p)); }
+static inline uint8_t inb(uint16_t p) { uint8_t v; __asm__ volatile("inb %1,%0" : "=a"(v) : "Nd"(p)); return v; }
+
+/* arena.c */
+struct __attribute__((packed)) pseudo_descriptor { uint16_t limit; uint32_t base; };
+extern struct pseudo_descriptor own_gdtr, own_idtr;
+void arena_create(void);               /* the pristine one, and the guest's own tables */
+void arena_copy(void);                 /* all of it, after a start of the machine */
+/* Calls `found` for each word that differs (not the ring 0 stacks) and puts it back. */
+void arena_restore(void (*found)(uint32_t at, uint32_t value));
+void arena_df_task(void);              /* the double fault's task as it was */
+
+/* output.c */
+void output_start(void);
+void output_packet(unsigned kind, const uint32_t *words, unsigned count);
+_Noreturn void output_leave(void);

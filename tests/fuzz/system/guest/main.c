@@ -1,0 +1,176 @@
+/* Runs the programs of the Multiboot module, one after the other: each begins with the same arena and the same registers, goes from slot to
+ * slot, and every exception is recorded and followed by the next slot, entered in its own mode. What is recorded becomes hashes, or with
+ * "full" on the command line, packets.
+ *
+ * A triple fault resets the machine: what must outlive it is at PERSISTENT. */
+#include "guest.h"
+
+enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RESUME_FLAGS = 0x243200 };   /* AC, IOPL, IF, ID */
+enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };   /* ..31, 32: the rest, 33: yields */
+struct persistent { uint32_t magic, next, running, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
+static volatile struct persistent *const kept = (volatile struct persistent *)PERSISTENT;
+
+struct state state;
+static const struct program *programs, *program;
+static uint32_t count, hashes[HASHES], events, last_slot;
+static bool full;
+
+_Noreturn void enter(void);
+void guest_main(const uint32_t *info);
+void event(void);
+void harness_fault(void);
+
+static void mix(unsigned which, uint32_t word) {
+  uint32_t h = hashes[which];
+  hashes[which] = ((h << 5 | h >> 27) ^ word) * 0x9e3779b1;
+}
+
+static void write_msr(uint32_t index, uint32_t value) { __asm__ volatile("wrmsr" : : "a"(value), "d"(0), "c"(index)); }
+static uint32_t read_msr(uint32_t index) { uint32_t low, high; __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index)); return low; }
+#define READ_REGISTER(name) ({ uint32_t v_; __asm__ volatile("mov %%" #name ",%0" : "=r"(v_)); v_; })
+#define WRITE_REGISTER(name, value) ({ __asm__ volatile("mov %0,%%" #name : : "r"((uint32_t)(value))); })
+
+/* ---- slots ---- */
+
+static const struct { uint16_t cs, ss, data; uint32_t esp; } modes[MODE_COUNT] = {
+  [MODE_K32] = {S_KCODE, S_KDATA, S_KDATA, A_STACK0_TOP}, [MODE_U32] = {S_UCODE, S_UDATA, S_UDATA, A_STACK3_TOP},
+  [MODE_K16] = {S_CODE16, S_DATA16, S_DATA16, A_STACK0_TOP - ARENA}, [MODE_U16] = {S_UCODE16, S_UDATA16, S_UDATA16, A_STACK3_TOP - ARENA},
+  [MODE_R1] = {S_CODE1, S_DATA1, S_DATA1, A_STACK1_TOP}, [MODE_V86] = {ARENA >> 4, ARENA >> 4, ARENA >> 4, A_STACK3_TOP - ARENA}};
+
+static _Noreturn void run_slot(unsigned slot) {
+  unsigned mode = program->mode[slot] % MODE_COUNT;
+  uint32_t address = A_SLOTS + SLOT_SIZE * slot;
+  last_slot = slot;
+  state.cs = modes[mode].cs, state.ss = modes[mode].ss;
+  state.ds = state.es = state.fs = state.gs = modes[mode].data;
+  state.gpr[4] = modes[mode].esp;
+  state.eip = mode == MODE_K16 || mode == MODE_U16 || mode == MODE_V86 ? address - ARENA : address;
+  state.eflags = (program->eflags & RESUME_FLAGS) | 2 | (mode == MODE_V86 ? 1 << 17 : 0);
+  WRITE_REGISTER(cr2, 0), WRITE_REGISTER(dr6, 0xffff0ff0), WRITE_REGISTER(dr7, state.dr7);
+  enter();
+}
+
+/* The slot that an address is in; -1: none. 16-bit code and V86 mode see the arena at 0. */
+static int slot_of(uint32_t eip) {
+  uint32_t linear = eip < ARENA ? eip + ARENA : eip;
+  return linear >= A_SLOTS && linear < A_SLOTS + SLOT_SIZE * SLOTS ? (int)((linear - A_SLOTS) / SLOT_SIZE) : -1;
+}
+
+/* ---- what is recorded ---- */
+
+static void diff_found(uint32_t address, uint32_t value) {
+  uint32_t ad = address >= A_PD ? value & 0x60 : 0;
+  if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value}, 2);
+  mix(HASH_MAIN, address), mix(HASH_MAIN, value ^ ad), mix(HASH_ACCESSED, address ^ ad);
+}
+
+static void record_event(int slot) {
+  uint32_t dr6 = READ_REGISTER(dr6), flags = state.eflags & ARITHMETIC;
+  uint32_t words[] = {(uint32_t)slot & 0xff, state.vector, state.kind, state.error, state.eip, state.cs & 0xffff, state.eflags & ~(uint32_t)ARITHMETIC, state.gpr[4],
+                      state.ss & 0xffff, state.ds & 0xffff, state.es & 0xffff, state.fs & 0xffff, state.gs & 0xffff, state.gpr[0], state.gpr[1], state.gpr[2],
+                      state.gpr[3], state.gpr[5], state.gpr[6], state.gpr[7], state.cr0, state.cr2, state.cr3, state.cr4, state.inner_esp,
+                      state.inner_ss & 0xffff, state.inner_eflags & ~(uint32_t)ARITHMETIC, state.tr, state.ldtr, state.gdtr.limit, state.gdtr.base,
+                      state.idtr.limit, state.idtr.base, dr6, state.dr7, flags};
+  enum { WORDS = sizeof words / sizeof *words };
+  if (full) output_packet(PACKET_EVENT, words, WORDS);
+  for (unsigned i = 0; i + 1 < WORDS; i++) mix(HASH_MAIN, words[i]);
+  mix(HASH_FLAGS, flags);
+  if (slot >= 0) kept->tally[program->idiom[slot] % TALLY_IDIOMS][state.vector < 32 ? state.vector : state.vector == V_YIELD ? 33 : 32]++;
+}
+
+/* ---- a program's beginning and end ---- */
+
+static void load_system_registers(void) {
+  struct pseudo_descriptor gdtr = {A_GDT_ENTRIES * 8 - 1, A_GDT};
+  volatile uint32_t *gdt = (volatile uint32_t *)A_GDT;
+  gdt[S_TSS / 4 + 1] &= ~0x200u, gdt[S_DFTSS / 4 + 1] &= ~0x200u;
+  __asm__ volatile("lgdt %0\n ltr %w1\n lldt %w2" : : "m"(gdtr), "r"(S_TSS), "r"(S_LDT) : "memory");
+  state.gdtr = (struct table_register){A_GDT_ENTRIES * 8 - 1, A_GDT, 0}, state.idtr = (struct table_register){0x7ff, A_IDT, 0};
+  arena_df_task();
+}
+
+static void apply(void) {
+  volatile uint32_t *code = (volatile uint32_t *)A_SLOTS;
+  for (unsigned i = 0; i < SLOTS * SLOT_SIZE / 4; i++) code[i] = ((const uint32_t *)program->code)[i];
+  for (unsigned i = 0; i < program->patch_count && i < PATCHES; i++) {
+    uint32_t to = program->patches[i].at & ~3u;
+    if (to >= ARENA && to < ARENA_END) *(volatile uint32_t *)to = program->patches[i].value;
+  }
+}
+
+static _Noreturn void next_program(void) {
+  if (kept->next >= count) {
+    output_packet(PACKET_TALLY, (const uint32_t *)kept->tally, TALLY_IDIOMS * TALLY_VECTORS);
+    output_packet(PACKET_DONE, &count, 1);
+    output_leave();
+  }
+  program = programs + kept->next;
+  kept->next++, kept->running = 1;
+  events = 0, hashes[0] = hashes[1] = hashes[2] = 1;
+  apply(), load_system_registers();
+  for (unsigned i = 0; i < 3; i++) write_msr(0x174 + i, program->sysenter[i]);
+  write_msr(0xc0000080, 0);
+  WRITE_REGISTER(dr0, program->dr[0]), WRITE_REGISTER(dr1, program->dr[1]), WRITE_REGISTER(dr2, program->dr[2]), WRITE_REGISTER(dr3, program->dr[3]);
+  for (unsigned i = 0; i < 8; i++) state.gpr[i] = program->gpr[i];
+  state.cr0 = program->cr0, state.cr3 = program->cr3, state.cr4 = program->cr4, state.dr7 = program->dr7;
+  run_slot(0);
+}
+
+static _Noreturn void finish(unsigned how) {
+  uint32_t index = kept->next - 1;
+  for (unsigned i = 0; i < 3; i++) mix(HASH_MAIN, read_msr(0x174 + i));
+  arena_restore(diff_found);
+  if (full) output_packet(PACKET_END, (uint32_t[]){how, read_msr(0x174), read_msr(0x175), read_msr(0x176)}, 4);
+  output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], events | how << 8}, 5);
+  kept->running = 0;
+  next_program();
+}
+
+void harness_fault(void) { finish(END_HARNESS); }
+
+/* In the double fault's task registers are those of the interrupted task's TSS; the next slot begins with the program's first ones. */
+static void after_double_fault(void) {
+  for (unsigned i = 0; i < 8; i++) state.gpr[i] = program->gpr[i];
+  state.ds = state.es = state.fs = state.gs = state.ss = state.cr2 = 0, state.cr3 = program->cr3;
+}
+
+void event(void) {
+  if (state.kind == EVENT_DOUBLE_FAULT) after_double_fault();
+  int slot = slot_of(state.eip);
+  record_event(slot);
+  if (state.kind == EVENT_DOUBLE_FAULT) load_system_registers();
+  unsigned next = (slot < (int)last_slot ? last_slot : (unsigned)slot) + 1;
+  if (++events >= EVENTS_MOST) finish(END_EVENTS);
+  if (next >= SLOTS) finish(END_LAST_SLOT);
+  run_slot(next);
+}
+
+static bool has_word(const char *text, const char *word) {
+  for (; *text; text++) {
+    unsigned n = 0;
+    while (word[n] && text[n] == word[n]) n++;
+    if (!word[n]) return true;
+  }
+  return false;
+}
+
+void guest_main(const uint32_t *info) {
+  const uint32_t *module = (const uint32_t *)info[6];
+  full = has_word((const char *)info[4], "full");
+  programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
+  output_start();
+  arena_create(), arena_copy();
+  __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
+  WRITE_REGISTER(cr0, 0x31);
+  if (kept->magic != MAGIC) {
+    for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
+    kept->magic = MAGIC;
+  }
+  if (kept->running) {
+    uint32_t end = END_TRIPLE_FAULT << 8;
+    kept->running = 0;
+    if (full) output_packet(PACKET_END, (uint32_t[]){END_TRIPLE_FAULT, 0, 0, 0}, 4);
+    output_packet(PACKET_RESULT, (uint32_t[]){kept->next - 1, 0, 0, 0, end}, 5);
+  }
+  next_program();
+}

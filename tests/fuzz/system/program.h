@@ -1,0 +1,26 @@
+/* What the host tool and the guest (guest/) agree on: a program, the arena that it lives in, and the packets that come back.
+ * Kept cases (kept/) are written in terms of these addresses: what changes here changes what they test. */
+#pragma once
+#include <stdint.h>
+#include "layout.h"
+
+/* Slot n is what happens in one of these modes, entered afresh after an exception. */
+enum { MODE_K32, MODE_U32, MODE_K16, MODE_U16, MODE_R1, MODE_V86, MODE_COUNT };
+
+struct patch { uint32_t at, value; };
+struct program {
+  uint32_t seed[2];
+  uint32_t patch_count, cr0, cr3, cr4;
+  uint32_t eflags;                         /* IOPL, IF, AC: in every slot */
+  uint32_t gpr[8];
+  uint32_t dr[4], dr7, sysenter[3];
+  uint8_t mode[SLOTS], idiom[SLOTS];
+  struct patch patches[PATCHES];           /* over the arena, before the first slot */
+  uint8_t code[SLOTS][SLOT_SIZE];
+};
+
+/* Packets: a word KIND << 24 | words that follow. */
+enum { PACKET_RESULT = 0xa1, PACKET_EVENT, PACKET_DIFF, PACKET_END, PACKET_TALLY, PACKET_DONE };
+enum { END_LAST_SLOT, END_EVENTS, END_TRIPLE_FAULT, END_HARNESS };
+enum { EVENT_32, EVENT_16, EVENT_DOUBLE_FAULT };
+enum { HASH_MAIN, HASH_ACCESSED, HASH_FLAGS, HASHES };

@@ -1,0 +1,79 @@
+/* The way into a case and back, 32-bit mode. All registers are the case's, so struct runner_control is named by its address. */
+#include "runner_layout.h"
+#define CONTROL(offset) runner_control+(offset)
+  .text
+/* void runner_enter(struct runner_control *) */
+  .globl runner_enter
+runner_enter:
+  push %ebx
+  push %ebp
+  push %esi
+  push %edi
+  mov %esp, CONTROL(RC_HOST_SP)
+  fxrstor CONTROL(RC_FX)
+  mov CONTROL(RC_GPR+0), %eax
+  mov CONTROL(RC_GPR+4), %ecx
+  mov CONTROL(RC_GPR+8), %edx
+  mov CONTROL(RC_GPR+12), %ebx
+  mov CONTROL(RC_GPR+20), %ebp
+  mov CONTROL(RC_GPR+24), %esi
+  mov CONTROL(RC_GPR+28), %edi
+  pushl CONTROL(RC_EFLAGS)
+  popfl
+  mov CONTROL(RC_GPR+16), %esp
+  jmp *CONTROL(RC_START)
+
+/* const uint8_t runner_leaves[]: entries of 16 bytes, one an exit. */
+  .balign 16
+  .globl runner_leaves
+runner_leaves:
+  .irp number, 0, 1, 2, 3, 4, 5
+  .balign 16
+  movl $\number, CONTROL(RC_EXIT)
+  jmp leave
+  .endr
+leave:
+  mov %eax, CONTROL(RC_GPR+0)
+  mov %ecx, CONTROL(RC_GPR+4)
+  mov %edx, CONTROL(RC_GPR+8)
+  mov %ebx, CONTROL(RC_GPR+12)
+  mov %esp, CONTROL(RC_GPR+16)
+  mov %ebp, CONTROL(RC_GPR+20)
+  mov %esi, CONTROL(RC_GPR+24)
+  mov %edi, CONTROL(RC_GPR+28)
+  mov CONTROL(RC_HOST_SP), %esp
+  pushfl
+  popl CONTROL(RC_EFLAGS)
+  push $2
+  popfl
+  fxsave CONTROL(RC_FX)
+resume:
+  fninit
+  ldmxcsr CONTROL(RC_MXCSR)
+  pop %edi
+  pop %esi
+  pop %ebp
+  pop %ebx
+  ret
+
+/* Signal handler: never returns to the kernel. The next case's signal finds the alternate stack free, as the stack pointer is elsewhere.
+ * XMM registers are still the case's: an emulator may have left them out of the frame. */
+  .globl runner_signal
+runner_signal:
+  push $2
+  popfl
+  fxsave CONTROL(RC_FX)
+  pushl 12(%esp)
+  pushl 12(%esp)
+  pushl 12(%esp)
+  call runner_caught
+  mov CONTROL(RC_HOST_SP), %esp
+  jmp resume
+
+  .globl _start
+_start:
+  xor %ebp, %ebp
+  and $-16, %esp
+  call runner_main
+  ud2
+  .section .note.GNU-stack,"",@progbits
