@@ -50,7 +50,7 @@ static void move_entry(const GElf_Phdr *ph, uint32_t entry, struct boot_elf *out
 
 static bool load_headers(Elf *elf, const struct image *file, const struct boot_memory *mem, struct boot_elf *out, char error[ERROR_TEXT]) {
   const Elf32_Ehdr *eh = elf32_getehdr(elf);
-  if (!eh || eh->e_machine != EM_386) return boot_fail(error, "an ELF file, but not a 32-bit x86 one");
+  if (!eh || eh->e_machine != EM_386 || eh->e_ident[EI_DATA] != ELFDATA2LSB) return boot_fail(error, "an ELF file, but not a 32-bit x86 one");
   size_t count = 0;
   if (elf_getphdrnum(elf, &count) != 0 || !count || count > MAX_HEADERS) return boot_fail(error, "an ELF file without program headers, or a damaged one");
   uint64_t total = 0;

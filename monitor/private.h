@@ -41,7 +41,7 @@ struct monitor {
   unsigned mode_count;
   struct { uint64_t key; uint32_t bits; } mode_cache[16];   /* key + 1; 0: empty */
   /* host faults in translated code (signals.c fills them) */
-  int host_signal, host_code;
+  int host_signal, host_code, host_vector /* of the CPU exception behind it */;
   uint32_t thunk_fault, thunk_exit;   /* while a thunk runs: where it may fault and where it leaves; 0: none runs */
   bool thunk_faulted;
   /* -icount */

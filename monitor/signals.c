@@ -31,7 +31,7 @@ static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext
   uint32_t at = tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
   if (!at) return false;
   m->counters.signals++;
-  m->host_signal = number, m->host_code = info->si_code;
+  m->host_signal = number, m->host_code = info->si_code, m->host_vector = (int)uc->uc_mcontext.gregs[REG_TRAPNO];
   uint32_t leave;
   if (m->thunk_fault && at == m->thunk_fault) {
     m->thunk_faulted = true;

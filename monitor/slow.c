@@ -79,7 +79,8 @@ static int host_fault_vector(struct monitor *m, const struct insn *insn) {
   if (m->host_signal == SIGSEGV) return fault_raise_error(v, VEC_GP, 0);
   if (m->host_signal == SIGBUS) { vm_stop(v, "the host ran out of memory for guest RAM"); return EXEC_STOP; }
   if (insn->row->fpu == FPU_NONE) return fault_raise(v, VEC_DE);
-  if (insn->row->fpu == FPU_SSE) return fault_raise(v, v->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
+  /* Conversions between XMM and MMX registers can raise either: an x87 exception that is pending, or one of their own. */
+  if (insn->row->fpu == FPU_SSE && m->host_vector != VEC_MF) return fault_raise(v, v->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
   if (v->cr0 & CR0_NE) return fault_raise(v, VEC_MF);
   vcpu_park_fp(v);                                     /* FERR# to IRQ 13; the instruction waits for the interrupt (SDM vol. 1, 8.7.2) */
   machine_set_ferr(m->machine, true);

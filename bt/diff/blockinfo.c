@@ -1,5 +1,6 @@
 #include "blockinfo.h"
 #include <stdlib.h>
+#include <string.h>
 
 void block_info_flags(struct block_info *info, const struct ref_insns *insns, unsigned count, struct insn_mode mode) {
   struct insn insn;
@@ -13,20 +14,51 @@ void block_info_flags(struct block_info *info, const struct ref_insns *insns, un
   }
 }
 
-static void fill(struct block_info *info, const struct ref_insns *insns, struct insn_mode mode) {
+/* All bytes of the block, in order. Returns how many. */
+static unsigned join(const struct ref_insns *key, uint8_t *bytes) {
+  unsigned size = 0;
+  for (unsigned i = 0; i < key->count; size += key->insn[i++].length) memcpy(bytes + size, key->insn[i].bytes, key->insn[i].length);
+  return size;
+}
+
+static bool cut(struct block_info *info, const struct ref_insns *key, struct insn_mode mode) {
+  uint8_t *bytes = malloc(key->count * sizeof key->insn[0].bytes + 1);
+  struct ref_insns *insns = NULL;
+  struct insn insn;
+  if (!bytes) return false;
+  unsigned size = join(key, bytes), at = 0;
+  insns = malloc(sizeof *insns + (size + 1) * sizeof insns->insn[0]);   /* never more than bytes */
+  if (insns) insns->count = 0;
+  while (insns && at < size) {
+    if (insn_decode(&insn, bytes + at, size - at, mode) != INSN_OK) insn.length = (uint8_t)(size - at < 15 ? size - at : 15);
+    struct ref_insn *to = &insns->insn[insns->count++];
+    *to = (struct ref_insn){.linear = key->insn[0].linear + at, .length = insn.length};
+    memcpy(to->bytes, bytes + at, insn.length);
+    at += insn.length;
+  }
+  free(bytes);
+  if (!insns) return false;
+  info->insns = realloc(insns, sizeof *insns + (insns->count ? insns->count : 1) * sizeof insns->insn[0]);
+  return info->insns != NULL;
+}
+
+static bool fill(struct block_info *info, const struct ref_insns *key, struct insn_mode mode) {
   struct insn last;
-  *info = (struct block_info){.insns = insns};
+  *info = (struct block_info){.key = key};
+  if (!cut(info, key, mode)) return false;
+  const struct ref_insns *insns = info->insns;
   block_info_flags(info, insns, insns->count, mode);
-  if (!insns->count || insn_decode(&last, insns->insn[insns->count - 1].bytes, insns->insn[insns->count - 1].length, mode) != INSN_OK) return;
+  if (!insns->count || insn_decode(&last, insns->insn[insns->count - 1].bytes, insns->insn[insns->count - 1].length, mode) != INSN_OK) return true;
   info->rep = last.rep;
   info->rep_wide = last.address_size == 4;
   info->last_kind = last.kind;
   info->reads_tsc = last.kind == OP_RDTSC || last.kind == OP_RDTSCP;
+  return true;
 }
 
-static size_t slot_of(const struct block_infos *all, const struct ref_insns *insns) {
-  size_t i = (size_t)((uintptr_t)insns * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (all->capacity - 1);
-  while (all->slots[i].insns && all->slots[i].insns != insns) i = (i + 1) & (all->capacity - 1);
+static size_t slot_of(const struct block_infos *all, const struct ref_insns *key) {
+  size_t i = (size_t)((uintptr_t)key * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (all->capacity - 1);
+  while (all->slots[i].key && all->slots[i].key != key) i = (i + 1) & (all->capacity - 1);
   return i;
 }
 
@@ -35,23 +67,24 @@ static bool grow(struct block_infos *all) {
   more.slots = calloc(more.capacity, sizeof *more.slots);
   if (!more.slots) return false;
   for (size_t i = 0; i < all->capacity; i++)
-    if (all->slots[i].insns) more.slots[slot_of(&more, all->slots[i].insns)] = all->slots[i];
+    if (all->slots[i].key) more.slots[slot_of(&more, all->slots[i].key)] = all->slots[i];
   free(all->slots);
   *all = more;
   return true;
 }
 
-const struct block_info *block_info(struct block_infos *all, const struct ref_insns *insns, struct insn_mode mode) {
+const struct block_info *block_info(struct block_infos *all, const struct ref_insns *key, struct insn_mode mode) {
   if (2 * all->count >= all->capacity && !grow(all)) return NULL;
-  struct block_info *info = &all->slots[slot_of(all, insns)];
-  if (!info->insns) {
-    fill(info, insns, mode);
+  struct block_info *info = &all->slots[slot_of(all, key)];
+  if (!info->key) {
+    if (!fill(info, key, mode)) return *info = (struct block_info){0}, NULL;
     all->count++;
   }
   return info;
 }
 
 void block_infos_free(struct block_infos *all) {
+  for (size_t i = 0; i < all->capacity; i++) free(all->slots[i].insns);
   free(all->slots);
   *all = (struct block_infos){0};
 }

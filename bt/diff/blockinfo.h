@@ -1,11 +1,14 @@
-/* What lock-step has to know of a block that the reference ran, decoded once: flags that it leaves undefined, and how it ends. */
+/* What lock-step has to know of a block that the reference ran, decoded once: its instructions, flags that it leaves undefined, and how it ends.
+ *
+ * The instructions are cut anew out of the block's bytes: QEMU 7.2's listing loses its step in blocks of more than 1 KiB. */
 #pragma once
 #include <stdbool.h>
 #include "../../translator/insn.h"
 #include "reference.h"
 
 struct block_info {
-  const struct ref_insns *insns;       /* key */
+  const struct ref_insns *key;
+  struct ref_insns *insns;             /* cut anew; owned */
   uint16_t undefined, defined;         /* arithmetic flags: left undefined by the last that wrote them; defined likewise */
   const struct opcode_row *undefined_by;
   bool rep;                            /* the last is a string instruction with REP: the reference runs an iteration a block */
@@ -15,8 +18,8 @@ struct block_info {
 };
 
 struct block_infos { struct block_info *slots; size_t count, capacity; };
-/* Of `insns` in a 16- or 32-bit code segment on a CPU with `features`; valid to the next call. NULL: no memory. */
-const struct block_info *block_info(struct block_infos *all, const struct ref_insns *insns, struct insn_mode mode);
+/* Of the block `key` in a 16- or 32-bit code segment on a CPU with `features`; valid to the next call. NULL: no memory. */
+const struct block_info *block_info(struct block_infos *all, const struct ref_insns *key, struct insn_mode mode);
 /* The flags' part for the first `count` instructions only. */
 void block_info_flags(struct block_info *info, const struct ref_insns *insns, unsigned count, struct insn_mode mode);
 void block_infos_free(struct block_infos *all);

@@ -37,7 +37,7 @@ static void flags(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined,
 /* ---- segments ---- */
 
 static void segment(const char *name, const struct tr_segment *ours, const struct ref_segment *theirs, bool protected, struct deviations *d, struct differences *out) {
-  enum { ACCESSED = 1, ATTRIBUTES = 0xc0fe /* G, D/B, P, DPL, S, type without accessed */ };
+  enum { ACCESSED = 1, BUSY = 2, SYSTEM_NOT = 0x10, ATTRIBUTES = 0xc0ff /* G, D/B, P, DPL, S, type */ };
   char label[24];
   if (ours->selector != theirs->selector) return word(out, name, ours->selector, theirs->selector);
   if (protected && !(ours->selector & 0xfffc)) {
@@ -49,9 +49,10 @@ static void segment(const char *name, const struct tr_segment *ours, const struc
   snprintf(label, sizeof label, "%s.limit", name);
   word(out, label, ours->limit, theirs->limit);
   if (!protected) return;
-  d->hits[DEV_segment_accessed] += (ours->attr ^ theirs->attr) & ACCESSED;
+  uint16_t ignored = ours->attr & SYSTEM_NOT ? ACCESSED : BUSY;
+  if ((ours->attr ^ theirs->attr) & ignored) d->hits[ignored == BUSY ? DEV_tr_busy : DEV_segment_accessed]++;
   snprintf(label, sizeof label, "%s.attr", name);
-  word(out, label, ours->attr & ATTRIBUTES, theirs->attr & ATTRIBUTES);
+  word(out, label, ours->attr & ATTRIBUTES & ~ignored, theirs->attr & ATTRIBUTES & ~ignored);
 }
 
 static void segments(const struct vcpu *v, const struct ref_cpu *ref, struct deviations *d, struct differences *out) {
@@ -127,12 +128,21 @@ static bool late_bits(struct machine *m, uint64_t at, uint32_t ours, uint32_t th
   return true;
 }
 
+/* The upper half of a present code segment's descriptor. */
+static bool descriptor_accessed(struct machine *m, uint64_t at, uint32_t ours, uint32_t theirs, struct deviations *d) {
+  enum { ACCESSED = 0x100, CODE_SEGMENT = 0x9800 };
+  if ((ours ^ theirs) != ACCESSED || !(ours & ACCESSED) || (ours & CODE_SEGMENT) != CODE_SEGMENT || !(at & 4)) return false;
+  d->hits[DEV_descriptor_accessed]++;
+  mmu_dma_write(m->mmu, to_gpa(at), &theirs, sizeof theirs);
+  return true;
+}
+
 static void compare_page(struct machine *m, uint64_t at, const uint8_t *ours, const uint8_t *theirs, struct deviations *d, struct differences *out) {
   for (unsigned i = 0; i < MMU_PAGE && out->count < 32; i += 4) {
     uint32_t a, b;
     memcpy(&a, ours + i, 4);
     memcpy(&b, theirs + i, 4);
-    if (a != b && !late_bits(m, at + i, a, b, d)) differ(out, "  memory    bt %08x  reference %08x  at physical %08" PRIx64 "\n", a, b, at + i);
+    if (a != b && !late_bits(m, at + i, a, b, d) && !descriptor_accessed(m, at + i, a, b, d)) differ(out, "  memory    bt %08x  reference %08x  at physical %08" PRIx64 "\n", a, b, at + i);
   }
 }
 

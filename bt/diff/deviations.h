@@ -11,7 +11,9 @@
   X(accessed_late, "bit 5 (accessed) of a paging-structure entry", "a TLB may keep an entry whose bit was cleared; each side sets it at its next walk", "vol. 3A, 4.10.2.2 and 4.8") \
   X(dirty_late, "bit 6 (dirty) of a page-table entry, likewise", "as accessed_late", "vol. 3A, 4.8") \
   X(segment_accessed, "bit 0 of a segment's cached type", "whether the cached copy shows the accessed bit that the load has just set cannot be seen by software", "vol. 3A, 3.4.5.1") \
-  X(resume_flag, "RF after a fault's delivery or in EFLAGS between instructions", "QEMU keeps RF until the next instruction that writes EFLAGS", "vol. 3B, 17.3.1.1") \
+  X(descriptor_accessed, "bit 8 (accessed) of a code segment's descriptor in memory", "QEMU 7.2 does not set it for far transfers", "vol. 3A, 3.4.5.1") \
+  X(tr_busy, "bit 1 (busy) of the task register's cached type", "LTR and a task switch mark the descriptor in memory; the cached copy cannot be seen by software", "vol. 3A, 7.2.4") \
+  X(resume_flag, "RF in the EFLAGS image that a fault pushes, and between instructions", "QEMU 7.2 pushes it clear; bt's image is then made equal", "vol. 3B, 17.3.1.1") \
   X(null_segment, "base and limit behind a null selector", "not usable before the next load", "vol. 3A, 3.4.2") \
   X(fp_pointers, "FIP, FDP, FOP and their selectors", "bt does not track them for copied x87 instructions (README, quirks)", "vol. 1, 8.1.8") \
   X(unread_mmio, "MMIO reads of which QEMU logs nothing", "nothing is at that address: 0 in QEMU", "-") \

@@ -17,7 +17,7 @@ struct diff {
   const char *arguments[MAX_ARGUMENTS];   /* of the reference's machine */
   unsigned argument_count;
   char ram[24], debug_exit[64];
-  bool bisect;
+  bool bisect, from_kernel;
   FILE *out, *err;
 };
 
@@ -25,7 +25,7 @@ struct diff {
 
 static void help(FILE *out) {
   fputs("bt diff [OPTION...] [bt's options...]: runs the machine under bt and under QEMU (TCG) in step, until they differ\n"
-        "  --from=ADDRESS|ring3|reset  capture the start in the reference when it first gets to this linear address, or to user mode (default: reset)\n"
+        "  --from=ADDRESS|ring3|kernel where to begin: when the reference first gets to this linear address, to user mode, to the kernel's entry (default)\n"
         "  --max-insns=N               stop after N guest instructions, with 0 when all were equal (suffixes K, M, G)\n"
         "  --every=insn|block|N        compare at every instruction, at every block (default), or about every N instructions and bisect\n"
         "  --memory-every=N            compare all of RAM and the x87/SSE state about every N instructions (default 20M; 0: at the end)\n"
@@ -42,8 +42,9 @@ static bool number(const char *text, uint64_t *out) { return value_size(text, 1,
 
 static bool set_from(struct diff *d, const char *value) {
   uint64_t address;
+  d->from_kernel = false;
   if (!strcmp(value, "ring3")) d->reference.from = REF_FROM_RING3;
-  else if (!strcmp(value, "reset")) d->reference.from = REF_FROM_RESET;
+  else if (!strcmp(value, "kernel")) d->from_kernel = true;
   else if (value_number(value, UINT32_MAX, &address)) d->reference.from = REF_FROM_ADDRESS, d->reference.address = (uint32_t)address;
   else return false;
   return true;
@@ -122,6 +123,30 @@ static int parse(struct diff *d, int argc, char **argv, bool *done) {
   return status;
 }
 
+/* ---- where to start ---- */
+
+struct scratch { uint8_t *bytes; uint64_t size; };
+
+static void *scratch_at(void *opaque, uint64_t address, uint64_t size) {
+  struct scratch *s = opaque;
+  return address <= s->size && size <= s->size - address ? s->bytes + address : NULL;
+}
+
+/* The kernel's first instruction is where our own loader would begin: what the reference's firmware does before that is not followed. */
+static bool find_entry(struct diff *d, char error[ERROR_TEXT]) {
+  const struct bt_options *o = &d->machine;
+  struct scratch ram = {calloc(1, o->ram_size), o->ram_size};
+  struct boot_memory memory = {scratch_at, &ram, o->ram_size};
+  struct boot_files files = {0};
+  struct boot_cpu cpu = {0};
+  bool good = ram.bytes ? boot_files_read(&files, o->kernel, o->initrd, o->append, o->ram_size, error) && boot_load(&files, &memory, 0, &cpu, error)
+                        : boot_fail(error, "not enough memory");
+  boot_files_free(&files);
+  free(ram.bytes);
+  d->reference.address = cpu.eip;
+  return good;
+}
+
 /* ---- passes ---- */
 
 struct pass { bool one_insn; uint64_t every, fine_from; };
@@ -197,13 +222,16 @@ static int conclude(struct diff *d, struct lockstep *l) {
 }
 
 int diff_main(int argc, char **argv, FILE *out, FILE *err) {
-  struct diff d = {.out = out, .err = err, .bisect = true, .run.memory_every = 20000000, .reference.program = "qemu-system-i386"};
+  char error[ERROR_TEXT];
+  struct diff d = {.out = out, .err = err, .bisect = true, .from_kernel = true, .reference.from = REF_FROM_ADDRESS, .run.memory_every = 20000000, .reference.program = "qemu-system-i386"};
   bool done = false;
   int status = parse(&d, argc, argv, &done);
   if (done) return status;
   d.machine.monitor.icount_shift = 0;
   d.machine.monitor.exact_flags = true;
   reference_arguments(&d);
+  if (!d.reference.cpu) return fprintf(err, "bt: diff: -cpu: no model of QEMU's is known to fit %.80s\n", d.machine.cpu), STATUS_BAD;
+  if (d.from_kernel && !find_entry(&d, error)) return fprintf(err, "bt: %s\n", error), STATUS_BAD;
   struct lockstep *l = calloc(1, sizeof *l);
   if (!l) return fputs("bt: diff: not enough memory\n", err), STATUS_FAILED;
   const struct pass first = {d.reference.one_insn, d.run.every, 0};

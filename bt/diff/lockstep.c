@@ -68,10 +68,11 @@ static bool goes_on(const struct unit *u, const struct ref_insns *insns, const s
 
 /* The unit of l->current; what comes behind it is in l->next. */
 static bool collect(struct lockstep *l, struct unit *u) {
-  const struct ref_insns *insns = l->current.insns;
-  u->insns = insns->count, u->count = 0, u->in_rep = false;
-  u->info = block_info(&l->infos, insns, mode_of(l, &l->current.cpu));
+  u->count = 0, u->in_rep = false;
+  u->info = block_info(&l->infos, l->current.insns, mode_of(l, &l->current.cpu));
   if (!u->info) return fail(l, "not enough memory");
+  const struct ref_insns *insns = u->info->insns;
+  u->insns = insns->count;
   for (;;) {
     struct ref_event *e = &l->next;
     ref_next(l->ref, e);
@@ -90,10 +91,10 @@ static bool collect(struct lockstep *l, struct unit *u) {
 /* A block that the reference gave up at one of its instructions, to make one of its own of that: after MMIO, after a store into its own code. */
 static void cut_short(struct lockstep *l, struct unit *u) {
   if (u->count || l->next.kind != REF_BLOCK || !l->next.single) return;
-  unsigned index = index_in(l->current.insns, linear_eip(&l->next.cpu));
-  if (index == l->current.insns->count) return;
+  unsigned index = index_in(u->info->insns, linear_eip(&l->next.cpu));
+  if (index == u->info->insns->count) return;
   u->partial = *u->info;
-  block_info_flags(&u->partial, l->current.insns, index, mode_of(l, &l->current.cpu));
+  block_info_flags(&u->partial, u->info->insns, index, mode_of(l, &l->current.cpu));
   u->partial.reads_tsc = u->partial.rep = false;
   u->insns = index, u->info = &u->partial;
 }
@@ -101,10 +102,10 @@ static void cut_short(struct lockstep *l, struct unit *u) {
 /* The same for a block that an exception ended: what its instructions before that left of the flags. */
 static void cut_at_exception(struct lockstep *l, struct unit *u) {
   if (!u->count || u->events[0].kind != REF_EXCEPTION) return;
-  unsigned index = index_in(l->current.insns, linear_eip(&u->events[0].cpu));
-  if (index == l->current.insns->count) return;
+  unsigned index = index_in(u->info->insns, linear_eip(&u->events[0].cpu));
+  if (index == u->info->insns->count) return;
   u->partial = *u->info;
-  block_info_flags(&u->partial, l->current.insns, index, mode_of(l, &l->current.cpu));
+  block_info_flags(&u->partial, u->info->insns, index, mode_of(l, &l->current.cpu));
   u->partial.reads_tsc = false;
   u->info = &u->partial;
 }
@@ -112,7 +113,7 @@ static void cut_at_exception(struct lockstep *l, struct unit *u) {
 static void find_rep_interrupt(struct lockstep *l, struct unit *u) {
   if (!u->info->rep || !u->count || u->events[0].kind != REF_INTERRUPT) return;
   const struct ref_cpu *c = &u->events[0].cpu;
-  if (linear_eip(c) != l->current.insns->insn[l->current.insns->count - 1].linear) return;
+  if (linear_eip(c) != u->info->insns->insn[u->info->insns->count - 1].linear) return;
   u->in_rep = true;
   u->rep_left = c->gpr[REG_ECX];
 }
@@ -137,10 +138,20 @@ static bool on_exception(void *opaque, const struct fault *f) {
     struct ref_cpu at = e->cpu;
     at.cr2 = v->cr2;            /* loaded by delivery here, before it there */
     at.dr[6] = v->dr[6];
+    if (f->software) at.eip += f->length;   /* the reference tells of the instruction, not of what it pushes */
     l->counts.compares++;
     if (!compare_cpu(v, &at, l->undefined, l->undefined_by, &l->deviations, &l->differences)) diverge(l, "the registers differ at an exception that both raise");
   }
   return true;
+}
+
+/* QEMU 7.2 pushes RF clear for faults, the manual has it set. */
+static void clear_pushed_rf(struct lockstep *l, const struct ref_event *e) {
+  struct vcpu *v = l->replay.vcpu;
+  uint32_t image = 0, at = v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) + (e->has_error ? 12 : 8);
+  if (e->software || mem_read(v, at, 4, MEM_SYSTEM, &image) != EXEC_NEXT || ((image ^ e->cpu.eflags) & ~(uint32_t)FLAG_RF) || !(image & ~e->cpu.eflags & FLAG_RF)) return;
+  image &= ~(uint32_t)FLAG_RF;
+  if (mem_write(v, at, 4, MEM_SYSTEM, &image) == EXEC_NEXT) l->deviations.hits[DEV_resume_flag]++;
 }
 
 static bool run_to(struct lockstep *l, uint64_t count) {
@@ -200,6 +211,7 @@ static bool deliver(struct lockstep *l, struct unit *u) {
       if (!monitor_interrupt(l->replay.machine->monitor, e->vector)) return diverge(l, "the reference takes an interrupt where bt's CPU would not");
     } else if (!last || last->kind == REF_INTERRUPT || linear_eip(&last->cpu) != linear_eip(&e->cpu)) {   /* else a fault of the delivery before: part of that */
       if (!pay(l, e)) return false;
+      clear_pushed_rf(l, e);
     }
   }
   return true;

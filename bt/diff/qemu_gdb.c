@@ -29,11 +29,11 @@ static bool get_byte(struct qemu *q, char *byte, int milliseconds)
       continue;
     if (count <= 0)
       return qemu_fail(q, "QEMU's debugger stub does not answer");
-    if (ready[0].revents)
-      return recv(q->gdb, byte, 1, 0) == 1 || qemu_fail(q, "QEMU's debugger stub has hung up");
+    if (ready[0].revents && recv(q->gdb, byte, 1, 0) == 1)
+      return true;
     qemu_hear(q, 0);
-    if (q->closed || *q->shutdown)
-      return qemu_fail(q, "the guest ended (%s)", *q->shutdown ? q->shutdown : "QEMU exited");
+    if (q->closed || *q->shutdown || ready[0].revents)
+      return qemu_fail(q, "the guest ended (%s) before it came to the start", *q->shutdown ? q->shutdown : "QEMU exited");
   }
 }
 

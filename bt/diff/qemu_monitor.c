@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include "qemu.h"
 
-enum { READ_SIZE = 1 << 16, TOO_LONG = 64 << 20, ANSWER_TIME = 60000 /* ms; QEMU may have to page in a guest */ };
+enum { READ_SIZE = 1 << 16, TOO_LONG = 64 << 20, ANSWER_TIME = 60000 /* ms; QEMU may have to page in a guest */, EXIT_TIME = 2000 };
 
 static const char *text_of(json_object *object, const char *key)
 {
@@ -130,6 +130,7 @@ bool qemu_post(struct qemu *q, const char *command, const char *id)
 static bool died(struct qemu *q)
 {
   char words[200];
+  qemu_reap(q, EXIT_TIME);
   qemu_last_words(q, words, sizeof words);
   return qemu_fail(q, "%s", *words ? words : "QEMU ended without a word");
 }
@@ -154,7 +155,7 @@ json_object *qemu_command(struct qemu *q, const char *command, const char *argum
     qemu_fail(q, "no memory");
     return NULL;
   }
-  bool answered = send_line(q, line) && wait_reply(q, command);
+  bool answered = send_line(q, line) ? wait_reply(q, command) : died(q);
   free(line);
   if (!answered)
     return NULL;

@@ -34,8 +34,9 @@ bool qemu_fail(struct qemu *q, const char *format, ...)
 
 /* ---- -cpu ---- */
 
-/* What QEMU's model has and bt's has not is taken off. VME and 3DNow! are emulated by QEMU, not by bt; MCE, MCA and MONITOR likewise. */
-#define LESS ",-hypervisor,-vme,-mce,-mca"
+/* What QEMU's model shows and bt's does not is taken off (VME, MCE, MCA, MONITOR, CX16, 3DNow!, 64-bit mode; ACPI and SS say nothing of
+ * instructions). Then the feature words of leaves 1 and 80000001h are equal bit for bit. */
+#define LESS ",-hypervisor,-vme,-mce,-mca,-acpi,-ss"
 static const struct { const char *bt, *qemu; } cpus[] = {
   { "486", "486" LESS },
   { "pentium", "pentium" LESS },

@@ -14,7 +14,7 @@ struct tool {
   struct ref_options options;
   uint64_t limit, pause;
   bool quiet, show_start;
-  uint64_t blocks, insns, kinds[REF_ERROR + 1];
+  uint64_t insns, kinds[REF_ERROR + 1];
 };
 
 static const char *value_of(const char *argument, const char *name)
@@ -109,7 +109,8 @@ static void print_start(const struct ref_start *s, const struct reference *r)
   print_cpu(&s->cpu);
   print_fx(&s->cpu);
   for (unsigned n = 0; n < s->cpuid_count; n++)
-    printf("\ncpuid %08x.%x: %08x %08x %08x %08x", s->cpuid[n].leaf, s->cpuid[n].subleaf, s->cpuid[n].eax, s->cpuid[n].ebx, s->cpuid[n].ecx, s->cpuid[n].edx);
+    printf("\ncpuid %08x.%x: %08x %08x %08x %08x", s->cpuid[n].leaf, s->cpuid[n].subleaf, s->cpuid[n].eax, s->cpuid[n].ebx, s->cpuid[n].ecx,
+           s->cpuid[n].edx);
   for (unsigned n = 0; n < s->msr_count; n++)
     printf("\nmsr %08x: %016" PRIx64, s->msrs[n].number, s->msrs[n].value);
   for (unsigned n = 0; n < sizeof s->upper; n++)
@@ -165,8 +166,9 @@ int main(int argc, char **argv)
   follow(&t, r);
   double end = seconds();
   ref_close(r);
-  fprintf(stderr, "to the start %.2f s; %" PRIu64 " blocks (%" PRIu64 " instructions listed) in %.2f s: %.0f a second; %" PRIu64 " exceptions, %" PRIu64
-          " interrupts, %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " pauses\n", middle - begin, t.kinds[REF_BLOCK], t.insns, end - middle,
-          (double)t.kinds[REF_BLOCK] / (end - middle), t.kinds[REF_EXCEPTION], t.kinds[REF_INTERRUPT], t.kinds[REF_READ], t.kinds[REF_WRITE], t.kinds[REF_STOPPED]);
+  fprintf(stderr, "to the start %.2f s; %" PRIu64 " blocks (%" PRIu64 " instructions listed) in %.2f s: %.0f a second; ", middle - begin,
+          t.kinds[REF_BLOCK], t.insns, end - middle, (double)t.kinds[REF_BLOCK] / (end - middle));
+  fprintf(stderr, "%" PRIu64 " exceptions, %" PRIu64 " interrupts, %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " pauses\n", t.kinds[REF_EXCEPTION],
+          t.kinds[REF_INTERRUPT], t.kinds[REF_READ], t.kinds[REF_WRITE], t.kinds[REF_STOPPED]);
   return t.kinds[REF_ERROR] != 0;
 }

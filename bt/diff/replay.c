@@ -137,6 +137,7 @@ static void load_cpu(struct vcpu *v, const struct ref_start *start) {
   v->inhibit_irq = c->inhibit_irq;
   v->halted = c->halted;
   v->a20_masked = !c->a20;
+  v->ucode_rev = UINT64_C(1) << 32;   /* QEMU's, which it does not tell */
   for (unsigned i = 0; i < start->msr_count; i++) load_msr(v, start->msrs[i].number, start->msrs[i].value);
   if (c->has_fp) memcpy(v->fp.bytes, c->fx, sizeof v->fp.bytes);
   v->fp_live = false;

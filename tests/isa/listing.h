@@ -18,8 +18,8 @@ struct listing {
 void listing_make(struct listing *l, const struct isa_case *c);
 /* The instruction at this address or, where there is none, -1. */
 int listing_find(const struct listing *l, const struct isa_case *c, uint32_t eip);
-/* How many instructions an outcome's run has executed for certain: parts that a branch may leave out do not count. The one that faulted does. */
-unsigned listing_ran(const struct listing *l, const struct isa_case *c, const struct outcome *o);
+/* The listed instructions before this one ran, but for those that a branch may have left out. The one that faulted is among them. */
+unsigned listing_end(const struct listing *l, const struct isa_case *c, const struct outcome *o);
 /* Tells which arithmetic flags hold defined values at the end, and at any fault. False: the code reads one that does not. */
 bool listing_follow_flags(const struct listing *l, uint32_t *at_end, uint32_t *ever);
 

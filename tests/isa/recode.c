@@ -106,7 +106,7 @@ static bool fix_code_address(struct recoded *r, const struct isa_case *c, const 
   const struct insn *i = &l->list[k].insn;
   uint32_t offset = (uint32_t)i->disp - c->code_at;
   if (!i->has_ea || i->base != REG_NONE || i->index != REG_NONE || offset >= c->code_size) return true;
-  if (!i->modrm_offset) return false;
+  if (!i->modrm_offset || c->eflags & FLAG_AC) return false;   /* it is aligned otherwise there */
   for (unsigned t = 0; t < l->count; t++) {
     const struct listed *n = &l->list[t];
     if (offset < n->at || offset >= n->at + n->insn.length) continue;

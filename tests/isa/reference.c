@@ -131,6 +131,13 @@ const char *reference_name(const struct reference *r) {
 }
 enum reference_kind reference_kind(const struct reference *r) { return r->kind; }
 
+double reference_cpu_time(const struct reference *r) {
+  clockid_t clock;
+  struct timespec t = {0};
+  if (!r->pid || clock_getcpuclockid(r->pid, &clock) || clock_gettime(clock, &t)) return 0;
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 const char *reference_row_left_out(const struct reference *r, const struct opcode_row *row) {
   return r->kind == REFERENCE_NATIVE64 ? recode_row_left_out(row) : NULL;
 }

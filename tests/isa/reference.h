@@ -14,6 +14,8 @@ struct reference *reference_create_host(const char **error);
 void reference_destroy(struct reference *r);
 const char *reference_name(const struct reference *r);
 enum reference_kind reference_kind(const struct reference *r);
+/* CPU time that its process has used, in seconds. */
+double reference_cpu_time(const struct reference *r);
 /* Why no case of this row can be given to it, or NULL. */
 const char *reference_row_left_out(const struct reference *r, const struct opcode_row *row);
 void reference_set_background(struct reference *r, const uint8_t *background);

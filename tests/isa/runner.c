@@ -114,11 +114,24 @@ static void note_fx(const struct frame_context *c, struct outcome *out) {
 }
 #endif
 
+/* qemu-i386 leaves out the vector (-1): what signal and si_code tell. */
+static uint8_t vector_of(int number, int code, uint32_t trapno) {
+  enum { ILL = 4, TRAP = 5, BUS = 7, FPE = 8, FROM_KERNEL = 128, INT_DIVIDE = 1 };
+  if (trapno < 32) return (uint8_t)trapno;
+  switch (number) {
+  case ILL: return 6;
+  case TRAP: return code == FROM_KERNEL ? 3 : 1;
+  case BUS: return 17;
+  case FPE: return code == INT_DIVIDE ? 0 : 16;
+  default: return code == FROM_KERNEL ? 13 : 14;
+  }
+}
+
 /* Called by the stub's signal handler. */
 void runner_caught(int number, const void *info, const struct frame_context *c) {
   struct outcome *out = outcome;
   if (!out) system_call(SYS_exit_group_, RUNNER_BROKEN, 0, 0, 0, 0, 0);   /* not in a case: the runner's own bug */
-  out->end = END_FAULT, out->vector = (uint8_t)c->trapno, out->error = (uint32_t)c->err, out->cr2 = (uint32_t)c->cr2;
+  out->end = END_FAULT, out->vector = vector_of(number, ((const int *)info)[2], (uint32_t)c->trapno), out->error = (uint32_t)c->err, out->cr2 = (uint32_t)c->cr2;
   out->eip = (uint32_t)c->eip, out->eflags = (uint32_t)c->eflags;
   const uint32_t gpr[8] = {(uint32_t)c->eax, (uint32_t)c->ecx, (uint32_t)c->edx, (uint32_t)c->ebx, (uint32_t)c->esp, (uint32_t)c->ebp, (uint32_t)c->esi, (uint32_t)c->edi};
   memcpy(out->gpr, gpr, sizeof gpr);
@@ -223,6 +236,7 @@ static void serve(void) {
 }
 
 static enum runner_error set_up(void) {
+  system_call(SYS_prctl_, PR_SET_PDEATHSIG_, SIGKILL_, 0, 0, 0, 0);   /* nobody would end it */
   if (!map_all()) return RUNNER_NO_MEMORY;
   if (!install_signals()) return RUNNER_NO_SIGNALS;
   runner_control.mxcsr = 0x1f80;

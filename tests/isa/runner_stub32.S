@@ -63,9 +63,14 @@ runner_signal:
   push $2
   popfl
   fxsave CONTROL(RC_FX)
-  pushl 12(%esp)
-  pushl 12(%esp)
-  pushl 12(%esp)
+  mov 4(%esp), %eax
+  mov 8(%esp), %edx
+  mov 12(%esp), %ecx
+  and $-16, %esp
+  sub $4, %esp
+  push %ecx
+  push %edx
+  push %eax
   call runner_caught
   mov CONTROL(RC_HOST_SP), %esp
   jmp resume

@@ -65,6 +65,7 @@ resume:
 runner_signal:
   push $2
   popfq
+  and $-16, %rsp
   call runner_caught
   lea runner_control(%rip), %r15
   mov RC_HOST_SP(%r15), %rsp

@@ -26,7 +26,7 @@ enum { SYS_mmap_ = 192, SYS_rt_sigaction_ = 174, SYS_sigaltstack_ = 186, SYS_prc
 #define SECCOMP_ARCH 0x40000003u
 static inline long system_call(long number, long a, long b, long c, long d, long e, long f) {
   long result;
-  __asm__ volatile("push %%ebp\n\tmov %[f], %%ebp\n\tint $0x80\n\tpop %%ebp"
+  __asm__ volatile("pushl %[f]\n\tpush %%ebp\n\tmov 4(%%esp), %%ebp\n\tint $0x80\n\tpop %%ebp\n\tadd $4, %%esp"   /* f may be named by ESP: it goes first */
                    : "=a"(result) : "a"(number), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e), [f] "m"(f) : "memory");
   return result;
 }
@@ -43,7 +43,7 @@ struct kernel_sigaction { void (*handler)(void); unsigned long flags; void (*res
 struct kernel_stack { void *sp; int flags; unsigned long size; };
 enum { SA_SIGINFO_ = 4, SA_RESTORER_ = 0x04000000, SA_ONSTACK_ = 0x08000000, SA_NODEFER_ = 0x40000000 };
 enum { PROT_READ_ = 1, PROT_WRITE_ = 2, PROT_EXEC_ = 4, MAP_SHARED_ = 1, MAP_PRIVATE_ = 2, MAP_FIXED_ = 0x10, MAP_ANONYMOUS_ = 0x20, MAP_POPULATE_ = 0x8000 };
-enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, PR_SET_NO_NEW_PRIVS_ = 38, PR_SET_SECCOMP_ = 22, SECCOMP_MODE_FILTER_ = 2 };
+enum { FUTEX_WAIT_ = 0, FUTEX_WAKE_ = 1, PR_SET_PDEATHSIG_ = 1, SIGKILL_ = 9, PR_SET_NO_NEW_PRIVS_ = 38, PR_SET_SECCOMP_ = 22, SECCOMP_MODE_FILTER_ = 2 };
 
 struct filter_step { uint16_t code; uint8_t if_true, if_false; uint32_t value; };
 struct filter_program { uint16_t length; const struct filter_step *steps; };

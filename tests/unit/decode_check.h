@@ -266,6 +266,20 @@ static inline void compare_feature(const uint8_t *bytes, bool code32, const stru
   SAME("fpu need", i->row->fpu, need);
 }
 
+/* Deliberate differences in the number of operands: our columns name what theirs leaves out as implied (all of string instructions, the accumulator of CBW and CWD,
+ * ST(0) of one-operand x87 forms, XMM0 of BLENDV); theirs counts the register that a hint ignores. */
+static inline void compare_operands(const uint8_t *bytes, bool code32, const struct insn *i, const struct other *o) {
+  unsigned columns = 0, implied = 0, theirs = o->z.operand_count_visible;
+  for (; columns < 4 && row_operand(i->row, columns)->class != OC_NONE; columns++) {
+    unsigned class = row_operand(i->row, columns)->class;
+    implied += class == OC_SRC_STRING || class == OC_DST_STRING || class == OC_FIXED_GPR || class == OC_FIXED_XMM || class == OC_ST0;
+  }
+  if (i->kind == OP_NOP && i->modrm_offset && theirs == columns + 1) theirs--;
+  if (theirs < columns && theirs >= columns - implied) theirs = columns;
+  SAME("operands", columns, theirs);
+  SAME("lock", i->lock, (o->z.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0);
+}
+
 static inline void compare(const ZydisDecoder *d, const uint8_t *bytes, unsigned len, bool code32) {
   struct insn insn, *i = &insn;
   struct other other, *o = &other;
@@ -296,5 +310,6 @@ static inline void compare(const ZydisDecoder *d, const uint8_t *bytes, unsigned
   compare_memory(bytes, code32, i, o);
   compare_immediates(bytes, code32, i, o);
   compare_kind(bytes, code32, i, o);
+  compare_operands(bytes, code32, i, o);
   compare_feature(bytes, code32, i, o);
 }

@@ -103,6 +103,20 @@ static void no_reboot_ends_with_0(void **state) {
 
 /* ---- time ---- */
 
+/* The host's timer goes off as soon as it is armed, before the monitor has SIGUSR1: nothing but machine_run() itself can then make the guest look. */
+static void stop_at_deadline(void *opaque) { machine_finish(opaque, END_QUIT, 0); }
+static void sigusr1_before_the_monitor_listens(void **state) {
+  struct fixture f = {0};
+  struct clock_timer timer;
+  make(&f, guest_spin);
+  clock_timer_init(&timer, "due", stop_at_deadline, f.m);
+  clock_timer_set(f.m->clock, &timer, clock_now(f.m->clock));
+  alarm(20);
+  assert_end(&f, END_QUIT, 0);
+  alarm(0);
+  unmake(&f);
+}
+
 static double seconds(clockid_t clock) {
   struct timespec t;
   clock_gettime(clock, &t);
@@ -282,7 +296,7 @@ static void refusals(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(debug_exit_status), cmocka_unit_test(triple_fault_resets), cmocka_unit_test(keyboard_controller_resets),
-    cmocka_unit_test(no_reboot_ends_with_0), cmocka_unit_test(hlt_sleeps_and_wakes_in_time), cmocka_unit_test(icount_skips_and_repeats),
+    cmocka_unit_test(sigusr1_before_the_monitor_listens), cmocka_unit_test(no_reboot_ends_with_0), cmocka_unit_test(hlt_sleeps_and_wakes_in_time), cmocka_unit_test(icount_skips_and_repeats),
     cmocka_unit_test(quit_reaches_a_halted_guest), cmocka_unit_test(quit_reaches_a_spinning_guest), cmocka_unit_test(pasted_text_arrives_whole),
     cmocka_unit_test(two_machines_at_once), cmocka_unit_test(the_other_machine_may_end_first), cmocka_unit_test(statistics_name_every_counter), cmocka_unit_test(refusals),
   };

@@ -193,6 +193,18 @@ static inline void check_site_insn(struct trial *c, const struct tr_site *s) {
   if (s->kind != TR_SITE_INDIRECT) CHECK(s->target == behind || s->target == behind + (uint32_t)last->rel, s->cold - RIG_OFFSET);
 }
 
+/* Sites at which hot code is left or faults stand in it in the order of the guest's instructions. */
+static inline void check_order(struct trial *c) {
+  const struct tr_site *last = NULL;
+  for (uint32_t i = 0; i < c->t.r.site_count; i++) {
+    const struct tr_site *s = &c->t.rq.sites[i];
+    if (s->kind != TR_SITE_ACCESS && s->kind != TR_SITE_FAULT && s->kind != TR_SITE_SAFEPOINT) continue;
+    if (s->host - RIG_OFFSET >= c->t.r.hot_size) continue;
+    if (last) CHECK(last->host <= s->host && last->index <= s->index && last->insn_offset <= s->insn_offset, s->host - RIG_OFFSET);
+    last = s;
+  }
+}
+
 static inline void check_sites(struct trial *c) {
   const struct tr_result *r = &c->t.r;
   for (uint32_t i = 0; i < r->site_count; i++) {
@@ -216,6 +228,7 @@ static inline void check_sites(struct trial *c) {
     }
     if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_COUNT || s->kind == TR_SITE_STRADDLE) check_apart(c, cold);
   }
+  check_order(c);
 }
 
 /* The same request gives the same result, whatever the buffers held before. */

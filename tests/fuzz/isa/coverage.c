@@ -6,9 +6,8 @@ void coverage_add(struct coverage *v, const struct listing *l, const struct isa_
   unsigned count;
   const struct opcode_row *rows = insn_rows(&count);
   bool fault = o->end == END_FAULT;
-  int last = fault ? listing_find(l, c, o->eip) : -1;
   int first = listing_find(l, c, c->start);
-  unsigned ran = 0, end = !fault ? l->count : last >= 0 ? (unsigned)last + 1 : 0;
+  unsigned ran = 0, end = listing_end(l, c, o);
   for (unsigned i = first > 0 ? (unsigned)first : 0; i < end; i++) {
     if (l->list[i].perhaps) continue;
     v->hits[l->list[i].insn.row - rows]++;

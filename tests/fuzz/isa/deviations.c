@@ -29,6 +29,12 @@ static bool is_flags(const struct insn *i) { return i->kind == OP_POPF || i->kin
 static bool is_fx(const struct insn *i) { return i->kind >= OP_FXSAVE && i->kind <= OP_FRSTOR; }
 static bool is_aligned(const struct insn *i) { return insn_requires_alignment(i); }
 
+static bool is_undefined_result(const struct insn *i) {   /* BSWAP r16; SHLD and SHRD of 16 bits by more than 16 */
+  bool swap = i->row->map == 1 && (i->row->opcode & 0xf8) == 0xc8, shift = i->row->map == 1 && (i->row->opcode & 0xf6) == 0xa4;
+  return i->operand_size == 2 && (swap || shift);
+}
+static bool is_bit_scan(const struct insn *i) { return i->row->map == 1 && (i->row->opcode & 0xfe) == 0xbc; }
+
 static bool faults(const struct outcome *o, unsigned vector) { return o->end == END_FAULT && o->vector == vector; }
 
 static bool by_alignment(const struct question *q) { return q->c->eflags & FLAG_AC; }
@@ -42,12 +48,16 @@ static bool by_selector(const struct question *q) { return has(q, is_selector) |
 static bool by_system_flags(const struct question *q) { return has(q, is_flags) || (q->c->eflags & (FLAG_NT | FLAG_ID)); }
 static bool by_lock(const struct question *q) { return has(q, is_locked); }
 static bool by_port(const struct question *q) { return has(q, is_port); }
+static bool by_undefined_result(const struct question *q) { return has(q, is_undefined_result) || has(q, is_bit_scan); }
+static bool by_end(const struct question *q) { return q->qemu->end == END_HANG || q->qemu->end == END_STOPPED; }
 static bool by_rf(const struct question *q) { return q->guest->end == END_FAULT && q->qemu->end == END_FAULT && q->qemu->vector == q->guest->vector && q->qemu->eip == q->guest->eip; }
 static bool by_length(const struct question *q) { return faults(q->guest, VEC_UD) || faults(q->qemu, VEC_UD); }
 
 /* The first that fits counts; the more particular ones come first. */
 static const struct { const char *what; bool (*explains)(const struct question *q); } table[] = {
   {"#AC does not exist in qemu-i386 (EFLAGS.AC is set)", by_alignment},
+  {"qemu-i386 itself hung or died", by_end},
+  {"results without a defined value: BSWAP r16, SHLD and SHRD of words by more than 16, BSF and BSR of zero", by_undefined_result},
   {"INT n, INT1, INT3, INTO: the process gets a signal whose EIP and vector are QEMU's own", by_gate},
   {"RCPPS, RSQRTPS: QEMU computes exactly, CPUs estimate", by_estimate},
   {"segment loads and far transfers: no limits, no types, selectors of qemu-i386's own GDT", by_selector},

@@ -173,7 +173,8 @@ static void add_prefix(struct stream *s, const struct insn *subject) {
 /* Whether what the subject leaves behind is defined, and known well enough to go on. */
 static bool can_go_on(const struct isa_case *c, const struct insn *i) {
   switch ((enum op_kind)i->kind) {
-  case OP_UD: case OP_POPF: case OP_IRET: case OP_MOV_TO_SEG: case OP_POP_SEG: case OP_LOAD_FAR: case OP_LAR: case OP_FNSTENV: case OP_FNSAVE: case OP_FXSAVE: return false;
+  case OP_UD: case OP_POPF: case OP_IRET: case OP_MOV_TO_SEG: case OP_POP_SEG: case OP_LOAD_FAR: case OP_LAR: case OP_FNSTENV: case OP_FNSAVE: case OP_FXSAVE:
+  case OP_JMP_IND: case OP_JMP_REL: return false;
   default: break;
   }
   bool stack = (i->regs_written >> REG_ESP & 1) && i->kind != OP_PUSH_REG && i->kind != OP_PUSH_IMM && i->kind != OP_PUSH_MEM && i->kind != OP_PUSHF;
@@ -222,6 +223,7 @@ void stream_make(struct isa_case *c, uint64_t seed, uint32_t number, const struc
   struct stream s = {.q = {.m = {.random = random_start(seed, 0xf0220000000000ull + number), .c = c, .tame = true, .flat = true, .wide_only = true}}, .rows = rows};
   s.pool = chance(&s.q, 55) ? POOL_INTEGER : below(&s.q, POOL_COUNT);
   s.q.no_stack = !rows->stack;
+  s.q.rows = rows->pool[s.pool], s.q.row_count = rows->pool_count[s.pool];
   if (number % 3 == 0) {
     const struct opcode_row *row = rows->all[number / 3 % rows->all_count];
     s.pool = chance(&s.q, 60) ? pool_of(row) : s.pool;

@@ -28,7 +28,7 @@ uint32_t slot_address(unsigned slot) { return A_SLOTS + SLOT_SIZE * slot; }
 uint32_t next_slot(struct generator *g) {
   unsigned slot = g->slot + 1;
   if (random_chance(&g->r, 12)) slot += random_below(&g->r, 3);
-  return slot_address(slot < SLOTS ? slot : SLOTS - 1) + (random_chance(&g->r, 3) ? random_below(&g->r, 8) : 0);
+  return slot_address(slot < SLOTS ? slot : SLOTS) + (random_chance(&g->r, 3) ? random_below(&g->r, 8) : 0);
 }
 uint32_t some_value(struct generator *g) {
   static const uint32_t values[] = {0, 1, 0xffffffff, 0x80000000, 0x7fffffff, 0x7f, 0x80, 0xff, 0x8000, 0x7fff, 0x1000, 0xfff};
@@ -121,16 +121,17 @@ static void write_slot(struct generator *g) {
   idioms[idiom].write(g);
   bool known = g->next_mode >= 0 && random_chance(&g->r, 70);
   if (g->slot + 1 < SLOTS) p->mode[g->slot + 1] = (uint8_t)(known ? (unsigned)g->next_mode : some_mode(g));
+  g->fresh = !known;
   if ((!known || g->slot + 1 == SLOTS) && g->used + 2 <= SLOT_SIZE) EMIT(g, 0xcd, V_YIELD);
 }
 
 void program_generate(struct program *p, uint64_t seed) {
-  struct generator g = {.r = random_start(seed, 0x737973), .p = p};
+  struct generator g = {.r = random_start(seed, 0x737973), .p = p, .fresh = true};
   *p = (struct program){.seed = {(uint32_t)seed, (uint32_t)(seed >> 32)}};
   some_control(&g);
   for (unsigned i = 0; i < 8; i++) p->gpr[i] = random_chance(&g.r, 50) ? some_arena_address(&g) : some_value(&g);
   p->sysenter[0] = random_chance(&g.r, 80) ? S_KCODE : random_below(&g.r, 0x100);
-  p->sysenter[1] = A_STACK0_TOP - 0x100, p->sysenter[2] = slot_address(SLOTS - 1);
+  p->sysenter[1] = A_STACK0_TOP - 0x100, p->sysenter[2] = slot_address(SLOTS);
   some_tables(&g);
   p->mode[0] = (uint8_t)some_mode(&g);
   for (g.slot = 0; g.slot < SLOTS; g.slot++) write_slot(&g);

@@ -10,6 +10,7 @@ struct generator {
   unsigned slot, used;        /* being written; bytes of it */
   unsigned mode;              /* of this slot */
   int next_mode;              /* what the slot's code leads to by itself; -1: nobody knows */
+  bool fresh;                 /* the slot is entered by the guest itself, surely in `mode` */
 };
 
 /* X(NAME, weight, modes in which it makes sense, "what it is"). Their numbers are in kept cases: only add at the end. */

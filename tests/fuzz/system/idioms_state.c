@@ -136,14 +136,22 @@ void write_edit_task(struct generator *g) {
   if (field == 100) value = (random_chance(&g->r, 60) ? 0x68 : random_below(&g->r, 0x200)) << 16;
   mov_mem(g, at, value);
 }
+/* An image for LGDT or LIDT. */
+static uint32_t good_table(struct generator *g, bool idt) {
+  uint32_t at = A_POINTERS + 0x40 * g->slot, base = idt ? A_IDT : A_GDT;
+  patch(g, at, (idt ? 0x7ff : 0x1ff) | base << 16), patch(g, at + 4, base >> 16);
+  return at;
+}
 void write_table_registers(struct generator *g) {
   static const uint8_t limits[] = {0x37, 0xff};
   uint32_t at = A_POINTERS + 0x40 * g->slot;
   bool idt = random_chance(&g->r, 50);
   if (random_chance(&g->r, 40)) { EMIT(g, 0x0f, 0x01), operand_at(g, random_below(&g->r, 2), A_DATA + 4 * random_below(&g->r, 64)); return; }
   uint32_t limit = idt ? (random_chance(&g->r, 50) ? 0x7ff : 0x1ff | random_below(&g->r, 2) << 9) : random_chance(&g->r, 50) ? 0x1ff : 0x100 | RANDOM_OF(&g->r, limits);
-  patch(g, at, limit | (idt ? A_IDT : A_GDT) << 16), patch(g, at + 4, (idt ? A_IDT : A_GDT) >> 16 | (random_chance(&g->r, 20) ? 0xbb00 : 0));
-  wide(g), EMIT(g, 0x0f, 0x01), operand_at(g, idt ? 3 : 2, at);
+  bool narrow = is_16(g) && random_chance(&g->r, 50);   /* a base of 24 bits */
+  patch(g, at, limit | (idt ? A_IDT : A_GDT) << 16), patch(g, at + 4, (idt ? A_IDT : A_GDT) >> 16 | (narrow ? 0xbb00 : 0));
+  if (!narrow) wide(g);
+  EMIT(g, 0x0f, 0x01), operand_at(g, idt ? 3 : 2, at);
 }
 void write_ask_selector(struct generator *g) {
   mov_ax(g, some_selector(g));
@@ -166,13 +174,17 @@ void write_ports(struct generator *g) {
   }
 }
 void write_privileged(struct generator *g) {
+  bool idt = random_chance(&g->r, 50);
   switch (random_below(&g->r, 9)) {
-  case 0: EMIT(g, 0xf4); break;
+  case 0:   /* HLT, but not in ring 0: it would be the end */
+    if (g->mode != MODE_V86) EMIT(g, 0x8c, 0xc9, 0x80, 0xe1, 3, 0x74, 1, 0xf4);
+    else EMIT(g, 0xfa);
+    break;
   case 1: EMIT(g, 0x0f, 0x06); break;
   case 2: EMIT(g, 0x0f, 0x09); break;
   case 3: EMIT(g, 0x0f, 0x08); break;
   case 4: EMIT(g, 0x0f, 0x01), operand_at(g, 7, A_DATA); break;
-  case 5: EMIT(g, 0x0f, 0x01), operand_at(g, 2, A_DATA); break;
+  case 5: EMIT(g, 0x0f, 0x01), operand_at(g, idt ? 3 : 2, good_table(g, idt)); break;
   case 6: EMIT(g, 0x0f, 0x22, 0xd8); break;
   case 7: EMIT(g, 0x0f, 0x30); break;
   default: EMIT(g, 0x0f, 0x00, 0xd8); break;
@@ -202,6 +214,8 @@ static bool row_wanted(const struct opcode_row *row) {
                                      OP_BCD, OP_MASKMOV, OP_FPU_MODE, OP_LTR, OP_LLDT, OP_INVD, OP_CLFLUSH, OP_LOOP, OP_LOOPE, OP_LOOPNE, OP_JCC, OP_JMP_REL, OP_CALL_REL, OP_JCXZ};
   for (unsigned i = 0; i < sizeof unwanted; i++)
     if (row->kind == unwanted[i]) return false;
+  if (row->kind == OP_NOP && row->map && row->opcode != 0x1f) return false;   /* hints: QEMU has #UD for some register forms */
+  if (row->kind == OP_UD && (row->opcode & 0xf8) == 0xd8) return false;         /* #NM first, or #UD: nobody says */
   return row->map < 2;
 }
 static void put_modrm(struct generator *g, const struct opcode_row *row) {

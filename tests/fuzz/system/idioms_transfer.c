@@ -37,7 +37,7 @@ static unsigned some_segment(struct generator *g, uint16_t *selector) {
   unsigned segment = RANDOM_OF(&g->r, segments);
   if (g->mode == MODE_V86 && segment != 1) *selector = (uint16_t)(segment < 4 ? ARENA >> 4 : random_32(&g->r));
   else *selector = some_data_selector(g);
-  if ((segment == 0 || segment == 3) && g->mode != MODE_V86 && random_chance(&g->r, 80)) *selector = (uint16_t)(ring_of(g->mode) ? S_UDATA : S_KDATA);
+  if ((segment == 0 || segment == 3) && g->mode != MODE_V86 && random_chance(&g->r, 80)) *selector = S_UDATA;
   return segment;
 }
 void write_load_segment(struct generator *g) {
@@ -58,7 +58,7 @@ void write_load_far_pointer(struct generator *g) {
   uint8_t op = RANDOM_OF(&g->r, ops);
   uint16_t selector = some_data_selector(g);
   if (g->mode == MODE_V86) selector = ARENA >> 4;
-  else if (op == 0xc4 || op == 0xc5) selector = (uint16_t)(ring_of(g->mode) ? S_UDATA : S_KDATA);
+  else if (op == 0xc4 || op == 0xc5) selector = S_UDATA;
   uint32_t at = frame(g, (uint32_t[]){op == 0xb2 ? A_STACK3_TOP - ARENA : some_value(g), selector}, 2, false);
   wide(g);
   if (op < 0xc0) EMIT(g, 0x0f);
@@ -116,11 +116,11 @@ static void to_v86(struct generator *g) {
   uint32_t words[] = {next_slot(g) - ARENA, segment, frame_flags(g) | 0x20000, A_STACK3_TOP - ARENA, segment, segment, segment, random_32(&g->r) & 0xffff, segment};
   if (random_chance(&g->r, 10)) words[0] |= random_32(&g->r) << 16;
   set_stack(g, frame(g, words, 9, false)), wide(g), EMIT(g, 0xcf);
-  g->next_mode = g->mode == MODE_K32 || g->mode == MODE_K16 ? MODE_V86 : -1;
+  g->next_mode = MODE_V86;
 }
 void write_interrupt_return(struct generator *g) {
   static const uint16_t stacks[MODE_COUNT] = {S_KDATA, S_UDATA, S_DATA16, S_UDATA16, S_DATA1, 0};
-  if (random_chance(&g->r, 25)) { to_v86(g); return; }
+  if (ring_of(g->mode) == 0 && g->fresh && random_chance(&g->r, 30)) { to_v86(g); return; }   /* QEMU's IRET sets VM in every ring */
   uint16_t selector = some_code_selector(g);
   int mode = mode_of(selector);
   bool small = mode == MODE_U16 || mode == MODE_K16;
@@ -177,6 +177,7 @@ static void set_task(struct generator *g, unsigned task) {
 void write_switch_task(struct generator *g) {
   static const struct { uint16_t selector; uint8_t task; } tasks[] = {{S_TSS2, 1}, {S_TASK_GATE, 1}, {S_TSS3, 3}, {S_TSS16, 2}, {S_TSS, 0}};
   unsigned pick = random_below(&g->r, 5);
+  if (tasks[pick].task == 2 && random_chance(&g->r, 80)) pick = 0;
   if (random_chance(&g->r, 35)) {   /* out of the task, if it is one that was called */
     push_imm(g, 0x4002 | random_below(&g->r, 2) << 12), EMIT(g, 0x9d, 0xcf);
     g->next_mode = -1;

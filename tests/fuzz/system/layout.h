@@ -10,6 +10,7 @@
 #define ARENA 0x10000
 #define A_CODE 0x10000          /* two pages of INT3, the slots across their middle */
 #define A_SLOTS 0x10f00
+#define A_SLOTS_END (A_SLOTS + SLOT_SIZE * SLOTS)
 #define A_DATA 0x12000
 #define A_DATA_END 0x14000
 #define A_GDT 0x14000

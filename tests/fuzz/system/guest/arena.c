@@ -2,7 +2,7 @@
  * changes are found by comparing with it, and undone. */
 #include "guest.h"
 
-enum { ACC_CODE = 0x9a, ACC_DATA = 0x92, ACC_TSS = 0x89, ACC_TSS16 = 0x81, ACC_LDT = 0x82, DPL1 = 1 << 5, DPL2 = 2 << 5, DPL3 = 3 << 5 };
+enum { ACC_CODE = 0x9b, ACC_DATA = 0x93, ACC_TSS = 0x89, ACC_TSS16 = 0x81, ACC_LDT = 0x82, DPL1 = 1 << 5, DPL2 = 2 << 5, DPL3 = 3 << 5 };
 enum { FLAT = 12, FLAT16 = 8, SMALL = 4 };   /* G, D/B */
 enum { GATE_CALL = 0x8c, GATE_CALL16 = 0x84, GATE_TASK = 0x85, GATE_INT = 0x8e, GATE_TRAP = 0x8f, GATE_INT16 = 0x86, GATE_TRAP16 = 0x87 };
 
@@ -24,15 +24,15 @@ static void gate(uint32_t *d, unsigned selector, uint32_t offset, unsigned acces
 }
 
 static void make_segments(void) {
-  segment(S_KCODE, 0, 0xfffff, ACC_CODE | 1, FLAT), segment(S_KDATA, 0, 0xfffff, ACC_DATA | 1, FLAT);
+  segment(S_KCODE, 0, 0xfffff, ACC_CODE, FLAT), segment(S_KDATA, 0, 0xfffff, ACC_DATA, FLAT);
   segment(S_UCODE, 0, 0xfffff, ACC_CODE | DPL3, FLAT), segment(S_UDATA, 0, 0xfffff, ACC_DATA | DPL3, FLAT);
   segment(S_CODE16, ARENA, 0xfffff, ACC_CODE, FLAT16), segment(S_DATA16, ARENA, 0xfffff, ACC_DATA, FLAT16);
   segment(S_UCODE16, ARENA, 0xfffff, ACC_CODE | DPL3, FLAT16), segment(S_UDATA16, ARENA, 0xfffff, ACC_DATA | DPL3, FLAT16);
   segment(S_CODE1, 0, 0xfffff, ACC_CODE | DPL1, FLAT), segment(S_DATA1, 0, 0xfffff, ACC_DATA | DPL1, FLAT);
   segment(S_CODE2, 0, 0xfffff, ACC_CODE | DPL2, FLAT), segment(S_DATA2, 0, 0xfffff, ACC_DATA | DPL2, FLAT);
-  segment(S_CONFORMING, 0, 0xfffff, ACC_CODE | 4, FLAT), segment(S_READ_ONLY, 0, 0xfffff, 0x90 | DPL3, FLAT);
-  segment(S_EXECUTE_ONLY, 0, 0xfffff, 0x98, FLAT), segment(S_ABSENT, 0, 0xfffff, 0x12 | DPL3, FLAT), segment(S_ABSENT_CODE, 0, 0xfffff, 0x1a, FLAT);
-  segment(S_EXPAND_DOWN, 0, 0, 0x96 | DPL3, FLAT), segment(S_STUBS, (uint32_t)stubs16, 0xfffff, ACC_CODE | 1, FLAT);
+  segment(S_CONFORMING, 0, 0xfffff, ACC_CODE | 4, FLAT), segment(S_READ_ONLY, 0, 0xfffff, 0x91 | DPL3, FLAT);
+  segment(S_EXECUTE_ONLY, 0, 0xfffff, 0x99, FLAT), segment(S_ABSENT, 0, 0xfffff, 0x13 | DPL3, FLAT), segment(S_ABSENT_CODE, 0, 0xfffff, 0x1b, FLAT);
+  segment(S_EXPAND_DOWN, 0, 0, 0x97 | DPL3, FLAT), segment(S_STUBS, (uint32_t)stubs16, 0xfffff, ACC_CODE, FLAT);
   segment(S_BAD_TYPE, 0, 0xfffff, 0x88, FLAT);
   segment(S_LDT, A_LDT, 0xff, ACC_LDT, 0);
   segment(S_TSS, A_TSS, A_TSS_SIZE - 1, ACC_TSS | DPL3, 0), segment(S_TSS2, A_TSS + A_TSS_SIZE, 0x67, ACC_TSS | DPL3, 0);
@@ -46,7 +46,7 @@ static void make_call_gates(void) {
     {S_GATE_1, S_CODE1, GATE_CALL | DPL3, 0}, {S_GATE_CONFORMING, S_CONFORMING, GATE_CALL | DPL3, 0}, {S_TASK_GATE, S_TSS2, GATE_TASK | DPL3, 0},
     {S_GATE_ABSENT, S_KCODE, (GATE_CALL | DPL3) & 0x7f, 0}, {S_GATE_0, S_KCODE, GATE_CALL, 0}, {S_GATE_USER, S_UCODE, GATE_CALL | DPL3, 0}};
   for (unsigned i = 0; i < sizeof gates / sizeof *gates; i++)
-    gate(at(A_GDT + gates[i].gate), gates[i].to, A_SLOTS + SLOT_SIZE * (SLOTS - 1), gates[i].access, gates[i].words);
+    gate(at(A_GDT + gates[i].gate), gates[i].to, A_SLOTS_END, gates[i].access, gates[i].words);
   for (unsigned i = 0; i < 64; i++) at(A_LDT)[i] = at(A_GDT)[i];
 }
 
@@ -59,7 +59,7 @@ static void make_idt(void) {
   for (unsigned i = 0; i < sizeof gates / sizeof *gates; i++)
     gate(at(A_IDT + 8 * gates[i].vector), gates[i].to, (uint32_t)stubs32 + 16 * gates[i].vector, gates[i].access, 0);
   gate(at(A_IDT + 8 * V_INT16), S_STUBS, 16 * V_INT16, GATE_INT16 | DPL3, 0), gate(at(A_IDT + 8 * V_TRAP16), S_STUBS, 16 * V_TRAP16, GATE_TRAP16 | DPL3, 0);
-  uint32_t last = A_SLOTS + SLOT_SIZE * (SLOTS - 1);
+  uint32_t last = A_SLOTS_END;
   gate(at(A_IDT + 8 * V_TO_1), S_CODE1, last, GATE_INT | DPL3, 0), gate(at(A_IDT + 8 * V_TO_SLOT), S_KCODE, last, GATE_TRAP | DPL3, 0);
   gate(at(A_IDT + 8 * V_TO_SLOT16), S_CODE16, last - ARENA, GATE_INT16 | DPL3, 0);
 }
@@ -68,16 +68,16 @@ static void make_idt(void) {
 static void make_task(unsigned number) {
   uint32_t *t = at(A_TSS + number * A_TSS_SIZE);
   t[1] = A_TRAP_TOP, t[2] = S_KDATA, t[3] = A_STACK1_TOP, t[4] = S_DATA1, t[5] = A_STACK2_TOP, t[6] = S_DATA2;
-  t[7] = A_PD, t[8] = A_SLOTS + SLOT_SIZE * (SLOTS - 1), t[9] = 2, t[14] = A_STACK0_TOP - 0x100 * number;
-  for (unsigned s = 0; s < 6; s++) t[18 + s] = s == 1 ? S_KCODE : S_KDATA;
+  t[7] = A_PD, t[8] = A_SLOTS_END, t[9] = 2, t[14] = A_STACK0_TOP - 0x100 * number;
+  for (unsigned s = 0; s < 6; s++) t[18 + s] = s == 1 ? S_KCODE : s == 2 ? S_KDATA : S_UDATA;
   t[25] = 0x68 << 16;
 }
 static void make_tasks(void) {
   make_task(0), make_task(1), make_task(3);
   for (unsigned i = 26; i < A_TSS_SIZE / 4; i++) at(A_TSS)[i] = i < 42 ? i * 0x9e3779b1 : 0xffffffff;   /* the I/O bitmap */
   uint16_t *t = (uint16_t *)at(A_TSS + 2 * A_TSS_SIZE);
-  t[1] = A_TRAP_TOP - ARENA, t[2] = S_DATA16, t[7] = A_SLOTS + SLOT_SIZE * (SLOTS - 1) - ARENA, t[8] = 2, t[13] = A_STACK0_TOP - 0x200 - ARENA;
-  t[17] = S_DATA16, t[18] = S_CODE16, t[19] = S_DATA16, t[20] = S_DATA16;
+  t[1] = A_TRAP_TOP - ARENA, t[2] = S_DATA16, t[7] = A_SLOTS_END - ARENA, t[8] = 2, t[13] = A_STACK0_TOP - 0x200 - ARENA;
+  t[17] = S_UDATA16, t[18] = S_CODE16, t[19] = S_DATA16, t[20] = S_UDATA16;
 }
 
 /* What PLAY's pages are: frame and rights. */
@@ -105,8 +105,8 @@ static void make_pages(void) {
 /* The double fault's task has a root that works in both formats: a page directory, and in its last 32 bytes a PDPT. */
 static void make_df_root(void) {
   for (unsigned i = 0; i < 1024; i++) df_table[i] = i << 12 | 3;
-  for (unsigned i = 0; i < 512; i++) df_pae[2 * i] = i == 0 ? (uint32_t)df_table : 0;
   df_root[0] = (uint32_t)df_table | 3;
+  df_pae[0] = 0x83, df_root[0xfe0 / 4] = (uint32_t)df_pae | 1;
 }
 void arena_df_task(void) {
   for (unsigned i = 0; i < 26; i++) df_tss[i] = 0;
@@ -133,12 +133,12 @@ void arena_copy(void) {
   for (unsigned i = 0; i < sizeof pristine / 4; i++) to[i] = pristine[i];
 }
 
-void arena_restore(void (*found)(uint32_t at, uint32_t value)) {
+void arena_restore(void (*found)(uint32_t at, uint32_t old, uint32_t value)) {
   volatile uint32_t *now = (volatile uint32_t *)ARENA;
   for (unsigned i = 0; i < sizeof pristine / 4; i++) {
     uint32_t value = now[i], address = ARENA + 4 * i;
     if (value == pristine[i]) continue;
     now[i] = pristine[i];
-    if (address < A_STACK0 || address >= A_TRAP_TOP) found(address, value);
+    if (address < A_STACK0 || address >= A_TRAP_TOP) found(address, pristine[i], value);
   }
 }

@@ -23,7 +23,7 @@ extern struct pseudo_descriptor own_gdtr, own_idtr;
 void arena_create(void);               /* the pristine one, and the guest's own tables */
 void arena_copy(void);                 /* all of it, after a start of the machine */
 /* Calls `found` for each word that differs (not the ring 0 stacks) and puts it back. */
-void arena_restore(void (*found)(uint32_t at, uint32_t value));
+void arena_restore(void (*found)(uint32_t at, uint32_t old, uint32_t value));
 void arena_df_task(void);              /* the double fault's task as it was */
 
 /* output.c */

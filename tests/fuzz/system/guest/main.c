@@ -5,7 +5,7 @@
  * A triple fault resets the machine: what must outlive it is at PERSISTENT. */
 #include "guest.h"
 
-enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RESUME_FLAGS = 0x243200 };   /* AC, IOPL, IF, ID */
+enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RF = 1 << 16, RESUME_FLAGS = 0x243200 };   /* AC, IOPL, IF, ID */
 enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };   /* ..31, 32: the rest, 33: yields */
 struct persistent { uint32_t magic, next, running, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
 static volatile struct persistent *const kept = (volatile struct persistent *)PERSISTENT;
@@ -33,9 +33,9 @@ static uint32_t read_msr(uint32_t index) { uint32_t low, high; __asm__ volatile(
 /* ---- slots ---- */
 
 static const struct { uint16_t cs, ss, data; uint32_t esp; } modes[MODE_COUNT] = {
-  [MODE_K32] = {S_KCODE, S_KDATA, S_KDATA, A_STACK0_TOP}, [MODE_U32] = {S_UCODE, S_UDATA, S_UDATA, A_STACK3_TOP},
-  [MODE_K16] = {S_CODE16, S_DATA16, S_DATA16, A_STACK0_TOP - ARENA}, [MODE_U16] = {S_UCODE16, S_UDATA16, S_UDATA16, A_STACK3_TOP - ARENA},
-  [MODE_R1] = {S_CODE1, S_DATA1, S_DATA1, A_STACK1_TOP}, [MODE_V86] = {ARENA >> 4, ARENA >> 4, ARENA >> 4, A_STACK3_TOP - ARENA}};
+  [MODE_K32] = {S_KCODE, S_KDATA, S_UDATA, A_STACK0_TOP}, [MODE_U32] = {S_UCODE, S_UDATA, S_UDATA, A_STACK3_TOP},
+  [MODE_K16] = {S_CODE16, S_DATA16, S_UDATA16, A_STACK0_TOP - ARENA}, [MODE_U16] = {S_UCODE16, S_UDATA16, S_UDATA16, A_STACK3_TOP - ARENA},
+  [MODE_R1] = {S_CODE1, S_DATA1, S_UDATA, A_STACK1_TOP}, [MODE_V86] = {ARENA >> 4, ARENA >> 4, ARENA >> 4, A_STACK3_TOP - ARENA}};
 
 static _Noreturn void run_slot(unsigned slot) {
   unsigned mode = program->mode[slot] % MODE_COUNT;
@@ -50,32 +50,39 @@ static _Noreturn void run_slot(unsigned slot) {
   enter();
 }
 
-/* The slot that an address is in; -1: none. 16-bit code and V86 mode see the arena at 0. */
+/* The slot that an address is in; -1: none; SLOTS: behind the last. 16-bit code and V86 mode see the arena at 0. */
 static int slot_of(uint32_t eip) {
   uint32_t linear = eip < ARENA ? eip + ARENA : eip;
-  return linear >= A_SLOTS && linear < A_SLOTS + SLOT_SIZE * SLOTS ? (int)((linear - A_SLOTS) / SLOT_SIZE) : -1;
+  if (linear >= A_SLOTS_END && linear < A_DATA) return SLOTS;
+  return linear >= A_SLOTS && linear < A_SLOTS_END ? (int)((linear - A_SLOTS) / SLOT_SIZE) : -1;
 }
 
 /* ---- what is recorded ---- */
 
-static void diff_found(uint32_t address, uint32_t value) {
-  uint32_t ad = address >= A_PD ? value & 0x60 : 0;
+/* Accessed and dirty bits: of page tables, and of descriptors of code and data. */
+static uint32_t accessed_bits(uint32_t address, uint32_t value) {
+  if (address >= A_PD) return 0x60;
+  return address >= A_GDT && address < A_POINTERS && (address & 4) && (value & 0x1000) ? 0x100 : 0;
+}
+static void diff_found(uint32_t address, uint32_t old, uint32_t value) {
+  uint32_t accessed = accessed_bits(address, value);
   if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value}, 2);
-  mix(HASH_MAIN, address), mix(HASH_MAIN, value ^ ad), mix(HASH_ACCESSED, address ^ ad);
+  mix(HASH_ACCESSED, address), mix(HASH_ACCESSED, value & accessed);
+  if ((old ^ value) & ~accessed) mix(HASH_MAIN, address), mix(HASH_MAIN, value & ~accessed);
 }
 
 static void record_event(int slot) {
-  uint32_t dr6 = READ_REGISTER(dr6), flags = state.eflags & ARITHMETIC;
-  uint32_t words[] = {(uint32_t)slot & 0xff, state.vector, state.kind, state.error, state.eip, state.cs & 0xffff, state.eflags & ~(uint32_t)ARITHMETIC, state.gpr[4],
+  uint32_t dr6 = READ_REGISTER(dr6), flags = state.eflags & ARITHMETIC, rf = state.eflags & RF;
+  uint32_t words[] = {(uint32_t)slot & 0xff, state.vector, state.kind, state.error, state.eip, state.cs & 0xffff, state.eflags & ~(uint32_t)(ARITHMETIC | RF), state.gpr[4],
                       state.ss & 0xffff, state.ds & 0xffff, state.es & 0xffff, state.fs & 0xffff, state.gs & 0xffff, state.gpr[0], state.gpr[1], state.gpr[2],
                       state.gpr[3], state.gpr[5], state.gpr[6], state.gpr[7], state.cr0, state.cr2, state.cr3, state.cr4, state.inner_esp,
                       state.inner_ss & 0xffff, state.inner_eflags & ~(uint32_t)ARITHMETIC, state.tr, state.ldtr, state.gdtr.limit, state.gdtr.base,
-                      state.idtr.limit, state.idtr.base, dr6, state.dr7, flags};
+                      state.idtr.limit, state.idtr.base, dr6, state.dr7, flags, rf};
   enum { WORDS = sizeof words / sizeof *words };
   if (full) output_packet(PACKET_EVENT, words, WORDS);
-  for (unsigned i = 0; i + 1 < WORDS; i++) mix(HASH_MAIN, words[i]);
-  mix(HASH_FLAGS, flags);
-  if (slot >= 0) kept->tally[program->idiom[slot] % TALLY_IDIOMS][state.vector < 32 ? state.vector : state.vector == V_YIELD ? 33 : 32]++;
+  for (unsigned i = 0; i + 2 < WORDS; i++) mix(HASH_MAIN, words[i]);
+  mix(HASH_FLAGS, flags), mix(HASH_RF, rf);
+  if (slot >= 0 && slot < SLOTS) kept->tally[program->idiom[slot] % TALLY_IDIOMS][state.vector < 32 ? state.vector : state.vector == V_YIELD ? 33 : 32]++;
 }
 
 /* ---- a program's beginning and end ---- */
@@ -106,7 +113,7 @@ static _Noreturn void next_program(void) {
   }
   program = programs + kept->next;
   kept->next++, kept->running = 1;
-  events = 0, hashes[0] = hashes[1] = hashes[2] = 1;
+  events = 0, hashes[0] = hashes[1] = hashes[2] = hashes[3] = 1;
   apply(), load_system_registers();
   for (unsigned i = 0; i < 3; i++) write_msr(0x174 + i, program->sysenter[i]);
   write_msr(0xc0000080, 0);
@@ -121,7 +128,7 @@ static _Noreturn void finish(unsigned how) {
   for (unsigned i = 0; i < 3; i++) mix(HASH_MAIN, read_msr(0x174 + i));
   arena_restore(diff_found);
   if (full) output_packet(PACKET_END, (uint32_t[]){how, read_msr(0x174), read_msr(0x175), read_msr(0x176)}, 4);
-  output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], events | how << 8}, 5);
+  output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], hashes[HASH_RF], events | how << 8}, 6);
   kept->running = 0;
   next_program();
 }
@@ -170,7 +177,7 @@ void guest_main(const uint32_t *info) {
     uint32_t end = END_TRIPLE_FAULT << 8;
     kept->running = 0;
     if (full) output_packet(PACKET_END, (uint32_t[]){END_TRIPLE_FAULT, 0, 0, 0}, 4);
-    output_packet(PACKET_RESULT, (uint32_t[]){kept->next - 1, 0, 0, 0, end}, 5);
+    output_packet(PACKET_RESULT, (uint32_t[]){kept->next - 1, 0, 0, 0, 0, end}, 6);
   }
   next_program();
 }
