@@ -66,6 +66,8 @@ void monitor_reset(struct monitor *m);            /* vCPU to its reset state, co
 /* Runs the guest in the calling thread until monitor_exit() or vm_stop(). Owns SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGTRAP and SIGUSR1 of this
  * thread meanwhile (an alternate stack is its own). Returns NULL after monitor_exit(), else vm_stop()'s reason. */
 const char *monitor_run(struct monitor *m);
+/* For many short runs in one thread: takes what monitor_run() needs of its signals now, and keeps it until told otherwise. NULL or what failed. */
+const char *monitor_hold_signals(struct monitor *m, bool hold);
 void monitor_exit(struct monitor *m);             /* vCPU thread: leave monitor_run() at the next boundary */
 /* Async-signal-safe, any thread: machine_poll() is called at the next safepoint, within microseconds. Also wakes a halted vCPU. */
 void monitor_kick(struct monitor *m);

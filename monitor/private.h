@@ -29,7 +29,7 @@ struct monitor {
   bool mid_rep;                  /* the last round left a REP instruction between two iterations */
   bool dropped;                  /* something derived died since this was cleared */
   volatile sig_atomic_t kicked;
-  bool exit_requested, running;
+  bool exit_requested, running, holds_signals;
   bool (*on_exception)(void *opaque, const struct fault *fault);
   void *on_exception_opaque;
   const char *stop_reason;

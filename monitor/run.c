@@ -518,7 +518,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
 
 const char *monitor_run(struct monitor *m) {
   uint32_t plain = 0;
-  const char *failed = signals_install(m);
+  const char *failed = m->holds_signals ? NULL : signals_install(m);
   if (failed) return failed;
   m->exit_requested = false;
   m->running = true;
@@ -526,7 +526,7 @@ const char *monitor_run(struct monitor *m) {
   m->running = false;
   vcpu_park_fp(m->v);
   run_tell_clock(m);
-  signals_restore(m);
+  if (!m->holds_signals) signals_restore(m);
   if (m->stop_reason) report_stop(m, m->stop_reason);
   return m->stop_reason;
 }

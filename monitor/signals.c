@@ -83,6 +83,14 @@ void signals_restore(struct monitor *m) {
   current = m->outer;
 }
 
+const char *monitor_hold_signals(struct monitor *m, bool hold) {
+  if (hold == m->holds_signals) return NULL;
+  if (!hold) signals_restore(m);
+  const char *failed = hold ? signals_install(m) : NULL;
+  m->holds_signals = hold && !failed;
+  return failed;
+}
+
 void monitor_kick(struct monitor *m) {
   m->kicked = 1;
   int tid = m->tid;

@@ -115,6 +115,7 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
 static bool waits(const struct insn *insn) {
   unsigned op = insn->bytes[insn->opcode_offset];
   if (insn->row->fpu == FPU_MMX) return true;
+  if (insn->row->map == 1 && (op & 0xfe) == 0x2c && insn->mandatory < 0xf2) return true;   /* CVTPS2PI and the like: to an MMX register */
   return insn->row->fpu == FPU_X87 && !(insn->reg == 7 && (op == 0xd9 || op == 0xdd));
 }
 

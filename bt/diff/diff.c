@@ -171,7 +171,7 @@ static void run_pass(struct diff *d, struct lockstep *l, const struct pass *pass
     double begin = now();
     fprintf(d->out, "%s from %04x:%08x%s\n", ref_version(l->ref), start->cpu.seg[SEG_CS].selector, start->cpu.eip, pass->one_insn ? ", one instruction at a time" : "");
     fflush(d->out);
-    lockstep_run(l);
+    lockstep_run(l, &start->cpu);
     report_run(l, now() - begin, d->out);
   } else snprintf(l->why, sizeof l->why, "%s", error);
   free(start);

@@ -209,7 +209,7 @@ static bool deliver(struct lockstep *l, struct unit *u) {
     if (e->kind == REF_INTERRUPT) {
       if (!(u->in_rep && i == 0 ? pay_rep(l, u) : pay(l, NULL)) || !compare(l, &e->cpu)) return false;
       if (!monitor_interrupt(l->replay.machine->monitor, e->vector)) return diverge(l, "the reference takes an interrupt where bt's CPU would not");
-    } else if (!last || last->kind == REF_INTERRUPT || linear_eip(&last->cpu) != linear_eip(&e->cpu)) {   /* else a fault of the delivery before: part of that */
+    } else if (!last || !last->failed) {   /* else a fault of the delivery before: part of that */
       if (!pay(l, e)) return false;
       clear_pushed_rf(l, e);
     }
@@ -272,24 +272,31 @@ static bool one_unit(struct lockstep *l) {
   return l->next.kind != REF_STOPPED || compare_stopped(l);
 }
 
-void lockstep_run(struct lockstep *l) {
-  monitor_on_exception(l->replay.machine->monitor, on_exception, l);
+/* The first unit is of no instructions: what is delivered before the first block (its page may not be there) belongs to it. */
+static void follow(struct lockstep *l, const struct ref_cpu *start) {
+  static const struct ref_insns nothing;
   l->replay.check_writes = true;
   l->options.fine_from = l->options.fine_from ? l->options.fine_from : UINT64_MAX;
-  ref_next(l->ref, &l->next);
-  if (l->next.kind != REF_BLOCK) {
-    fail(l, l->next.kind == REF_ERROR ? l->next.text : "the reference ended before its first block");
-    return;
-  }
-  if (!compare(l, &l->next.cpu)) return;
-  for (;;) {
-    l->before = l->current = l->next;
-    if (!one_unit(l)) return;
+  l->before = l->current = (struct ref_event){.kind = REF_BLOCK, .cpu = *start, .insns = &nothing};
+  while (one_unit(l)) {
     if (l->next.kind != REF_BLOCK) {
       fail(l, "the reference's events are out of order");
       return;
     }
+    l->before = l->current = l->next;
   }
+}
+
+void lockstep_run(struct lockstep *l, const struct ref_cpu *start) {
+  struct monitor *m = l->replay.machine->monitor;
+  const char *failed = monitor_hold_signals(m, true);
+  if (failed) {
+    fail(l, failed);
+    return;
+  }
+  monitor_on_exception(m, on_exception, l);
+  follow(l, start);
+  monitor_hold_signals(m, false);
 }
 
 void lockstep_free(struct lockstep *l) { block_infos_free(&l->infos); }

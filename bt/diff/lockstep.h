@@ -38,6 +38,6 @@ struct lockstep {
   bool raised, wrong;                 /* it did; not as expected */
 };
 
-/* `l->ref`, `l->replay` and `l->options` are set. Runs to an end; l->end says which. */
-void lockstep_run(struct lockstep *l);
+/* `l->ref`, `l->replay` and `l->options` are set, both sides are at `start`. Runs to an end; l->end says which. */
+void lockstep_run(struct lockstep *l, const struct ref_cpu *start);
 void lockstep_free(struct lockstep *l);   /* its own memory; neither ref nor replay */

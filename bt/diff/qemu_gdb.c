@@ -66,7 +66,8 @@ bool qemu_gdb(struct qemu *q, const char *packet, char *reply, size_t size)
 static bool done(struct qemu *q, const char *packet)
 {
   char reply[REPLY];
-  return qemu_gdb(q, packet, reply, sizeof reply) && (!strcmp(reply, "OK") || qemu_fail(q, "QEMU's debugger stub says \"%.40s\" to %s", reply, packet));
+  return qemu_gdb(q, packet, reply, sizeof reply) &&
+         (!strcmp(reply, "OK") || qemu_fail(q, "QEMU's debugger stub says \"%.40s\" to %s", reply, packet));
 }
 
 /* Runs until the guest stops again. */

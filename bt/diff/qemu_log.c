@@ -163,7 +163,8 @@ static enum item stopped(struct qemu_log *log, struct line line)
 {
   struct line rest = line;
   uint64_t code, pc;
-  if (!line_skip(&rest, "Stopped execution of TB chain before 0x") || !line_number(&rest, &code) || !line_skip(&rest, " [") || !line_number(&rest, &pc))
+  if (!line_skip(&rest, "Stopped execution of TB chain before 0x") || !line_number(&rest, &code) || !line_skip(&rest, " [") ||
+      !line_number(&rest, &pc))
     return bad(log, line, "stop not understood");
   if (!log->holding || log->held.kind != REF_BLOCK || log->held.insns->insn[0].linear != (uint32_t)pc)
     return bad(log, line, "a stop before another block than the last");

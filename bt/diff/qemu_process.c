@@ -87,8 +87,8 @@ static bool given(const struct ref_options *o, const char *name)
  * Like bt: no SMM, no patching of the guest's APIC accesses. */
 static bool make_arguments(struct arguments *a, const struct ref_options *o, const struct child *c, const char *const *extra)
 {
-  static const char *const fixed[] = { "-S", "-accel", "tcg", "-nodefaults", "-vga", "none", "-display", "none", "-serial", "null", "-parallel", "none",
-    "-no-reboot", "-seed", "1", "-icount", "shift=0,sleep=off", "-global", "apic-common.vapic=off", "-chardev", NULL };
+  static const char *const fixed[] = { "-S", "-accel", "tcg", "-nodefaults", "-vga", "none", "-display", "none", "-serial", "null",
+    "-parallel", "none", "-no-reboot", "-seed", "1", "-icount", "shift=0,sleep=off", "-global", "apic-common.vapic=off", "-chardev", NULL };
   add(a, o->program);
   add_all(a, fixed);
   snprintf(a->text[0], TEXT, "socket,id=bt-qmp,fd=%d", c->qmp);

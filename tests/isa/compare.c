@@ -113,7 +113,7 @@ static const char *compare_fx(const struct isa_case *c, const struct outcome *n,
 /* Only one side faulted, and the manual leaves that open. */
 static bool tolerated(const struct isa_case *c, const struct outcome *n, const struct outcome *g) {
   bool host = faulted_there(c, n), here = faulted_there(c, g);
-  bool ac = (host && n->vector == VEC_AC) != (here && g->vector == VEC_AC), ud = host && n->vector == VEC_UD && !here;
+  bool ac = (host && n->vector == VEC_AC) || (here && g->vector == VEC_AC), ud = host && n->vector == VEC_UD && !here;
   if ((c->ac_choice && ac) || (c->ud_choice && ud)) return true;
   return (c->store_may_be_skipped && here && !host) || (c->fault_may_be_missed && host && !here);
 }

@@ -417,6 +417,7 @@ static void allow_choices(struct single *s) {
   case OP_FXSAVE: case OP_FXRSTOR: c->cr2_slack = 512, c->fault_memory_ignored = true, c->eflags &= ~(uint32_t)FLAG_AC; break;   /* #AC or #GP */
   case OP_MASKMOV: c->cr2_slack = 16, c->fault_may_be_missed = true, c->eflags &= ~(uint32_t)FLAG_AC; break;
   case OP_CMPS: case OP_BOUND: c->vector_choice = true; break;   /* either operand may be read first */
+  case OP_MOV_FROM_CR: case OP_MOV_TO_CR: c->vector_choice = s->e.lock; break;   /* LOCK MOV CR0 is CR8 on AMD's CPUs: #GP, not #UD */
   case OP_LAR: c->gpr_ignored[s->e.modrm >> 3 & 7] = 0xf0000; break;   /* the limit's place: SDM vol. 2, LAR, "x" */
   default: break;
   }

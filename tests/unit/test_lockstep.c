@@ -112,7 +112,7 @@ static struct lockstep *follow_every(struct script *s, uint64_t every) {
   l->options = (struct lockstep_options){.every = every};
   s->start.cpu = s->events[0].cpu;
   if (!replay_open(&l->replay, &s->options, &s->start, s->ram, error)) fail_msg("%s", error);
-  lockstep_run(l);
+  lockstep_run(l, &s->start.cpu);
   return l;
 }
 static struct lockstep *follow(struct script *s) { return follow_every(s, 0); }

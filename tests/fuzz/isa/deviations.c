@@ -14,6 +14,8 @@ static bool has(const struct question *q, bool (*test)(const struct insn *)) {
 }
 static bool is_x87(const struct insn *i) { return i->row->fpu == FPU_X87 || i->row->fpu == FPU_WAIT; }
 static bool is_mmx(const struct insn *i) { return i->row->fpu == FPU_MMX; }
+static bool has_mmx_operand(const struct insn *i) { return i->row->fpu == FPU_SSE && i->row->map == 1 && (i->row->opcode == 0x2a || (i->row->opcode & 0xfe) == 0x2c); }
+static bool is_enter(const struct insn *i) { return i->kind == OP_ENTER || i->kind == OP_PUSHA || i->kind == OP_POPA; }
 static bool is_estimate(const struct insn *i) { return i->row->map == 1 && (i->row->opcode == 0x52 || i->row->opcode == 0x53); }
 static bool is_sse(const struct insn *i) { return i->row->fpu == FPU_SSE; }
 static bool is_gate(const struct insn *i) { return i->kind == OP_INT || i->kind == OP_INT1 || i->kind == OP_INT3 || i->kind == OP_INTO; }
@@ -38,7 +40,7 @@ static bool is_bit_scan(const struct insn *i) { return i->row->map == 1 && (i->r
 static bool faults(const struct outcome *o, unsigned vector) { return o->end == END_FAULT && o->vector == vector; }
 
 static bool by_alignment(const struct question *q) { return q->c->eflags & FLAG_AC; }
-static bool by_x87(const struct question *q) { return has(q, is_x87) || has(q, is_mmx) || has(q, is_fx); }
+static bool by_x87(const struct question *q) { return has(q, is_x87) || has(q, is_mmx) || has(q, has_mmx_operand) || has(q, is_fx); }
 static bool by_estimate(const struct question *q) { return has(q, is_estimate); }
 static bool by_xm(const struct question *q) { return has(q, is_sse) && (faults(q->guest, VEC_XM) || q->qemu->fx[24] != q->guest->fx[24] || q->qemu->fx[25] != q->guest->fx[25]); }
 static bool by_sse_nan(const struct question *q) { return has(q, is_sse) && memcmp(q->qemu->fx + 160, q->guest->fx + 160, 128) != 0; }
@@ -47,6 +49,7 @@ static bool by_gate(const struct question *q) { return has(q, is_gate); }
 static bool by_selector(const struct question *q) { return has(q, is_selector) || has(q, is_far); }
 static bool by_system_flags(const struct question *q) { return has(q, is_flags) || (q->c->eflags & (FLAG_NT | FLAG_ID)); }
 static bool by_lock(const struct question *q) { return has(q, is_locked); }
+static bool by_enter(const struct question *q) { return has(q, is_enter); }
 static bool by_port(const struct question *q) { return has(q, is_port); }
 static bool by_undefined_result(const struct question *q) { return has(q, is_undefined_result) || has(q, is_bit_scan); }
 static bool by_end(const struct question *q) { return q->qemu->end == END_HANG || q->qemu->end == END_STOPPED; }
@@ -67,6 +70,7 @@ static const struct { const char *what; bool (*explains)(const struct question *
   {"SSE results: which NaN is taken, denormals-are-zero", by_sse_nan},
   {"PUSHF, POPF: IF, NT, ID as QEMU's user mode keeps them", by_system_flags},
   {"LOCK before what may not have it: no #UD", by_lock},
+  {"ENTER, PUSHA, POPA: which slot faults, and whether ENTER looks at the new top of the stack", by_enter},
   {"ports and IF at IOPL 0: the process's own rights", by_port},
   {"undefined opcodes and prefixes", by_length},
   {"a fault's frame: RF, error code, which part of a page-crossing operand faults, memory stored before", by_rf},

@@ -36,8 +36,9 @@ uint32_t some_value(struct generator *g) {
 }
 uint32_t some_arena_address(struct generator *g) {
   static const uint32_t pages[] = {A_DATA, A_DATA, A_DATA, A_DATA + 0x1000, A_DATA + 0x1000, A_GDT, A_LDT, A_TSS, A_STACK3_TOP - 0x800, A_PT2};
-  uint32_t offset = random_below(&g->r, random_chance(&g->r, 60) ? 0x40 : 0x400);
-  return RANDOM_OF(&g->r, pages) + (random_chance(&g->r, 70) ? offset & ~3u : offset);
+  uint32_t page = RANDOM_OF(&g->r, pages), offset = random_below(&g->r, page == A_GDT || random_chance(&g->r, 60) ? 0x40 : 0x400);
+  if (page == A_GDT) page += S_FREE;   /* without its first descriptors nothing goes on */
+  return page + (random_chance(&g->r, 70) ? offset & ~3u : offset);
 }
 uint32_t some_play_address(struct generator *g) {
   uint32_t page = random_below(&g->r, 16), offset = random_chance(&g->r, 30) ? 0x1000 - random_below(&g->r, 8) : random_below(&g->r, 0x400) & ~3u;

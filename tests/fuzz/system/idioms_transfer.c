@@ -37,7 +37,7 @@ static unsigned some_segment(struct generator *g, uint16_t *selector) {
   unsigned segment = RANDOM_OF(&g->r, segments);
   if (g->mode == MODE_V86 && segment != 1) *selector = (uint16_t)(segment < 4 ? ARENA >> 4 : random_32(&g->r));
   else *selector = some_data_selector(g);
-  if ((segment == 0 || segment == 3) && g->mode != MODE_V86 && random_chance(&g->r, 80)) *selector = S_UDATA;
+  if ((segment == 0 || segment == 3) && g->mode != MODE_V86) *selector = S_UDATA;
   return segment;
 }
 void write_load_segment(struct generator *g) {

@@ -5,10 +5,10 @@ import subprocess
 import time
 
 RESULT, EVENT, DIFF, END, TALLY, DONE = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6
-ENDS = ["last slot", "too many events", "triple fault", "harness fault"]
+ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog"]
 HANG = 9
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
-                "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf"]
+                "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
 
 
@@ -43,7 +43,7 @@ def take_apart(data):
         elif kind == END:
             current.msrs = words[1:]
         elif kind == RESULT:
-            current.hashes, current.event_count, current.end = words[1:5], words[5] & 0xff, words[5] >> 8
+            current.hashes, current.event_count, current.end = words[1:6], words[6] & 0xff, words[6] >> 8
             records.append(current)
             current = Record()
         elif kind == TALLY:
@@ -64,7 +64,7 @@ class Side:
         with open(module, "wb") as file:
             file.write(data)
         open(output, "wb").close()
-        words = self.command + ["-cpu", "n270", "-m", "64", "-kernel", self.guest, "-initrd", module, "-append", "full" if full else "hash", "-display", "none",
+        words = self.command + ["-cpu", "n270", "-m", "64", "-kernel", self.guest, "-initrd", module, "-append", "full" if full else "hash", "-display", "none", "-nodefaults",
                                 "-serial", "file:" + output, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE), output
 
@@ -99,7 +99,7 @@ class Side:
             if counts:
                 tally = counts
             if len(records) < len(programs):
-                lost.end, lost.hashes = HANG, (0, 0, 0, 0)
+                lost.end, lost.hashes = HANG, (0,) * 5
                 if ended:
                     lost.complaint = complaint.strip()[-300:]
                     lost.end = 10

@@ -6,7 +6,7 @@ enum { ACC_CODE = 0x9b, ACC_DATA = 0x93, ACC_TSS = 0x89, ACC_TSS16 = 0x81, ACC_L
 enum { FLAT = 12, FLAT16 = 8, SMALL = 4 };   /* G, D/B */
 enum { GATE_CALL = 0x8c, GATE_CALL16 = 0x84, GATE_TASK = 0x85, GATE_INT = 0x8e, GATE_TRAP = 0x8f, GATE_INT16 = 0x86, GATE_TRAP16 = 0x87 };
 
-extern char stubs32[], stubs16[], df_entry[], own_fault[], df_stack_top[], image_end[];
+extern char stubs32[], stubs16[], df_entry[], own_fault[], own_nmi[], df_stack_top[], image_end[];
 static uint32_t pristine[(ARENA_END - ARENA) / 4] __attribute__((aligned(4096)));
 static uint32_t own_gdt[A_GDT_ENTRIES * 2], own_idt[512], df_tss[26];
 static uint32_t df_root[1024] __attribute__((aligned(4096))), df_table[1024] __attribute__((aligned(4096))), df_pae[1024] __attribute__((aligned(4096)));
@@ -117,7 +117,7 @@ void arena_df_task(void) {
 
 static void make_own_tables(void) {
   for (unsigned i = 0; i < A_GDT_ENTRIES * 2; i++) own_gdt[i] = at(A_GDT)[i];
-  for (unsigned v = 0; v < 256; v++) gate(own_idt + 2 * v, S_KCODE, (uint32_t)own_fault, GATE_INT, 0);
+  for (unsigned v = 0; v < 256; v++) gate(own_idt + 2 * v, S_KCODE, (uint32_t)(v == 2 ? own_nmi : own_fault), GATE_INT, 0);
   own_gdtr = (struct pseudo_descriptor){sizeof own_gdt - 1, (uint32_t)own_gdt}, own_idtr = (struct pseudo_descriptor){sizeof own_idt - 1, (uint32_t)own_idt};
   make_df_root(), arena_df_task();
 }
@@ -139,6 +139,7 @@ void arena_restore(void (*found)(uint32_t at, uint32_t old, uint32_t value)) {
     uint32_t value = now[i], address = ARENA + 4 * i;
     if (value == pristine[i]) continue;
     now[i] = pristine[i];
-    if (address < A_STACK0 || address >= A_TRAP_TOP) found(address, pristine[i], value);
+    bool stack = (address >= A_STACK0 && address < A_TRAP_TOP) || (address >= A_LDT + 0x100 && address < A_IDT);
+    if (!stack) found(address, pristine[i], value);
   }
 }

@@ -1,4 +1,5 @@
-/* The guest's own parts: arena.c builds what programs start from, output.c sends packets, main.c runs one program after the other. */
+/* The guest's own parts: arena.c builds what programs start from, output.c sends packets, watchdog.c ends what does not end, main.c runs one
+ * program after the other. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,7 +23,7 @@ struct __attribute__((packed)) pseudo_descriptor { uint16_t limit; uint32_t base
 extern struct pseudo_descriptor own_gdtr, own_idtr;
 void arena_create(void);               /* the pristine one, and the guest's own tables */
 void arena_copy(void);                 /* all of it, after a start of the machine */
-/* Calls `found` for each word that differs (not the ring 0 stacks) and puts it back. */
+/* Calls `found` for each word that differs (not the ring 0 stacks, which A_POINTERS may be) and puts it back. */
 void arena_restore(void (*found)(uint32_t at, uint32_t old, uint32_t value));
 void arena_df_task(void);              /* the double fault's task as it was */
 
@@ -30,3 +31,8 @@ void arena_df_task(void);              /* the double fault's task as it was */
 void output_start(void);
 void output_packet(unsigned kind, const uint32_t *words, unsigned count);
 _Noreturn void output_leave(void);
+
+/* watchdog.c */
+void watchdog_reset(void);
+void watchdog_arm(void);
+extern volatile uint32_t watchdog_expired;   /* its NMI came */

@@ -72,16 +72,16 @@ static void diff_found(uint32_t address, uint32_t old, uint32_t value) {
 }
 
 static void record_event(int slot) {
-  uint32_t dr6 = READ_REGISTER(dr6), flags = state.eflags & ARITHMETIC, rf = state.eflags & RF;
-  uint32_t words[] = {(uint32_t)slot & 0xff, state.vector, state.kind, state.error, state.eip, state.cs & 0xffff, state.eflags & ~(uint32_t)(ARITHMETIC | RF), state.gpr[4],
+  uint32_t dr6 = READ_REGISTER(dr6), flags = state.eflags & ARITHMETIC, rf = state.eflags & RF, write = state.vector == 14 ? state.error & 2 : 0;
+  uint32_t words[] = {(uint32_t)slot & 0xff, state.vector, state.kind, state.error ^ write, state.eip, state.cs & 0xffff, state.eflags & ~(uint32_t)(ARITHMETIC | RF), state.gpr[4],
                       state.ss & 0xffff, state.ds & 0xffff, state.es & 0xffff, state.fs & 0xffff, state.gs & 0xffff, state.gpr[0], state.gpr[1], state.gpr[2],
                       state.gpr[3], state.gpr[5], state.gpr[6], state.gpr[7], state.cr0, state.cr2, state.cr3, state.cr4, state.inner_esp,
                       state.inner_ss & 0xffff, state.inner_eflags & ~(uint32_t)ARITHMETIC, state.tr, state.ldtr, state.gdtr.limit, state.gdtr.base,
-                      state.idtr.limit, state.idtr.base, dr6, state.dr7, flags, rf};
+                      state.idtr.limit, state.idtr.base, dr6, state.dr7, flags, rf, write};
   enum { WORDS = sizeof words / sizeof *words };
   if (full) output_packet(PACKET_EVENT, words, WORDS);
-  for (unsigned i = 0; i + 2 < WORDS; i++) mix(HASH_MAIN, words[i]);
-  mix(HASH_FLAGS, flags), mix(HASH_RF, rf);
+  for (unsigned i = 0; i + 3 < WORDS; i++) mix(HASH_MAIN, words[i]);
+  mix(HASH_FLAGS, flags), mix(HASH_RF, rf), mix(HASH_PF_WRITE, write);
   if (slot >= 0 && slot < SLOTS) kept->tally[program->idiom[slot] % TALLY_IDIOMS][state.vector < 32 ? state.vector : state.vector == V_YIELD ? 33 : 32]++;
 }
 
@@ -113,10 +113,12 @@ static _Noreturn void next_program(void) {
   }
   program = programs + kept->next;
   kept->next++, kept->running = 1;
-  events = 0, hashes[0] = hashes[1] = hashes[2] = hashes[3] = 1;
+  events = 0;
+  for (unsigned i = 0; i < HASHES; i++) hashes[i] = 1;
   apply(), load_system_registers();
   for (unsigned i = 0; i < 3; i++) write_msr(0x174 + i, program->sysenter[i]);
   write_msr(0xc0000080, 0);
+  watchdog_arm();
   WRITE_REGISTER(dr0, program->dr[0]), WRITE_REGISTER(dr1, program->dr[1]), WRITE_REGISTER(dr2, program->dr[2]), WRITE_REGISTER(dr3, program->dr[3]);
   for (unsigned i = 0; i < 8; i++) state.gpr[i] = program->gpr[i];
   state.cr0 = program->cr0, state.cr3 = program->cr3, state.cr4 = program->cr4, state.dr7 = program->dr7;
@@ -127,9 +129,11 @@ static _Noreturn void finish(unsigned how) {
   uint32_t index = kept->next - 1;
   for (unsigned i = 0; i < 3; i++) mix(HASH_MAIN, read_msr(0x174 + i));
   arena_restore(diff_found);
+  if (how == END_WATCHDOG) for (unsigned i = 0; i < HASHES; i++) hashes[i] = 0;   /* where it was cannot be compared */
   if (full) output_packet(PACKET_END, (uint32_t[]){how, read_msr(0x174), read_msr(0x175), read_msr(0x176)}, 4);
-  output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], hashes[HASH_RF], events | how << 8}, 6);
+  output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], hashes[HASH_RF], hashes[HASH_PF_WRITE], events | how << 8}, 7);
   kept->running = 0;
+  if (watchdog_expired) watchdog_reset();
   next_program();
 }
 
@@ -142,6 +146,7 @@ static void after_double_fault(void) {
 }
 
 void event(void) {
+  if (state.vector == 2) watchdog_expired = 1, finish(END_WATCHDOG);
   if (state.kind == EVENT_DOUBLE_FAULT) after_double_fault();
   int slot = slot_of(state.eip);
   record_event(slot);
@@ -165,7 +170,7 @@ void guest_main(const uint32_t *info) {
   const uint32_t *module = (const uint32_t *)info[6];
   full = has_word((const char *)info[4], "full");
   programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
-  output_start();
+  output_start(), watchdog_reset();
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
   WRITE_REGISTER(cr0, 0x31);
@@ -177,7 +182,7 @@ void guest_main(const uint32_t *info) {
     uint32_t end = END_TRIPLE_FAULT << 8;
     kept->running = 0;
     if (full) output_packet(PACKET_END, (uint32_t[]){END_TRIPLE_FAULT, 0, 0, 0}, 4);
-    output_packet(PACKET_RESULT, (uint32_t[]){kept->next - 1, 0, 0, 0, 0, end}, 6);
+    output_packet(PACKET_RESULT, (uint32_t[]){kept->next - 1, 0, 0, 0, 0, 0, end}, 7);
   }
   next_program();
 }

@@ -14,8 +14,6 @@ static void put_word(uint32_t v) {
 void output_start(void) {
   outb(COM1 + 1, 0);
   outb(COM1 + 3, 3);
-  outb(0x21, 0xff);
-  outb(0xa1, 0xff);
 }
 
 void output_packet(unsigned kind, const uint32_t *words, unsigned count) {
