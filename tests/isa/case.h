@@ -64,6 +64,7 @@ struct isa_case {
   bool fault_may_be_missed;        /* masked stores: whether pages of which no byte is stored are looked at */
   bool may_stray;                  /* a return address may be overwritten: what lies outside of code[] is not the same on both sides */
   bool ac_choice;                  /* unaligned 16-byte operands under EFLAGS.AC: AMD's CPUs raise #AC, Intel's do not */
+  bool rep_flags_choice;           /* a fault in a later round of REP CMPS or SCAS: flags of before on Intel's CPUs, of the last round on AMD's */
   bool ud_choice;                  /* PREFETCHW of a register: #UD on AMD's CPUs, nothing on Intel's */
   bool store_may_be_skipped;       /* x87 stores with unmasked exceptions: whether the address is looked at before they are found is not defined */
 };

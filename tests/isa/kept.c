@@ -16,7 +16,7 @@ struct kept {
   struct { uint32_t at /* offset in the data pages */; uint32_t value; } memory[4];
   uint16_t fcw, fsw;             /* fcw 0: 37Fh */
   uint32_t mxcsr;                /* 0: 1F80h */
-  bool ac_choice;
+  bool ac_choice, rep_flags_choice;
 };
 #define CODE(text) .code = text, .size = sizeof text - 1
 enum { STACK_OFFSET = (STACK_PAGE + 1) * PAGE, ABSENT = DATA_LOW + 2 * PAGE };
@@ -37,9 +37,9 @@ static const struct kept table[] = {
   {.name = "ac_of_bound16", CODE("\x66\x62\x03"), .gpr = {[REG_EAX] = 5, [REG_EBX] = DATA_LOW + 0x102}, .eflags = FLAG_AC, .memory = {{0x102, 0x7fff0000}}},
   {.name = "ac_of_les16", CODE("\x66\xc4\x03"), .gpr = {[REG_EBX] = DATA_LOW + 0x102}, .eflags = FLAG_AC, .memory = {{0x102, SEL_DATA << 16 | 0x1234}}},
   /* Four equal bytes, then an absent page: the flags are those of before the instruction. */
-  {.name = "rep_cmps_fault_shows_flags", CODE("\xf3\xa6"), .gpr = {[REG_ECX] = 9, [REG_ESI] = ABSENT - 4, [REG_EDI] = DATA_LOW + 0x100},
+  {.name = "rep_cmps_fault_shows_flags", .rep_flags_choice = true, CODE("\xf3\xa6"), .gpr = {[REG_ECX] = 9, [REG_ESI] = ABSENT - 4, [REG_EDI] = DATA_LOW + 0x100},
    .eflags = FLAG_CF | FLAG_OF | FLAG_SF, .memory = {{ABSENT - 4 - DATA_LOW, 0x11223344}, {0x100, 0x11223344}}},
-  {.name = "rep_scas_fault_shows_flags", CODE("\xf2\xae"), .gpr = {[REG_ECX] = 9, [REG_EDI] = ABSENT - 4}, .eflags = FLAG_CF | FLAG_OF | FLAG_SF,
+  {.name = "rep_scas_fault_shows_flags", .rep_flags_choice = true, CODE("\xf2\xae"), .gpr = {[REG_ECX] = 9, [REG_EDI] = ABSENT - 4}, .eflags = FLAG_CF | FLAG_OF | FLAG_SF,
    .memory = {{ABSENT - 4 - DATA_LOW, 0x11223344}}},
 };
 
@@ -84,7 +84,7 @@ bool kept_make(struct isa_case *c, unsigned index) {
   value_store(c->fx, k->fcw ? k->fcw : 0x37f, 2);
   value_store(c->fx + 2, k->fsw, 2);
   value_store(c->fx + 24, k->mxcsr ? k->mxcsr : 0x1f80, 4);
-  c->ac_choice = k->ac_choice;
+  c->ac_choice = k->ac_choice, c->rep_flags_choice = k->rep_flags_choice;
   set_memory(c, k);
   memcpy(c->code, k->code, k->size);
   c->code_size = k->size;

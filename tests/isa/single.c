@@ -421,6 +421,7 @@ static void allow_choices(struct single *s) {
   case OP_LAR: c->gpr_ignored[s->e.modrm >> 3 & 7] = 0xf0000; break;   /* the limit's place: SDM vol. 2, LAR, "x" */
   default: break;
   }
+  c->rep_flags_choice = s->e.rep && (s->row->kind == OP_CMPS || s->row->kind == OP_SCAS);
   c->ac_choice = c->eflags & FLAG_AC && case_has_ac_choice(s->row);
   c->ud_choice = s->row->map == 1 && s->row->opcode == 0x0d && !s->memory;
   c->rf_ignored = s->e.rep && c->eflags & FLAG_TF;     /* the host has it set between two iterations, we have not */

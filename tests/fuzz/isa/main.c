@@ -340,6 +340,7 @@ static int report(struct run *run, double took) {
 }
 
 int main(int argc, char **argv) {
+  setvbuf(stdout, NULL, _IOLBF, 0);
   const char *error;
   struct run *run = aligned_alloc(64, (sizeof *run + 63) & ~(size_t)63);
   if (!run) return 2;

@@ -81,7 +81,9 @@ void write_call_gate(struct generator *g) {
   static const struct { uint16_t gate, code; int8_t mode; } gates[] = {
     {S_GATE, S_KCODE, MODE_K32}, {S_GATE, S_KCODE, MODE_K32}, {S_GATE_PARAMS, S_KCODE, MODE_K32}, {S_GATE_16, S_CODE16, MODE_K16}, {S_GATE_1, S_CODE1, MODE_R1},
     {S_GATE_CONFORMING, S_CONFORMING, -1}, {S_GATE_ABSENT, S_KCODE, -1}, {S_GATE_0, S_KCODE, -1}, {S_GATE_USER, S_UCODE, -1}};
-  unsigned pick = random_below(&g->r, sizeof gates / sizeof *gates), gate = gates[pick].gate;
+  unsigned pick = random_below(&g->r, sizeof gates / sizeof *gates);
+  if (gates[pick].gate == S_GATE_CONFORMING && ring_of(g->mode) && random_chance(&g->r, 90)) pick = 0;   /* QEMU goes to ring 0 */
+  unsigned gate = gates[pick].gate;
   uint32_t to = offset_in(gates[pick].code, next_slot(g)), words = gate == S_GATE_PARAMS ? random_below(&g->r, 32) : gate == S_GATE_16 ? 2 : 0;
   uint32_t access = (gate == S_GATE_16 ? 0xe4 : gate == S_GATE_ABSENT ? 0x6c : gate == S_GATE_0 ? 0x8c : 0xec);
   patch(g, A_GDT + gate, (to & 0xffff) | (uint32_t)gates[pick].code << 16), patch(g, A_GDT + gate + 4, (to & 0xffff0000) | access << 8 | words);
@@ -114,7 +116,6 @@ static uint32_t frame_flags(struct generator *g) {
 static void to_v86(struct generator *g) {
   uint32_t segment = ARENA >> 4;
   uint32_t words[] = {next_slot(g) - ARENA, segment, frame_flags(g) | 0x20000, A_STACK3_TOP - ARENA, segment, segment, segment, random_32(&g->r) & 0xffff, segment};
-  if (random_chance(&g->r, 10)) words[0] |= random_32(&g->r) << 16;
   set_stack(g, frame(g, words, 9, false)), wide(g), EMIT(g, 0xcf);
   g->next_mode = MODE_V86;
 }
@@ -177,7 +178,7 @@ static void set_task(struct generator *g, unsigned task) {
 void write_switch_task(struct generator *g) {
   static const struct { uint16_t selector; uint8_t task; } tasks[] = {{S_TSS2, 1}, {S_TASK_GATE, 1}, {S_TSS3, 3}, {S_TSS16, 2}, {S_TSS, 0}};
   unsigned pick = random_below(&g->r, 5);
-  if (tasks[pick].task == 2 && random_chance(&g->r, 80)) pick = 0;
+  if (tasks[pick].task == 2 && random_chance(&g->r, 93)) pick = 0;   /* QEMU loads other upper halves */
   if (random_chance(&g->r, 35)) {   /* out of the task, if it is one that was called */
     push_imm(g, 0x4002 | random_below(&g->r, 2) << 12), EMIT(g, 0x9d, 0xcf);
     g->next_mode = -1;

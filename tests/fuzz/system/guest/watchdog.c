@@ -17,7 +17,8 @@ void watchdog_arm(void) {
 /* After an NMI the 8259 still has its request: only a new initialization takes it back. */
 void watchdog_reset(void) {
   watchdog_expired = 0;
-  watchdog_arm();   /* its output must fall first */
+  outb(0x21, 0xff);   /* first: each change at the 8259 is another NMI while a request waits */
+  watchdog_arm();
   static const uint8_t words[2][4] = {{0x11, 0x20, 4, 1}, {0x11, 0x28, 2, 1}};
   for (unsigned chip = 0; chip < 2; chip++)
     for (unsigned i = 0; i < 4; i++) outb((chip ? 0xa0 : 0x20) + (i > 0), words[chip][i]);
