@@ -69,7 +69,8 @@ const char *monitor_run(struct monitor *m);
 /* For many short runs in one thread: takes what monitor_run() needs of its signals now, and keeps it until told otherwise. NULL or what failed. */
 const char *monitor_hold_signals(struct monitor *m, bool hold);
 void monitor_exit(struct monitor *m);             /* vCPU thread: leave monitor_run() at the next boundary */
-/* Async-signal-safe, any thread: machine_poll() is called at the next safepoint, within microseconds. Also wakes a halted vCPU. */
+/* Async-signal-safe, any thread: machine_poll() is called at the next safepoint, within microseconds. Also wakes a halted vCPU.
+ * From a signal handler on the vCPU's own thread only while SIGUSR1 is blocked: its handler has to see the code that was interrupted. */
 void monitor_kick(struct monitor *m);
 void monitor_set_intr(struct monitor *m, bool level);   /* vCPU thread (devices run there): the INTR pin */
 void monitor_nmi(struct monitor *m);

@@ -65,6 +65,9 @@ struct isa_case {
   bool may_stray;                  /* a return address may be overwritten: what lies outside of code[] is not the same on both sides */
   bool ac_choice;                  /* unaligned 16-byte operands under EFLAGS.AC: AMD's CPUs raise #AC, Intel's do not */
   bool rep_flags_choice;           /* a fault in a later round of REP CMPS or SCAS: flags of before on Intel's CPUs, of the last round on AMD's */
+  bool frame_choice;               /* RETF, IRET: AMD's CPUs read the whole frame before they look at the selectors */
+  bool lock_choice;                /* LOCK VERW: #UD on Intel's CPUs, LOCK is overlooked by AMD's */
+  bool int1_choice;                /* INT1's #DB: KVM on AMD's CPUs intercepts it and injects it again with the EIP of the instruction */
   bool ud_choice;                  /* PREFETCHW of a register: #UD on AMD's CPUs, nothing on Intel's */
   bool store_may_be_skipped;       /* x87 stores with unmasked exceptions: whether the address is looked at before they are found is not defined */
 };

@@ -94,6 +94,7 @@ bool sequence_add(struct sequence *q, const uint8_t *bytes, unsigned length) {
   for (unsigned r = 0; r < 8; r++)
     if (q->held >> r & 1) spoilt |= !known(q, r) || q->m.now[r] - before.m.now[r] + 8 > 16;
   if (spoilt) { *q = before; return false; }
+  c->ac_choice |= case_has_ac_choice(insn.row);
   memcpy(c->code + c->code_size, bytes, length);
   c->code_size += length;
   return true;

@@ -204,6 +204,7 @@ static void start_watchdog(struct guest *g) {
   struct sigaction action = {.sa_sigaction = kick, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
   struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM, .sigev_value.sival_ptr = g};
   sigemptyset(&action.sa_mask);
+  sigaddset(&action.sa_mask, SIGUSR1);   /* the kick's own handler is to see the translated code, not this one (monitor_kick) */
   sigaction(SIGALRM, &action, NULL);
   g->has_watchdog = timer_create(CLOCK_MONOTONIC, &event, &g->watchdog) == 0;
 }

@@ -23,11 +23,11 @@ struct run {
   unsigned show;
   struct native *native;         /* the host CPU in this process; NULL: it runs no 32-bit code */
   struct reference *reference;   /* then: the same by code written anew */
-  struct listing listings[BATCH];
+  struct listing listings[BATCH], spare;
   uint64_t unreachable;          /* cases that the reference cannot run */
   const struct opcode_row *rows[2048], *sequence_rows[2048];
   unsigned row_count, sequence_row_count;
-  uint64_t passed, failed, faults, shown;
+  uint64_t passed, failed, wavering, faults, shown;
   uint64_t vectors[32];
   uint8_t background[DATA_SIZE];
   struct isa_case cases_of[BATCH];
@@ -83,6 +83,25 @@ static void show_failure(struct run *run, unsigned axis, unsigned i, const char 
   else printf("  again: isa_cases --seed=%llu --axis=%s --case=%u\n", (unsigned long long)run->seed, isa_axes[axis].name, c->number);
 }
 
+static void ask_host(struct run *run, const struct isa_case *c, struct outcome *out) {
+  if (run->native) { native_run(run->native, c, out); return; }
+  listing_make(&run->spare, c);
+  if (reference_add(run->reference, c, &run->spare)) reference_start(run->reference), reference_wait(run->reference, out);
+}
+
+/* Whether the host contradicts itself: asked again, it always says what the translator said. Hosts have been seen to lose EFLAGS.NT when they were
+ * interrupted, once in some hundred thousand cases. */
+static bool host_wavers(struct run *run, unsigned axis, unsigned i) {
+  char text[160];
+  struct outcome again;
+  const struct isa_case *c = &run->cases_of[i];
+  for (unsigned round = 0; round < 3; round++) {
+    ask_host(run, c, &again);
+    if (outcome_compare(c, &again, &run->guest_of[i], run->background, isa_axes[axis].options.exact_flags, text, sizeof text)) return false;
+  }
+  return true;
+}
+
 static void judge(struct run *run, unsigned axis, unsigned i) {
   char text[160];
   const struct isa_case *c = &run->cases_of[i];
@@ -92,6 +111,11 @@ static void judge(struct run *run, unsigned axis, unsigned i) {
   if (run->sabotage) differ = differ ? NULL : "a change was not noticed";
   if (n->end == END_FAULT) run->faults++, run->vectors[n->vector & 31]++;
   if (!differ) { run->passed++; return; }
+  if (!run->sabotage && host_wavers(run, axis, i)) {
+    printf("case %u: the host contradicts itself (%s)\n", c->number, differ);
+    run->wavering++;
+    return;
+  }
   run->failed++;
   show_failure(run, axis, i, differ);
 }
@@ -215,6 +239,7 @@ static void summary(const struct run *run, double took) {
   for (unsigned i = 0; i < 32; i++)
     if (run->vectors[i]) printf(" #%u %llu", i, (unsigned long long)run->vectors[i]);
   if (run->reference) printf("\nreference: %s; %llu cases were left out, as it has no such code", reference_name(run->reference), (unsigned long long)run->unreachable);
+  if (run->wavering) printf("\n%llu cases for which the host has no steady answer", (unsigned long long)run->wavering);
   printf("\n%.0f cases a second\n", (double)(run->passed + run->failed) / took);
   printf("%llu passed, %llu failed\n", (unsigned long long)run->passed, (unsigned long long)run->failed);
 }
@@ -254,7 +279,7 @@ int main(int argc, char **argv) {
   bool ran = run_all(run);
   if (!ran) printf("there is no axis %s\n", run->axis);
   else summary(run, seconds() - start);
-  int status = !ran || run->failed || !run->passed;
+  int status = !ran || run->failed || !run->passed || run->wavering > 2 + run->passed / 20000;
   native_destroy(run->native);
   reference_destroy(run->reference);
   free(run);

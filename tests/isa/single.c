@@ -423,6 +423,9 @@ static void allow_choices(struct single *s) {
   }
   c->rep_flags_choice = s->e.rep && (s->row->kind == OP_CMPS || s->row->kind == OP_SCAS);
   c->ac_choice = c->eflags & FLAG_AC && case_has_ac_choice(s->row);
+  c->frame_choice = s->row->kind == OP_RETF || s->row->kind == OP_IRET;
+  c->lock_choice = s->e.lock && s->row->map == 1 && s->row->opcode == 0 && (s->e.modrm >> 3 & 7) == 5;
+  c->int1_choice = s->row->map == 0 && s->row->opcode == 0xf1;
   c->ud_choice = s->row->map == 1 && s->row->opcode == 0x0d && !s->memory;
   c->rf_ignored = s->e.rep && c->eflags & FLAG_TF;     /* the host has it set between two iterations, we have not */
   if (s->row->access == ACCESS_W && row_operand(s->row, 0)->width == SZ_T) c->fault_memory_ignored = true;   /* ten bytes are two stores */
