@@ -118,7 +118,7 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   struct mmu_config mmu = machine_mmu_config(m);
   m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s", (unsigned long long)o->ram_size >> 20, why);
-  if (!wakeup_init(&m->wakeup, m->clock, o->monitor.icount_shift >= 0)) return boot_fail(error, "eventfd: %s", strerror(errno));
+  wakeup_init(&m->wakeup, m->clock, o->monitor.icount_shift >= 0);
   struct serial_io_events events = machine_serial_events(m, host);
   m->serial = serial_io_create(o->serial, o->escape, &events, error);
   return m->serial && make_cpu(m, error) && reset_machine(m, error);
@@ -128,7 +128,7 @@ struct machine *machine_create_replay(const struct bt_options *options, const st
   struct machine *m = calloc(1, sizeof *m);
   const char *why = NULL;
   if (!m) return boot_fail(error, "not enough memory"), NULL;
-  m->options = options, m->replay = replay, m->wakeup.event = -1;
+  m->options = options, m->replay = replay;
   struct mmu_config mmu = machine_mmu_config(m);
   if (!check_host_memory(options, error) || !open_log(m, error)) return machine_destroy(m), NULL;
   m->clock = clock_create(0, 0);
@@ -152,7 +152,6 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
   struct machine *m = calloc(1, sizeof *m);
   if (!m) return boot_fail(error, "not enough memory"), NULL;
   m->options = options;
-  m->wakeup.event = -1;
   clock_timer_init(&m->serial_flush, "serial line", flush_serial, m);
   if (!make_parts(m, host, error)) return machine_destroy(m), NULL;
   if (options->no_reboot) boot_files_free(&m->boot);   /* never needed again */
@@ -164,7 +163,7 @@ void machine_destroy(struct machine *m) {
   if (!m) return;
   if (m->clock) clock_on_deadline(m->clock, NULL, NULL);
   serial_io_destroy(m->serial);   /* first: its thread calls into the rest */
-  wakeup_destroy(&m->wakeup);
+  wakeup_detach(&m->wakeup);
   if (m->pc) pc_destroy(m->pc);
   if (m->monitor) monitor_destroy(m->monitor);
   if (m->mmu) mmu_destroy(m->mmu);

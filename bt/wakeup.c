@@ -1,10 +1,9 @@
 #define _GNU_SOURCE
 #include "wakeup.h"
 #include <errno.h>
-#include <poll.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,15 +14,8 @@
 
 enum { EARLY_NS = 50000 };    /* host and guest clock may differ by this at a deadline: the timer counts as fired */
 
-bool wakeup_init(struct wakeup *w, struct clock *clock, bool counted) {
+void wakeup_init(struct wakeup *w, struct clock *clock, bool counted) {
   *w = (struct wakeup){.clock = clock, .counted = counted, .armed = INT64_MAX};
-  w->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  return w->event >= 0;
-}
-void wakeup_destroy(struct wakeup *w) {
-  wakeup_detach(w);
-  if (w->event >= 0) close(w->event);
-  w->event = -1;
 }
 
 bool wakeup_attach(struct wakeup *w) {
@@ -53,7 +45,15 @@ void wakeup_arm(struct wakeup *w) {
   w->armed = deadline;
 }
 
-/* A kick between the caller's last look and the sleep leaves the eventfd readable: it cannot be lost. */
+/* A sleep has a timeout of its own: the signal would only wake us a second time, and is the dearer of the two. */
+static void disarm(struct wakeup *w) {
+  static const struct itimerspec never;
+  if (!w->has_timer || w->armed == INT64_MAX) return;
+  timer_settime(w->timer, 0, &never, NULL);
+  w->armed = INT64_MAX;
+}
+
+/* A kick between the caller's last look and the sleep leaves `kicked` set: it cannot be lost. */
 void wakeup_sleep(struct wakeup *w) {
   int64_t deadline = clock_next_deadline(w->clock);
   if (w->counted && deadline != INT64_MAX) {
@@ -62,14 +62,13 @@ void wakeup_sleep(struct wakeup *w) {
   }
   int64_t wait = deadline == INT64_MAX ? 0 : deadline - clock_now(w->clock);
   if (deadline != INT64_MAX && wait <= 0) return;
+  disarm(w);
   struct timespec timeout = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000};
-  struct pollfd fd = {.fd = w->event, .events = POLLIN};
-  uint64_t drained;
-  if (ppoll(&fd, 1, deadline == INT64_MAX ? NULL : &timeout, NULL) > 0)
-    while (read(w->event, &drained, sizeof drained) < 0 && errno == EINTR) {}
+  if (!atomic_load(&w->kicked)) syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, deadline == INT64_MAX ? NULL : &timeout, NULL, 0);
+  atomic_store(&w->kicked, 0);
 }
 
 void wakeup_kick(struct wakeup *w) {
-  uint64_t one = 1;
-  while (write(w->event, &one, sizeof one) < 0 && errno == EINTR) {}
+  atomic_store(&w->kicked, 1);
+  syscall(SYS_futex, &w->kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }

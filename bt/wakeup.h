@@ -1,9 +1,10 @@
-/* How the vCPU thread is woken in time: one POSIX timer that sends it SIGUSR1 (the monitor's kick) while it runs guest code, and an
- * eventfd for other threads while it sleeps in HLT.
+/* How the vCPU thread is woken in time: one POSIX timer that sends it SIGUSR1 (the monitor's kick) while it runs guest code, and a futex
+ * with a timeout while it sleeps in HLT.
  *
  * The timer is armed only when the next deadline is earlier than what it is armed for: a wake-up too early finds nothing due and costs
  * 2 us, a timer_settime() for each reprogramming of a guest's timer would cost more. In counted mode there is no timer at all. */
 #pragma once
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -15,10 +16,9 @@ struct wakeup {
   bool has_timer;
   timer_t timer;
   int64_t armed;               /* guest ns; INT64_MAX: not armed */
-  int event;                   /* eventfd */
+  _Atomic uint32_t kicked;     /* futex: another thread wants the sleep to end */
 };
-bool wakeup_init(struct wakeup *w, struct clock *clock, bool counted);
-void wakeup_destroy(struct wakeup *w);
+void wakeup_init(struct wakeup *w, struct clock *clock, bool counted);
 /* From here to wakeup_detach() deadlines signal the calling thread. False: the host has no timer left. */
 bool wakeup_attach(struct wakeup *w);
 void wakeup_detach(struct wakeup *w);
