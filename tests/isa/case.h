@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "translator/opcodes.h"
 
 enum { PAGE = 4096 };
@@ -36,7 +37,7 @@ struct span { uint32_t offset, size; };   /* of the data pages */
 struct isa_case {
   uint32_t number;
   bool is_sequence, is_kept;
-  const char *name;                /* kept: of the sin; else the row's mnemonic, or "sequence" */
+  char name[48];                   /* kept: of the sin; else the row's mnemonic, or "sequence" */
   uint8_t code[MAX_CODE];
   unsigned code_size;
   uint32_t code_at;                /* where code[] goes */
@@ -71,6 +72,8 @@ struct isa_case {
   bool ud_choice;                  /* PREFETCHW of a register: #UD on AMD's CPUs, nothing on Intel's */
   bool store_may_be_skipped;       /* x87 stores with unmasked exceptions: whether the address is looked at before they are found is not defined */
 };
+
+static inline void case_set_name(struct isa_case *c, const char *name) { snprintf(c->name, sizeof c->name, "%s", name); }
 
 /* A changed line of the data pages. */
 enum { LINE = 64, MAX_LINES = 24 };

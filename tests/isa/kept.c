@@ -75,7 +75,8 @@ bool kept_make(struct isa_case *c, unsigned index) {
   const struct kept *k = &table[index];
   struct random random = random_start(0, 0);
   case_start(c, &random, DATA_LOW);
-  c->number = index, c->is_kept = true, c->name = k->name;
+  c->number = index, c->is_kept = true;
+  case_set_name(c, k->name);
   memcpy(c->gpr, k->gpr, sizeof c->gpr);
   if (!c->gpr[REG_ESP]) c->gpr[REG_ESP] = DATA_LOW + STACK_OFFSET;
   c->eflags = k->eflags;

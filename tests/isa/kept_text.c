@@ -10,7 +10,6 @@
  *   allow vector_choice     members of struct isa_case that are true */
 #include "case.h"
 #include "values.h"
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,11 +116,10 @@ static bool read_line(struct isa_case *c, char *line) {
 }
 
 /* The sin is the file's name. */
-static const char *name_of(const char *path) {
-  char *copy = strdup(path), *name = copy ? strdup(basename(copy)) : NULL;
-  free(copy);
-  if (name && strchr(name, '.')) *strchr(name, '.') = 0;
-  return name ? name : "kept";
+static void set_name(struct isa_case *c, const char *path) {
+  const char *slash = strrchr(path, '/');
+  case_set_name(c, slash ? slash + 1 : path);
+  c->name[strcspn(c->name, ".")] = 0;
 }
 
 bool kept_read(const char *path, struct isa_case *c) {
@@ -136,6 +134,6 @@ bool kept_read(const char *path, struct isa_case *c) {
   }
   fclose(f);
   c->is_kept = true;
-  if (good) c->name = name_of(path);
+  set_name(c, path);
   return good && c->code_size;
 }

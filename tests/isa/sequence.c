@@ -320,7 +320,8 @@ void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, unsigned 
   if (chance(&q, 15)) region = DATA_HIGH;
 #endif
   case_start(c, &q.m.random, region);
-  c->is_sequence = c->fault_top_ignored = true, c->name = "sequence";
+  c->is_sequence = c->fault_top_ignored = true;
+  case_set_name(c, "sequence");
   case_set_default_state(&q.m, FX_FOR_NONE);
   c->eflags &= ~(uint32_t)(chance(&q, 70) ? FLAG_AC : 0);
   q.down = c->eflags & FLAG_DF;

@@ -458,7 +458,8 @@ void single_make(struct isa_case *c, uint64_t seed, uint32_t number, const struc
 #endif
   case_start(c, &s.m.random, region);
   s.m.flat = flat, s.m.wide_only = flat;
-  c->number = number, c->name = row->mnemonic;
+  c->number = number;
+  case_set_name(c, row->mnemonic);
   case_set_default_state(&s.m, case_fx_use(row));
   if (!flat) choose_selectors(&s);
   draw_system_flags(&s);

@@ -136,7 +136,8 @@ static void make_free(struct stream *s) {
   struct sequence *q = &s->q;
   struct isa_case *c = q->m.c;
   case_start(c, &q->m.random, chance(q, 15) ? DATA_HIGH : DATA_LOW);
-  c->is_sequence = c->fault_top_ignored = true, c->name = "stream", c->subject = 0;
+  c->is_sequence = c->fault_top_ignored = true, c->subject = 0;
+  case_set_name(c, "stream");
   static const int uses[POOL_COUNT] = {FX_FOR_NONE, FX_FOR_X87, FX_FOR_X87, FX_FOR_SSE};
   case_set_default_state(&q->m, chance(q, 40) ? uses[s->pool] : FX_FOR_NONE);
   c->eflags &= ~(uint32_t)(chance(q, 85) ? FLAG_AC : 0);
