@@ -61,9 +61,10 @@ static bool note_delivery(struct lockstep *l, struct unit *u, const struct ref_e
   return true;
 }
 
-/* Does the block that is announced only go on with the REP instruction that the unit ends in? */
+/* Does the block that is announced only go on with the REP instruction that the unit ends in? Or does the reference stand between two iterations of it? */
 static bool goes_on(const struct unit *u, const struct ref_insns *insns, const struct ref_event *e) {
-  return e->kind == REF_BLOCK && u->info->rep && !u->count && linear_eip(&e->cpu) == insns->insn[insns->count - 1].linear;
+  bool there = e->kind == REF_BLOCK || e->kind == REF_STOPPED;
+  return there && u->info->rep && !u->count && linear_eip(&e->cpu) == insns->insn[insns->count - 1].linear;
 }
 
 /* The unit of l->current; what comes behind it is in l->next. */
@@ -83,6 +84,10 @@ static bool collect(struct lockstep *l, struct unit *u) {
     } else if (e->kind == REF_EXCEPTION || e->kind == REF_INTERRUPT) {
       if (!note_delivery(l, u, e)) return false;
     } else if (!goes_on(u, insns, e)) break;
+    else if (e->kind == REF_STOPPED) {   /* no place to compare: asked again at the next unit */
+      l->pausing = false;
+      ref_resume(l->ref);
+    }
   }
   if (l->next.kind == REF_ERROR) return fail(l, l->next.text);
   return true;

@@ -68,7 +68,6 @@ struct isa_case {
   bool rep_flags_choice;           /* a fault in a later round of REP CMPS or SCAS: flags of before on Intel's CPUs, of the last round on AMD's */
   bool frame_choice;               /* RETF, IRET: AMD's CPUs read the whole frame before they look at the selectors */
   bool lock_choice;                /* LOCK VERW: #UD on Intel's CPUs, LOCK is overlooked by AMD's */
-  bool int1_choice;                /* INT1's #DB: KVM on AMD's CPUs intercepts it and injects it again with the EIP of the instruction */
   bool ud_choice;                  /* PREFETCHW of a register: #UD on AMD's CPUs, nothing on Intel's */
   bool store_may_be_skipped;       /* x87 stores with unmasked exceptions: whether the address is looked at before they are found is not defined */
 };
@@ -124,6 +123,10 @@ struct guest *guest_create(const struct monitor_options *options, const char **e
 void guest_destroy(struct guest *g);
 /* Code pages become writable, so that code can change itself. */
 void guest_allow_code_writes(struct guest *g);
+/* The LDT is empty, as in the runner (reference.h). */
+void guest_forget_ldt(struct guest *g);
+/* Whether this linear address is of the guest's own system, which the host's side has not. */
+bool guest_owns(uint32_t linear);
 void guest_set_background(struct guest *g, const uint8_t *background);
 void guest_run(struct guest *g, const struct isa_case *cases, unsigned count, struct outcome *out);
 uint64_t guest_features(void);                           /* of the CPU model under test */
@@ -134,6 +137,8 @@ const char *row_left_out(const struct opcode_row *row);  /* why no case is made 
 /* compare.c */
 /* NULL when they agree; else what differs, in `text`. */
 const char *outcome_compare(const struct isa_case *c, const struct outcome *native, const struct outcome *guest, const uint8_t *background, bool exact_flags, char *text, size_t size);
+/* Takes back what virtualized AMD hosts do to INT1. */
+void outcome_mend_int1(const struct isa_case *c, struct outcome *native);
 /* Changes one thing that must be noticed (--sabotage). False: this case is one in which nothing has to be. */
 bool outcome_damage(const struct isa_case *c, const struct outcome *native, struct outcome *guest, uint64_t random);
 void outcome_report(const struct isa_case *c, const struct outcome *native, const struct outcome *guest);

@@ -321,6 +321,9 @@ void guest_allow_code_writes(struct guest *g) {
   g->code_writable = true;
 }
 
+bool guest_owns(uint32_t linear) { return linear - SYSTEM_AT < PHYS_SYSTEM_END; }
+void guest_forget_ldt(struct guest *g) { g->v->ldt = (struct tr_segment){0}; }
+
 void guest_set_background(struct guest *g, const uint8_t *background) {
   g->background = background;
   memory_fill(&g->memory, background);

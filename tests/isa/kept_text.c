@@ -16,7 +16,7 @@
 
 /* X(member) */
 #define NUMBERS(X) X(code_at) X(start) X(subject) X(region) X(eflags) X(flags_compared) X(fault_flags) X(cr2_slack)
-#define CHOICES(X) X(is_sequence) X(fault_memory_ignored) X(rf_ignored) X(fault_registers_ignored) X(fault_top_ignored) X(vector_choice) X(fault_may_be_missed) X(ac_choice) X(rep_flags_choice) X(frame_choice) X(lock_choice) X(int1_choice) X(ud_choice) \
+#define CHOICES(X) X(is_sequence) X(fault_memory_ignored) X(rf_ignored) X(fault_registers_ignored) X(fault_top_ignored) X(vector_choice) X(fault_may_be_missed) X(ac_choice) X(rep_flags_choice) X(frame_choice) X(lock_choice) X(ud_choice) \
   X(may_stray) X(store_may_be_skipped)
 
 /* ---- writing --------------------------------------------------------------------------------------------------- */

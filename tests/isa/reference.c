@@ -142,6 +142,11 @@ const char *reference_row_left_out(const struct reference *r, const struct opcod
   return r->kind == REFERENCE_NATIVE64 ? recode_row_left_out(row) : NULL;
 }
 
+bool reference_owns(const struct reference *r, uint32_t linear) {
+  enum { PROGRAM = 0x08048000, PROGRAM_SIZE = 1 << 20 };   /* where ld puts a static 32-bit program */
+  return r->kind != REFERENCE_NATIVE64 && (linear - PROGRAM < PROGRAM_SIZE || (linear >= RUNNER_VIEW_AT && linear < RUNNER_SHARED_AT + sizeof *r->shared));
+}
+
 void reference_set_background(struct reference *r, const uint8_t *background) {
   memcpy(r->shared->background, background, DATA_SIZE);
   r->shared->fresh = 1;
@@ -223,8 +228,10 @@ static void wait_until_done(struct reference *r) {
 /* What 64-bit mode shows otherwise. */
 static void translate_outcome(struct reference *r, unsigned i, struct outcome *out) {
   const struct isa_case *c = r->cases[i];
+  if (r->kind != REFERENCE_QEMU) outcome_mend_int1(c, out);
+  if (r->kind != REFERENCE_NATIVE64) return;
   for (unsigned s = 0; s < 6; s++) out->selector[s] = c->selector[s];
-  if (r->kind != REFERENCE_NATIVE64 || out->end != END_FAULT) return;
+  if (out->end != END_FAULT) return;
   if (!recode_find_eip(&r->recoded[i], c, r->listings[i], &out->eip)) out->end = END_STOPPED;
 }
 

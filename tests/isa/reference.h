@@ -18,6 +18,8 @@ enum reference_kind reference_kind(const struct reference *r);
 double reference_cpu_time(const struct reference *r);
 /* Why no case of this row can be given to it, or NULL. */
 const char *reference_row_left_out(const struct reference *r, const struct opcode_row *row);
+/* Whether this linear address is the runner's own memory: a case that gets there is no case. */
+bool reference_owns(const struct reference *r, uint32_t linear);
 void reference_set_background(struct reference *r, const uint8_t *background);
 
 /* Adds a case to the batch; false: this reference cannot run it. The case and its listing must stay until reference_wait(). */

@@ -13,10 +13,11 @@ struct runner_control {
   uint64_t frame[5];
   uint64_t leave[MAX_EXITS];
   uint8_t fx[FX_SIZE] __attribute__((aligned(64)));
+  uint16_t selector[6];            /* 32-bit mode: at an exit */
 };
 #define ASSERT_AT(member, offset) _Static_assert(offsetof(struct runner_control, member) == offset, #member)
 ASSERT_AT(eflags, RC_EFLAGS); ASSERT_AT(start, RC_START); ASSERT_AT(exit, RC_EXIT); ASSERT_AT(mxcsr, RC_MXCSR); ASSERT_AT(host_sp, RC_HOST_SP);
-ASSERT_AT(frame, RC_FRAME); ASSERT_AT(leave, RC_LEAVE); ASSERT_AT(fx, RC_FX);
+ASSERT_AT(frame, RC_FRAME); ASSERT_AT(leave, RC_LEAVE); ASSERT_AT(fx, RC_FX); ASSERT_AT(selector, RC_SELECTOR);
 
 struct runner_control runner_control;              /* the stub's; with what follows, this process's only state */
 static struct runner_shared *shared;
@@ -68,8 +69,16 @@ static bool map_all(void) {
   if (!mapped(shared) || !mapped(view)) system_call(SYS_exit_group_, RUNNER_NO_MEMORY, 0, 0, 0, 0, 0);
   void *code = map(CODE_AT, CODE_PAGES * PAGE, PROT_READ_ | PROT_WRITE_ | PROT_EXEC_, MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_POPULATE_, -1, 0);
   if (mapped(code)) memset(code, FILLER, CODE_PAGES * PAGE);
-  return mapped(code) && map_data(DATA_LOW, size) && map_data(DATA_HIGH, size);
+  bool entry = mapped(map(ENTRY_AT, PAGE, PROT_READ_ | PROT_EXEC_, MAP_PRIVATE_ | MAP_ANONYMOUS_, -1, 0));   /* empty, as the guest's */
+  return mapped(code) && entry && map_data(DATA_LOW, size) && map_data(DATA_HIGH, size);
 }
+
+#ifndef __x86_64__
+/* The stack that the kernel gave us grows by itself where random code touches it, and lies where cases may reach; so does the vDSO. */
+static void unmap_rest(void) { system_call(SYS_munmap_, (long)0xd4000000u, 0xffffe000 - 0xd4000000u, 0, 0, 0, 0); }
+#else
+static void unmap_rest(void) { }
+#endif
 
 static bool install_signals(void) {
   static const uint8_t signals[] = {4 /* ILL */, 5 /* TRAP */, 7 /* BUS */, 8 /* FPE */, 11 /* SEGV */};
@@ -94,6 +103,7 @@ static bool install_sandbox(void) {
 /* ---- one case -------------------------------------------------------------------------------------------------- */
 
 #ifdef __x86_64__
+static void note_selectors(const struct frame_context *c, struct outcome *out) { }   /* the driver knows better */
 static void note_fx(const struct frame_context *c, struct outcome *out) { memcpy(out->fx, c->fpstate, FX_SIZE); }
 #else
 /* ST registers and tags of an FSAVE image, as FXSAVE would have them: what an emulator's frame has instead. */
@@ -103,6 +113,11 @@ static void convert_fsave(const uint8_t *from, uint8_t *fx) {
     if ((from[8 + i / 4] >> i % 4 * 2 & 3) != 3) fx[4] |= (uint8_t)(1 << i);
     memcpy(fx + 32 + 16 * i, from + 28 + 10 * i, 10);
   }
+}
+
+static void note_selectors(const struct frame_context *c, struct outcome *out) {
+  const uint32_t selectors[6] = {c->es, c->cs, c->ss, c->ds, c->fs, c->gs};
+  for (unsigned i = 0; i < 6; i++) out->selector[i] = (uint16_t)selectors[i];
 }
 
 static void note_fx(const struct frame_context *c, struct outcome *out) {
@@ -135,6 +150,7 @@ void runner_caught(int number, const void *info, const struct frame_context *c) 
   out->eip = (uint32_t)c->eip, out->eflags = (uint32_t)c->eflags;
   const uint32_t gpr[8] = {(uint32_t)c->eax, (uint32_t)c->ecx, (uint32_t)c->edx, (uint32_t)c->ebx, (uint32_t)c->esp, (uint32_t)c->ebp, (uint32_t)c->esi, (uint32_t)c->edi};
   memcpy(out->gpr, gpr, sizeof gpr);
+  note_selectors(c, out);
   note_fx(c, out);
 }
 
@@ -207,6 +223,7 @@ static void run_case(const struct runner_case *c, struct outcome *out) {
   if (out->end != END_FAULT) {
     out->end = END_EXIT, out->exit = (uint8_t)k->exit, out->eflags = k->eflags;
     memcpy(out->gpr, k->gpr, sizeof out->gpr);
+    memcpy(out->selector, k->selector, sizeof out->selector);
     memcpy(out->fx, k->fx, FX_SIZE);
   }
   collect(out);
@@ -239,6 +256,7 @@ static enum runner_error set_up(void) {
   system_call(SYS_prctl_, PR_SET_PDEATHSIG_, SIGKILL_, 0, 0, 0, 0);   /* nobody would end it */
   if (!map_all()) return RUNNER_NO_MEMORY;
   if (!install_signals()) return RUNNER_NO_SIGNALS;
+  if (!shared->may_be_open) unmap_rest();
   runner_control.mxcsr = 0x1f80;
   shared->sandboxed = install_sandbox();
   return shared->sandboxed || shared->may_be_open ? RUNNER_OK : RUNNER_NO_SANDBOX;

@@ -9,3 +9,4 @@
 #define RC_FRAME 56       /* 64-bit: RIP CS RFLAGS RSP SS for IRETQ */
 #define RC_LEAVE 96       /* 64-bit: where exits go, by number */
 #define RC_FX 192
+#define RC_SELECTOR 704   /* 32-bit: at an exit */

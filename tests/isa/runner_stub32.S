@@ -18,6 +18,10 @@ runner_enter:
   mov CONTROL(RC_GPR+20), %ebp
   mov CONTROL(RC_GPR+24), %esi
   mov CONTROL(RC_GPR+28), %edi
+  pushl %ss
+  pushl %ss
+  popl %fs            /* null in a new process */
+  popl %gs
   pushl CONTROL(RC_EFLAGS)
   popfl
   mov CONTROL(RC_GPR+16), %esp
@@ -27,21 +31,32 @@ runner_enter:
   .balign 16
   .globl runner_leaves
 runner_leaves:
+  /* Cases may leave DS and ES null; SS is flat always, since this process has no other descriptor that it can be loaded with. */
   .irp number, 0, 1, 2, 3, 4, 5
   .balign 16
-  movl $\number, CONTROL(RC_EXIT)
+  movl $\number, %ss:CONTROL(RC_EXIT)
   jmp leave
   .endr
 leave:
-  mov %eax, CONTROL(RC_GPR+0)
-  mov %ecx, CONTROL(RC_GPR+4)
-  mov %edx, CONTROL(RC_GPR+8)
-  mov %ebx, CONTROL(RC_GPR+12)
-  mov %esp, CONTROL(RC_GPR+16)
-  mov %ebp, CONTROL(RC_GPR+20)
-  mov %esi, CONTROL(RC_GPR+24)
-  mov %edi, CONTROL(RC_GPR+28)
-  mov CONTROL(RC_HOST_SP), %esp
+  mov %eax, %ss:CONTROL(RC_GPR+0)
+  mov %ecx, %ss:CONTROL(RC_GPR+4)
+  mov %edx, %ss:CONTROL(RC_GPR+8)
+  mov %ebx, %ss:CONTROL(RC_GPR+12)
+  mov %esp, %ss:CONTROL(RC_GPR+16)
+  mov %ebp, %ss:CONTROL(RC_GPR+20)
+  mov %esi, %ss:CONTROL(RC_GPR+24)
+  mov %edi, %ss:CONTROL(RC_GPR+28)
+  mov %ss:CONTROL(RC_HOST_SP), %esp
+  mov %es, %ss:CONTROL(RC_SELECTOR+0)
+  mov %cs, %ss:CONTROL(RC_SELECTOR+2)
+  mov %ss, %ss:CONTROL(RC_SELECTOR+4)
+  mov %ds, %ss:CONTROL(RC_SELECTOR+6)
+  mov %fs, %ss:CONTROL(RC_SELECTOR+8)
+  mov %gs, %ss:CONTROL(RC_SELECTOR+10)
+  pushl %ss
+  pushl %ss
+  popl %ds
+  popl %es
   pushfl
   popl CONTROL(RC_EFLAGS)
   push $2
@@ -78,7 +93,11 @@ runner_signal:
   .globl _start
 _start:
   xor %ebp, %ebp
-  and $-16, %esp
+  mov $runner_stack_end, %esp
   call runner_main
   ud2
+  .bss
+  .balign 16
+  .skip 64 << 10
+runner_stack_end:
   .section .note.GNU-stack,"",@progbits

@@ -74,7 +74,11 @@ runner_signal:
   .globl _start
 _start:
   xor %ebp, %ebp
-  and $-16, %rsp
+  lea runner_stack_end(%rip), %rsp
   call runner_main
   ud2
+  .bss
+  .balign 16
+  .skip 64 << 10
+runner_stack_end:
   .section .note.GNU-stack,"",@progbits

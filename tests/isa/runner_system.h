@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #ifdef __x86_64__
-enum { SYS_mmap_ = 9, SYS_rt_sigaction_ = 13, SYS_sigaltstack_ = 131, SYS_prctl_ = 157, SYS_futex_ = 202, SYS_exit_group_ = 231 };
+enum { SYS_mmap_ = 9, SYS_munmap_ = 11, SYS_rt_sigaction_ = 13, SYS_sigaltstack_ = 131, SYS_prctl_ = 157, SYS_futex_ = 202, SYS_exit_group_ = 231 };
 #define SECCOMP_ARCH 0xc000003eu
 static inline long system_call(long number, long a, long b, long c, long d, long e, long f) {
   long result;
@@ -22,7 +22,7 @@ struct frame_context {
   const uint8_t *fpstate;
 };
 #else
-enum { SYS_mmap_ = 192, SYS_rt_sigaction_ = 174, SYS_sigaltstack_ = 186, SYS_prctl_ = 172, SYS_futex_ = 240, SYS_exit_group_ = 252 };
+enum { SYS_mmap_ = 192, SYS_munmap_ = 91, SYS_rt_sigaction_ = 174, SYS_sigaltstack_ = 186, SYS_prctl_ = 172, SYS_futex_ = 240, SYS_exit_group_ = 252 };
 #define SECCOMP_ARCH 0x40000003u
 static inline long system_call(long number, long a, long b, long c, long d, long e, long f) {
   long result;

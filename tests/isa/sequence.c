@@ -122,7 +122,6 @@ static bool add_string(struct sequence *q) {
   unsigned opcode = RANDOM_OF(&q->m.random, opcodes);
   bool source = opcode <= 0xa7 || opcode == 0xac || opcode == 0xad, target = opcode < 0xac || opcode > 0xad;
   of(q)->rep_flags_choice |= opcode == 0xa6 || opcode == 0xa7 || opcode >= 0xae;
-  if (opcode == 0xa6 || opcode == 0xa7) of(q)->cr2_slack = ~0u;   /* CMPS: either operand may be read first */
   if ((source && !in_data(q, REG_ESI)) || (target && !in_data(q, REG_EDI))) return false;
   if (!chance(q, 50) || q->held || q->no_stack) return chance(q, 15) ? ADD(q, 0x66, opcode) : ADD(q, opcode);
   struct sequence before = *q;

@@ -416,7 +416,7 @@ static void allow_choices(struct single *s) {
   case OP_FNSTENV: case OP_FLDENV: case OP_FNSAVE: case OP_FRSTOR: c->cr2_slack = 108, c->fault_memory_ignored = true; break;
   case OP_FXSAVE: case OP_FXRSTOR: c->cr2_slack = 512, c->fault_memory_ignored = true, c->eflags &= ~(uint32_t)FLAG_AC; break;   /* #AC or #GP */
   case OP_MASKMOV: c->cr2_slack = 16, c->fault_may_be_missed = true, c->eflags &= ~(uint32_t)FLAG_AC; break;
-  case OP_CMPS: case OP_BOUND: c->vector_choice = true; break;   /* either operand may be read first */
+  case OP_BOUND: c->vector_choice = true; break;   /* either operand may be read first */
   case OP_MOV_FROM_CR: case OP_MOV_TO_CR: c->vector_choice = s->e.lock; break;   /* LOCK MOV CR0 is CR8 on AMD's CPUs: #GP, not #UD */
   case OP_LAR: c->gpr_ignored[s->e.modrm >> 3 & 7] = 0xf0000; break;   /* the limit's place: SDM vol. 2, LAR, "x" */
   default: break;
@@ -425,12 +425,10 @@ static void allow_choices(struct single *s) {
   c->ac_choice = c->eflags & FLAG_AC && case_has_ac_choice(s->row);
   c->frame_choice = s->row->kind == OP_RETF || s->row->kind == OP_IRET;
   c->lock_choice = s->e.lock && s->row->map == 1 && s->row->opcode == 0 && (s->e.modrm >> 3 & 7) == 5;
-  c->int1_choice = s->row->map == 0 && s->row->opcode == 0xf1;
   c->ud_choice = s->row->map == 1 && s->row->opcode == 0x0d && !s->memory;
   c->rf_ignored = s->e.rep && c->eflags & FLAG_TF;     /* the host has it set between two iterations, we have not */
   if (s->row->access == ACCESS_W && row_operand(s->row, 0)->width == SZ_T) c->fault_memory_ignored = true;   /* ten bytes are two stores */
   c->fault_top_ignored = s->row->fpu == FPU_MMX;
-  if (s->row->kind == OP_CMPS) c->cr2_slack = ~0u;
   c->store_may_be_skipped = s->row->fpu == FPU_X87 && s->row->access == ACCESS_W && (c->fx[0] & 0x3f) != 0x3f;
 }
 

@@ -3,6 +3,7 @@
  * Seed and number make a case; the background of the data pages belongs to a batch of numbers. The reference works on a batch while the guest does. */
 #define _GNU_SOURCE
 #include "fuzz.h"
+#include "monitor/vcpu.h"
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -32,7 +33,7 @@ struct run {
   struct bench bench;
   struct stream_rows rows;
   struct coverage coverage;
-  uint64_t cases, failed, passed, unreachable, explained, kept, wavering;
+  uint64_t cases, failed, passed, unreachable, explained, kept, wavering, astray;
   uint64_t deviations[MAX_DEVIATIONS];
   uint64_t vectors[32];
   unsigned batch;
@@ -67,6 +68,7 @@ static bool open_guest(struct bench *b, unsigned axis) {
   b->guest = guest_create(&options, &error);
   if (!b->guest) { printf("FAILED axis %s: %s\n", isa_axes[axis].name, error); return false; }
   guest_allow_code_writes(b->guest);
+  guest_forget_ldt(b->guest);
   return true;
 }
 
@@ -145,6 +147,7 @@ static void judge(struct run *run, unsigned i) {
   if (run->sabotage) differ = differ ? NULL : "a change was not noticed";
   int row = differ && run->qemu && !run->sabotage ? deviation_find(c, &run->listings[i], n, g) : -1;
   if (row >= 0) { run->deviations[row]++, run->explained++; coverage_add(&run->coverage, &run->listings[i], c, n); return; }
+  if (differ && !run->sabotage && g->end == END_FAULT && g->vector == VEC_PF && (reference_owns(b->reference, g->cr2) || guest_owns(g->cr2))) { run->astray++; return; }
   if (differ && !run->sabotage && reference_wavers(run, i)) {
     printf("case %u: the reference contradicts itself (%s)\n", c->number, differ);
     run->wavering++;
@@ -331,6 +334,7 @@ static int report(struct run *run, double took) {
     if (run->vectors[i]) printf(" #%u %llu", i, (unsigned long long)run->vectors[i]);
   printf("\n%llu divergences", (unsigned long long)run->failed);
   if (run->qemu) printf(", %llu that QEMU's table explains", (unsigned long long)run->explained);
+  if (run->astray) printf(", %llu that met one side's own memory", (unsigned long long)run->astray);
   if (run->wavering) printf(", %llu cases in which the reference contradicts itself", (unsigned long long)run->wavering);
   printf("\n");
   if (!run->sabotage && !run->qemu) print_speeds(run);

@@ -129,6 +129,7 @@ static void finish(struct isa_case *c) {
   for (unsigned i = 0; i < l.count; i++) {
     const struct insn *insn = &l.list[i].insn;
     if (c->eflags & FLAG_AC && case_has_ac_choice(insn->row)) c->ac_choice = true, c->subject = 0;
+    c->rep_flags_choice |= insn->rep && (insn->kind == OP_CMPS || insn->kind == OP_SCAS);
   }
 }
 
