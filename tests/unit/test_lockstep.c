@@ -231,6 +231,23 @@ static void interrupt_between_two_iterations(void **state) {
   assert_followed(follow(s));
 }
 
+/* The reference stands where our side, for which REP is one instruction, cannot stand. */
+static void pause_between_two_iterations(void **state) {
+  struct script *s = *state;
+  GUEST_CODE(s, "\xbf\x00\x00\x02\x00" "\xb9\x03\x00\x00\x00" "\xf3\xaa" "\xeb\x00");   /* mov edi, DATA; mov ecx, 3; rep stosb */
+  BLOCK(s, 5, 5, 2);
+  s->cpu.gpr[REG_EDI] = DATA + 1, s->cpu.gpr[REG_ECX] = 2, s->cpu.eip = CODE + 10;
+  add(s, REF_STOPPED);
+  BLOCK(s, 2);
+  s->cpu.gpr[REG_EDI] = DATA + 3, s->cpu.gpr[REG_ECX] = 0, s->cpu.eip = CODE + 12;
+  BLOCK(s, 2);
+  s->cpu.eip = CODE + 14;
+  BLOCK(s, 1);
+  struct lockstep *l = follow(s);
+  assert_followed(l);
+  assert_int_equal(l->counts.ram_compares, 0);
+}
+
 static void block_that_was_given_up(void **state) {
   struct script *s = *state;
   GUEST_CODE(s, "\xb8\x05\x00\x00\x00" "\x40\x40\x40" "\xeb\x00");   /* mov eax, 5; inc eax * 3; jmp */
@@ -316,7 +333,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     CASE(equal_blocks_are_followed), CASE(another_register_is_found), CASE(undefined_flags_are_explained_and_made_equal), CASE(defined_flags_are_compared),
     CASE(exception_in_the_midst_of_a_block), CASE(exception_that_only_one_side_raises), CASE(exception_that_only_the_reference_raises),
-    CASE(interrupt_between_two_iterations), CASE(block_that_was_given_up), CASE(devices_and_time_are_the_references), CASE(port_that_only_one_side_reads),
+    CASE(interrupt_between_two_iterations), CASE(pause_between_two_iterations), CASE(block_that_was_given_up), CASE(devices_and_time_are_the_references), CASE(port_that_only_one_side_reads),
     CASE(other_value_written_to_a_port), CASE(long_intervals_find_it_later), CASE(memory_that_differs_is_found),
   };
   cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));

@@ -176,7 +176,7 @@ static void add_prefix(struct stream *s, const struct insn *subject) {
 static bool can_go_on(const struct isa_case *c, const struct insn *i) {
   switch ((enum op_kind)i->kind) {
   case OP_UD: case OP_POPF: case OP_IRET: case OP_MOV_TO_SEG: case OP_POP_SEG: case OP_LOAD_FAR: case OP_LAR: case OP_FNSTENV: case OP_FNSAVE: case OP_FXSAVE:
-  case OP_JMP_IND: case OP_JMP_REL: return false;
+  case OP_JMP_IND: case OP_JMP_REL: case OP_JMP_FAR_IMM: case OP_JMP_FAR_MEM: case OP_CALL_FAR_IMM: case OP_CALL_FAR_MEM: case OP_RETF: return false;
   default: break;
   }
   bool stack = (i->regs_written >> REG_ESP & 1) && i->kind != OP_PUSH_REG && i->kind != OP_PUSH_IMM && i->kind != OP_PUSH_MEM && i->kind != OP_PUSHF;
