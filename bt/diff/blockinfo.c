@@ -1,6 +1,12 @@
 #include "blockinfo.h"
+#include "deviations.h"
 #include <stdlib.h>
 #include <string.h>
+
+/* What the reference may have otherwise: flags that the manual leaves undefined, and those of DEV_cmpxchg8b_flags. */
+static uint16_t flags_left_open(const struct insn *insn) {
+  return (uint16_t)(deviation_is_cmpxchg8b(insn->row) ? FLAGS_ARITH & ~FLAG_ZF : insn->flags_undefined);
+}
 
 void block_info_flags(struct block_info *info, const struct ref_insns *insns, unsigned count, struct insn_mode mode) {
   struct insn insn;
@@ -8,9 +14,10 @@ void block_info_flags(struct block_info *info, const struct ref_insns *insns, un
   info->undefined_by = NULL;
   for (unsigned i = 0; i < count && i < insns->count; i++) {
     if (insn_decode(&insn, insns->insn[i].bytes, insns->insn[i].length, mode) != INSN_OK) continue;
-    info->undefined = (uint16_t)((info->undefined & ~insn.flags_written) | insn.flags_undefined);
-    info->defined = (uint16_t)((info->defined | insn.flags_written) & ~insn.flags_undefined);
-    if (insn.flags_undefined) info->undefined_by = insn.row;
+    uint16_t open = flags_left_open(&insn);
+    info->undefined = (uint16_t)((info->undefined & ~insn.flags_written) | open);
+    info->defined = (uint16_t)((info->defined | insn.flags_written) & ~open);
+    if (open) info->undefined_by = insn.row;
   }
 }
 
@@ -42,6 +49,25 @@ static bool cut(struct block_info *info, const struct ref_insns *key, struct ins
   return info->insns != NULL;
 }
 
+static bool is_branch(uint8_t kind) {
+  switch ((enum op_kind)kind) {
+  case OP_JCC: case OP_JMP_REL: case OP_JMP_IND: case OP_CALL_REL: case OP_CALL_IND: case OP_RET: case OP_LOOP: case OP_LOOPE: case OP_LOOPNE: case OP_JCXZ: return true;
+  default: return false;
+  }
+}
+
+/* Whether what the block's last RDMSR read still stands in EDX:EAX behind the block. */
+static bool shows_msr(const struct ref_insns *insns, struct insn_mode mode) {
+  struct insn insn;
+  bool shows = false;
+  for (unsigned i = 0; i < insns->count; i++) {
+    if (insn_decode(&insn, insns->insn[i].bytes, insns->insn[i].length, mode) != INSN_OK) continue;
+    if (insn.kind == OP_RDMSR) shows = true;
+    else if (insn.regs_written & (1 << REG_EAX | 1 << REG_EDX)) shows = false;
+  }
+  return shows;
+}
+
 static bool fill(struct block_info *info, const struct ref_insns *key, struct insn_mode mode) {
   struct insn last;
   *info = (struct block_info){.key = key};
@@ -53,6 +79,8 @@ static bool fill(struct block_info *info, const struct ref_insns *key, struct in
   info->rep_wide = last.address_size == 4;
   info->last_kind = last.kind;
   info->reads_tsc = last.kind == OP_RDTSC || last.kind == OP_RDTSCP;
+  info->branches = is_branch(last.kind);
+  info->shows_msr = shows_msr(insns, mode);
   return true;
 }
 

@@ -14,6 +14,8 @@ struct block_info {
   bool rep;                            /* the last is a string instruction with REP: the reference runs an iteration a block */
   bool rep_wide;                       /* its counter is ECX, not CX */
   bool reads_tsc;                      /* the last is RDTSC or RDTSCP */
+  bool shows_msr;                      /* what an RDMSR of it read stands in EDX:EAX behind it */
+  bool branches;                       /* the last may go on anywhere, the block's own instructions included */
   uint8_t last_kind;                   /* enum op_kind */
 };
 

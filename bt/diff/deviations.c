@@ -3,6 +3,10 @@
 
 void deviations_count_flags(struct deviations *d, const struct opcode_row *row, uint32_t flags) {
   unsigned i = 0;
+  if (row && deviation_is_cmpxchg8b(row)) {
+    d->hits[DEV_cmpxchg8b_flags]++;
+    return;
+  }
   d->hits[DEV_undefined_flags]++;
   while (i < d->flag_rows && d->flags[i].row != row) i++;
   if (i == sizeof d->flags / sizeof d->flags[0]) return;

@@ -1,6 +1,7 @@
 /* Where QEMU or the manual leave room: differences that `bt diff` explains, counts and goes on after. Anything else is a divergence.
  * X(name, what differs, why, where the manual says so) */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include "../../translator/insn.h"
@@ -8,6 +9,8 @@
 #define DEVIATIONS(X) \
   X(undefined_flags, "arithmetic flags that an instruction leaves undefined (counted by instruction below)", \
     "each CPU leaves its own; bt's are the host's. They are made equal after they were counted", "vol. 2, \"Flags Affected\" of the instruction") \
+  X(cmpxchg8b_flags, "arithmetic flags but ZF after CMPXCHG8B", "QEMU 7.2 takes them from before the last instruction that wrote flags; made equal after they were counted", \
+    "vol. 2, CMPXCHG8B, \"Flags Affected\"") \
   X(accessed_late, "bit 5 (accessed) of a paging-structure entry", "a TLB may keep an entry whose bit was cleared; each side sets it at its next walk", "vol. 3A, 4.10.2.2 and 4.8") \
   X(dirty_late, "bit 6 (dirty) of a page-table entry, likewise", "as accessed_late", "vol. 3A, 4.8") \
   X(segment_accessed, "bit 0 of a segment's cached type", "whether the cached copy shows the accessed bit that the load has just set cannot be seen by software", "vol. 3A, 3.4.5.1") \
@@ -30,6 +33,8 @@ struct deviations {
   struct { const struct opcode_row *row; uint32_t flags; uint64_t hits; } flags[64];   /* of undefined_flags, by instruction */
   unsigned flag_rows;
 };
+/* Of the row cmpxchg8b_flags? */
+static inline bool deviation_is_cmpxchg8b(const struct opcode_row *row) { return row->map == 1 && row->opcode == 0xc7 && row->reg == 1; }
 /* A difference in `flags`, last left undefined by an instruction of `row`. */
 void deviations_count_flags(struct deviations *d, const struct opcode_row *row, uint32_t flags);
 /* All rows with their hits; those without too, when `all`. */

@@ -14,6 +14,7 @@ struct unit {                          /* between two blocks of the reference */
   unsigned insns;
   const struct block_info *info;
   struct block_info partial;           /* of a block that was cut short */
+  const struct block_info *whole;      /* of one that may have been: or it ran to its end, and jumped to where it would have been cut. NULL: no doubt */
   struct ref_event events[MAX_EVENTS]; /* exceptions and interrupts, in order */
   unsigned count;
   bool in_rep;                         /* an interrupt came between two iterations of the last instruction */
@@ -93,14 +94,17 @@ static bool collect(struct lockstep *l, struct unit *u) {
   return true;
 }
 
-/* A block that the reference gave up at one of its instructions, to make one of its own of that: after MMIO, after a store into its own code. */
+/* A block that the reference gave up at one of its instructions, to make one of its own of that: after MMIO, after a store into its own code. Where a loop
+ * has just jumped there, and the reference's time slice had room for one instruction only, it looks the same: settle_doubt(). */
 static void cut_short(struct lockstep *l, struct unit *u) {
+  u->whole = NULL;
   if (u->count || l->next.kind != REF_BLOCK || !l->next.single) return;
   unsigned index = index_in(u->info->insns, linear_eip(&l->next.cpu));
   if (index == u->info->insns->count) return;
+  if (u->info->branches) u->whole = u->info;
   u->partial = *u->info;
   block_info_flags(&u->partial, u->info->insns, index, mode_of(l, &l->current.cpu));
-  u->partial.reads_tsc = u->partial.rep = false;
+  u->partial.reads_tsc = u->partial.rep = u->partial.shows_msr = false;
   u->insns = index, u->info = &u->partial;
 }
 
@@ -195,6 +199,22 @@ static bool pay_rep(struct lockstep *l, const struct unit *u) {
   return true;
 }
 
+/* The value is known for this unit only: our side has to be there. */
+static bool pay_before_msr(struct lockstep *l, const struct unit *u) {
+  unsigned insns = u->insns;
+  l->owed -= insns;
+  bool paid = pay(l, NULL);
+  l->owed = insns;
+  return paid;
+}
+
+/* A20 is not the CPU's: it is changed by a port, and the reference tells. */
+static void follow_a20(struct vcpu *v, const struct ref_cpu *ref) {
+  if (v->a20_masked == !ref->a20) return;
+  v->a20_masked = !ref->a20;
+  vcpu_paging_changed(v);
+}
+
 static bool compare(struct lockstep *l, const struct ref_cpu *ref) {
   struct differences *out = &l->differences;
   l->counts.compares++;
@@ -202,6 +222,7 @@ static bool compare(struct lockstep *l, const struct ref_cpu *ref) {
   if (!compare_cpu(l->replay.vcpu, ref, l->undefined, l->undefined_by, &l->deviations, out)) return diverge(l, "the registers differ");
   if (ref->has_fp && !compare_fp(l->replay.vcpu, ref, &l->deviations, out)) return diverge(l, "the x87 or SSE registers differ");
   if (l->replay.vcpu->halted != ref->halted && l->next.kind == REF_STOPPED) return diverge(l, "one side is halted, the other is not");
+  follow_a20(l->replay.vcpu, ref);
   l->undefined = 0;
   l->compared_at = l->counts.insns;
   return true;
@@ -249,13 +270,32 @@ static bool due(const struct lockstep *l) {
   return !l->options.every || l->counts.insns >= l->options.fine_from || l->counts.insns - l->compared_at >= l->options.every;
 }
 
+static void note_flags(struct lockstep *l, const struct block_info *info) {
+  l->undefined = (uint16_t)((l->undefined & ~info->defined) | info->undefined);
+  if (info->undefined) l->undefined_by = info->undefined_by;
+}
+
 static void owe(struct lockstep *l, const struct unit *u) {
   l->owed += u->insns;
   l->counts.insns += u->insns;
   l->counts.blocks++;
   l->counts.syscalls += u->info->last_kind == OP_SYSENTER;
-  l->undefined = (uint16_t)((l->undefined & ~u->info->defined) | u->info->undefined);
-  if (u->info->undefined) l->undefined_by = u->info->undefined_by;
+  note_flags(l, u->info);
+}
+
+/* If the state behind the part is not the reference's, the whole block ran. */
+static bool settle_doubt(struct lockstep *l, const struct unit *u) {
+  struct vcpu *v = l->replay.vcpu;
+  struct deviations unseen = l->deviations;
+  struct differences differences;
+  if (!pay(l, NULL)) return false;
+  uint32_t flags = v->s.flags;
+  if (compare_cpu(v, &l->next.cpu, l->undefined, l->undefined_by, &unseen, &differences)) return true;
+  v->s.flags = flags;
+  unsigned rest = u->whole->insns->count - u->insns;
+  l->owed += rest, l->counts.insns += rest;
+  note_flags(l, u->whole);
+  return true;
 }
 
 static bool one_unit(struct lockstep *l) {
@@ -265,10 +305,14 @@ static bool one_unit(struct lockstep *l) {
   find_rep_interrupt(l, &u);
   cut_at_exception(l, &u);
   owe(l, &u);
-  if (u.info->reads_tsc && l->next.kind != REF_END) {
+  if ((u.info->reads_tsc || u.info->shows_msr) && l->next.kind != REF_END) {
     const struct ref_cpu *c = u.count ? &u.events[0].cpu : &l->next.cpu;
-    replay_expect_tsc(&l->replay, (uint64_t)c->gpr[REG_EDX] << 32 | c->gpr[REG_EAX]);
+    uint64_t value = (uint64_t)c->gpr[REG_EDX] << 32 | c->gpr[REG_EAX];
+    if (u.info->reads_tsc) replay_expect_tsc(&l->replay, value);
+    else if (pay_before_msr(l, &u)) replay_show_msr(&l->replay, value);
+    else return false;
   }
+  if (u.whole && !settle_doubt(l, &u)) return false;
   ask_for_memory(l);
   if (l->next.kind == REF_END) return stop_with(l, LOCKSTEP_GUEST_END, l->next.text), false;
   if (u.count && !deliver(l, &u)) return false;

@@ -27,6 +27,7 @@ int replay_expect(struct replay *r, const struct ref_event *e) {
   return push(e->kind == REF_READ ? &r->reads : &r->writes, &access);
 }
 int replay_expect_tsc(struct replay *r, uint64_t value) { return push(&r->tscs, &(struct replay_access){.value = value}); }
+void replay_show_msr(struct replay *r, uint64_t value) { r->shown_tsc = value, r->tsc_is_shown = true; }
 
 static void complain(struct replay *r, const char *who, const char *what, bool port, uint64_t address, unsigned size, uint64_t value) {
   if (r->problem[0]) return;
@@ -39,6 +40,7 @@ bool replay_settled(struct replay *r) {
   if (read) complain(r, "the reference alone", "reads", read->port, read->address, read->size, read->value);
   if (write) complain(r, "the reference alone", "writes", write->port, write->address, write->size, write->value);
   if (head(&r->tscs)) complain(r, "the reference alone", "reads the time-stamp counter:", false, 0, 8, head(&r->tscs)->value);
+  r->tsc_is_shown = false;
   return !r->problem[0];
 }
 
@@ -79,6 +81,7 @@ static void hook_write(void *opaque, bool port, uint64_t address, unsigned size,
 static uint64_t hook_tsc(void *opaque) {
   struct replay *r = opaque;
   const struct replay_access *a = head(&r->tscs);
+  if (!a && r->tsc_is_shown) return r->shown_tsc;
   if (!a) return complain(r, "bt alone", "reads the time-stamp counter:", false, 0, 8, 0), 0;
   r->tscs.first++;
   return a->value;

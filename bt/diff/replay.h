@@ -11,6 +11,8 @@ struct replay {
   struct machine *machine;
   struct vcpu *vcpu;
   struct replay_queue reads, writes, tscs;
+  uint64_t shown_tsc;               /* what RDMSR of the time-stamp counter reads, if that is what the reference's block did */
+  bool tsc_is_shown;
   struct cpuid_answer cpuid[64];
   bool check_writes;
   bool tripled;                     /* the guest shut down */
@@ -24,5 +26,7 @@ void replay_close(struct replay *r);
 /* What the reference did, in order; our side must do the same. -ENOMEM or 0. */
 int replay_expect(struct replay *r, const struct ref_event *access);
 int replay_expect_tsc(struct replay *r, uint64_t value);
+/* EDX:EAX behind an RDMSR of the reference's, of whichever register. */
+void replay_show_msr(struct replay *r, uint64_t value);
 /* Once our side has caught up: false, with `problem`, where the reference made an access that we did not. */
 bool replay_settled(struct replay *r);

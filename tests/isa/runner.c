@@ -69,7 +69,7 @@ static bool map_all(void) {
   if (!mapped(shared) || !mapped(view)) system_call(SYS_exit_group_, RUNNER_NO_MEMORY, 0, 0, 0, 0, 0);
   void *code = map(CODE_AT, CODE_PAGES * PAGE, PROT_READ_ | PROT_WRITE_ | PROT_EXEC_, MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_POPULATE_, -1, 0);
   if (mapped(code)) memset(code, FILLER, CODE_PAGES * PAGE);
-  bool entry = mapped(map(ENTRY_AT, PAGE, PROT_READ_ | PROT_EXEC_, MAP_PRIVATE_ | MAP_ANONYMOUS_, -1, 0));   /* empty, as the guest's */
+  bool entry = mapped(map(ENTRY_AT, PAGE, PROT_READ_ | PROT_EXEC_, MAP_PRIVATE_ | MAP_ANONYMOUS_ | MAP_POPULATE_, -1, 0));   /* empty and there, as the guest's */
   return mapped(code) && entry && map_data(DATA_LOW, size) && map_data(DATA_HIGH, size);
 }
 

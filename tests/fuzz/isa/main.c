@@ -123,13 +123,15 @@ static void keep(struct run *run, const struct isa_case *c, const char *why) {
   if (kept_path(run, c, path, sizeof path) && kept_write(path, &small, comment)) printf("  kept as %s: rename it for the sin and move it to tests/isa/kept\n", path);
 }
 
-/* Whether the reference contradicts itself while the translator does not: hosts have been seen to lose EFLAGS.NT when they were interrupted. */
+/* Whether the reference contradicts itself while the translator does not: hosts have been seen to lose EFLAGS.NT when they were interrupted, and a case
+ * that went astray may have written into the runner's copy of the background. */
 static bool reference_wavers(struct run *run, unsigned i) {
   char text[160];
   struct bench *b = &run->bench;
   struct listing l;
   struct outcome n, g;
   const struct isa_case *c = &run->cases_of[i];
+  reference_set_background(b->reference, b->background);
   for (unsigned round = 0; round < 3; round++)
     if (!run_one(b, c, &l, &n, &g) || compare(b, c, &n, &g, text, sizeof text) || compare(b, c, &g, &run->guest_of[i], text, sizeof text)) return false;
   return true;
