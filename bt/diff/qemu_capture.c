@@ -59,6 +59,21 @@ static void add_field(struct ref_start *start, const struct vmstate *state, uint
     add_msr(start, number, value);
 }
 
+/* A range of RAM in a view of memory that covers A0000-BFFFF. All views that have any RAM there agree. */
+static bool capture_video(struct qemu *q, struct ref_start *start)
+{
+  char *text = qemu_monitor(q, "info mtree -f");
+  const char *at = text, *end = text ? text + strlen(text) : NULL;
+  struct line line;
+  uint64_t from, to;
+  start->video_is_ram = false;
+  while (text && text_line(&at, end, &line))
+    if (line.length > 50 && text_hex(line.text + 2, 16, &from) && text_hex(line.text + 19, 16, &to) && memmem(line.text, line.length, ", ram)", 6))
+      start->video_is_ram |= from <= UPPER && to >= UPPER + 0x1ffff;
+  free(text);
+  return text != NULL;
+}
+
 static void add_mtrrs(struct ref_start *start, const struct vmstate *state)
 {
   static const uint16_t fixed[] = { 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f };
@@ -122,13 +137,24 @@ static bool migrate_to(struct qemu *q, int fd)
   return answer && wait_migration(q);
 }
 
+/* What QEMU has written may still be on its way through `cat`: the description of the fields comes last. */
+static bool open_state(struct qemu *q, struct vmstate *state, int fd)
+{
+  for (int n = 0; n < MIGRATION_TIME; n += 5) {
+    if (vmstate_open(state, fd))
+      return true;
+    poll(NULL, 0, 5);
+  }
+  return qemu_fail(q, "QEMU's migration stream is not understood");
+}
+
 static bool capture_msrs(struct qemu *q, struct ref_start *start)
 {
   struct vmstate state;
   int fd = memfd_create("bt-state", MFD_CLOEXEC);
   if (fd < 0)
     return qemu_fail(q, "memfd_create: %s", strerror(errno));
-  bool fine = migrate_to(q, fd) && (vmstate_open(&state, fd) || qemu_fail(q, "QEMU's migration stream is not understood"));
+  bool fine = migrate_to(q, fd) && open_state(q, &state, fd);
   close(fd);
   if (!fine)
     return false;
@@ -143,7 +169,7 @@ static bool capture_msrs(struct qemu *q, struct ref_start *start)
 bool qemu_capture(struct qemu *q, struct ref_start *start)
 {
   start->msr_count = 0;
-  return qemu_registers(q, &start->cpu) && capture_upper(q, start) && capture_msrs(q, start);
+  return qemu_registers(q, &start->cpu) && capture_upper(q, start) && capture_video(q, start) && capture_msrs(q, start);
 }
 
 /* ---- CPUID ---- */

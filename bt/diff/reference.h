@@ -74,6 +74,7 @@ struct ref_start {              /* the machine at the start */
   struct ref_cpuid cpuid[64];   /* every leaf (and subleaf of 4, 7, 0Bh, 0Dh...) that the guest could ask for */
   unsigned cpuid_count;
   uint8_t upper[0x60000];       /* A0000-FFFFF as the CPU reads it: video memory, ROMs, shadow RAM */
+  bool video_is_ram;              /* A0000-BFFFF: no adapter, and the chipset shows the RAM behind it */
   uint64_t blocks_before;       /* 0 if unknown: how far the start is into the run */
 };
 

@@ -48,8 +48,19 @@ bool replay_settled(struct replay *r) {
 
 static uint64_t size_mask(unsigned size) { return size >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * size) - 1; }
 
+enum { VIDEO = 0xa0000, VIDEO_SIZE = 0x20000 };
+
+/* Our MMU has no RAM behind the video window: it is made up for here. NULL: not such an address. */
+static uint8_t *video_ram(struct replay *r, bool port, uint64_t address, unsigned size) {
+  bool inside = r->video && !port && address >= VIDEO && address + size <= VIDEO + VIDEO_SIZE;
+  return inside ? r->video + (address - VIDEO) : NULL;
+}
+
 static uint32_t hook_read(void *opaque, bool port, uint64_t address, unsigned size) {
   struct replay *r = opaque;
+  uint8_t *video = video_ram(r, port, address, size);
+  uint32_t bytes = 0;
+  if (video) return memcpy(&bytes, video, size), bytes;
   const struct replay_access *a;
   uint64_t value = 0;
   unsigned done = 0;
@@ -66,6 +77,11 @@ static uint32_t hook_read(void *opaque, bool port, uint64_t address, unsigned si
 
 static void hook_write(void *opaque, bool port, uint64_t address, unsigned size, uint32_t value) {
   struct replay *r = opaque;
+  uint8_t *video = video_ram(r, port, address, size);
+  if (video) {
+    memcpy(video, &value, size);
+    return;
+  }
   const struct replay_access *a;
   unsigned done = 0;
   if (!r->check_writes) return;
@@ -169,6 +185,11 @@ bool replay_open(struct replay *r, const struct bt_options *options, const struc
   if (!r->machine) return false;
   r->vcpu = monitor_vcpu(r->machine->monitor);
   load_ram(r->machine->mmu, ram, 0, LOW);
+  if (start->video_is_ram) {
+    r->video = malloc(VIDEO_SIZE);
+    if (!r->video) return snprintf(error, ERROR_TEXT, "not enough memory"), false;
+    memcpy(r->video, start->upper, VIDEO_SIZE);
+  }
   memcpy(mmu_ram_pointer(r->machine->mmu, to_gpa(ROMS), HIGH - ROMS), start->upper + (ROMS - LOW), HIGH - ROMS);
   load_ram(r->machine->mmu, ram, HIGH, options->ram_size);
   load_cpu(r->vcpu, start);
@@ -184,5 +205,6 @@ void replay_close(struct replay *r) {
   free(r->reads.items);
   free(r->writes.items);
   free(r->tscs.items);
+  free(r->video);
   *r = (struct replay){0};
 }
