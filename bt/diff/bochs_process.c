@@ -181,6 +181,9 @@ void bochs_shut(struct bochs *b)
   free(b->ram);
   b->text = NULL;
   b->ram = NULL;
+  b->used = b->capacity = b->asked = 0;
+  b->vector = 0;
+  b->closed = false;
 }
 
 /* ---- questions ---- */
@@ -236,14 +239,14 @@ static bool unanswered(struct bochs *b)
   return bochs_fail(b, b->closed ? "Bochs has exited%s" : "Bochs does not answer%s", words);
 }
 
-/* Until it shows the prompt of the command that would be next. */
+/* Until it shows the prompt of the command that would be next; rfb's thread may still say something behind the first one. */
 static bool await_prompt(struct bochs *b, int milliseconds)
 {
   char prompt[32];
   int length = snprintf(prompt, sizeof prompt, "<bochs:%u> ", b->asked + 1);
   long long end = now() + milliseconds, left = milliseconds;
   b->late = false;
-  while (b->used < (size_t)length || memcmp(b->text + b->used - length, prompt, (size_t)length)) {
+  while (!b->used || !memmem(b->text, b->used, prompt, (size_t)length)) {
     bool heard = hear(b, (int)left);
     left = end - now();
     if (b->closed || !heard || left <= 0)

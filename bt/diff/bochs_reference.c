@@ -84,6 +84,14 @@ static const struct ref_insns *intern(struct bochs_reference *r, const struct re
 
 static bool code32(const struct ref_cpu *c) { return c->seg[SEG_CS].attr & 1 << 14; }
 
+/* With all of bt's features, for Bochs decides which there are. */
+static void decode(struct bochs_reference *r, const struct step *s, const struct ref_cpu *in)
+{
+  const struct insn_mode mode = { code32(in), UINT64_MAX };
+  if (!s->ran || insn_decode(&r->decoded, s->insn.insn.bytes, s->insn.insn.length, mode) != INSN_OK)
+    r->decoded = (struct insn){ .kind = OP_UD };
+}
+
 /* Kinds that change nothing but general registers, EFLAGS, memory and the FPU. */
 static bool is_plain(const struct insn *insn)
 {
@@ -159,9 +167,6 @@ static bool put_block(struct bochs_reference *r, const struct step *s, const str
   insn.linear = e->cpu.eip + e->cpu.seg[SEG_CS].base;
   e->single = true;
   e->insns = intern(r, &insn, code32(&e->cpu));
-  const struct insn_mode mode = { code32(&e->cpu), UINT64_MAX };
-  if (insn_decode(&r->decoded, insn.bytes, insn.length, mode) != INSN_OK)
-    r->decoded.kind = OP_UD;
   return e->insns;
 }
 
@@ -188,24 +193,33 @@ static bool moved(const struct step *s, bool write, uint64_t *value)
   return false;
 }
 
+static bool is_port(const struct insn *i) { return i->kind == OP_IN || i->kind == OP_OUT || i->kind == OP_INS || i->kind == OP_OUTS; }
+
+/* The first port of IN and OUT, as far as the instruction is one. */
+static uint16_t port_of(const struct insn *i, const struct ref_cpu *before)
+{
+  bool immediate = (i->kind == OP_IN || i->kind == OP_OUT) && !(i->bytes[i->opcode_offset] & 8);
+  return immediate ? (uint8_t)i->imm : (uint16_t)before->gpr[REG_EDX];
+}
+
+static bool faulted(const struct step *s) { return s->delivery_count && !s->deliveries[s->delivery_count - 1].before; }
+
+/* OUT to the port of isa-debug-exit. */
+static bool is_exit(const struct bochs_reference *r, const struct step *s, const struct ref_cpu *before)
+{
+  const struct ref_boot *o = &r->options.boot;
+  uint16_t port = port_of(&r->decoded, before);
+  return r->decoded.kind == OP_OUT && !faulted(s) && port >= o->exit_port && port - o->exit_port < o->exit_size;
+}
+
 static void put_port(struct bochs_reference *r, const struct step *s, const struct ref_cpu *before)
 {
   const struct insn *i = &r->decoded;
   uint64_t value = i->kind == OP_IN ? r->cpu.gpr[REG_EAX] : before->gpr[REG_EAX];
   bool write = i->kind == OP_OUT || i->kind == OP_OUTS, string = i->kind == OP_INS || i->kind == OP_OUTS;
-  bool immediate = !string && !(i->bytes[i->opcode_offset] & 8);
   unsigned size = i->bytes[i->opcode_offset] & 1 ? i->operand_size : 1;
-  uint16_t port = immediate ? (uint8_t)i->imm : (uint16_t)before->gpr[REG_EDX];
-  if (string && !moved(s, !write, &value))
-    return;
-  put_access(r, write, true, port, value, size);
-  const struct ref_boot *o = &r->options.boot;
-  if (write && port >= o->exit_port && port - o->exit_port < o->exit_size) {
-    int status = (int)(value << 1 | 1) & 0xff;
-    char text[40];
-    snprintf(text, sizeof text, "exit with status %d", status);
-    put_end(r, REF_END, status, text);
-  }
+  if (!string || moved(s, !write, &value))
+    put_access(r, write, true, port_of(i, before), value, size);
 }
 
 static void put_accesses(struct bochs_reference *r, const struct step *s, const struct ref_cpu *before)
@@ -215,8 +229,7 @@ static void put_accesses(struct bochs_reference *r, const struct step *s, const 
     if (is_mmio(r, a->physical))
       put_access(r, a->write, false, a->physical, a->value, a->size);
   }
-  bool faulted = s->delivery_count && !s->deliveries[s->delivery_count - 1].before;
-  if (!faulted && (r->decoded.kind == OP_IN || r->decoded.kind == OP_OUT || r->decoded.kind == OP_INS || r->decoded.kind == OP_OUTS))
+  if (!faulted(s) && is_port(&r->decoded))
     put_port(r, s, before);
 }
 
@@ -254,18 +267,38 @@ static bool update(struct bochs_reference *r, const char *commands, unsigned wan
          ((bochs_text_registers(b->text, b->used, &r->cpu) & wanted) == wanted || bochs_fail(b, "what Bochs' debugger prints is not understood"));
 }
 
-/* Its registers after the step. Whether a plain instruction ran is seen from its bytes. */
+/* Its registers after the step. */
 static bool read_registers(struct bochs_reference *r, const struct step *s)
 {
   struct bochs *b = &r->bochs;
-  struct insn insn;
   if (!(bochs_text_registers(b->text, b->used, &r->cpu) & BOCHS_GENERAL))
     return bochs_fail(b, "what Bochs' debugger prints is not understood");
-  const struct insn_mode mode = { code32(&r->cpu), UINT64_MAX };
-  bool plain = s->ran && !s->delivery_count && insn_decode(&insn, s->insn.insn.bytes, s->insn.insn.length, mode) == INSN_OK && is_plain(&insn);
-  if (plain && r->steps % CHECK_EVERY)
+  if (is_plain(&r->decoded) && !s->delivery_count && r->steps % CHECK_EVERY)
     return true;
   return update(r, "sreg\ncreg\ndreg\n", BOCHS_SYSTEM) && (!r->options.fp || update(r, "fp\nsse\n", BOCHS_FPU));
+}
+
+/* It stands at `cpu`; what has run since has changed neither the FPU nor memory. */
+static bool put_stopped(struct bochs_reference *r, struct ref_cpu cpu)
+{
+  struct bochs *b = &r->bochs;
+  if (!bochs_ask(b, "fp\nsse\n", BOCHS_ANSWER_TIME) || !bochs_read_ram(b))
+    return false;
+  cpu.has_fp = bochs_text_registers(b->text, b->used, &cpu) & BOCHS_FPU;
+  put(r, REF_STOPPED)->cpu = cpu;
+  return cpu.has_fp || bochs_fail(b, "what Bochs' debugger prints is not understood");
+}
+
+/* All is compared for a last time before the OUT that ends it. */
+static void put_exit(struct bochs_reference *r, const struct step *s, const struct ref_cpu *before)
+{
+  int status = (int)(before->gpr[REG_EAX] << 1 | 1) & 0xff;
+  char text[40];
+  snprintf(text, sizeof text, "exit with status %d", status);
+  if (!put_stopped(r, *before))
+    return put_failure(r);
+  put_step(r, s, before);
+  put_end(r, REF_END, status, text);
 }
 
 static void step(struct bochs_reference *r)
@@ -278,8 +311,13 @@ static void step(struct bochs_reference *r)
     return put_failure(r);
   r->steps++;
   read_step(&r->bochs, &s);
+  decode(r, &s, &before);
   if (!read_registers(r, &s))
     return put_failure(r);
+  if (s.delivery_count && s.deliveries[0].before)
+    decode(r, &s, &r->cpu);   /* the handler's instruction */
+  if (is_exit(r, &s, &before))
+    return put_exit(r, &s, &before);
   if (!put_step(r, &s, &before))
     return put_end(r, REF_ERROR, 0, "not enough memory");
   if (s.tripled || s.reset)
@@ -290,15 +328,12 @@ static void step(struct bochs_reference *r)
 
 /* ---- pauses ---- */
 
-static void stand(struct bochs_reference *r)
+static void pause_here(struct bochs_reference *r)
 {
-  struct ref_cpu cpu = r->cpu;
-  if (!bochs_ask(&r->bochs, "fp\nsse\n", BOCHS_ANSWER_TIME) || !(bochs_text_registers(r->bochs.text, r->bochs.used, &cpu) & BOCHS_FPU) || !bochs_read_ram(&r->bochs))
-    return put_failure(r);
-  cpu.has_fp = true;
-  put(r, REF_STOPPED)->cpu = cpu;
   r->pausing = false;
-  r->paused = true;
+  r->paused = put_stopped(r, r->cpu);
+  if (!r->paused)
+    put_failure(r);
 }
 
 static void pause_bochs(struct reference *base)
@@ -319,7 +354,7 @@ static void next_of_bochs(struct reference *base, struct ref_event *event)
     }
     r->first = r->count = 0;
     if (r->pausing)
-      stand(r);
+      pause_here(r);
     else
       step(r);
   }

@@ -30,7 +30,7 @@ static void help(FILE *out) {
         "  --from=ADDRESS|ring3|kernel where to begin: when the reference first gets to this linear address, to user mode, to the kernel's entry (default)\n"
         "  --max-insns=N               stop after N guest instructions, with 0 when all were equal (suffixes K, M, G)\n"
         "  --every=insn|block|N        compare at every instruction, at every block (default), or about every N instructions and bisect\n"
-        "  --memory-every=N            compare all of RAM and the x87/SSE state about every N instructions (default 20M, with Bochs 5000; 0: at the end)\n"
+        "  --memory-every=N            compare all of RAM and the x87/SSE state about every N instructions (default 20M, with Bochs 50K and at the end)\n"
         "  --fp                        x87 and SSE registers at every comparison\n"
         "  --no-bisect                 do not repeat the run to find the exact instruction\n"
         "  --reference=qemu|bochs      what is compared with (default qemu). Bochs decides where QEMU is wrong: it checks segment limits; it is slow\n"
@@ -94,7 +94,7 @@ static void bochs_options(struct diff *d) {
   d->reference.one_insn = true;
   d->reference.boot.exit_port = o->debug_exit_base;
   d->reference.boot.exit_size = o->debug_exit ? o->debug_exit_size : 0;
-  if (!d->memory_every_given) d->run.memory_every = 5000;
+  if (!d->memory_every_given) d->run.memory_every = 50000;
 }
 
 /* The same machine for QEMU. */
@@ -181,6 +181,7 @@ static void run_pass(struct diff *d, struct lockstep *l, const struct pass *pass
   struct ref_start *start = calloc(1, sizeof *start);
   struct ref_options reference = d->reference;
   l->options = d->run;
+  l->deviations.reference = d->reference.emulator;
   l->options.every = pass->every, l->options.fine_from = pass->fine_from;
   reference.one_insn = pass->one_insn;
   l->end = LOCKSTEP_FAILED;

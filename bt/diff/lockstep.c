@@ -20,6 +20,8 @@ struct unit {                          /* between two blocks of the reference */
   uint32_t rep_left;                   /* then: ECX */
 };
 
+struct under_push { bool known; uint32_t at, value; };   /* what lies where PUSH is about to write */
+
 /* ---- ends ---- */
 
 static void stop_with(struct lockstep *l, enum lockstep_end end, const char *why) {
@@ -148,10 +150,27 @@ static bool on_exception(void *opaque, const struct fault *f) {
 /* QEMU 7.2 pushes RF clear for faults, the manual has it set. */
 static void clear_pushed_rf(struct lockstep *l, const struct ref_event *e) {
   struct vcpu *v = l->replay.vcpu;
+  if (l->deviations.reference != REF_QEMU) return;
   uint32_t image = 0, at = v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) + (e->has_error ? 12 : 8);
   if (e->software || mem_read(v, at, 4, MEM_SYSTEM, &image) != EXEC_NEXT || ((image ^ e->cpu.eflags) & ~(uint32_t)FLAG_RF) || !(image & ~e->cpu.eflags & FLAG_RF)) return;
   image &= ~(uint32_t)FLAG_RF;
-  if (mem_write(v, at, 4, MEM_SYSTEM, &image) == EXEC_NEXT) l->deviations.hits[DEV_resume_flag]++;
+  if (mem_write(v, at, 4, MEM_SYSTEM, &image) == EXEC_NEXT) deviations_explain(&l->deviations, DEV_resume_flag);
+}
+
+/* Bochs leaves the upper half of the doubleword as it was where PUSH writes a selector. Every unit of it is one instruction, so ours has not run yet. */
+static void read_under_push(struct lockstep *l, const struct unit *u, struct under_push *p) {
+  struct vcpu *v = l->replay.vcpu;
+  p->at = v->s.seg[SEG_SS].base + ((v->s.gpr[REG_ESP] - 4) & vcpu_stack_mask(v));
+  p->known = l->deviations.reference == REF_BOCHS && u->info->last_kind == OP_PUSH_SEG && !u->count && mem_read(v, p->at, 4, MEM_SYSTEM, &p->value) == EXEC_NEXT;
+}
+
+static void restore_under_push(struct lockstep *l, const struct under_push *p) {
+  struct vcpu *v = l->replay.vcpu;
+  uint32_t value = 0;
+  bool wide = p->known && v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) == p->at;   /* else 16-bit operands */
+  if (!wide || p->value < 0x10000 || mem_read(v, p->at, 4, MEM_SYSTEM, &value) != EXEC_NEXT) return;
+  value = (value & 0xffff) | (p->value & 0xffff0000);
+  if (mem_write(v, p->at, 4, MEM_SYSTEM, &value) == EXEC_NEXT) deviations_explain(&l->deviations, DEV_selector_push);
 }
 
 static bool run_to(struct lockstep *l, uint64_t count) {
@@ -254,6 +273,12 @@ static void owe(struct lockstep *l, const struct unit *u) {
   if (u->info->undefined) l->undefined_by = u->info->undefined_by;
 }
 
+/* `after`: the registers behind the unit. */
+static bool reads_tsc(const struct lockstep *l, const struct unit *u, const struct ref_cpu *after) {
+  enum { MSR_TSC = 0x10 };
+  return l->next.kind != REF_END && (u->info->reads_tsc || (u->info->last_kind == OP_RDMSR && !u->count && after->gpr[REG_ECX] == MSR_TSC));
+}
+
 static bool one_unit(struct lockstep *l) {
   struct unit u;
   if (!collect(l, &u)) return false;
@@ -261,15 +286,17 @@ static bool one_unit(struct lockstep *l) {
   find_rep_interrupt(l, &u);
   cut_at_exception(l, &u);
   owe(l, &u);
-  if (u.info->reads_tsc && l->next.kind != REF_END) {
-    const struct ref_cpu *c = u.count ? &u.events[0].cpu : &l->next.cpu;
-    replay_expect_tsc(&l->replay, (uint64_t)c->gpr[REG_EDX] << 32 | c->gpr[REG_EAX]);
-  }
+  const struct ref_cpu *after = u.count ? &u.events[0].cpu : &l->next.cpu;
+  if (reads_tsc(l, &u, after)) replay_expect_tsc(&l->replay, (uint64_t)after->gpr[REG_EDX] << 32 | after->gpr[REG_EAX]);
   ask_for_memory(l);
   if (l->next.kind == REF_END) return stop_with(l, LOCKSTEP_GUEST_END, l->next.text), false;
   if (u.count && !deliver(l, &u)) return false;
   if (!u.count && !due(l) && l->next.kind != REF_STOPPED) return true;
-  if (!pay(l, NULL) || !compare(l, &l->next.cpu)) return false;
+  struct under_push under;
+  read_under_push(l, &u, &under);
+  if (!pay(l, NULL)) return false;
+  restore_under_push(l, &under);
+  if (!compare(l, &l->next.cpu)) return false;
   return l->next.kind != REF_STOPPED || compare_stopped(l);
 }
 
