@@ -1,4 +1,4 @@
-/* A Bochs process under our control: its debugger's standard input and output are ours, and its guest's RAM is read and written in its memory.
+/* A Bochs process under our control: its debugger's commands and output are ours, and its guest's RAM is read and written in its memory.
  *
  * bochs_process.c: starting it, asking it, ending it. bochs_rom.c: the ROM that it runs from reset to the kernel's entry. bochs_start.c: the way
  * there. bochs_reference.c: events. All of it goes by inherited descriptors, so there is nothing in any file system to clean up. */
@@ -12,10 +12,10 @@ enum { BOCHS_ANSWER_TIME = 30000 /* ms */ };
 struct bochs {
   pid_t pid;                    /* 0: none, or reaped */
   int status;                   /* of wait(), once reaped */
-  int to, from;                 /* our ends of its standard input and of its output; -1: closed */
+  int to, from;                 /* our ends of the pipes of its commands and of its output; -1: closed */
   int to_end;                   /* its end of `to`, kept open by us too: to write to it never raises SIGPIPE */
   int keep;                     /* a copy of what it says goes here; -1: none */
-  unsigned asked;               /* commands so far; the prompt shows their number */
+  uint32_t mark;                /* of the last question */
   char *text;                   /* what it has said since the last question */
   size_t used, capacity;
   uint64_t vector;              /* where the guest's RAM lies in its memory; 0: not told */
@@ -28,7 +28,7 @@ struct bochs {
 
 bool bochs_fail(struct bochs *b, const char *format, ...) __attribute__((format(printf, 2, 3)));   /* fills error; false */
 
-/* Process. `rom`: BOCHS_ROM bytes that end at the top of memory. Comes back at the debugger's first prompt; what was said until then is in text. */
+/* Process. `rom`: BOCHS_ROM bytes that end at the top of memory. Comes back when the debugger listens; what was said until then is in text. */
 bool bochs_launch(struct bochs *b, const struct ref_options *options, const uint8_t *rom);
 void bochs_shut(struct bochs *b);                                      /* ends it if need be, and frees everything */
 /* Commands, each ended by a newline; their answers are then in text. */

@@ -1,6 +1,7 @@
 /* Starting, asking and ending a Bochs process.
  *
- * Its configuration and its ROMs are memfds of ours, which it opens through /proc/self/fd. It gets a network of its own where the kernel lets us, because
+ * Its configuration and its ROMs are memfds of ours, which it opens through /proc/self/fd. Its debugger reads its commands from a pipe as from a file
+ * (-rc): at its prompt it would keep a history of them, and take ever longer. An answer ends with the value of a number that is asked for last. It gets a network of its own where the kernel lets us, because
  * its one display library without a window (rfb) listens for VNC clients. It dies with the thread that started it. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,10 +21,10 @@
 #include <unistd.h>
 #include "bochs.h"
 
-enum { VGA_ROM = 2048, CONFIGURATION = 2000, LOW_END = 0xa0000, HIGH = 0x100000, START_TIME = 20000, PIECE = 1 << 16 };
+enum { VGA_ROM = 2048, CONFIGURATION = 2000, LOW_END = 0xa0000, HIGH = 0x100000, START_TIME = 20000, FIRST_MARK = 0x40000001, PIECE = 1 << 16 };
 
 /* The child's side. */
-struct child { int in, out, config, rom, vga, failed[2]; };
+struct child { int null, out, commands, config, rom, vga, failed[2]; };
 
 bool bochs_fail(struct bochs *b, const char *format, ...)
 {
@@ -79,7 +80,7 @@ static int configuration(char *text, const struct ref_options *o, const struct c
 
 static void close_all(struct child *c)
 {
-  int *const fds[] = { &c->in, &c->out, &c->config, &c->rom, &c->vga, &c->failed[0], &c->failed[1] };
+  int *const fds[] = { &c->null, &c->out, &c->commands, &c->config, &c->rom, &c->vga, &c->failed[0], &c->failed[1] };
   for (size_t n = 0; n < sizeof fds / sizeof fds[0]; n++) {
     if (*fds[n] >= 0)
       close(*fds[n]);
@@ -105,12 +106,13 @@ static bool make_files(struct bochs *b, const struct ref_options *o, const uint8
 
 static bool make_channels(struct bochs *b, struct child *c)
 {
-  int in[2], out[2];
-  if (pipe2(in, O_CLOEXEC))   /* not a socket: rfb without a client sends its pictures to descriptor 0 */
+  int commands[2], out[2];
+  if (pipe2(commands, O_CLOEXEC))
     return bochs_fail(b, "pipe: %s", strerror(errno));
-  b->to = in[1];
-  b->to_end = in[0];
-  c->in = fcntl(in[0], F_DUPFD_CLOEXEC, 0);
+  b->to = commands[1];
+  b->to_end = commands[0];
+  c->commands = fcntl(commands[0], F_DUPFD_CLOEXEC, 0);
+  c->null = open("/dev/null", O_RDONLY | O_CLOEXEC);   /* its descriptor 0, to which rfb without a client sends its pictures */
   if (pipe2(out, O_CLOEXEC))
     return bochs_fail(b, "pipe: %s", strerror(errno));
   b->from = out[0];
@@ -121,7 +123,7 @@ static bool make_channels(struct bochs *b, struct child *c)
 /* Between fork and exec: system calls only. */
 static void become_bochs(const struct child *c, const char *const *arguments, pid_t parent)
 {
-  const int kept[] = { c->config, c->rom, c->vga };
+  const int kept[] = { c->commands, c->config, c->rom, c->vga };
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -134,7 +136,7 @@ static void become_bochs(const struct child *c, const char *const *arguments, pi
     _exit(1);
   for (size_t n = 0; n < sizeof kept / sizeof kept[0]; n++)
     fcntl(kept[n], F_SETFD, 0);
-  dup2(c->in, 0);
+  dup2(c->null, 0);
   dup2(c->out, 1);
   dup2(c->out, 2);
   execvp(arguments[0], (char *const *)arguments);
@@ -146,9 +148,10 @@ static void become_bochs(const struct child *c, const char *const *arguments, pi
 static bool start_process(struct bochs *b, const struct ref_options *o, struct child *c)
 {
   int error;
-  char config[40];
+  char config[40], commands[40];
   snprintf(config, sizeof config, "/proc/self/fd/%d", c->config);
-  const char *const arguments[] = { o->program, "-q", "-f", config, NULL };
+  snprintf(commands, sizeof commands, "/proc/self/fd/%d", c->commands);
+  const char *const arguments[] = { o->program, "-q", "-f", config, "-rc", commands, NULL };
   pid_t parent = getpid();
   b->pid = fork();
   if (b->pid < 0)
@@ -182,7 +185,8 @@ void bochs_shut(struct bochs *b)
   free(b->ram);
   b->text = NULL;
   b->ram = NULL;
-  b->used = b->capacity = b->asked = 0;
+  b->used = b->capacity = 0;
+  b->mark = 0;
   b->vector = 0;
   b->closed = false;
 }
@@ -240,14 +244,13 @@ static bool unanswered(struct bochs *b)
   return bochs_fail(b, b->closed ? "Bochs has exited%s" : "Bochs does not answer%s", words);
 }
 
-/* Until it shows the prompt of the command that would be next; rfb's thread may still say something behind the first one. */
-static bool await_prompt(struct bochs *b, int milliseconds)
+/* Until it has answered everything that was asked. rfb's thread may say something behind that, while it starts. */
+static bool await_answer(struct bochs *b, int milliseconds)
 {
-  char prompt[32];
-  int length = snprintf(prompt, sizeof prompt, "<bochs:%u> ", b->asked + 1);
+  char mark[40];
+  size_t length = (size_t)snprintf(mark, sizeof mark, "0x%x %u\n", b->mark, b->mark);
   long long end = now() + milliseconds, left = milliseconds;
-  b->late = false;
-  while (!b->used || !memmem(b->text, b->used, prompt, (size_t)length)) {
+  while (!b->used || !memmem(b->text, b->used, mark, length)) {
     bool heard = hear(b, (int)left);
     left = end - now();
     if (b->closed || !heard || left <= 0)
@@ -258,22 +261,21 @@ static bool await_prompt(struct bochs *b, int milliseconds)
 
 bool bochs_ask(struct bochs *b, const char *commands, int milliseconds)
 {
-  size_t length = strlen(commands);
+  char text[200];
   b->used = 0;
-  for (const char *c = commands; *c; c++)
-    b->asked += *c == '\n';
-  bool sent = write(b->to, commands, length) == (ssize_t)length;
-  return sent ? await_prompt(b, milliseconds) : bochs_fail(b, "Bochs has exited");
+  b->mark = b->mark ? b->mark + 1 : FIRST_MARK;
+  int length = snprintf(text, sizeof text, "%s? 0x%x\n", commands, b->mark);
+  return write(b->to, text, (size_t)length) == length ? await_answer(b, milliseconds) : bochs_fail(b, "cannot ask Bochs: %s", strerror(errno));
 }
 
 bool bochs_launch(struct bochs *b, const struct ref_options *o, const uint8_t *rom)
 {
-  struct child c = { -1, -1, -1, -1, -1, { -1, -1 } };
+  struct child c = { -1, -1, -1, -1, -1, -1, { -1, -1 } };
   b->ram_size = o->ram_size;
   b->ram = malloc(o->ram_size);
   bool started = (b->ram || bochs_fail(b, "not enough memory")) && make_files(b, o, rom, &c) && make_channels(b, &c) && start_process(b, o, &c);
   close_all(&c);
-  return started && await_prompt(b, START_TIME);
+  return started && bochs_ask(b, "", START_TIME);
 }
 
 /* ---- RAM ---- */

@@ -4,8 +4,7 @@
  *   [CPU0 RD]: LIN 0x0000000000000004 PHY 0x000000000004 (len=2, UC): 0x00A1
  *   00000000004d[CPU0  ] interrupt(): vector = 20, TYPE = 4, EXT = 0
  *   cs:0xf000, dh=0x0000930f, dl=0x0000ffff, valid=1
- *
- * A prompt, "<bochs:9> ", may stand before any of them. */
+ */
 #define _GNU_SOURCE
 #include "bochs_text.h"
 #include "../../translator/insn.h"
@@ -36,14 +35,6 @@ static bool decimal(struct line *line, uint64_t *value)
   for (*value = 0; line->length && *line->text >= '0' && *line->text <= '9' && *value < UINT32_MAX; line->text++, line->length--)
     *value = *value * 10 + (uint64_t)(*line->text - '0');
   return line->text != begin;
-}
-
-static void skip_prompt(struct line *line)
-{
-  struct line rest = *line;
-  uint64_t number;
-  if (line_skip(&rest, "<bochs:") && decimal(&rest, &number) && line_skip(&rest, "> "))
-    *line = rest;
 }
 
 /* ---- events ---- */
@@ -144,7 +135,6 @@ static enum bochs_word logged(struct line line, struct bochs_line *out)
 void bochs_text_line(struct line line, struct bochs_line *out)
 {
   *out = (struct bochs_line){ .word = BOCHS_OTHER };
-  skip_prompt(&line);
   if (line_starts(line, "(0).[")) {
     if (instruction(line, out))
       out->word = BOCHS_INSN;
@@ -296,8 +286,7 @@ unsigned bochs_text_registers(const char *text, size_t size, struct ref_cpu *cpu
   const char *at = text;
   struct line line;
   while (text_line(&at, text + size, &line)) {
-    skip_prompt(&line);
-    seen |= general(line, cpu) | segments(line, cpu) | control(line, cpu) | fpu(line, cpu->fx) | sse(line, cpu->fx);
+      seen |= general(line, cpu) | segments(line, cpu) | control(line, cpu) | fpu(line, cpu->fx) | sse(line, cpu->fx);
   }
   bool protected = cpu->cr0 & 1;
   cpu->cpl = cpu->eflags & FLAG_VM ? 3 : protected ? cpu->seg[SEG_CS].selector & 3 : 0;

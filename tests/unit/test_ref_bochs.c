@@ -16,11 +16,11 @@ static struct bochs_line parse(const char *text) {
 }
 
 #define GENERAL \
-  "<bochs:30> r\nCPU0:\nrax: 00000000_000000a1\nrbx: 00000000_00000002\nrcx: 00000000_00000003\nrdx: 00000000_00000004\nrsp: 00000000_0000fffa\n" \
+  "CPU0:\nrax: 00000000_000000a1\nrbx: 00000000_00000002\nrcx: 00000000_00000003\nrdx: 00000000_00000004\nrsp: 00000000_0000fffa\n" \
   "rbp: 00000000_00000006\nrsi: 00000000_00000007\nrdi: 00000000_80000008\nr8 : 00000000_00000000\nr15: 00000000_00000000\nrip: 00000000_00008183\n" \
   "eflags 0x00000046: id vip vif ac vm rf nt IOPL=0 of df if tf sf ZF af PF cf\n"
 #define SEGMENTS \
-  "<bochs:31> sreg\nes:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\n\tData segment, base=0x00000000, limit=0xffffffff, Read/Write, Accessed\n" \
+  "es:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\n\tData segment, base=0x00000000, limit=0xffffffff, Read/Write, Accessed\n" \
   "cs:0xf003, dh=0xff0093ff, dl=0x0000ffff, valid=7\n\tData segment, base=0xffff0000, limit=0x0000ffff, Read/Write, Accessed\n" \
   "ss:0x0018, dh=0x12409334, dl=0x5678000f, valid=1\nds:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\nfs:0x0000, dh=0x00001000, dl=0x00000000, valid=0\n" \
   "gs:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\nldtr:0x0000, dh=0x00008200, dl=0x0000ffff, valid=1\ntr:0x0028, dh=0x00008b10, dl=0x20000067, valid=1\n" \
@@ -52,7 +52,7 @@ static void instruction_with_its_bytes(void **state) {
   assert_int_equal(l.eip, 0x8188);
   assert_int_equal(l.insn.length, 2);
   assert_memory_equal(l.insn.bytes, "\xa8\xa9", 2);
-  l = parse("<bochs:7> (0).[1234567] [0x000000101afe] 0008:00101afe (unk. ctxt): jmp .+24 (0x00101b18)      ; eb18");
+  l = parse("(0).[1234567] [0x000000101afe] 0008:00101afe (unk. ctxt): jmp .+24 (0x00101b18)      ; eb18");
   assert_int_equal(l.word, BOCHS_INSN);
   assert_int_equal(l.eip, 0x101afe);
   assert_memory_equal(l.insn.bytes, "\xeb\x18", 2);
