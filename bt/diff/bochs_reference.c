@@ -148,7 +148,9 @@ static void put_delivery(struct bochs_reference *r, const struct step *s, unsign
   struct ref_event *e = put(r, is_interrupt(d) ? REF_INTERRUPT : REF_EXCEPTION);
   e->cpu = *before;
   e->vector = d->vector;
-  e->software = d->type >= TYPE_SOFTWARE;
+  e->software = d->type == TYPE_SOFTWARE || d->type == TYPE_TRAP;
+  if (d->type == TYPE_INT1)
+    e->cpu.eip += s->insn.insn.length;   /* what is pushed: bt has it as a trap */
   e->has_error = d->type == TYPE_EXCEPTION && d->vector < 32 && WITH_ERROR >> d->vector & 1;
   e->error = e->has_error ? d->error : 0;
   e->failed = index + 1 < s->delivery_count && s->deliveries[index + 1].before == d->before;

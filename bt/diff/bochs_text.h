@@ -16,7 +16,7 @@ enum bochs_word {
   BOCHS_TRIPLE,        /* an exception without resolution */
   BOCHS_PANIC,         /* `text`: Bochs cannot or should not go on */
 };
-enum bochs_type { TYPE_EXTERNAL = 0, TYPE_NMI = 2, TYPE_EXCEPTION = 3, TYPE_SOFTWARE = 4 /* INT n; 5: INT1; 6: INT3, INTO */ };
+enum bochs_type { TYPE_EXTERNAL = 0, TYPE_NMI = 2, TYPE_EXCEPTION = 3, TYPE_SOFTWARE = 4 /* INT n */, TYPE_INT1 = 5, TYPE_TRAP = 6 /* INT3, INTO */ };
 
 struct bochs_line {
   enum bochs_word word;

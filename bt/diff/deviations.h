@@ -15,6 +15,8 @@
   X(descriptor_accessed, QEMU, "bit 8 (accessed) of a code segment's descriptor in memory", "QEMU 7.2 does not set it for far transfers", "vol. 3A, 3.4.5.1") \
   X(tr_busy, ANY, "bit 1 (busy) of the task register's cached type", "LTR and a task switch mark the descriptor in memory; the cached copy cannot be seen by software", "vol. 3A, 7.2.4") \
   X(resume_flag, QEMU, "RF in the EFLAGS image that a fault pushes, and between instructions", "QEMU 7.2 pushes it clear; bt's image is then made equal", "vol. 3B, 17.3.1.1") \
+  X(resume_flag_gd, BOCHS, "RF in the EFLAGS image of the debug exception for DR7.GD", "Bochs pushes it clear for all debug exceptions; bt's image is then made equal", \
+    "vol. 3B, 17.3.1.1") \
   X(null_segment, ANY, "base and limit behind a null selector", "not usable before the next load", "vol. 3A, 3.4.2") \
   X(fp_pointers, ANY, "FIP, FDP, FOP and their selectors", "bt does not track them for copied x87 instructions (README, quirks)", "vol. 1, 8.1.8") \
   X(unread_mmio, QEMU, "MMIO reads of which QEMU logs nothing", "nothing is at that address: 0 in QEMU", "-") \

@@ -88,9 +88,9 @@ static void argument(struct diff *d, const char *name, const char *value) {
 
 /* Every step of Bochs' is one instruction, and its RAM is quickly had. */
 static void bochs_options(struct diff *d) {
-  const struct bt_options *o = &d->machine;
+  struct bt_options *o = &d->machine;
   d->reference.program = d->bochs;
-  d->reference.cpu = ref_bochs_cpu(o->cpu ? o->cpu : "max");
+  d->reference.cpu = ref_bochs_cpu(o->cpu ? o->cpu : "n270", &o->cpu);
   d->reference.one_insn = true;
   d->reference.boot.exit_port = o->debug_exit_base;
   d->reference.boot.exit_size = o->debug_exit ? o->debug_exit_size : 0;

@@ -147,14 +147,15 @@ static bool on_exception(void *opaque, const struct fault *f) {
   return true;
 }
 
-/* QEMU 7.2 pushes RF clear for faults, the manual has it set. */
+/* QEMU 7.2 pushes RF clear for all faults and Bochs for the one of DR7.GD; the manual has it set. */
 static void clear_pushed_rf(struct lockstep *l, const struct ref_event *e) {
   struct vcpu *v = l->replay.vcpu;
-  if (l->deviations.reference != REF_QEMU) return;
+  enum deviation why = l->deviations.reference == REF_QEMU ? DEV_resume_flag : DEV_resume_flag_gd;
+  if (why == DEV_resume_flag_gd && e->vector != VEC_DB) return;
   uint32_t image = 0, at = v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) + (e->has_error ? 12 : 8);
   if (e->software || mem_read(v, at, 4, MEM_SYSTEM, &image) != EXEC_NEXT || ((image ^ e->cpu.eflags) & ~(uint32_t)FLAG_RF) || !(image & ~e->cpu.eflags & FLAG_RF)) return;
   image &= ~(uint32_t)FLAG_RF;
-  if (mem_write(v, at, 4, MEM_SYSTEM, &image) == EXEC_NEXT) deviations_explain(&l->deviations, DEV_resume_flag);
+  if (mem_write(v, at, 4, MEM_SYSTEM, &image) == EXEC_NEXT) deviations_explain(&l->deviations, why);
 }
 
 /* Bochs leaves the upper half of the doubleword as it was where PUSH writes a selector. Every unit of it is one instruction, so ours has not run yet. */

@@ -119,6 +119,6 @@ const uint8_t *ref_ram(const struct reference *r);
 const char *ref_version(const struct reference *r);
 /* QEMU's -cpu for a model of bt's with the features that bt has (static text). */
 const char *ref_qemu_cpu(const char *bt_model);
-/* Bochs' model that is nearest to one of bt's (static text). */
-const char *ref_bochs_cpu(const char *bt_model);
+/* Bochs' model that is nearest to one of bt's, and bt's less what that does not have (static text). */
+const char *ref_bochs_cpu(const char *bt_model, const char **less);
 void ref_close(struct reference *r);   /* ends the process; NULL is fine */
