@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include "bochs.h"
 
-enum { VGA_ROM = 2048, CONFIGURATION = 2000, LOW_END = 0xa0000, HIGH = 0x100000, START_TIME = 20000, FIRST_MARK = 0x40000001, PIECE = 1 << 16 };
+enum { VGA_ROM = 2048, CONFIGURATION = 2000, LOW_END = 0xa0000, HIGH = 0x100000, START_TIME = 20000, FIRST_MARK = 0x40000001, PIECE = 1 << 16, MAX_TEXT = 1 << 25 };
 
 /* The child's side. */
 struct child { int null, out, commands, config, rom, vga, failed[2]; };
@@ -197,10 +197,12 @@ void bochs_shut(struct bochs *b)
 
 /* ---- questions ---- */
 
-/* Takes in what it says; false: nothing came in that time, or it has hung up. */
+/* Takes in what it says; false: nothing came in that time, it has hung up, or it says what no answer could be. */
 static bool hear(struct bochs *b, int milliseconds)
 {
   struct pollfd ready = { b->from, POLLIN, 0 };
+  if (b->used > MAX_TEXT)
+    return false;
   if (b->capacity - b->used < PIECE) {
     char *more = realloc(b->text, b->capacity + 4 * PIECE);
     if (!more)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "bochs.h"
 
-enum { HIGH = 0x100000, LOW_END = 0xa0000, UPPER = 0xa0000, VGA_ROM = 2048, RUN_TIME = 600000 /* ms */ };
+enum { HIGH = 0x100000, LOW_END = 0xa0000, UPPER = 0xa0000, VGA_ROM = 2048, RUN_TIME = 120000 /* ms */ };
 
 /* Every basic leaf is there. rfb's thread talks while Bochs starts, and may have cut a line in two. */
 static bool is_whole(const struct ref_start *start)
@@ -46,7 +46,9 @@ static bool run_to(struct bochs *b, uint32_t linear, unsigned number)
   char commands[80];
   struct ref_cpu cpu = { .eip = 0 };
   snprintf(commands, sizeof commands, "lb 0x%x\nc\nd %u\nr\nsreg\n", linear, number);
-  if (!bochs_ask(b, commands, RUN_TIME) || !registers(b, &cpu, BOCHS_GENERAL | BOCHS_SEGMENTS))
+  if (!bochs_ask(b, commands, RUN_TIME))
+    return b->late ? bochs_fail(b, "the guest did not come to %08x in %d s", linear, RUN_TIME / 1000) : false;
+  if (!registers(b, &cpu, BOCHS_GENERAL | BOCHS_SEGMENTS))
     return false;
   return cpu.eip + cpu.seg[1].base == linear || bochs_fail(b, "Bochs stopped at %08x instead of %08x", cpu.eip, linear);
 }
