@@ -66,7 +66,7 @@ static int configuration(char *text, const struct ref_options *o, const struct c
     "romimage: file=/proc/self/fd/%d, address=0xffff0000, options=none\n"
     "vgaromimage: file=/proc/self/fd/%d\n"
     "vga: extension=none\n"
-    "cpu: model=%s, ips=1000000, reset_on_triple_fault=0\n"
+    "cpu: model=%s, ips=1000000, reset_on_triple_fault=0, ignore_bad_msrs=0\n"
     "memory: guest=%llu, host=%llu\n"
     "clock: sync=none, time0=1577836800\n"
     "sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy\n"

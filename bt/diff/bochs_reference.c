@@ -154,8 +154,15 @@ static void put_delivery(struct bochs_reference *r, const struct step *s, unsign
   e->has_error = d->type == TYPE_EXCEPTION && d->vector < 32 && WITH_ERROR >> d->vector & 1;
   e->error = e->has_error ? d->error : 0;
   e->failed = index + 1 < s->delivery_count && s->deliveries[index + 1].before == d->before;
+  e->no_cpu = e->kind == REF_EXCEPTION && r->cpu.tr.selector != before->tr.selector;   /* raised in the task that was switched to */
   if (d->vector == 14 && d->type == TYPE_EXCEPTION)
     e->cpu.cr2 = d->cr2;
+}
+
+/* INT n in V86 mode with an IOPL below 3 is #GP (SDM vol. 3B, 20.2.7); Bochs looks at that after it has begun to deliver. */
+static bool is_refused(const struct step *s, unsigned index, const struct ref_cpu *before)
+{
+  return before->eflags & FLAG_VM && (before->eflags & FLAG_IOPL) != FLAG_IOPL && s->deliveries[index].type == TYPE_SOFTWARE && index + 1 < s->delivery_count;
 }
 
 static bool put_block(struct bochs_reference *r, const struct step *s, const struct ref_cpu *before)
@@ -247,7 +254,8 @@ static bool put_step(struct bochs_reference *r, const struct step *s, const stru
     put_accesses(r, s, before);
   }
   for (; n < s->delivery_count; n++)
-    put_delivery(r, s, n, before);
+    if (!is_refused(s, n, before))
+      put_delivery(r, s, n, before);
   r->cpu.halted = s->ran && r->decoded.kind == OP_HLT && n == 0;
   return true;
 }

@@ -156,6 +156,7 @@ static struct reference *open_qemu(const struct ref_options *o, struct ref_start
   r->base.ops = &reference_qemu;
   r->keep = r->qemu.qmp = r->qemu.gdb = r->qemu.log = r->qemu.output = -1;
   start->blocks_before = 0;
+  start->ignores_unknown_msrs = true;
   if (qemu_probe_cpuid(o, start, error, error_size)) {
     if (open_all(r, o, start))
       return &r->base;

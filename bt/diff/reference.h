@@ -76,6 +76,7 @@ struct ref_start {              /* the machine at the start */
   struct ref_cpuid cpuid[64];   /* every leaf (and subleaf of 4, 7, 0Bh, 0Dh...) that the guest could ask for */
   unsigned cpuid_count;
   uint8_t upper[0x60000];       /* A0000-FFFFF as the CPU reads it: video memory, ROMs, shadow RAM */
+  bool ignores_unknown_msrs;    /* RDMSR of what is not there reads 0, WRMSR does nothing; else #GP(0) */
   uint64_t blocks_before;       /* 0 if unknown: how far the start is into the run */
 };
 
