@@ -37,7 +37,7 @@ bool bochs_ask(struct bochs *b, const char *commands, int milliseconds);
 bool bochs_read_ram(struct bochs *b);
 bool bochs_write_ram(struct bochs *b, const uint8_t *ram);
 
-/* ROM. Returns where it stands ready: everything touched, `bochs_rom_steps` instructions before the kernel's entry. */
+/* ROM. Returns where it stands ready: everything touched, BOCHS_ROM_STEPS instructions before the kernel's entry. */
 enum { BOCHS_ROM_STEPS = 9 };
 uint32_t bochs_rom_make(uint8_t *rom, const struct ref_boot *boot, uint64_t ram_size);
 uint32_t bochs_rom_marker(uint32_t block);   /* what it leaves at the beginning of each block of RAM, to be overwritten */
