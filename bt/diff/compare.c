@@ -22,10 +22,8 @@ static void word(struct differences *out, const char *name, uint64_t ours, uint6
 static void flags(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined, const struct opcode_row *undefined_by, struct deviations *d, struct differences *out) {
   uint32_t ours = vcpu_eflags(v), difference = ours ^ ref->eflags;
   if (!difference) return;
-  if (difference & FLAG_RF) {
-    d->hits[DEV_resume_flag]++;
-    ours ^= difference & FLAG_RF;
-  }
+  if (difference & FLAG_RF && deviations_explain(d, DEV_resume_flag)) ours ^= FLAG_RF;
+  if (undefined_by && deviation_is_cmpxchg8b(undefined_by) && d->reference != REF_QEMU) undefined = 0;
   if (difference & undefined & FLAGS_ARITH) {
     deviations_count_flags(d, undefined_by, difference & undefined & FLAGS_ARITH);
     ours ^= difference & undefined & FLAGS_ARITH;
@@ -41,7 +39,7 @@ static void segment(const char *name, const struct tr_segment *ours, const struc
   char label[24];
   if (ours->selector != theirs->selector) return word(out, name, ours->selector, theirs->selector);
   if (protected && !(ours->selector & 0xfffc)) {
-    d->hits[DEV_null_segment] += ours->base != theirs->base || (ours->usable && ours->limit != theirs->limit);
+    if (ours->base != theirs->base || (ours->usable && ours->limit != theirs->limit)) deviations_explain(d, DEV_null_segment);
     return;
   }
   snprintf(label, sizeof label, "%s.base", name);
@@ -50,7 +48,7 @@ static void segment(const char *name, const struct tr_segment *ours, const struc
   word(out, label, ours->limit, theirs->limit);
   if (!protected) return;
   uint16_t ignored = ours->attr & SYSTEM_NOT ? ACCESSED : BUSY;
-  if ((ours->attr ^ theirs->attr) & ignored) d->hits[ignored == BUSY ? DEV_tr_busy : DEV_segment_accessed]++;
+  if ((ours->attr ^ theirs->attr) & ignored) deviations_explain(d, ignored == BUSY ? DEV_tr_busy : DEV_segment_accessed);
   snprintf(label, sizeof label, "%s.attr", name);
   word(out, label, ours->attr & ATTRIBUTES & ~ignored, theirs->attr & ATTRIBUTES & ~ignored);
 }
@@ -107,7 +105,7 @@ bool compare_fp(struct vcpu *v, const struct ref_cpu *ref, struct deviations *d,
   word(out, "FSW", field16(ours, FSW), field16(theirs, FSW));
   word(out, "FTW", ours[FTW], theirs[FTW]);
   word(out, "MXCSR", field32(ours, MXCSR), field32(theirs, MXCSR));
-  d->hits[DEV_fp_pointers] += memcmp(ours + FIP, theirs + FIP, 16) != 0;
+  if (memcmp(ours + FIP, theirs + FIP, 16)) deviations_explain(d, DEV_fp_pointers);
   for (unsigned i = 0; i < 8; i++) {
     if (ours[FTW] >> ((i + (field16(ours, FSW) >> 11)) & 7) & 1) image(out, "ST", i, ours + ST + 16 * i, theirs + ST + 16 * i, 10);
     image(out, "XMM", i, ours + XMM + 16 * i, theirs + XMM + 16 * i, 16);
@@ -122,8 +120,8 @@ static bool late_bits(struct machine *m, uint64_t at, uint32_t ours, uint32_t th
   enum { PRESENT = 1, ACCESSED = 0x20, DIRTY = 0x40 };
   uint32_t difference = ours ^ theirs;
   if (difference & ~(uint32_t)(ACCESSED | DIRTY) || !(ours & PRESENT)) return false;
-  if (difference & ACCESSED) d->hits[DEV_accessed_late]++;
-  if (difference & DIRTY) d->hits[DEV_dirty_late]++;
+  if (difference & ACCESSED) deviations_explain(d, DEV_accessed_late);
+  if (difference & DIRTY) deviations_explain(d, DEV_dirty_late);
   mmu_dma_write(m->mmu, to_gpa(at), &theirs, sizeof theirs);
   return true;
 }
@@ -132,7 +130,7 @@ static bool late_bits(struct machine *m, uint64_t at, uint32_t ours, uint32_t th
 static bool descriptor_accessed(struct machine *m, uint64_t at, uint32_t ours, uint32_t theirs, struct deviations *d) {
   enum { ACCESSED = 0x100, CODE_SEGMENT = 0x9800 };
   if ((ours ^ theirs) != ACCESSED || !(ours & ACCESSED) || (ours & CODE_SEGMENT) != CODE_SEGMENT || !(at & 4)) return false;
-  d->hits[DEV_descriptor_accessed]++;
+  if (!deviations_explain(d, DEV_descriptor_accessed)) return false;
   mmu_dma_write(m->mmu, to_gpa(at), &theirs, sizeof theirs);
   return true;
 }

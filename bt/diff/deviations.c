@@ -1,6 +1,20 @@
 #include "deviations.h"
 #include <inttypes.h>
 
+enum { QEMU = 1 << REF_QEMU, BOCHS = 1 << REF_BOCHS, ANY = QEMU | BOCHS };
+
+static const struct { const char *name; unsigned who; const char *what, *why, *where; } rows[] = {
+#define DEVIATION_ROW(name, who, what, why, where) {#name, who, what, why, where},
+  DEVIATIONS(DEVIATION_ROW)
+#undef DEVIATION_ROW
+};
+
+bool deviations_explain(struct deviations *d, enum deviation which) {
+  bool explained = rows[which].who >> d->reference & 1;
+  d->hits[which] += explained;
+  return explained;
+}
+
 void deviations_count_flags(struct deviations *d, const struct opcode_row *row, uint32_t flags) {
   unsigned i = 0;
   if (row && deviation_is_cmpxchg8b(row)) {
@@ -22,15 +36,11 @@ static void print_flag_names(uint32_t flags, FILE *out) {
 }
 
 void deviations_print(const struct deviations *d, bool all, FILE *out) {
-  static const struct { const char *name, *what, *why, *where; } rows[] = {
-#define DEVIATION_ROW(name, what, why, where) {#name, what, why, where},
-    DEVIATIONS(DEVIATION_ROW)
-#undef DEVIATION_ROW
-  };
+  static const char who[][8] = {[1 << REF_QEMU] = "QEMU", [1 << REF_BOCHS] = "Bochs", [ANY] = "any"};
   for (unsigned i = 0; i < DEV_COUNT; i++)
-    if (all || d->hits[i]) fprintf(out, "  %-17s %10" PRIu64 "  %s: %s (SDM %s)\n", rows[i].name, d->hits[i], rows[i].what, rows[i].why, rows[i].where);
+    if (all || d->hits[i]) fprintf(out, "  %-19s %-5s %10" PRIu64 "  %s: %s (SDM %s)\n", rows[i].name, who[rows[i].who], d->hits[i], rows[i].what, rows[i].why, rows[i].where);
   for (unsigned i = 0; i < d->flag_rows; i++) {
-    fprintf(out, "    %-15s %10" PRIu64 " ", d->flags[i].row ? d->flags[i].row->mnemonic : "?", d->flags[i].hits);
+    fprintf(out, "    %-23s %10" PRIu64 " ", d->flags[i].row ? d->flags[i].row->mnemonic : "?", d->flags[i].hits);
     print_flag_names(d->flags[i].flags, out);
     fputc('\n', out);
   }

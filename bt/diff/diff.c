@@ -17,22 +17,25 @@ struct diff {
   const char *arguments[MAX_ARGUMENTS];   /* of the reference's machine */
   unsigned argument_count;
   char ram[24], debug_exit[64];
-  bool bisect, from_kernel;
+  const char *qemu, *bochs;               /* programs */
+  uint8_t *boot_ram;                      /* what our loader makes of the kernel */
+  bool bisect, from_kernel, memory_every_given;
   FILE *out, *err;
 };
 
 /* ---- the command line ---- */
 
 static void help(FILE *out) {
-  fputs("bt diff [OPTION...] [bt's options...]: runs the machine under bt and under QEMU (TCG) in step, until they differ\n"
+  fputs("bt diff [OPTION...] [bt's options...]: runs the machine under bt and under QEMU (TCG) or Bochs in step, until they differ\n"
         "  --from=ADDRESS|ring3|kernel where to begin: when the reference first gets to this linear address, to user mode, to the kernel's entry (default)\n"
         "  --max-insns=N               stop after N guest instructions, with 0 when all were equal (suffixes K, M, G)\n"
         "  --every=insn|block|N        compare at every instruction, at every block (default), or about every N instructions and bisect\n"
-        "  --memory-every=N            compare all of RAM and the x87/SSE state about every N instructions (default 20M; 0: at the end)\n"
+        "  --memory-every=N            compare all of RAM and the x87/SSE state about every N instructions (default 20M, with Bochs 50K and at the end)\n"
         "  --fp                        x87 and SSE registers at every comparison\n"
         "  --no-bisect                 do not repeat the run to find the exact instruction\n"
-        "  --reference=qemu            what is compared with\n"
+        "  --reference=qemu|bochs      what is compared with (default qemu). Bochs decides where QEMU is wrong: it checks segment limits; it is slow\n"
         "  --qemu=PROGRAM              which QEMU (default qemu-system-i386 on the PATH)\n"
+        "  --bochs=PROGRAM             which Bochs, with its debugger (default bochs on the PATH, Debian's package bochs)\n"
         "  --keep-log=FILE             a copy of the reference's log\n"
         "  --deviations                list the differences that are explained, and why\n"
         "Status: 0 no unexplained divergence, 2 a divergence, 1 a bad command line, 4 the run could not go on.\n", out);
@@ -58,7 +61,7 @@ static bool set_every(struct diff *d, const char *value) {
 
 /* True: the argument is one of ours; *bad: and no good. */
 static bool own_option(struct diff *d, const char *argument, bool *bad) {
-  static const struct { const char *name; } names[] = {{"--from="}, {"--max-insns="}, {"--every="}, {"--memory-every="}, {"--reference="}, {"--qemu="}, {"--keep-log="}};
+  static const struct { const char *name; } names[] = {{"--from="}, {"--max-insns="}, {"--every="}, {"--memory-every="}, {"--reference="}, {"--qemu="}, {"--keep-log="}, {"--bochs="}};
   unsigned i = 0;
   while (i < sizeof names / sizeof names[0] && strncmp(argument, names[i].name, strlen(names[i].name))) i++;
   const char *value = i < sizeof names / sizeof names[0] ? argument + strlen(names[i].name) : NULL;
@@ -66,10 +69,11 @@ static bool own_option(struct diff *d, const char *argument, bool *bad) {
   case 0: *bad = !set_from(d, value); return true;
   case 1: *bad = !number(value, &d->run.max_insns) || !d->run.max_insns; return true;
   case 2: *bad = !set_every(d, value); return true;
-  case 3: *bad = !number(value, &d->run.memory_every); return true;
-  case 4: *bad = strcmp(value, "qemu") != 0; return true;
-  case 5: d->reference.program = value; *bad = !*value; return true;
+  case 3: *bad = !number(value, &d->run.memory_every), d->memory_every_given = true; return true;
+  case 4: d->reference.emulator = strcmp(value, "bochs") ? REF_QEMU : REF_BOCHS; *bad = strcmp(value, "bochs") && strcmp(value, "qemu"); return true;
+  case 5: d->qemu = value; *bad = !*value; return true;
   case 6: d->reference.keep_log = value; *bad = !*value; return true;
+  case 7: d->bochs = value; *bad = !*value; return true;
   }
   if (!strcmp(argument, "--fp")) return d->reference.fp = d->run.fp = true;
   if (!strcmp(argument, "--no-bisect")) return d->bisect = false, true;
@@ -82,9 +86,21 @@ static void argument(struct diff *d, const char *name, const char *value) {
   d->arguments[d->argument_count++] = value;
 }
 
-/* The same machine for the reference. */
-static void reference_arguments(struct diff *d) {
+/* Every step of Bochs' is one instruction, and its RAM is quickly had. */
+static void bochs_options(struct diff *d) {
+  struct bt_options *o = &d->machine;
+  d->reference.program = d->bochs;
+  d->reference.cpu = ref_bochs_cpu(o->cpu ? o->cpu : "n270", &o->cpu);
+  d->reference.one_insn = true;
+  d->reference.boot.exit_port = o->debug_exit_base;
+  d->reference.boot.exit_size = o->debug_exit ? o->debug_exit_size : 0;
+  if (!d->memory_every_given) d->run.memory_every = 50000;
+}
+
+/* The same machine for QEMU. */
+static void qemu_arguments(struct diff *d) {
   const struct bt_options *o = &d->machine;
+  d->reference.program = d->qemu;
   snprintf(d->ram, sizeof d->ram, "%" PRIu64 "M", o->ram_size >> 20);
   argument(d, "-m", d->ram);
   argument(d, "-kernel", o->kernel);
@@ -96,7 +112,6 @@ static void reference_arguments(struct diff *d) {
   }
   d->arguments[d->argument_count++] = "-no-reboot";
   d->reference.arguments = d->arguments;
-  d->reference.ram_size = o->ram_size;
   d->reference.cpu = ref_qemu_cpu(o->cpu ? o->cpu : "max");
   d->reference.mmio_writes = true;
 }
@@ -132,8 +147,9 @@ static void *scratch_at(void *opaque, uint64_t address, uint64_t size) {
   return address <= s->size && size <= s->size - address ? s->bytes + address : NULL;
 }
 
-/* The kernel's first instruction is where our own loader would begin: what the reference's firmware does before that is not followed. */
-static bool find_entry(struct diff *d, char error[ERROR_TEXT]) {
+/* The kernel's first instruction is where our own loader would begin: what the reference's firmware does before that is not followed. A reference that
+ * cannot load kernels begins with what our loader made. */
+static bool load_kernel(struct diff *d, char error[ERROR_TEXT]) {
   const struct bt_options *o = &d->machine;
   struct scratch ram = {calloc(1, o->ram_size), o->ram_size};
   struct boot_memory memory = {scratch_at, &ram, o->ram_size};
@@ -142,8 +158,10 @@ static bool find_entry(struct diff *d, char error[ERROR_TEXT]) {
   bool good = ram.bytes ? boot_files_read(&files, o->kernel, o->initrd, o->append, o->ram_size, error) && boot_load(&files, &memory, 0, &cpu, error)
                         : boot_fail(error, "not enough memory");
   boot_files_free(&files);
-  free(ram.bytes);
-  d->reference.address = cpu.eip;
+  d->boot_ram = ram.bytes;
+  d->reference.boot.ram = ram.bytes;
+  d->reference.boot.eip = cpu.eip, d->reference.boot.eax = cpu.eax, d->reference.boot.ebx = cpu.ebx, d->reference.boot.esi = cpu.esi, d->reference.boot.esp = cpu.esp;
+  if (d->from_kernel) d->reference.address = cpu.eip;
   return good;
 }
 
@@ -163,6 +181,7 @@ static void run_pass(struct diff *d, struct lockstep *l, const struct pass *pass
   struct ref_start *start = calloc(1, sizeof *start);
   struct ref_options reference = d->reference;
   l->options = d->run;
+  l->deviations.reference = d->reference.emulator;
   l->options.every = pass->every, l->options.fine_from = pass->fine_from;
   reference.one_insn = pass->one_insn;
   l->end = LOCKSTEP_FAILED;
@@ -221,28 +240,40 @@ static int conclude(struct diff *d, struct lockstep *l) {
   return STATUS_DIVERGED;
 }
 
+static struct lockstep *run_all(struct diff *d) {
+  struct lockstep *l = calloc(1, sizeof *l);
+  if (!l) return NULL;
+  const struct pass first = {d->reference.one_insn, d->run.every, 0};
+  run_pass(d, l, &first);
+  if (l->end == LOCKSTEP_DIVERGED && d->bisect) l = narrow(d, l, &first);
+  return l;
+}
+
+static void say_how_to_repeat(const struct diff *d, int argc, char **argv) {
+  fputs("to repeat: bt", d->out);
+  for (int i = 0; i < argc; i++) fprintf(d->out, " '%s'", argv[i]);
+  fputc('\n', d->out);
+}
+
 int diff_main(int argc, char **argv, FILE *out, FILE *err) {
   char error[ERROR_TEXT];
-  struct diff d = {.out = out, .err = err, .bisect = true, .from_kernel = true, .reference.from = REF_FROM_ADDRESS, .run.memory_every = 20000000, .reference.program = "qemu-system-i386"};
+  struct diff d = {.out = out, .err = err, .bisect = true, .from_kernel = true, .reference.from = REF_FROM_ADDRESS, .run.memory_every = 20000000, .qemu = "qemu-system-i386", .bochs = "bochs"};
   bool done = false;
   int status = parse(&d, argc, argv, &done);
   if (done) return status;
   d.machine.monitor.icount_shift = 0;
   d.machine.monitor.exact_flags = true;
-  reference_arguments(&d);
-  if (!d.reference.cpu) return fprintf(err, "bt: diff: -cpu: no model of QEMU's is known to fit %.80s\n", d.machine.cpu), STATUS_BAD;
-  if (d.from_kernel && !find_entry(&d, error)) return fprintf(err, "bt: %s\n", error), STATUS_BAD;
-  struct lockstep *l = calloc(1, sizeof *l);
+  d.reference.ram_size = d.machine.ram_size;
+  bool bochs = d.reference.emulator == REF_BOCHS;
+  if (bochs) bochs_options(&d);
+  else qemu_arguments(&d);
+  if (!d.reference.cpu) return fprintf(err, "bt: diff: -cpu: no model of %s is known to fit %.80s\n", bochs ? "Bochs'" : "QEMU's", d.machine.cpu ? d.machine.cpu : "max"), STATUS_BAD;
+  if ((d.from_kernel || bochs) && !load_kernel(&d, error)) return free(d.boot_ram), fprintf(err, "bt: %s\n", error), STATUS_BAD;
+  struct lockstep *l = run_all(&d);
+  free(d.boot_ram);
   if (!l) return fputs("bt: diff: not enough memory\n", err), STATUS_FAILED;
-  const struct pass first = {d.reference.one_insn, d.run.every, 0};
-  run_pass(&d, l, &first);
-  if (l->end == LOCKSTEP_DIVERGED && d.bisect) l = narrow(&d, l, &first);
   status = conclude(&d, l);
-  if (status == STATUS_DIVERGED) {
-    fputs("to repeat: bt", out);
-    for (int i = 0; i < argc; i++) fprintf(out, " '%s'", argv[i]);
-    fputc('\n', out);
-  }
+  if (status == STATUS_DIVERGED) say_how_to_repeat(&d, argc, argv);
   close_pass(l);
   return status;
 }

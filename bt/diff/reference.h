@@ -1,7 +1,8 @@
 /* The reference of `bt diff`: another emulator that runs the same guest, seen as a stream of events in the guest's program order.
  *
- * reference.c: common parts. qemu_process.c: the process and its monitors. qemu_log.c: text of its log -> events. qemu_capture.c: state at
- * the start. One thread uses a reference; nothing is file-static. Addresses are the guest's; the RAM pointer is the host's. */
+ * reference.c: which one. QEMU: qemu_reference.c (events), qemu_process.c (the process and its monitors), qemu_log.c (text of its log -> events),
+ * qemu_capture.c (state at the start). Bochs: bochs_reference.c (events), bochs_process.c (the process), bochs_text.c (what its debugger prints),
+ * bochs_start.c (bringing it to the start). One thread uses a reference; nothing is file-static. Addresses are the guest's; the RAM pointer is the host's. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,7 +55,8 @@ struct ref_event {
   uint8_t vector;               /* EXCEPTION, INTERRUPT */
   bool software, has_error;     /* software: cpu.eip is that of the INT instruction itself */
   bool failed;                  /* EXCEPTION, INTERRUPT: its delivery raised the exception that is the next event */
-  bool no_cpu;                  /* EXCEPTION, INTERRUPT: `cpu` is not known (real mode: the log has no registers, and does not show INT n at all) */
+  bool no_cpu;                  /* EXCEPTION, INTERRUPT: `cpu` is not known (real mode: the log has no registers, and does not show INT n at all).
+                                 * BLOCK: nothing but CS:EIP is known (Bochs, right behind an interrupt) */
   uint32_t error;               /* EXCEPTION; CR2 of a page fault is in cpu.cr2 */
   bool port;                    /* READ, WRITE: a port, else MMIO */
   uint64_t address, value;
@@ -75,13 +77,24 @@ struct ref_start {              /* the machine at the start */
   unsigned cpuid_count;
   uint8_t upper[0x60000];       /* A0000-FFFFF as the CPU reads it: video memory, ROMs, shadow RAM */
   bool video_is_ram;              /* A0000-BFFFF: no adapter, and the chipset shows the RAM behind it */
+  bool ignores_unknown_msrs;    /* RDMSR of what is not there reads 0, WRMSR does nothing; else #GP(0) */
   uint64_t blocks_before;       /* 0 if unknown: how far the start is into the run */
+};
+
+enum ref_emulator { REF_QEMU, REF_BOCHS };
+
+struct ref_boot {               /* the machine at the kernel's entry, for a reference that cannot load kernels: 32-bit protected mode, flat, no paging */
+  const uint8_t *ram;           /* ram_size bytes, physical 0 onwards */
+  uint32_t eip, eax, ebx, esi, esp;
+  uint16_t exit_port, exit_size;   /* of isa-debug-exit, which such a reference does not have; size 0: none */
 };
 
 enum ref_from { REF_FROM_RESET, REF_FROM_ADDRESS, REF_FROM_RING3 };
 
 struct ref_options {
-  const char *program;          /* qemu-system-i386, or a path */
+  enum ref_emulator emulator;
+  struct ref_boot boot;         /* Bochs */
+  const char *program;          /* qemu-system-i386, bochs, or a path */
   const char *const *arguments; /* the machine: -m, -kernel, ..., NULL at the end; no -d, -D, -accel, -icount, -cpu, -display, -serial */
   const char *cpu;              /* for -cpu */
   uint64_t ram_size;
@@ -101,11 +114,13 @@ void ref_next(struct reference *r, struct ref_event *event);
 /* Asks for a pause; REF_STOPPED comes some (thousands of) events later. RAM then stands still until ref_resume(). */
 void ref_pause(struct reference *r);
 void ref_resume(struct reference *r);
-/* Guest RAM from guest physical address 0, ram_size bytes, shared with the reference's process, read-only: only looked at at the start
- * (before the first ref_next()) and between REF_STOPPED and ref_resume(). */
+/* Guest RAM from guest physical address 0, ram_size bytes, read-only: only looked at at the start (before the first ref_next()) and between
+ * REF_STOPPED and ref_resume(). QEMU's is shared with its process; Bochs' is a copy, and A0000-FFFFF of it mean nothing. */
 const uint8_t *ref_ram(const struct reference *r);
 /* The reference's version line, for reports. */
 const char *ref_version(const struct reference *r);
 /* QEMU's -cpu for a model of bt's with the features that bt has (static text). */
 const char *ref_qemu_cpu(const char *bt_model);
+/* Bochs' model that is nearest to one of bt's, and bt's less what that does not have (static text). */
+const char *ref_bochs_cpu(const char *bt_model, const char **less);
 void ref_close(struct reference *r);   /* ends the process; NULL is fine */

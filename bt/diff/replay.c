@@ -194,7 +194,7 @@ bool replay_open(struct replay *r, const struct bt_options *options, const struc
   load_ram(r->machine->mmu, ram, HIGH, options->ram_size);
   load_cpu(r->vcpu, start);
   load_cpuid(r, start);
-  r->vcpu->unknown_msrs = true;
+  r->vcpu->unknown_msrs = start->ignores_unknown_msrs;
   if (vcpu_paging_changed(r->vcpu) == EXEC_NEXT) return true;
   snprintf(error, ERROR_TEXT, "the reference's page directory pointers cannot be loaded");
   return false;
