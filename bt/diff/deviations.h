@@ -13,6 +13,8 @@
   X(cmpxchg8b_flags, QEMU, "arithmetic flags but ZF after CMPXCHG8B", "QEMU 7.2 takes them from before the last instruction that wrote flags; made equal after they were counted", \
     "vol. 2, CMPXCHG8B, \"Flags Affected\"") \
   X(accessed_late, ANY, "bit 5 (accessed) of a paging-structure entry", "a TLB may keep an entry whose bit was cleared; each side sets it at its next walk", "vol. 3A, 4.10.2.2 and 4.8") \
+  X(accessed_early, QEMU, "bit 5 (accessed) of the entries of a page that an instruction would read and write but may not write", \
+    "QEMU reads the operand, which marks them, before it finds that it may not be written; bt's entries are then marked, too", "vol. 3A, 4.8") \
   X(dirty_late, ANY, "bit 6 (dirty) of a page-table entry, likewise", "as accessed_late", "vol. 3A, 4.8") \
   X(segment_accessed, ANY, "bit 0 of a segment's cached type", "whether the cached copy shows the accessed bit that the load has just set cannot be seen by software", "vol. 3A, 3.4.5.1") \
   X(descriptor_accessed, QEMU, "bit 8 (accessed) of a code segment's descriptor in memory", "QEMU 7.2 does not set it for far transfers", "vol. 3A, 3.4.5.1") \

@@ -184,6 +184,22 @@ static void restore_under_push(struct lockstep *l, const struct under_push *p) {
   if (mem_write(v, p->at, 4, MEM_SYSTEM, &value) == EXEC_NEXT) deviations_explain(&l->deviations, DEV_selector_push);
 }
 
+/* The instruction of the unit at an address. */
+static bool insn_at(const struct lockstep *l, const struct unit *u, uint32_t linear, struct insn *insn) {
+  const struct ref_insns *insns = u->info->insns;
+  unsigned i = index_in(insns, linear);
+  return i < insns->count && insn_decode(insn, insns->insn[i].bytes, insns->insn[i].length, mode_of(l, &l->current.cpu)) == INSN_OK;
+}
+
+/* An operand that is read and written, on a page that may only be read: accessed_early. */
+static void mark_accessed(struct lockstep *l, const struct unit *u, const struct ref_event *e) {
+  enum { PRESENT_WRITE = 3 };
+  struct insn insn;
+  uint8_t byte;
+  if (e->vector != VEC_PF || (e->error & PRESENT_WRITE) != PRESENT_WRITE || !insn_at(l, u, linear_eip(&e->cpu), &insn) || insn.access != ACCESS_RW) return;
+  if (deviations_explain(&l->deviations, DEV_accessed_early)) (void)mem_read(l->replay.vcpu, e->cpu.cr2, 1, MEM_SYSTEM, &byte);
+}
+
 static bool run_to(struct lockstep *l, uint64_t count) {
   struct monitor *m = l->replay.machine->monitor;
   monitor_stop_at(m, count);
@@ -260,6 +276,7 @@ static bool deliver(struct lockstep *l, struct unit *u) {
     } else if (!last || !last->failed) {   /* else a fault of the delivery before: part of that */
       if (!pay(l, e)) return false;
       clear_pushed_rf(l, e);
+      mark_accessed(l, u, e);
     }
   }
   return true;

@@ -225,6 +225,12 @@ static enum item note(struct qemu_log *log, struct line line, enum note kind)
   return ITEM_NOTHING;
 }
 
+/* A message-signalled interrupt (SDM vol. 3A, 11.11.1), from the I/O APIC: traced as a write of the CPU's, whose own registers begin behind those addresses. */
+static bool is_message(const struct ref_event *e)
+{
+  return e->kind == REF_WRITE && (e->address & 0xfff00ff0) == 0xfee00000;
+}
+
 /* "memory_region_ops_read cpu 0 mr 0x563a4b4af1e0 addr 0x71 value 0x0 size 1 name 'rtc'". Only a port has an address below 64 KiB: there is RAM. */
 static enum item access_item(struct qemu_log *log, struct line line, bool write)
 {
@@ -241,6 +247,8 @@ static enum item access_item(struct qemu_log *log, struct line line, bool write)
   event->kind = write ? REF_WRITE : REF_READ;
   event->size = (unsigned)size;
   event->port = event->address < 0x10000;
+  if (is_message(event))
+    return ITEM_NOTHING;
   const char *quote = memchr(rest.text, '\'', rest.length);
   snprintf(event->device, sizeof event->device, "%.*s", (int)(quote ? quote - rest.text : (long)rest.length), rest.text);
   return ITEM_EVENT;

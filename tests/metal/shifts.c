@@ -3,13 +3,15 @@
 
 static uint32_t sum;
 
-static void fold(uint32_t result, uint32_t flags, uint32_t defined) { sum = ((sum << 5 | sum >> 27) ^ result ^ (flags & defined) << 8) * 16777619; }
+static void fold(uint32_t result, uint8_t flags) { sum = ((sum << 5 | sum >> 27) ^ result ^ (uint32_t)flags << 8) * 16777619; }
 
-/* One count, as an immediate: AF is never defined, OF only for counts of 1. */
+/* One count, as an immediate. Flags that are not defined for it are not read: AF never is, OF only for counts of 1. */
 #define SHIFT(name, count) do { \
-    uint32_t eax = value, flags = 2 | (value & FL_CF); \
-    __asm__ volatile("push %1\n popf\n " name " $" #count ", %0\n pushf\n pop %1" : "+a"(eax), "+r"(flags) : : "cc"); \
-    fold(eax, flags, FL_CF | (count == 1 ? FL_OF : 0)); \
+    uint32_t eax = value; \
+    uint8_t carry, overflow = 0; \
+    if (count == 1) __asm__ volatile("bt $7, %0\n " name " $1, %0\n setc %1\n seto %2" : "+r"(eax), "=&q"(carry), "=&q"(overflow) : : "cc"); \
+    else __asm__ volatile("bt $7, %0\n " name " $" #count ", %0\n setc %1" : "+r"(eax), "=&q"(carry) : : "cc"); \
+    fold(eax, carry | overflow << 1); \
   } while (0)
 #define SHIFTS(name) do { \
     sum = 0; \
