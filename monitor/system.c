@@ -251,16 +251,18 @@ enum { CRYSTAL_HZ = 1000000000 };   /* the local APIC timer's clock (devices/lap
 static const struct cpuid_answer *find_answer(const struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 {
   const struct cpuid_answer *same_leaf = NULL, *highest = NULL;
+  bool subleaves = false;
   for (unsigned n = 0; n < v->cpuid_count; n++) {
     const struct cpuid_answer *a = &v->cpuid_answers[n];
     if (a->leaf == leaf && a->subleaf == subleaf)
       return a;
     if (a->leaf == leaf && !same_leaf)
       same_leaf = a;
+    subleaves |= a->leaf == leaf && a->subleaf;
     if (a->leaf < 0x40000000 && (!highest || a->leaf > highest->leaf))
       highest = a;
   }
-  return same_leaf ? same_leaf : highest;
+  return !same_leaf ? highest : subleaves ? NULL : same_leaf;   /* behind the last subleaf: zeros */
 }
 
 static int answer_cpuid(struct vcpu *v, const struct insn *i)

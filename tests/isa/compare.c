@@ -177,7 +177,7 @@ static bool tolerated(const struct isa_case *c, const struct outcome *n, const s
 const char *outcome_compare(const struct isa_case *c, const struct outcome *n, const struct outcome *g, const uint8_t *background, bool exact_flags, char *text, size_t size) {
   if ((strayed(c, n) && strayed(c, g)) || tolerated(c, n, g)) return NULL;
   const char *differ = compare_ends(c, n, g, text, size);
-  if (differ || n->end != g->end || n->end == END_HANG || n->vector != g->vector) return differ;
+  if (differ || n->end != g->end || n->end == END_HANG || (n->vector != g->vector && !is_order_chosen(c, n, g))) return differ;
   bool fault = faulted_there(c, n);
   if (!(c->fault_registers_ignored && fault)) differ = compare_registers(c, n, g, exact_flags, text, size);
   if (!differ) differ = compare_fx(c, n, g);

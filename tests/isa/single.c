@@ -250,7 +250,7 @@ static void poke_memory_operand(struct single *s) {
   }
   case OP_FNSTENV: if (s->e.operand16) maker_ignore(m, at + 6, 8); else maker_ignore(m, at + 12, 16); break;
   case OP_FNSAVE: if (s->e.operand16) maker_ignore(m, at + 6, 8); else maker_ignore(m, at + 12, 16); break;
-  case OP_FXSAVE: maker_ignore(m, at + 6, 18); break;
+  case OP_FXSAVE: maker_ignore(m, at + 6, 18), maker_ignore(m, at + 28, 4); break;   /* MXCSR_MASK: AMD's have a bit more */
   default:
     if (s->row->map == 1 && s->row->opcode == 0xae && s->row->reg == 2 && chance(s, 80)) maker_poke32(m, at, 0x1f80 | (random_32(&m->random) & (chance(s, 50) ? 0xe07f : 0xffff)), 4);
     else if (chance(s, 70)) poke_operand(s, at, s->size);

@@ -324,7 +324,7 @@ static bool parse(struct run *run, int argc, char **argv) {
 }
 
 static int report(struct run *run, double took) {
-  unsigned hit, missed = 0;
+  unsigned hit = 0, missed = 0;
   const struct coverage *v = &run->coverage;
   printf("reference: %s\n", reference_name(run->bench.reference));
   if (!run->sabotage) missed = coverage_report(v, run->bench.reference, run->rows_shown, &hit);
@@ -340,6 +340,7 @@ static int report(struct run *run, double took) {
   if (run->wavering) printf(", %llu cases in which the reference contradicts itself", (unsigned long long)run->wavering);
   printf("\n");
   if (!run->sabotage && !run->qemu) print_speeds(run);
+  if (!run->sabotage) printf("summary fuzz-isa%s | %llu | %u opcode rows, %u missed | %llu\n", run->qemu ? " (QEMU)" : "", (unsigned long long)v->instructions, hit, missed, (unsigned long long)run->failed);
   if (missed) printf("FAILED coverage: %u opcode rows were never hit\n", missed);
   printf("%llu passed, %llu failed, 0 skipped\n", (unsigned long long)run->passed, (unsigned long long)run->failed + (missed != 0));
   return run->failed || missed || !run->passed;
