@@ -337,6 +337,18 @@ static bool settle_doubt(struct lockstep *l, const struct unit *u) {
   return true;
 }
 
+/* What RDTSC, or RDMSR of the time-stamp counter, read stands in EDX:EAX behind the unit. */
+static bool expect_time(struct lockstep *l, const struct unit *u) {
+  const struct ref_cpu *after = u->count ? &u->events[0].cpu : &l->next.cpu;
+  uint64_t value = (uint64_t)after->gpr[REG_EDX] << 32 | after->gpr[REG_EAX];
+  if (l->next.kind == REF_END) return true;
+  if (u->info->reads_tsc) return replay_expect_tsc(&l->replay, value) == 0 || fail(l, "not enough memory");
+  if (!u->info->shows_msr) return true;
+  if (!pay_before_msr(l, u)) return false;
+  replay_show_msr(&l->replay, value);
+  return true;
+}
+
 static bool one_unit(struct lockstep *l) {
   struct unit u;
   if (!collect(l, &u)) return false;
@@ -344,14 +356,7 @@ static bool one_unit(struct lockstep *l) {
   find_rep_interrupt(l, &u);
   cut_at_exception(l, &u);
   owe(l, &u);
-  if ((u.info->reads_tsc || u.info->shows_msr) && l->next.kind != REF_END) {
-    const struct ref_cpu *c = u.count ? &u.events[0].cpu : &l->next.cpu;
-    uint64_t value = (uint64_t)c->gpr[REG_EDX] << 32 | c->gpr[REG_EAX];
-    if (u.info->reads_tsc) replay_expect_tsc(&l->replay, value);
-    else if (pay_before_msr(l, &u)) replay_show_msr(&l->replay, value);
-    else return false;
-  }
-  if (u.whole && !settle_doubt(l, &u)) return false;
+  if (!expect_time(l, &u) || (u.whole && !settle_doubt(l, &u))) return false;
   ask_for_memory(l);
   if (l->next.kind == REF_END) return stop_with(l, LOCKSTEP_GUEST_END, l->next.text), false;
   if (u.count && !deliver(l, &u)) return false;

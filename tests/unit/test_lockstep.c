@@ -263,6 +263,32 @@ static void block_that_was_given_up(void **state) {
   assert_int_equal(l->counts.insns, 2 + 1 + 2 + 1);
 }
 
+/* The same to look at, but the loop had come round: only the registers tell. */
+static void loop_that_a_time_slice_ends(void **state) {
+  struct script *s = *state;
+  GUEST_CODE(s, "\x40" "\x83\xf8\x03" "\x75\xfa" "\xeb\x00");   /* inc eax; cmp eax, 3; jne the start */
+  BLOCK(s, 1, 3, 2);
+  s->cpu.gpr[REG_EAX] = 1, s->cpu.eip = CODE, s->cpu.eflags = 2 | FLAG_CF | FLAG_SF | FLAG_AF;
+  BLOCK(s, 1)->single = true;
+  s->cpu.gpr[REG_EAX] = 2, s->cpu.eip = CODE + 1, s->cpu.eflags = 2 | FLAG_CF;
+  BLOCK(s, 3, 2);
+  s->cpu.eip = CODE, s->cpu.eflags = 2 | FLAG_CF | FLAG_SF | FLAG_AF | FLAG_PF;
+  BLOCK(s, 1);
+  struct lockstep *l = follow(s);
+  assert_followed(l);
+  assert_int_equal(l->counts.insns, 3 + 1 + 2 + 1);
+}
+
+/* RDMSR in the midst of a block. */
+static void time_by_rdmsr(void **state) {
+  struct script *s = *state;
+  GUEST_CODE(s, "\xb9\x10\x00\x00\x00" "\x0f\x32" "\x89\xc3" "\xeb\x00");   /* mov ecx, 10h; rdmsr; mov ebx, eax */
+  BLOCK(s, 5, 2, 2, 2);
+  s->cpu.gpr[REG_ECX] = 0x10, s->cpu.gpr[REG_EAX] = s->cpu.gpr[REG_EBX] = 0x12345678, s->cpu.gpr[REG_EDX] = 0x9abc, s->cpu.eip = CODE + 11;
+  BLOCK(s, 1);
+  assert_followed(follow(s));
+}
+
 static void devices_and_time_are_the_references(void **state) {
   struct script *s = *state;
   GUEST_CODE(s, "\xe4\x71" "\x89\xc3" "\x0f\x31" "\xeb\x00");   /* in al, 71h; mov ebx, eax; rdtsc */
@@ -333,7 +359,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     CASE(equal_blocks_are_followed), CASE(another_register_is_found), CASE(undefined_flags_are_explained_and_made_equal), CASE(defined_flags_are_compared),
     CASE(exception_in_the_midst_of_a_block), CASE(exception_that_only_one_side_raises), CASE(exception_that_only_the_reference_raises),
-    CASE(interrupt_between_two_iterations), CASE(pause_between_two_iterations), CASE(block_that_was_given_up), CASE(devices_and_time_are_the_references), CASE(port_that_only_one_side_reads),
+    CASE(interrupt_between_two_iterations), CASE(pause_between_two_iterations), CASE(block_that_was_given_up), CASE(loop_that_a_time_slice_ends), CASE(time_by_rdmsr), CASE(devices_and_time_are_the_references), CASE(port_that_only_one_side_reads),
     CASE(other_value_written_to_a_port), CASE(long_intervals_find_it_later), CASE(memory_that_differs_is_found),
   };
   cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
