@@ -13,10 +13,10 @@ TALLY_VECTORS = 34
 
 
 class Record:
-    """What one program did: hashes, and with `full` its events, changed words and end."""
+    """What one program did: its result, and with `full` its events, changed words and model-specific registers."""
 
     def __init__(self):
-        self.hashes, self.events, self.diffs, self.end, self.event_count, self.msrs = None, [], [], None, 0, None
+        self.result, self.events, self.diffs, self.end, self.msrs = None, [], [], None, None
 
 
 def packets(data):
@@ -43,7 +43,7 @@ def take_apart(data):
         elif kind == END:
             current.msrs = words[1:]
         elif kind == RESULT:
-            current.hashes, current.event_count, current.end = words[1:6], words[6] & 0xff, words[6] >> 8
+            current.result, current.end = words, words[6] >> 8 & 0xff
             records.append(current)
             current = Record()
         elif kind == TALLY:
@@ -99,7 +99,7 @@ class Side:
             if counts:
                 tally = counts
             if len(records) < len(programs):
-                lost.end, lost.hashes = HANG, (0,) * 5
+                lost.end = HANG
                 if ended:
                     lost.complaint = complaint.strip()[-300:]
                     lost.end = 10

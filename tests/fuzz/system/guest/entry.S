@@ -213,6 +213,17 @@ own_nmi:
   movl $1, watchdog_expired
   iret
 
+/* void take_nmi(void): unblocks NMIs, and takes the one that waits; the next program must not. */
+  .globl take_nmi
+take_nmi:
+  pushf
+  push %cs
+  push $1f
+  iret
+1:
+  nop
+  ret
+
 /* _Noreturn void enter(void): into the program, as `state` says. */
   .globl enter
 enter:
