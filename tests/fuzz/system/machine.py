@@ -1,22 +1,37 @@
-"""Runs the guest over a file of programs, in bt or in QEMU, and takes its packets apart."""
+"""Runs the guest over programs, in bt or in QEMU, and takes its packets apart."""
 import os
 import struct
 import subprocess
 import time
 
 RESULT, EVENT, DIFF, END, TALLY, DONE = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6
-ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog"]
-HANG = 9
+ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog", "hang", "emulator ended"]
+END_WATCHDOG, END_HANG, END_DIED = 4, 5, 6   # the last two are what this file says, not the guest
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
+RESULTS = struct.Struct("<8I")
+RESULT_HEAD = RESULT << 24 | 7
+MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
+
+
+def end_of(result):
+    return result[STATUS] >> 8 & 0xff
+
+
+def lost_result(end):
+    return (0, 0, 0, 0, 0, 0, end << 8)
 
 
 class Record:
-    """What one program did: its result, and with `full` its events, changed words and model-specific registers."""
+    """What one program did, in `full` mode: its events, changed words, model-specific registers and how it ended."""
 
     def __init__(self):
-        self.result, self.events, self.diffs, self.end, self.msrs = None, [], [], None, None
+        self.result, self.events, self.diffs, self.msrs = None, [], {}, None
+
+    @property
+    def end(self):
+        return end_of(self.result)
 
 
 def packets(data):
@@ -32,18 +47,18 @@ def packets(data):
         at += 4 + 4 * count
 
 
-def take_apart(data):
+def full_records(data):
     """(records in order, the unfinished one, tally or None)"""
     records, current, tally = [], Record(), None
     for kind, words in packets(data):
         if kind == EVENT:
             current.events.append(dict(zip(EVENT_FIELDS, words)))
         elif kind == DIFF:
-            current.diffs.append(words)
+            current.diffs[words[0]] = words[1]
         elif kind == END:
             current.msrs = words[1:]
         elif kind == RESULT:
-            current.result, current.end = words, words[6] >> 8 & 0xff
+            current.result = words
             records.append(current)
             current = Record()
         elif kind == TALLY:
@@ -51,29 +66,44 @@ def take_apart(data):
     return records, current, tally
 
 
+def hash_results(data):
+    """(results in order, tally or None): in `hash` mode there is nothing but results before the tally."""
+    count = 0
+    while RESULTS.size * (count + 1) <= len(data) and data[RESULTS.size * count + 3] == RESULT:
+        count += 1
+    tail = [words for kind, words in packets(data[RESULTS.size * count:]) if kind == TALLY]
+    return [words[1:] for words in RESULTS.iter_unpack(data[:RESULTS.size * count])], tail[0] if tail else None
+
+
 class Side:
-    """One emulator: `command` is its program and its own arguments."""
+    """One emulator: `command` is its program and its own arguments, among them the CPU's model. `patience`: seconds without a packet after which a program hangs."""
 
-    def __init__(self, name, command, guest, folder, patience):
+    def __init__(self, name, command, guest, folder, patience=4):
         self.name, self.command, self.guest, self.folder, self.patience = name, command, guest, folder, patience
-        self.seconds = 0.0
-        self.programs = 0
+        self.seconds = self.programs = 0
+        self.complaint = ""
 
-    def _start(self, data, full):
+    def _execute(self, data, mode, arguments):
+        """The serial port's bytes, and whether the emulator ended by itself."""
         module, output = (os.path.join(self.folder, f"{self.name}.{x}") for x in ("bin", "out"))
         with open(module, "wb") as file:
             file.write(data)
-        open(output, "wb").close()
-        words = self.command + ["-cpu", "n270", "-m", "64", "-kernel", self.guest, "-initrd", module, "-append", "full" if full else "hash", "-display", "none", "-nodefaults",
-                                "-serial", "file:" + output, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE), output
+        with open(output, "wb"):
+            pass
+        words = self.command + arguments + ["-m", "64", "-kernel", self.guest, "-initrd", module, "-append", mode, "-display", "none", "-nodefaults",
+                                            "-serial", "file:" + output, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+            ended = self._wait(child, output)
+            self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
+        with open(output, "rb") as file:
+            return file.read(), ended
 
     def _wait(self, child, output):
         """True: it ended by itself. False: no packet for `patience` seconds."""
         size, since = 0, time.monotonic()
         while True:
             try:
-                child.wait(0.05 if time.monotonic() - since < 1 else 0.2)
+                child.wait(0.05)
                 return True
             except subprocess.TimeoutExpired:
                 pass
@@ -82,28 +112,31 @@ class Side:
                 size, since = now, time.monotonic()
             elif time.monotonic() - since > self.patience:
                 child.kill()
-                child.wait()
                 return False
 
-    def run(self, programs, full=False):
-        """[Record] for `programs` (bytes each), and the tally of events. A program that hangs is ended, and the rest is run after it."""
-        records, tally, start = [], None, time.monotonic()
-        while len(records) < len(programs):
-            child, output = self._start(b"".join(programs[len(records):]), full)
-            ended = self._wait(child, output)
-            complaint = child.stderr.read().decode("latin-1")
-            child.stderr.close()
-            with open(output, "rb") as file:
-                more, lost, counts = take_apart(file.read())
-            records += more
-            if counts:
-                tally = counts
-            if len(records) < len(programs):
-                lost.end = HANG
-                if ended:
-                    lost.complaint = complaint.strip()[-300:]
-                    lost.end = 10
-                records.append(lost)
+    def hashes(self, data, size, arguments=()):
+        """Results of the programs in `data`, each of `size` bytes, and the tallies. A program that hangs is ended, and the rest is run after it."""
+        results, tallies, start, count = [], [], time.monotonic(), len(data) // size
+        while len(results) < count:
+            output, ended = self._execute(data[size * len(results):], "hash", list(arguments))
+            more, tally = hash_results(output)
+            results += more
+            tallies += [tally] if tally else []
+            if len(results) < count:
+                results.append(lost_result(END_DIED if ended else END_HANG))
         self.seconds += time.monotonic() - start
-        self.programs += len(programs)
-        return records, tally
+        self.programs += count
+        return results, tallies
+
+    def records(self, programs, arguments=()):
+        """Records of `programs` (bytes each)."""
+        records = []
+        while len(records) < len(programs):
+            output, ended = self._execute(b"".join(programs[len(records):]), "full", list(arguments))
+            more, lost, _ = full_records(output)
+            records += more
+            if len(records) < len(programs):
+                lost.result = lost_result(END_DIED if ended else END_HANG)
+                lost.complaint = self.complaint
+                records.append(lost)
+        return records

@@ -1,0 +1,48 @@
+"""What instruction a program has at an address: enough of a decoder for the predicates of deviations.py."""
+import programs
+
+ARENA, SLOTS_AT = 0x10000, 0x10f00
+PREFIXES = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3}
+
+
+class Instruction:
+    """`opcode`: 0fxx for the two-byte map; `reg`, `mod`, `rm`: of the byte behind it, whether it is a ModRM byte or not."""
+
+    def __init__(self, code):
+        at = 0
+        while at < len(code) and code[at] in PREFIXES:
+            at += 1
+        self.prefixes = code[:at]
+        code = code[at:].ljust(12, b"\x90")
+        self.opcode = 0x0f00 | code[1] if code[0] == 0x0f else code[0]
+        self.operands = code[2:] if code[0] == 0x0f else code[1:]
+        self.mod, self.reg, self.rm = self.operands[0] >> 6, self.operands[0] >> 3 & 7, self.operands[0] & 7
+
+    @property
+    def memory(self):
+        return self.mod != 3
+
+
+def instruction_at(program, event):
+    """At an event's EIP; what is not in the slots (or was changed by the program) is all NOPs."""
+    eip = event["eip"] + (ARENA if event["eip"] < ARENA else 0) - SLOTS_AT
+    code = b"".join(program.slots)
+    return Instruction(code[eip:eip + 20] if 0 <= eip < programs.SLOTS * programs.SLOT_SIZE else b"")
+
+
+def writes_after_reading(i):
+    """Reads its memory operand and writes it back."""
+    if not i.memory:
+        return False
+    if i.opcode < 0x40:
+        return i.opcode & 7 < 2 and i.opcode < 0x38
+    if i.opcode in (0x80, 0x81, 0x82, 0x83):
+        return i.reg != 7
+    groups = {0xfe: (0, 1), 0xff: (0, 1), 0xf6: (2, 3), 0xf7: (2, 3), 0x0fba: (5, 6, 7), 0x0fc7: (1,)}
+    if i.opcode in groups:
+        return i.reg in groups[i.opcode]
+    return i.opcode in (0x86, 0x87, 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3, 0x0fa4, 0x0fa5, 0x0fab, 0x0fac, 0x0fad, 0x0fb0, 0x0fb1, 0x0fb3, 0x0fbb, 0x0fc0, 0x0fc1)
+
+
+def transfers_far(i):
+    return i.opcode in (0x9a, 0xea, 0xca, 0xcb, 0xcc, 0xcd, 0xce, 0xcf, 0x0f34, 0x0f35) or (i.opcode == 0xff and i.reg in (3, 5))
