@@ -3,7 +3,7 @@ and is no failure; one that no row explains is. The first row that fits counts. 
 
 `harmless` rows change nothing but what they are about: the comparison goes on behind them."""
 import machine
-from instructions import instruction_at, transfers_far, writes_after_reading
+from instructions import Instruction, code_of, instruction_at, touches_ports, transfers, writes_after_reading
 
 
 class Row:
@@ -23,23 +23,62 @@ def vector(d, *vectors):
     return d.kind == "event" and d.bt and d.qemu and d.bt["vector"] == d.qemu["vector"] and d.bt["vector"] in vectors
 
 
-def at(d):
-    return instruction_at(d.program, d.bt)
+PD, PT, PT2, PD2, PDPT, PAE_PD, PAE_PT, PAE_PT2, TABLES_END = 0x19000, 0x1a000, 0x1b000, 0x1c000, 0x1d000, 0x1e000, 0x1f000, 0x20000, 0x21000
+GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
+CONFORMING = 0x78
+VM, USER = 1 << 17, 4
+FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
+MSRS = (0x174, 0x175, 0x176, 0xc0000080)
+GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
+NONE = Instruction(b"")   # where nobody knows: a NOP
 
+
+def at(d):
+    """The instruction at bt's EIP, as the program left its code in the end."""
+    return instruction_at(d.program, d.bt, d.records[0]) or NONE
+
+
+def bt_faults(d, number, error=None):
+    return bool(d.kind == "event" and d.bt and d.bt["vector"] == number and not d.bt["kind"] and error in (None, d.bt["error"]))
+
+
+# ---- EFLAGS and page faults ----
 
 def rf(d):
     return d.only("rf") and d.bt["rf"] and not d.qemu["rf"]
 
 
 def fault_of_rmw(d):
-    return d.only("write") and vector(d, 14) and d.bt["write"] and not d.qemu["write"] and writes_after_reading(at(d))
+    """Outside the slots programs run through tables and data, which are mostly ADDs to memory."""
+    return d.only("write") and vector(d, 14) and d.bt["write"] and not d.qemu["write"] and (d.bt["slot"] == 255 or writes_after_reading(at(d)))
 
 
-PD, PT, PT2, PD2, PDPT, PAE_PD, PAE_PT, PAE_PT2, TABLES_END = 0x19000, 0x1a000, 0x1b000, 0x1c000, 0x1d000, 0x1e000, 0x1f000, 0x20000, 0x21000
-GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
-TSS_SELECTORS, TSS16_SELECTOR, CONFORMING, LAST_VECTOR = (0x28, 0xa8, 0xb0, 0xb8), 0xb0, 0x78, 31
-VM, USER = 1 << 17, 4
+def adjacent(d):
+    """The second page's first byte is what QEMU complains of, bt of the first page's."""
+    return d.qemu["cr2"] & 0xfff == 0 and 0 < d.qemu["cr2"] - d.bt["cr2"] < 16
 
+
+def first_of_two_pages(d):
+    return d.only("cr2", "error", "write") and vector(d, 14) and adjacent(d)
+
+
+def supervisor_stack(d):
+    return vector(d, 14) and d.only("error") and d.bt["error"] ^ d.qemu["error"] == USER and d.bt["error"] & USER and at(d).opcode in (0xca, 0xcb, 0xcf)
+
+
+def pusha_order(d):
+    return vector(d, 14) and d.only("error", "cr2") and at(d).opcode in (0x60, 0x61)
+
+
+def cmps_order(d):
+    return vector(d, 14) and d.only("error", "cr2") and at(d).opcode in (0xa6, 0xa7)
+
+
+def enter_write(d):
+    return bt_faults(d, 14) and at(d).opcode == 0xc8
+
+
+# ---- accessed and dirty bits ----
 
 def sets_more(d, bits):
     """QEMU has more of these bits set in a word of memory, and that is all."""
@@ -54,50 +93,59 @@ def pdpt_accessed(d):
     return d.kind == "memory" and d.address == PDPT and sets_more(d, 0x20)
 
 
-def faults_near(d, index):
-    """A page fault was taken (or lost in a double fault) in the page of this number in its table, or beside it."""
-    events = d.records[0].events + d.records[1].events
-    return any(e["kind"] == 2 or (e["vector"] == 14 and abs((e["cr2"] >> 12 & 0x1ff) - index) <= 1) for e in events)
+def faulting_pages(d):
+    """Linear pages in which something failed that QEMU had begun: page faults, and the operands of string instructions that faulted."""
+    for record in d.records:
+        for e in record.events:
+            if e["vector"] == 14:
+                yield from (e[register] >> 12 for register in ("cr2", "esi", "edi", "esp"))
+
+
+def reads_undefined(d):
+    """#UD of an instruction with a memory operand: QEMU reads it first."""
+    return any(e["vector"] == 6 and (instruction_at(d.program, e, d.records[0]) or NONE).memory for e in d.records[0].events)
 
 
 def leaf_marked(d):
     if d.kind != "memory" or not (PT <= d.address < PD2 or PAE_PT <= d.address < TABLES_END) or not sets_more(d, 0x60):
         return False
-    return faults_near(d, d.address >> (3 if d.address >= PAE_PT else 2) & 0x1ff)
+    index = d.address >> (3 if d.address >= PAE_PT else 2) & 0x1ff
+    near = any(abs((page & 0x1ff) - index) <= 1 for page in faulting_pages(d))
+    return near or double_fault(d) or (reads_undefined(d) and d.qemu & 0x40 == (d.bt or d.qemu) & 0x40)
 
 
-def supervisor_stack(d):
-    return vector(d, 14) and d.only("error") and d.bt["error"] ^ d.qemu["error"] == USER and d.bt["error"] & USER and at(d).opcode in (0xca, 0xcb, 0xcf)
+def double_fault(d):
+    return any(e["kind"] == 2 for e in d.records[0].events)
 
 
-def pusha_order(d):
-    return vector(d, 14) and d.only("error", "cr2") and at(d).opcode in (0x60, 0x61)
+def half_written(d):
+    """A store across pages that faulted: QEMU has stored the part in the other page."""
+    edge = d.address is not None and not 0x40 <= d.address & 0xfff < 0xfc0
+    return d.kind == "memory" and edge and (double_fault(d) or any(e["vector"] == 14 for r in d.records for e in r.events))
 
 
-def enter_write(d):
-    return d.kind == "event" and d.bt and d.bt["vector"] == 14 and at(d).opcode == 0xc8
+def read_accessed(d):
+    """A program that read a page-table entry in which these bits differ."""
+    return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
 
+
+# ---- segments and transfers ----
 
 def upper_halves(d):
     """Registers of 16 bits after a switch to the 16-bit task."""
-    registers = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
-    return d.only(*registers) and any(d.bt[r] >> 16 == 0xffff and (d.bt[r] ^ d.qemu[r]) & 0xffff == 0 for r in d.fields)
+    return d.only(*GENERAL) and any(d.bt[r] >> 16 == 0xffff and (d.bt[r] ^ d.qemu[r]) & 0xffff == 0 for r in d.fields)
 
 
 def reserved_register(d):
     """MOV to and from DR4 and DR5 with CR4.DE, and control registers that do not exist."""
-    if d.kind != "event" or not d.bt or d.bt["vector"] != 6 or not d.only("vector"):
+    if not bt_faults(d, 6) or not d.only("vector") or d.qemu["vector"] != 13:
         return False
     i = at(d)
-    return d.qemu["vector"] == 13 and ((i.opcode in (0x0f21, 0x0f23) and i.reg in (4, 5) and d.bt["cr4"] & 8) or (i.opcode in (0x0f20, 0x0f22) and i.reg in (1, 5, 6, 7)))
+    return (i.opcode in (0x0f21, 0x0f23) and i.reg in (4, 5) and d.bt["cr4"] & 8) or (i.opcode in (0x0f20, 0x0f22) and i.reg in (1, 5, 6, 7))
 
 
 def v86_to_ring1(d):
     return bt_faults(d, 13, 0x58) and d.bt["eflags"] & VM and at(d).opcode == 0xcd
-
-
-def bt_faults(d, number, error=None):
-    return bool(d.kind == "event" and d.bt and d.bt["vector"] == number and not d.bt["kind"] and error in (None, d.bt["error"]))
 
 
 def conforming_gate(d):
@@ -105,29 +153,53 @@ def conforming_gate(d):
 
 
 def task_in_ldt(d):
-    i = at(d) if bt_faults(d, 13) else None
-    return i is not None and (i.opcode in (0x9a, 0xea) or (i.opcode == 0xff and i.reg in (3, 5))) and d.bt["error"] & 4 and d.only("vector") and d.qemu["vector"] == 10
+    i = at(d) if bt_faults(d, 13) else NONE
+    return (i.opcode in (0x9a, 0xea) or (i.opcode == 0xff and i.reg in (3, 5))) and d.bt["error"] & 4 and d.only("vector") and d.qemu["vector"] == 10
 
 
 def v86_limit(d):
-    return bt_faults(d, 13, 0) and d.bt["eflags"] & VM and transfers_far(at(d))
+    return bt_faults(d, 13, 0) and d.bt["eflags"] & VM and transfers(at(d))
 
 
-def pdptes(d):
-    i = at(d) if bt_faults(d, 13, 0) else None
-    return i is not None and i.opcode in (0x0f20, 0x0f22) and d.bt["cr4"] & 0x20
-
-
-def undefined_group(d):
-    """#UD of an undefined row with a memory operand that cannot be read."""
-    i = at(d) if bt_faults(d, 6) else None
-    return i is not None and d.qemu and i.opcode == 0x0fba and i.reg < 4 and i.memory and d.qemu["vector"] in (13, 14)
+def iret_to_v86(d):
+    """IRET outside ring 0 with a frame that has VM set."""
+    if not bt_faults(d, 13) or d.bt["eflags"] & VM or not d.bt["cs"] & 3 or at(d).opcode != 0xcf:
+        return False
+    return any(at_ & 0x3f == 8 and value & VM for at_, value in d.program.patches if FRAMES <= at_ < FRAMES_END)
 
 
 def null_segment(d):
     """Memory through a data segment register that holds no segment (as after an interrupt out of V86 mode, or a return to an outer ring)."""
-    return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and (d.bt["ds"] < 4 or d.bt["es"] < 4) and "error" not in d.fields
+    return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and (d.bt["ds"] < 4 or d.bt["es"] < 4)
 
+
+def store_to_code(d):
+    return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and 0x2e in at(d).prefixes
+
+
+# ---- undefined instructions and registers ----
+
+def undefined_group(d):
+    """#UD of an undefined row with a memory operand, or of a MOV or POP with a ModRM.reg other than 0."""
+    i = at(d) if bt_faults(d, 6) else NONE
+    return (i.opcode == 0x0fba and i.reg < 4 and i.memory) or (i.opcode in (0xc6, 0xc7, 0x8f) and i.reg)
+
+
+def lock_ignored(d):
+    return bt_faults(d, 6) and 0xf0 in at(d).prefixes
+
+
+def reserved_bits(d):
+    """CR3 that leads to reserved bits of a PDPTE, or reserved bits of CR4."""
+    i = at(d) if bt_faults(d, 13, 0) else NONE
+    return (i.opcode in (0x0f20, 0x0f22) and d.bt["cr4"] & 0x20) or (i.opcode == 0x0f22 and i.reg == 4)
+
+
+def unknown_msr(d):
+    return bt_faults(d, 13, 0) and at(d).opcode in (0x0f30, 0x0f32) and d.bt["ecx"] not in MSRS
+
+
+# ---- tasks ----
 
 def task_entries(program):
     """EIP of each task, as the program or the arena sets it."""
@@ -136,18 +208,37 @@ def task_entries(program):
 
 
 def task_fault(d):
-    """A fault while a new task's segments are loaded."""
-    return d.kind == "event" and d.bt and d.bt["vector"] in (10, 11, 12, 13) and d.bt["eip"] in task_entries(d.program) and (d.qemu is None or d.qemu["kind"] == 2 or "eip" in d.fields)
+    """A fault while a new task's segments are loaded, in the new task's context or lost in a double fault."""
+    if d.kind != "event" or not d.bt or not d.bt["cr0"] & 8:
+        return False
+    entered = d.bt["vector"] in (10, 11, 12, 13) and d.bt["eip"] in task_entries(d.program)
+    mixed = d.qemu is not None and {d.bt["vector"], d.qemu["vector"]} <= {8, 10, 11, 12, 13}
+    return (entered and (d.qemu is None or d.qemu["kind"] == 2 or "eip" in d.fields)) or (mixed and "kind" in d.fields)
 
 
 def task_fault_saved(d):
-    return d.kind == "memory" and TSS <= d.address < STACK0 and (d.address - TSS) % TSS_SIZE == 32 and any(e["kind"] == 2 for e in d.records[0].events)
+    return d.kind == "memory" and TSS <= d.address < STACK0 and (d.address - TSS) % TSS_SIZE == 32 and double_fault(d)
 
 
 def task_accessed(d):
     if d.kind != "memory" or not GDT <= d.address < POINTERS or d.bt is None or d.bt & 0x1100 != 0x1100 or (d.qemu is not None and d.qemu != d.bt & ~0x100):
         return False
     return any(e["cr0"] & 8 for e in d.records[0].events)   # TS: a task switch happened
+
+
+def task_le(d):
+    return d.only("dr7") and d.bt["dr7"] ^ d.qemu["dr7"] == 0x100 and d.qemu["dr7"] & 0x100 and d.bt["cr0"] & 8
+
+
+# ---- the machine ----
+
+def no_memory(d):
+    """An address beyond RAM, without paging."""
+    return d.kind == "event" and d.bt and not d.bt["cr0"] >> 31 and d.only(*GENERAL, "arithmetic") and any(d.bt[r] >> 26 for r in GENERAL)
+
+
+def no_port(d):
+    return d.only("eax") and (d.bt["eax"] ^ d.qemu["eax"]) >> 16 == 0 and touches_ports(code_of(d.program))
 
 
 def by_the_clock(d):
@@ -160,23 +251,34 @@ def by_the_clock(d):
 TABLE = Table([
     Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True),
     Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True),
-    Row("directory_accessed", "3A, 4.8", "QEMU marks a directory's entry before it knows whether the access faults, bt afterwards: both may", directory_accessed),
-    Row("leaf_marked", "3A, 4.8", "QEMU does half of an access that crosses pages, or the reading half of one that also writes, before the other half faults", leaf_marked),
-    Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed),
+    Row("first_of_two_pages", "3A, 4.7", "both pages of an access fault: QEMU tries the second one first", first_of_two_pages, True),
     Row("supervisor_stack", "3A, 4.6", "RETF and IRET read the stack with the privilege of CPL; QEMU reads it as a supervisor", supervisor_stack, True),
     Row("pusha_order", "2B, PUSHA", "QEMU begins with the lowest word; the manual's operation begins with EAX", pusha_order, True),
+    Row("cmps_order", "2A, CMPS", "QEMU reads its second operand first", cmps_order, True),
     Row("enter_write", "2A, ENTER", "ENTER faults if a write at the final ESP would; QEMU does not try", enter_write),
+    Row("directory_accessed", "3A, 4.8", "QEMU marks a directory's entry before it knows whether the access faults, bt afterwards: both may", directory_accessed),
+    Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked),
+    Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed),
+    Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault", half_written),
+    Row("read_accessed", "3A, 4.8", "the program read accessed and dirty bits that differ by one of the rows above", read_accessed),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
     Row("reserved_register", "2B, MOV", "#UD for a register that does not exist comes before #GP for CPL; QEMU tests CPL first", reserved_register, True),
     Row("v86_to_ring1", "3A, 20.3.3", "an interrupt from V86 mode through a gate to a ring other than 0 is #GP; QEMU goes there", v86_to_ring1),
     Row("conforming_gate", "3A, 5.8.1", "a gate to a conforming segment leaves CPL as it is; QEMU goes to ring 0", conforming_gate),
     Row("task_in_ldt", "2A, JMP", "a task state segment in the LDT is #GP; QEMU has #TS", task_in_ldt, True),
     Row("v86_limit", "3A, 20.2", "segments have 64 KiB in V86 mode; QEMU jumps beyond", v86_limit),
-    Row("pdptes", "3A, 4.4.1", "reserved bits in a PDPTE are #GP when CR3 is loaded; QEMU finds out when it walks", pdptes),
-    Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first", undefined_group),
+    Row("iret_to_v86", "2A, IRET", "VM in a frame counts in ring 0 only; QEMU goes to V86 mode from every ring", iret_to_v86),
+    Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
+    Row("store_to_code", "3A, 5.3", "a store through CS is #GP; QEMU stores", store_to_code),
+    Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
+    Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
+    Row("reserved_bits", "3A, 4.4.1", "reserved bits of PDPTEs and of CR4 are #GP when they are loaded; QEMU checks them later, or not", reserved_bits),
+    Row("unknown_msr", "2B, RDMSR", "an MSR that does not exist is #GP; QEMU reads 0", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
     Row("task_accessed", "3A, 3.4.5.1", "a segment that a task switch loads is marked accessed; QEMU does not", task_accessed),
-    Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
+    Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True),
+    Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU", no_memory),
+    Row("no_port", "-", "ports of devices that one side does not have", no_port),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),
 ])

@@ -23,11 +23,25 @@ class Instruction:
         return self.mod != 3
 
 
-def instruction_at(program, event):
-    """At an event's EIP; what is not in the slots (or was changed by the program) is all NOPs."""
+def code_of(program, record=None):
+    """The slots' bytes; with a record, as the program left them."""
+    code = bytearray(b"".join(program.slots))
+    for address, value in record.diffs.items() if record else ():
+        if SLOTS_AT <= address < SLOTS_AT + len(code):
+            code[address - SLOTS_AT:address - SLOTS_AT + 4] = value.to_bytes(4, "little")
+    return bytes(code)
+
+
+def instruction_at(program, event, record=None):
+    """At an event's EIP; None where it is not in the slots."""
     eip = event["eip"] + (ARENA if event["eip"] < ARENA else 0) - SLOTS_AT
-    code = b"".join(program.slots)
-    return Instruction(code[eip:eip + 20] if 0 <= eip < programs.SLOTS * programs.SLOT_SIZE else b"")
+    if not 0 <= eip < programs.SLOTS * programs.SLOT_SIZE:
+        return None
+    return Instruction(code_of(program, record)[eip:eip + 20])
+
+
+def touches_ports(code):
+    return any(byte in code for byte in (0xe4, 0xe5, 0xec, 0xed, 0x6c, 0x6d))
 
 
 def writes_after_reading(i):
@@ -42,6 +56,13 @@ def writes_after_reading(i):
     if i.opcode in groups:
         return i.reg in groups[i.opcode]
     return i.opcode in (0x86, 0x87, 0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3, 0x0fa4, 0x0fa5, 0x0fab, 0x0fac, 0x0fad, 0x0fb0, 0x0fb1, 0x0fb3, 0x0fbb, 0x0fc0, 0x0fc1)
+
+
+def transfers(i):
+    """Sets EIP from an operand or from the stack."""
+    if i.opcode == 0xff:
+        return i.reg in (2, 3, 4, 5)
+    return i.opcode in (0x9a, 0xea, 0xc2, 0xc3, 0xca, 0xcb, 0xcf, 0xe8, 0xe9)
 
 
 def transfers_far(i):

@@ -35,13 +35,12 @@ class Record:
 
 
 def packets(data):
+    """(kind, words) up to the first thing that is none: a program may have got at the serial port, or at the guest's own memory."""
     at = 0
     while at + 4 <= len(data):
         head, = struct.unpack_from("<I", data, at)
         kind, count = head >> 24, head & 0xffffff
-        if not RESULT <= kind <= DONE:
-            raise ValueError(f"a packet of kind {kind:x} at {at}")
-        if at + 4 + 4 * count > len(data):
+        if not RESULT <= kind <= DONE or at + 4 + 4 * count > len(data):
             return
         yield kind, struct.unpack_from(f"<{count}I", data, at + 4)
         at += 4 + 4 * count
@@ -58,6 +57,8 @@ def full_records(data):
         elif kind == END:
             current.msrs = words[1:]
         elif kind == RESULT:
+            if words[0] != len(records):
+                break
             current.result = words
             records.append(current)
             current = Record()
@@ -68,8 +69,8 @@ def full_records(data):
 
 def hash_results(data):
     """(results in order, tally or None): in `hash` mode there is nothing but results before the tally."""
-    count = 0
-    while RESULTS.size * (count + 1) <= len(data) and data[RESULTS.size * count + 3] == RESULT:
+    count, head = 0, struct.Struct("<2I")
+    while RESULTS.size * (count + 1) <= len(data) and head.unpack_from(data, RESULTS.size * count) == (RESULT_HEAD, count):
         count += 1
     tail = [words for kind, words in packets(data[RESULTS.size * count:]) if kind == TALLY]
     return [words[1:] for words in RESULTS.iter_unpack(data[:RESULTS.size * count])], tail[0] if tail else None
