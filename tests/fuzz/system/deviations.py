@@ -28,6 +28,8 @@ GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x14000, 0x14800, 0x16000, 0x2
 CONFORMING = 0x78
 VM, USER = 1 << 17, 4
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
+UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108)   # code, read-only, empty
+EFER, RF, ARITHMETIC = 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
 NONE = Instruction(b"")   # where nobody knows: a NOP
@@ -168,13 +170,23 @@ def iret_to_v86(d):
     return any(at_ & 0x3f == 8 and value & VM for at_, value in d.program.patches if FRAMES <= at_ < FRAMES_END)
 
 
+def absent_stack(d):
+    """RETF and IRET with a stack segment that is not present."""
+    return bt_faults(d, 12) and d.only("vector") and d.qemu["vector"] == 11 and at(d).opcode in (0xca, 0xcb, 0xcf)
+
+
+def sysenter_null(d):
+    return bt_faults(d, 13, 0) and at(d).opcode in (0x0f34, 0x0f35)
+
+
 def null_segment(d):
     """Memory through a data segment register that holds no segment (as after an interrupt out of V86 mode, or a return to an outer ring)."""
     return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and (d.bt["ds"] < 4 or d.bt["es"] < 4)
 
 
-def store_to_code(d):
-    return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and 0x2e in at(d).prefixes
+def segment_rights(d):
+    """A store through CS, or through a DS that holds code or read-only data."""
+    return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and (0x2e in at(d).prefixes or d.bt["ds"] & ~3 in UNWRITABLE)
 
 
 # ---- undefined instructions and registers ----
@@ -192,11 +204,38 @@ def lock_ignored(d):
 def reserved_bits(d):
     """CR3 that leads to reserved bits of a PDPTE, or reserved bits of CR4."""
     i = at(d) if bt_faults(d, 13, 0) else NONE
-    return (i.opcode in (0x0f20, 0x0f22) and d.bt["cr4"] & 0x20) or (i.opcode == 0x0f22 and i.reg == 4)
+    eax = d.bt["eax"] if i.opcode == 0x0f22 and i.reg == 0 else 0
+    return (i.opcode in (0x0f20, 0x0f22) and d.bt["cr4"] & 0x20) or (i.opcode == 0x0f22 and i.reg == 4) or eax >> 31 > eax & 1 or eax >> 29 & 3 == 1
 
 
 def unknown_msr(d):
-    return bt_faults(d, 13, 0) and at(d).opcode in (0x0f30, 0x0f32) and d.bt["ecx"] not in MSRS
+    """An MSR that does not exist, or reserved bits of EFER."""
+    opcode = at(d).opcode if bt_faults(d, 13, 0) else 0
+    return (opcode in (0x0f30, 0x0f32) and d.bt["ecx"] not in MSRS) or (opcode == 0x0f30 and d.bt["ecx"] == EFER and (d.bt["edx"] or d.bt["eax"] & ~0x801))
+
+
+def int1(d):
+    """F1: #DB behind it."""
+    code = instruction_at(d.program, d.qemu, d.records[0]) if bt_faults(d, 1) and d.qemu else None
+    return code is not None and code.opcode == 0xf1 and d.qemu["vector"] == 6
+
+
+def store_of_table(d):
+    """SGDT and SIDT in a page with a data breakpoint elsewhere."""
+    if d.kind != "event" or not d.qemu or d.qemu["vector"] != 1 or not d.bt or d.bt["vector"] == 1 or not d.qemu["dr7"] & 0xff:
+        return False
+    code = code_of(d.program, d.records[0])
+    return any(code[i:i + 2] == b"\x0f\x01" and code[i + 2] >> 3 & 7 < 2 for i in range(len(code) - 2))
+
+
+def shifted_af(d):
+    """AF behind shifts, which leave it undefined."""
+    return d.only("arithmetic") and d.bt["arithmetic"] ^ d.qemu["arithmetic"] == 0x10 and any(op in code_of(d.program, d.records[0]) for op in (0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3))
+
+
+def rf_in_memory(d):
+    """EFLAGS with RF on a stack of ring 1 or 3, or in a task."""
+    return d.kind == "memory" and d.bt is not None and d.qemu is not None and d.bt & 2 and d.bt ^ d.qemu == RF and d.bt & RF
 
 
 # ---- tasks ----
@@ -213,17 +252,33 @@ def task_fault(d):
         return False
     entered = d.bt["vector"] in (10, 11, 12, 13) and d.bt["eip"] in task_entries(d.program)
     mixed = d.qemu is not None and {d.bt["vector"], d.qemu["vector"]} <= {8, 10, 11, 12, 13}
-    return (entered and (d.qemu is None or d.qemu["kind"] == 2 or "eip" in d.fields)) or (mixed and "kind" in d.fields)
+    return entered or (mixed and "kind" in d.fields)
 
 
 def task_fault_saved(d):
-    return d.kind == "memory" and TSS <= d.address < STACK0 and (d.address - TSS) % TSS_SIZE == 32 and double_fault(d)
+    """EIP to GS of a task that a double fault left."""
+    return d.kind == "memory" and TSS <= d.address < STACK0 and 32 <= (d.address - TSS) % TSS_SIZE < 96 and double_fault(d)
 
 
-def task_accessed(d):
+def task_flags(d):
+    """Arithmetic flags behind a task switch, as they are or as PUSHF and another switch stored them."""
+    if d.kind == "memory":
+        return d.bt is not None and d.qemu is not None and (d.bt ^ d.qemu) & ~ARITHMETIC == 0 and switched(d)
+    if not d.bt or not d.qemu or not d.bt["cr0"] & 8:
+        return False
+    return d.only("arithmetic") or (d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~ARITHMETIC == 0 for f in d.fields))
+
+
+def switched(d):
+    """CR0.TS: a task switch happened."""
+    return any(e["cr0"] & 8 for e in d.records[0].events)
+
+
+def descriptor_accessed(d):
+    """A code segment that a transfer loaded, or any that a task switch loaded."""
     if d.kind != "memory" or not GDT <= d.address < POINTERS or d.bt is None or d.bt & 0x1100 != 0x1100 or (d.qemu is not None and d.qemu != d.bt & ~0x100):
         return False
-    return any(e["cr0"] & 8 for e in d.records[0].events)   # TS: a task switch happened
+    return d.bt & 0x800 or switched(d)
 
 
 def task_le(d):
@@ -234,6 +289,8 @@ def task_le(d):
 
 def no_memory(d):
     """An address beyond RAM, without paging."""
+    if bt_faults(d, 13, 0xfffc):   # a selector read there
+        return True
     return d.kind == "event" and d.bt and not d.bt["cr0"] >> 31 and d.only(*GENERAL, "arithmetic") and any(d.bt[r] >> 26 for r in GENERAL)
 
 
@@ -268,16 +325,23 @@ TABLE = Table([
     Row("task_in_ldt", "2A, JMP", "a task state segment in the LDT is #GP; QEMU has #TS", task_in_ldt, True),
     Row("v86_limit", "3A, 20.2", "segments have 64 KiB in V86 mode; QEMU jumps beyond", v86_limit),
     Row("iret_to_v86", "2A, IRET", "VM in a frame counts in ring 0 only; QEMU goes to V86 mode from every ring", iret_to_v86),
+    Row("absent_stack", "2B, RET", "a stack segment that is not present is #SS; QEMU has #NP", absent_stack, True),
+    Row("sysenter_null", "2B, SYSENTER", "an MSR with a null selector is #GP; QEMU tests for 0 only", sysenter_null),
     Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
-    Row("store_to_code", "3A, 5.3", "a store through CS is #GP; QEMU stores", store_to_code),
+    Row("segment_rights", "3A, 5.3", "a store through a code or read-only segment is #GP; QEMU stores", segment_rights),
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
     Row("reserved_bits", "3A, 4.4.1", "reserved bits of PDPTEs and of CR4 are #GP when they are loaded; QEMU checks them later, or not", reserved_bits),
-    Row("unknown_msr", "2B, RDMSR", "an MSR that does not exist is #GP; QEMU reads 0", unknown_msr),
+    Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
-    Row("task_accessed", "3A, 3.4.5.1", "a segment that a task switch loads is marked accessed; QEMU does not", task_accessed),
+    Row("descriptor_accessed", "3A, 3.4.5.1", "code that a transfer loads, and what a task switch loads, is marked accessed; QEMU does not", descriptor_accessed),
+    Row("task_flags", "3A, 7.3", "a task switch loads EFLAGS; QEMU mixes in flags of the instruction before", task_flags),
     Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True),
+    Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
+    Row("store_of_table", "3B, 17.2.5", "SGDT and SIDT hit data breakpoints in QEMU that they do not touch", store_of_table),
+    Row("shifted_af", "2B, SAL", "AF is undefined behind a shift", shifted_af, True),
+    Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf where it is compared as memory", rf_in_memory),
     Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU", no_memory),
     Row("no_port", "-", "ports of devices that one side does not have", no_port),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),

@@ -58,7 +58,10 @@ void write_debug_registers(struct generator *g) {
   unsigned dr = random_below(&g->r, 2);
   if (random_chance(&g->r, 20)) { EMIT(g, 0x0f, 0x21, (uint8_t)(0xc0 | random_below(&g->r, 8) << 3)); return; }
   mov_reg(g, 0, random_chance(&g->r, 50) ? next_slot(g) : A_DATA + 4 * random_below(&g->r, 16)), EMIT(g, 0x0f, 0x23, (uint8_t)(0xc0 | dr << 3));
-  if (random_chance(&g->r, 60)) mov_reg(g, 0, dr ? 0 : RANDOM_OF(&g->r, controls)), EMIT(g, 0x0f, 0x23, 0xf8);
+  if (random_chance(&g->r, 40)) return;
+  uint32_t control = dr ? 0 : RANDOM_OF(&g->r, controls);
+  if (is_16(g) && control < 3 && random_chance(&g->r, 95)) control = 0x10001;   /* QEMU often dies of a code breakpoint in code that is not flat */
+  mov_reg(g, 0, control), EMIT(g, 0x0f, 0x23, 0xf8);
 }
 
 /* ---- pages ---- */

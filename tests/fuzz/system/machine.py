@@ -10,6 +10,7 @@ END_WATCHDOG, END_HANG, END_DIED = 4, 5, 6   # the last two are what this file s
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
+START_SECONDS, HANG_SECONDS = 15, 1.5   # without a packet: the guest's watchdog ends a program after 0.05 s, a triple fault is a reset
 RESULTS = struct.Struct("<8I")
 RESULT_HEAD = RESULT << 24 | 7
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
@@ -77,22 +78,28 @@ def hash_results(data):
 
 
 class Side:
-    """One emulator: `command` is its program and its own arguments, among them the CPU's model. `patience`: seconds without a packet after which a program hangs."""
+    """One emulator: `command` is its program and its own arguments, among them the CPU's model."""
 
-    def __init__(self, name, command, guest, folder, patience=4):
-        self.name, self.command, self.guest, self.folder, self.patience = name, command, guest, folder, patience
+    def __init__(self, name, command, guest, folder):
+        self.name, self.command, self.guest, self.folder = name, command, guest, folder
         self.seconds = self.programs = 0
         self.complaint = ""
 
+    def _file(self, suffix, data=b""):
+        path = os.path.join(self.folder, f"{self.name}.{suffix}")
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+    def _load(self, data, mode):
+        """Arguments that put the guest and its programs into memory."""
+        return ["-kernel", self.guest, "-initrd", self._file("bin", data), "-append", mode]
+
     def _execute(self, data, mode, arguments):
         """The serial port's bytes, and whether the emulator ended by itself."""
-        module, output = (os.path.join(self.folder, f"{self.name}.{x}") for x in ("bin", "out"))
-        with open(module, "wb") as file:
-            file.write(data)
-        with open(output, "wb"):
-            pass
-        words = self.command + arguments + ["-m", "64", "-kernel", self.guest, "-initrd", module, "-append", mode, "-display", "none", "-nodefaults",
-                                            "-serial", "file:" + output, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        output = self._file("out")
+        words = self.command + arguments + ["-m", "64", *self._load(data, mode), "-display", "none", "-nodefaults", "-serial", "file:" + output,
+                                            "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
             ended = self._wait(child, output)
             self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
@@ -100,7 +107,7 @@ class Side:
             return file.read(), ended
 
     def _wait(self, child, output):
-        """True: it ended by itself. False: no packet for `patience` seconds."""
+        """True: it ended by itself. False: too long without a packet."""
         size, since = 0, time.monotonic()
         while True:
             try:
@@ -111,7 +118,7 @@ class Side:
             now = os.path.getsize(output)
             if now != size:
                 size, since = now, time.monotonic()
-            elif time.monotonic() - since > self.patience:
+            elif time.monotonic() - since > (HANG_SECONDS if size else START_SECONDS):
                 child.kill()
                 return False
 
@@ -141,3 +148,18 @@ class Side:
                 lost.complaint = self.complaint
                 records.append(lost)
         return records
+
+
+class Qemu(Side):
+    """Boots by guest/bios.S: with SeaBIOS a triple fault costs as much as two hundred programs."""
+
+    INFO, COMMAND_LINE, MODULES, PROGRAMS = 0x9000, 0x9080, 0x9040, 0x1000000
+
+    def _load(self, data, mode):
+        info = struct.pack("<7I", 0, 0, 0, 0, self.COMMAND_LINE, 1, self.MODULES).ljust(self.MODULES - self.INFO, b"\0")
+        info += struct.pack("<2I", self.PROGRAMS, self.PROGRAMS + len(data)).ljust(self.COMMAND_LINE - self.MODULES, b"\0") + mode.encode() + b"\0"
+        loads = [("info", info, self.INFO), ("bin", data, self.PROGRAMS)]
+        words = ["-bios", os.path.join(os.path.dirname(self.guest), "system-bios.bin"), "-device", f"loader,file={self.guest}"]
+        for suffix, blob, address in loads:
+            words += ["-device", f"loader,file={self._file(suffix, blob)},addr={address},force-raw=on"]
+        return words
