@@ -32,12 +32,16 @@ UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108)   # c
 EFER, RF, ARITHMETIC = 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
-NONE = Instruction(b"")   # where nobody knows: a NOP
+NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
 
 
 def at(d):
     """The instruction at bt's EIP, as the program left its code in the end."""
     return instruction_at(d.program, d.bt, d.records[0]) or NONE
+
+
+def outside(program, event):
+    return instruction_at(program, event) is None
 
 
 def bt_faults(d, number, error=None):
@@ -52,7 +56,7 @@ def rf(d):
 
 def fault_of_rmw(d):
     """Outside the slots programs run through tables and data, which are mostly ADDs to memory."""
-    return d.only("write") and vector(d, 14) and d.bt["write"] and not d.qemu["write"] and (d.bt["slot"] == 255 or writes_after_reading(at(d)))
+    return d.only("write") and vector(d, 14) and d.bt["write"] and not d.qemu["write"] and (outside(d.program, d.bt) or writes_after_reading(at(d)))
 
 
 def adjacent(d):
@@ -95,14 +99,6 @@ def pdpt_accessed(d):
     return d.kind == "memory" and d.address == PDPT and sets_more(d, 0x20)
 
 
-def faulting_pages(d):
-    """Linear pages in which something failed that QEMU had begun: page faults, and the operands of string instructions that faulted."""
-    for record in d.records:
-        for e in record.events:
-            if e["vector"] == 14:
-                yield from (e[register] >> 12 for register in ("cr2", "esi", "edi", "esp"))
-
-
 def reads_undefined(d):
     """#UD of an instruction with a memory operand: QEMU reads it first."""
     return any(e["vector"] == 6 and (instruction_at(d.program, e, d.records[0]) or NONE).memory for e in d.records[0].events)
@@ -111,9 +107,18 @@ def reads_undefined(d):
 def leaf_marked(d):
     if d.kind != "memory" or not (PT <= d.address < PD2 or PAE_PT <= d.address < TABLES_END) or not sets_more(d, 0x60):
         return False
-    index = d.address >> (3 if d.address >= PAE_PT else 2) & 0x1ff
-    near = any(abs((page & 0x1ff) - index) <= 1 for page in faulting_pages(d))
-    return near or double_fault(d) or (reads_undefined(d) and d.qemu & 0x40 == (d.bt or d.qemu) & 0x40)
+    return page_faults(d) or double_fault(d) or (reads_undefined(d) and d.qemu & 0x40 == (d.bt or d.qemu) & 0x40)
+
+
+def cmps_marked(d):
+    """The page of CMPS's first operand, whose second one faults."""
+    if d.kind != "memory" or d.address < PT or d.bt is None or d.bt & 0x60 != 0x20 or (d.qemu is not None and d.qemu != d.bt & ~0x20):
+        return False
+    return any((instruction_at(d.program, e, d.records[0]) or NONE).opcode in (0xa6, 0xa7) for e in page_faults(d))
+
+
+def page_faults(d):
+    return [e for r in d.records for e in r.events if e["vector"] == 14]
 
 
 def double_fault(d):
@@ -121,9 +126,12 @@ def double_fault(d):
 
 
 def half_written(d):
-    """A store across pages that faulted: QEMU has stored the part in the other page."""
-    edge = d.address is not None and not 0x40 <= d.address & 0xfff < 0xfc0
-    return d.kind == "memory" and edge and (double_fault(d) or any(e["vector"] == 14 for r in d.records for e in r.events))
+    """A store across pages that faulted, of which QEMU has stored the part in the other page; or the first pushes of an ENTER, CALL or PUSHA."""
+    if d.kind != "memory":
+        return False
+    edge = not 0x40 <= d.address & 0xfff < 0xfc0
+    pushed = any(0 < e["esp"] - d.address <= 0x84 for e in page_faults(d))
+    return (edge and (double_fault(d) or bool(page_faults(d)))) or pushed
 
 
 def read_accessed(d):
@@ -193,8 +201,8 @@ def segment_rights(d):
 
 def undefined_group(d):
     """#UD of an undefined row with a memory operand, or of a MOV or POP with a ModRM.reg other than 0."""
-    i = at(d) if bt_faults(d, 6) else NONE
-    return (i.opcode == 0x0fba and i.reg < 4 and i.memory) or (i.opcode in (0xc6, 0xc7, 0x8f) and i.reg)
+    i = at(d) if bt_faults(d, 6) and d.qemu else NONE
+    return (i.memory and d.qemu["vector"] in (13, 14) and "eip" not in d.fields) or (i.opcode in (0xc6, 0xc7, 0x8f) and i.reg)
 
 
 def lock_ignored(d):
@@ -206,6 +214,11 @@ def reserved_bits(d):
     i = at(d) if bt_faults(d, 13, 0) else NONE
     eax = d.bt["eax"] if i.opcode == 0x0f22 and i.reg == 0 else 0
     return (i.opcode in (0x0f20, 0x0f22) and d.bt["cr4"] & 0x20) or (i.opcode == 0x0f22 and i.reg == 4) or eax >> 31 > eax & 1 or eax >> 29 & 3 == 1
+
+
+def cr0_reserved(d):
+    """Bits of CR0 that do not exist, there and in the register that it was read into."""
+    return d.only("cr0", *GENERAL) and "cr0" in d.fields and all((d.bt[f] ^ d.qemu[f]) & ~0x1ffaffc0 == 0 for f in d.fields)
 
 
 def unknown_msr(d):
@@ -264,7 +277,7 @@ def task_flags(d):
     """Arithmetic flags behind a task switch, as they are or as PUSHF and another switch stored them."""
     if d.kind == "memory":
         return d.bt is not None and d.qemu is not None and (d.bt ^ d.qemu) & ~ARITHMETIC == 0 and switched(d)
-    if not d.bt or not d.qemu or not d.bt["cr0"] & 8:
+    if d.kind != "event" or not d.bt or not d.qemu or not d.bt["cr0"] & 8:
         return False
     return d.only("arithmetic") or (d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~ARITHMETIC == 0 for f in d.fields))
 
@@ -298,6 +311,13 @@ def no_port(d):
     return d.only("eax") and (d.bt["eax"] ^ d.qemu["eax"]) >> 16 == 0 and touches_ports(code_of(d.program))
 
 
+def left_the_slots(d):
+    """Code that is no part of the program: zeros, tables, data."""
+    if d.kind == "event":
+        return any(e and not e["kind"] and e["slot"] == 255 for e in (d.bt, d.qemu))
+    return any(not e["kind"] and e["slot"] == 255 for e in d.records[0].events)
+
+
 def by_the_clock(d):
     """One side got lost in memory that is no program and was ended by the clock: how far it came is a matter of speed."""
     ends = [r.end for r in d.records]
@@ -316,6 +336,7 @@ TABLE = Table([
     Row("directory_accessed", "3A, 4.8", "QEMU marks a directory's entry before it knows whether the access faults, bt afterwards: both may", directory_accessed),
     Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked),
     Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed),
+    Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked),
     Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault", half_written),
     Row("read_accessed", "3A, 4.8", "the program read accessed and dirty bits that differ by one of the rows above", read_accessed),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
@@ -332,6 +353,7 @@ TABLE = Table([
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
     Row("reserved_bits", "3A, 4.4.1", "reserved bits of PDPTEs and of CR4 are #GP when they are loaded; QEMU checks them later, or not", reserved_bits),
+    Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
@@ -345,4 +367,5 @@ TABLE = Table([
     Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU", no_memory),
     Row("no_port", "-", "ports of devices that one side does not have", no_port),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),
+    Row("left_the_slots", "-", "a jump to nowhere: all of the above at once, in code that nobody wrote", left_the_slots),
 ])

@@ -2,6 +2,7 @@
 import programs
 
 ARENA, SLOTS_AT = 0x10000, 0x10f00
+VM, BASED = 1 << 17, (0x38, 0x48)   # code segments with base ARENA
 PREFIXES = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3}
 
 
@@ -32,12 +33,18 @@ def code_of(program, record=None):
     return bytes(code)
 
 
+def linear_eip(event):
+    if event["eflags"] & VM:
+        return (event["cs"] << 4) + event["eip"] & 0xffffffff
+    return event["eip"] + (ARENA if event["cs"] & ~7 in BASED else 0) & 0xffffffff
+
+
 def instruction_at(program, event, record=None):
     """At an event's EIP; None where it is not in the slots."""
-    eip = event["eip"] + (ARENA if event["eip"] < ARENA else 0) - SLOTS_AT
-    if not 0 <= eip < programs.SLOTS * programs.SLOT_SIZE:
+    at = linear_eip(event) - SLOTS_AT
+    if not 0 <= at < programs.SLOTS * programs.SLOT_SIZE:
         return None
-    return Instruction(code_of(program, record)[eip:eip + 20])
+    return Instruction(code_of(program, record)[at:at + 20])
 
 
 def touches_ports(code):

@@ -206,6 +206,7 @@ void guest_main(const uint32_t *info) {
   full = has_word((const char *)info[4], "full");
   programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
   output_start();
+  for (volatile uint32_t *low = 0; low < (uint32_t *)ARENA; low++) *low = 0;   /* what firmware left there differs; programs that got lost read it */
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
   WRITE_REGISTER(cr0, 0x31);
