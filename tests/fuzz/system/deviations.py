@@ -3,7 +3,7 @@ and is no failure; one that no row explains is. The first row that fits counts. 
 
 `harmless` rows change nothing but what they are about: the comparison goes on behind them."""
 import machine
-from instructions import Instruction, code_of, instruction_at, touches_ports, transfers, writes_after_reading
+from instructions import BASED, Instruction, code_of, instruction_at, touches_ports, transfers, writes_after_reading
 
 
 class Row:
@@ -25,10 +25,11 @@ def vector(d, *vectors):
 
 PD, PT, PT2, PD2, PDPT, PAE_PD, PAE_PT, PAE_PT2, TABLES_END = 0x19000, 0x1a000, 0x1b000, 0x1c000, 0x1d000, 0x1e000, 0x1f000, 0x20000, 0x21000
 GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
-CONFORMING = 0x78
+CONFORMING, STRINGS = 0x78, (0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad)
+LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
 VM, USER = 1 << 17, 4
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
-UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108)   # code, read-only, empty
+UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
 EFER, RF, ARITHMETIC = 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
@@ -37,7 +38,7 @@ NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
 
 def at(d):
     """The instruction at bt's EIP, as the program left its code in the end."""
-    return instruction_at(d.program, d.bt, d.records[0]) or NONE
+    return (instruction_at(d.program, d.bt, d.records[0]) if d.kind == "event" and d.bt else None) or NONE
 
 
 def outside(program, event):
@@ -168,7 +169,9 @@ def task_in_ldt(d):
 
 
 def v86_limit(d):
-    return bt_faults(d, 13, 0) and d.bt["eflags"] & VM and transfers(at(d))
+    i = at(d)
+    return d.kind == "event" and d.bt and d.bt["eflags"] & VM and d.bt["error"] == 0 and (
+        (d.bt["vector"] == 13 and (transfers(i) or i.memory)) or (d.bt["vector"] == 12 and i.opcode in (0xc8, 0xc9)))
 
 
 def iret_to_v86(d):
@@ -241,6 +244,39 @@ def store_of_table(d):
     return any(code[i:i + 2] == b"\x0f\x01" and code[i + 2] >> 3 & 7 < 2 for i in range(len(code) - 2))
 
 
+def sysenter_cs(d):
+    """RDMSR of what WRMSR put into the upper half of SYSENTER_CS."""
+    return d.only("eax") and d.bt["eax"] >> 16 and d.bt["eax"] & 0xffff == d.qemu["eax"] and b"\x0f\x32" in code_of(d.program, d.records[0])
+
+
+def dr7_reserved(d):
+    return d.only("dr7") and (d.bt["dr7"] ^ d.qemu["dr7"]) & ~0xdc00 == 0
+
+
+def external_bit(d):
+    """#GP and others while an exception is delivered."""
+    return d.only("error") and d.bt["error"] ^ d.qemu["error"] == 1 and d.bt["error"] & 1
+
+
+def null_task(d):
+    i = at(d) if bt_faults(d, 13, 0) else NONE
+    return i.opcode == 0x0f00 and i.reg == 3 and "tr" in d.fields and not d.qemu["tr"]
+
+
+def signed_release(d):
+    """RET and RETF that release 32 KiB or more."""
+    code = code_of(d.program, d.records[0])
+    return d.kind == "event" and any(code[i] in (0xc2, 0xca) and code[i + 2] >= 0x80 and code[i + 2] != 0x90 for i in range(len(code) - 2))
+
+
+def stale_tlb(d):
+    """A page whose entry in PLAY's tables the program changed, without INVLPG."""
+    if d.kind != "event" or not d.bt or not d.qemu or 14 not in (d.bt["vector"], d.qemu["vector"]):
+        return False
+    index = (d.bt if d.bt["vector"] == 14 else d.qemu)["cr2"] >> 12 & 0x1ff
+    return any(PT2 + 4 * index <= a < PT2 + 4 * index + 4 or PAE_PT2 + 8 * index <= a < PAE_PT2 + 8 * index + 4 for a in d.records[0].diffs) and at(d).opcode in STRINGS
+
+
 def shifted_af(d):
     """AF behind shifts, which leave it undefined."""
     return d.only("arithmetic") and d.bt["arithmetic"] ^ d.qemu["arithmetic"] == 0x10 and any(op in code_of(d.program, d.records[0]) for op in (0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3))
@@ -304,7 +340,9 @@ def no_memory(d):
     """An address beyond RAM, without paging."""
     if bt_faults(d, 13, 0xfffc):   # a selector read there
         return True
-    return d.kind == "event" and d.bt and not d.bt["cr0"] >> 31 and d.only(*GENERAL, "arithmetic") and any(d.bt[r] >> 26 for r in GENERAL)
+    if d.kind == "memory":
+        return any(not e["cr0"] >> 31 for e in d.records[0].events) and (d.bt == 0xffffffff or d.bt is None or d.qemu is None)
+    return d.kind == "event" and d.bt and not d.bt["cr0"] >> 31 and (d.only("arithmetic") or (d.only(*GENERAL) and any(d.bt[r] >> 26 for r in GENERAL)))
 
 
 def no_port(d):
@@ -319,10 +357,18 @@ def left_the_slots(d):
 
 
 def by_the_clock(d):
-    """One side got lost in memory that is no program and was ended by the clock: how far it came is a matter of speed."""
+    """A side got lost in memory that is no program, or went beyond 64 KiB in 16-bit code (where QEMU wraps), and was ended by the clock: how far it came is a
+    matter of speed. The end itself is another when the way out was a jump into the guest's own memory."""
     ends = [r.end for r in d.records]
+    if d.kind == "end":
+        return set(ends) <= LOST
     lost = d.bt or d.qemu
-    return d.kind == "event" and not (d.bt and d.qemu) and machine.END_WATCHDOG in ends and (ends[0] == ends[1] or lost["slot"] == 255)
+    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or lost["slot"] == 255 or bool(lost["cs"] & ~7 in BASED))
+
+
+def qemu_ends(d):
+    """QEMU aborts or loops at a code breakpoint in code that is not flat."""
+    return d.kind == "event" and d.qemu is None and d.records[1].end in (machine.END_DIED, machine.END_HANG) and d.bt["vector"] == 1 and d.bt["dr7"] & 0xff
 
 
 TABLE = Table([
@@ -362,6 +408,13 @@ TABLE = Table([
     Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True),
     Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
     Row("store_of_table", "3B, 17.2.5", "SGDT and SIDT hit data breakpoints in QEMU that they do not touch", store_of_table),
+    Row("sysenter_cs", "2B, SYSENTER", "the MSR has 32 bits; QEMU keeps 16", sysenter_cs),
+    Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
+    Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
+    Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
+    Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
+    Row("stale_tlb", "3A, 4.10.2", "a store into a page table during a string instruction, without INVLPG: old and new translation are both allowed", stale_tlb),
+    Row("qemu_ends", "-", "QEMU dies of a code breakpoint in code that is not flat", qemu_ends),
     Row("shifted_af", "2B, SAL", "AF is undefined behind a shift", shifted_af, True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf where it is compared as memory", rf_in_memory),
     Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU", no_memory),

@@ -230,6 +230,8 @@ enter:
   cli
   lgdt S(GDTR)
   lidt S(IDTR)
+  cmpl $0, watchdog_expired   /* from here on an NMI is the program's */
+  jne no_entry
   mov S(CR4), %eax
   mov %eax, %cr4
   mov S(CR3), %eax
@@ -278,6 +280,11 @@ enter:
 4:
   mov S(EAX), %eax
   iret
+
+no_entry:
+  lgdt own_gdtr
+  lidt own_idtr
+  call expired
 
   .section .bss
   .balign 4096

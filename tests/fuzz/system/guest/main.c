@@ -21,6 +21,7 @@ _Noreturn void enter(void);
 void guest_main(const uint32_t *info);
 void event(void);
 void harness_fault(void);
+void expired(void);
 
 static void mix(unsigned which, uint32_t word) {
   uint32_t h = hashes[which];
@@ -149,6 +150,7 @@ static _Noreturn void next_program(void) {
   apply(), load_system_registers();
   for (unsigned i = 0; i < 3; i++) write_msr(0x174 + i, program->sysenter[i]);
   write_msr(0xc0000080, 0);
+  if (watchdog_expired) watchdog_reset();   /* else the 8259's request stays and there is no other edge */
   watchdog_arm();
   WRITE_REGISTER(dr0, program->dr[0]), WRITE_REGISTER(dr1, program->dr[1]), WRITE_REGISTER(dr2, program->dr[2]), WRITE_REGISTER(dr3, program->dr[3]);
   for (unsigned i = 0; i < 8; i++) state.gpr[i] = program->gpr[i];
@@ -168,11 +170,11 @@ static _Noreturn void finish(unsigned how) {
   output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], rf_wrong, pf_writes,
                                             events | how << 8 | upper << 16}, 7);
   kept->running = 0;
-  if (watchdog_expired) watchdog_reset();
   next_program();
 }
 
 void harness_fault(void) { finish(END_HARNESS); }
+void expired(void) { finish(END_WATCHDOG); }
 
 /* In the double fault's task registers are those of the interrupted task's TSS; the next slot begins with the program's first ones. */
 static void after_double_fault(void) {
@@ -181,7 +183,8 @@ static void after_double_fault(void) {
 }
 
 void event(void) {
-  if (state.vector == 2) watchdog_expired = 1, finish(END_WATCHDOG);
+  if (state.vector == 2 || (state.kind == EVENT_DOUBLE_FAULT && watchdog_fired())) watchdog_expired = 1;
+  if (watchdog_expired) expired();
   if (state.kind == EVENT_DOUBLE_FAULT) after_double_fault();
   int slot = slot_of(state.eip);
   record_event(slot);

@@ -15,6 +15,8 @@ void watchdog_arm(void) {
   outb(0x40, LIMIT >> 8);
 }
 
+bool watchdog_fired(void) { return inb(0x20) & 1; }   /* the 8259's request register */
+
 /* After an NMI the 8259 still has its request: only a new initialization takes it back. */
 void watchdog_reset(void) {
   outb(0x21, 0xff);   /* first: each change at the 8259 is another NMI while a request waits */
