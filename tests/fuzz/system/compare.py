@@ -126,3 +126,9 @@ def examine(program, records, table, exact_flags=False):
             return difference, hits
         hits[row.name] += 1
     return None, hits
+
+
+def ends_early(program, records, table, exact_flags):
+    """Whether the comparison of events ends before the last one."""
+    differences = event_differences(program, records, exact_flags)
+    return any(not (row := table.explain(d)) or not row.harmless for d in differences)

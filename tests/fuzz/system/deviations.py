@@ -46,7 +46,10 @@ def outside(program, event):
 
 
 def bt_faults(d, number, error=None):
-    return bool(d.kind == "event" and d.bt and d.bt["vector"] == number and not d.bt["kind"] and error in (None, d.bt["error"]))
+    """bt has this fault, and QEMU another one or none."""
+    if d.kind != "event" or not d.bt or d.bt["vector"] != number or d.bt["kind"] or error not in (None, d.bt["error"]):
+        return False
+    return d.qemu is None or not d.fields.isdisjoint({"vector", "error", "eip", "kind"})
 
 
 # ---- EFLAGS and page faults ----
@@ -170,8 +173,8 @@ def task_in_ldt(d):
 
 def v86_limit(d):
     i = at(d)
-    return d.kind == "event" and d.bt and d.bt["eflags"] & VM and d.bt["error"] == 0 and (
-        (d.bt["vector"] == 13 and (transfers(i) or i.memory)) or (d.bt["vector"] == 12 and i.opcode in (0xc8, 0xc9)))
+    beyond = (bt_faults(d, 13, 0) and (transfers(i) or i.memory)) or (bt_faults(d, 12, 0) and i.opcode in (0xc8, 0xc9))
+    return beyond and d.bt["eflags"] & VM
 
 
 def iret_to_v86(d):
@@ -265,8 +268,8 @@ def null_task(d):
 
 def signed_release(d):
     """RET and RETF that release 32 KiB or more."""
-    code = code_of(d.program, d.records[0])
-    return d.kind == "event" and any(code[i] in (0xc2, 0xca) and code[i + 2] >= 0x80 and code[i + 2] != 0x90 for i in range(len(code) - 2))
+    return d.kind == "event" and d.bt and d.qemu and "esp" in d.fields and (d.bt["esp"] - d.qemu["esp"] == 0x10000 or d.bt["kind"] == 2) and any(
+        op in code_of(d.program, d.records[0]) for op in (0xc2, 0xca))
 
 
 def stale_tlb(d):
@@ -301,7 +304,7 @@ def task_fault(d):
         return False
     entered = d.bt["vector"] in (10, 11, 12, 13) and d.bt["eip"] in task_entries(d.program)
     mixed = d.qemu is not None and {d.bt["vector"], d.qemu["vector"]} <= {8, 10, 11, 12, 13}
-    return entered or (mixed and "kind" in d.fields)
+    return (entered and (d.qemu is None or not d.fields.isdisjoint({"eip", "kind", "ss", "vector"}))) or (mixed and "kind" in d.fields)
 
 
 def task_fault_saved(d):
@@ -346,7 +349,8 @@ def no_memory(d):
 
 
 def no_port(d):
-    return d.only("eax") and (d.bt["eax"] ^ d.qemu["eax"]) >> 16 == 0 and touches_ports(code_of(d.program))
+    bits = (d.bt["eax"] ^ d.qemu["eax"]) if d.only("eax") else 0
+    return bits in (0xff, 0xffff) and d.bt["eax"] & bits == bits and touches_ports(code_of(d.program))
 
 
 def left_the_slots(d):
