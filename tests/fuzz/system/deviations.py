@@ -69,7 +69,8 @@ def adjacent(d):
 
 
 def first_of_two_pages(d):
-    return d.only("cr2", "error", "write") and vector(d, 14) and adjacent(d)
+    """Also of an instruction that accesses memory more than once: QEMU may begin with another of its words."""
+    return d.only("cr2", "error", "write") and vector(d, 14) and (adjacent(d) or abs(d.bt["cr2"] - d.qemu["cr2"]) < 64)
 
 
 def supervisor_stack(d):
@@ -138,9 +139,27 @@ def half_written(d):
     return (edge and (double_fault(d) or bool(page_faults(d)))) or pushed
 
 
+def arpl_dirty(d):
+    return d.kind == "memory" and d.address >= PT and sets_more(d, 0x40) and b"\x63" in code_of(d.program, d.records[0])
+
+
+def gdt_dirty(d):
+    """The page of the GDT, by the accessed bits of descriptors in it that rows below explain."""
+    return d.address in (PT + 4 * (GDT >> 12), PAE_PT + 8 * (GDT >> 12)) and d.kind == "memory" and (d.bt or 0) & ~0x60 == (d.qemu or 0) & ~0x60
+
+
 def read_accessed(d):
-    """A program that read a page-table entry in which these bits differ."""
+    """A program that read a page-table entry in which these bits differ, or added to one."""
+    if d.only("arithmetic"):
+        return any(PD <= d.bt[r] < TABLES_END for r in GENERAL)
     return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
+
+
+def read_rf(d):
+    """A program that read a pushed EFLAGS: into a register, or into EIP."""
+    if d.only(*GENERAL):
+        return all(d.bt[f] ^ d.qemu[f] == RF and d.bt[f] & RF for f in d.fields)
+    return d.kind == "event" and d.bt and d.qemu and "eip" in d.fields and d.bt["eip"] & RF and abs(d.bt["eip"] - d.qemu["eip"] - RF) < 16
 
 
 # ---- segments and transfers ----
@@ -248,8 +267,34 @@ def store_of_table(d):
 
 
 def sysenter_cs(d):
-    """RDMSR of what WRMSR put into the upper half of SYSENTER_CS."""
+    """What WRMSR put into the upper half of SYSENTER_CS."""
+    if d.kind == "msr":
+        return d.bt and d.qemu and d.bt[0] & 0xffff == d.qemu[0] and d.bt[1:] == d.qemu[1:]
     return d.only("eax") and d.bt["eax"] >> 16 and d.bt["eax"] & 0xffff == d.qemu["eax"] and b"\x0f\x32" in code_of(d.program, d.records[0])
+
+
+def setcc_flags(d):
+    """A SETcc that faulted."""
+    return d.only("arithmetic") and vector(d, 14) and 0x0f90 <= at(d).opcode < 0x0fa0
+
+
+def null_rpl(d):
+    """DS to GS that held a null selector when a return left the ring."""
+    return d.only("ds", "es", "fs", "gs") and all(d.bt[f] < 4 and d.qemu[f] == 0 for f in d.fields)
+
+
+def small_segment(d):
+    """DS of V86 mode, which SYSENTER leaves as it is, with its limit."""
+    return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and d.bt["ds"] == 0x1000
+
+
+def dr6_more(d):
+    return d.only("dr6") and d.bt["dr6"] & ~d.qemu["dr6"] == 0 and d.qemu["dr6"] & ~d.bt["dr6"] & ~15 == 0
+
+
+def guest_damaged(d):
+    """A program wrote over the guest's own stubs or descriptors: vector 8 comes by a task gate, or not at all, and there are 256 vectors."""
+    return d.kind == "event" and any(e and ((e["vector"] == 8 and not e["kind"]) or e["vector"] > 255) for e in (d.bt, d.qemu))
 
 
 def dr7_reserved(d):
@@ -314,16 +359,16 @@ def task_fault_saved(d):
 
 def task_flags(d):
     """Arithmetic flags behind a task switch, as they are or as PUSHF and another switch stored them."""
-    if d.kind == "memory":
-        return d.bt is not None and d.qemu is not None and (d.bt ^ d.qemu) & ~ARITHMETIC == 0 and switched(d)
-    if d.kind != "event" or not d.bt or not d.qemu or not d.bt["cr0"] & 8:
+    if d.kind == "memory":   # QEMU's have reserved bits too
+        return ((d.bt or 2) ^ (d.qemu or 2)) & ~(ARITHMETIC | 0x28) == 0 and switched(d)
+    if d.kind != "event" or not d.bt or not d.qemu or not switched(d):
         return False
     return d.only("arithmetic") or (d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~ARITHMETIC == 0 for f in d.fields))
 
 
 def switched(d):
-    """CR0.TS: a task switch happened."""
-    return any(e["cr0"] & 8 for e in d.records[0].events)
+    """CR0.TS, or another task: a task switch happened."""
+    return any(e["cr0"] & 8 or e["tr"] & ~3 != 0x28 for e in d.records[0].events)
 
 
 def descriptor_accessed(d):
@@ -334,18 +379,18 @@ def descriptor_accessed(d):
 
 
 def task_le(d):
-    return d.only("dr7") and d.bt["dr7"] ^ d.qemu["dr7"] == 0x100 and d.qemu["dr7"] & 0x100 and d.bt["cr0"] & 8
+    return d.only("dr7") and (d.bt["dr7"] ^ d.qemu["dr7"]) & ~0x155 == 0 and d.bt["dr7"] & ~d.qemu["dr7"] == 0 and switched(d)
 
 
 # ---- the machine ----
 
 def no_memory(d):
-    """An address beyond RAM, without paging."""
+    """Without paging a register may lead beyond RAM, or into firmware: what is read there is in a register or in the flags now."""
     if bt_faults(d, 13, 0xfffc):   # a selector read there
         return True
     if d.kind == "memory":
         return any(not e["cr0"] >> 31 for e in d.records[0].events) and (d.bt == 0xffffffff or d.bt is None or d.qemu is None)
-    return d.kind == "event" and d.bt and not d.bt["cr0"] >> 31 and (d.only("arithmetic") or (d.only(*GENERAL) and any(d.bt[r] >> 26 for r in GENERAL)))
+    return d.kind == "event" and d.bt and not d.bt["cr0"] >> 31 and d.only(*GENERAL, "arithmetic", "fs", "gs")
 
 
 def no_port(d):
@@ -388,6 +433,9 @@ TABLE = Table([
     Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed),
     Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked),
     Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault", half_written),
+    Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty),
+    Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
+    Row("read_rf", "3B, 17.3.1.1", "the program read the pushed RF of row rf", read_rf),
     Row("read_accessed", "3A, 4.8", "the program read accessed and dirty bits that differ by one of the rows above", read_accessed),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
     Row("reserved_register", "2B, MOV", "#UD for a register that does not exist comes before #GP for CPL; QEMU tests CPL first", reserved_register, True),
@@ -413,6 +461,11 @@ TABLE = Table([
     Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
     Row("store_of_table", "3B, 17.2.5", "SGDT and SIDT hit data breakpoints in QEMU that they do not touch", store_of_table),
     Row("sysenter_cs", "2B, SYSENTER", "the MSR has 32 bits; QEMU keeps 16", sysenter_cs),
+    Row("setcc_flags", "2B, SETcc", "SETcc leaves the flags alone; in QEMU they are others if it faults", setcc_flags, True),
+    Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True),
+    Row("small_segment", "2B, SYSENTER", "data segments of V86 mode stay behind SYSENTER, with limits of 64 KiB; QEMU checks none", small_segment),
+    Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True),
+    Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged),
     Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
     Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
@@ -421,7 +474,7 @@ TABLE = Table([
     Row("qemu_ends", "-", "QEMU dies of a code breakpoint in code that is not flat", qemu_ends),
     Row("shifted_af", "2B, SAL", "AF is undefined behind a shift", shifted_af, True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf where it is compared as memory", rf_in_memory),
-    Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU", no_memory),
+    Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU, and firmware is another", no_memory),
     Row("no_port", "-", "ports of devices that one side does not have", no_port),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),
     Row("left_the_slots", "-", "a jump to nowhere: all of the above at once, in code that nobody wrote", left_the_slots),

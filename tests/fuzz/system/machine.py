@@ -84,6 +84,7 @@ class Side:
         self.name, self.command, self.guest, self.folder = name, command, guest, folder
         self.seconds = self.programs = 0
         self.complaint = ""
+        self.crashes = []            # what was said by an emulator that died of a signal
 
     def _file(self, suffix, data=b""):
         path = os.path.join(self.folder, f"{self.name}.{suffix}")
@@ -103,6 +104,8 @@ class Side:
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
             ended = self._wait(child, output)
             self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
+        if ended and child.returncode < 0:
+            self.crashes.append(f"signal {-child.returncode}: {self.complaint}")
         with open(output, "rb") as file:
             return file.read(), ended
 
@@ -145,7 +148,6 @@ class Side:
             records += more
             if len(records) < len(programs):
                 lost.result = lost_result(END_DIED if ended else END_HANG)
-                lost.complaint = self.complaint
                 records.append(lost)
         return records
 
