@@ -77,6 +77,16 @@ def supervisor_stack(d):
     return vector(d, 14) and d.only("error") and d.bt["error"] ^ d.qemu["error"] == USER and d.bt["error"] & USER and at(d).opcode in (0xca, 0xcb, 0xcf)
 
 
+def supervisor_parameters(d):
+    """The parameters of a call gate."""
+    return bt_faults(d, 14) and d.bt["error"] & USER and at(d).opcode in (0x9a, 0xff)
+
+
+def own_code(d):
+    """A string instruction that writes over itself, or just behind: through PLAY's pages 10 and 12."""
+    return d.kind == "event" and any(e and e["edi"] >> 12 in (0x40a, 0x40c) and abs((e["edi"] & 0xfff) - (e["eip"] & 0xfff)) < 128 for e in (d.bt, d.qemu))
+
+
 def pusha_order(d):
     return vector(d, 14) and d.only("error", "cr2") and at(d).opcode in (0x60, 0x61)
 
@@ -197,7 +207,9 @@ def v86_limit(d):
 
 
 def iret_to_v86(d):
-    """IRET outside ring 0 with a frame that has VM set."""
+    """IRET outside ring 0 with a frame that has VM set, or in ring 0 to an EIP beyond 64 KiB."""
+    if bt_faults(d, 13, 0) and at(d).opcode == 0xcf and not d.bt["cs"] & 3:
+        return bool(d.qemu and d.qemu["eflags"] & VM)
     if not bt_faults(d, 13) or d.bt["eflags"] & VM or not d.bt["cs"] & 3 or at(d).opcode != 0xcf:
         return False
     return any(at_ & 0x3f == 8 and value & VM for at_, value in d.program.patches if FRAMES <= at_ < FRAMES_END)
@@ -313,6 +325,8 @@ def null_task(d):
 
 def signed_release(d):
     """RET and RETF that release 32 KiB or more."""
+    if bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca):
+        return True
     return d.kind == "event" and d.bt and d.qemu and "esp" in d.fields and (d.bt["esp"] - d.qemu["esp"] == 0x10000 or d.bt["kind"] == 2) and any(
         op in code_of(d.program, d.records[0]) for op in (0xc2, 0xca))
 
@@ -372,10 +386,8 @@ def switched(d):
 
 
 def descriptor_accessed(d):
-    """A code segment that a transfer loaded, or any that a task switch loaded."""
-    if d.kind != "memory" or not GDT <= d.address < POINTERS or d.bt is None or d.bt & 0x1100 != 0x1100 or (d.qemu is not None and d.qemu != d.bt & ~0x100):
-        return False
-    return d.bt & 0x800 or switched(d)
+    """What a transfer loaded into CS or SS, or a task switch into any register."""
+    return d.kind == "memory" and GDT <= d.address < POINTERS and d.bt is not None and d.bt & 0x1100 == 0x1100 and d.qemu in (None, d.bt & ~0x100)
 
 
 def task_le(d):
@@ -425,6 +437,8 @@ TABLE = Table([
     Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True),
     Row("first_of_two_pages", "3A, 4.7", "both pages of an access fault: QEMU tries the second one first", first_of_two_pages, True),
     Row("supervisor_stack", "3A, 4.6", "RETF and IRET read the stack with the privilege of CPL; QEMU reads it as a supervisor", supervisor_stack, True),
+    Row("supervisor_parameters", "3A, 4.6", "a call gate's parameters are read with the privilege of CPL; QEMU reads them as a supervisor", supervisor_parameters),
+    Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code),
     Row("pusha_order", "2B, PUSHA", "QEMU begins with the lowest word; the manual's operation begins with EAX", pusha_order, True),
     Row("cmps_order", "2A, CMPS", "QEMU reads its second operand first", cmps_order, True),
     Row("enter_write", "2A, ENTER", "ENTER faults if a write at the final ESP would; QEMU does not try", enter_write),
@@ -455,7 +469,7 @@ TABLE = Table([
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
-    Row("descriptor_accessed", "3A, 3.4.5.1", "code that a transfer loads, and what a task switch loads, is marked accessed; QEMU does not", descriptor_accessed),
+    Row("descriptor_accessed", "3A, 3.4.5.1", "what a transfer or a task switch loads is marked accessed; QEMU does that in MOV, POP and LDS only", descriptor_accessed),
     Row("task_flags", "3A, 7.3", "a task switch loads EFLAGS; QEMU mixes in flags of the instruction before", task_flags),
     Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True),
     Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
