@@ -24,7 +24,7 @@ def vector(d, *vectors):
 
 
 PD, PT, PT2, PD2, PDPT, PAE_PD, PAE_PT, PAE_PT2, TABLES_END = 0x19000, 0x1a000, 0x1b000, 0x1c000, 0x1d000, 0x1e000, 0x1f000, 0x20000, 0x21000
-GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
+DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
 CONFORMING, STRINGS = 0x78, (0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad)
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
 VM, USER = 1 << 17, 4
@@ -176,7 +176,10 @@ def read_rf(d):
 
 def upper_halves(d):
     """Registers of 16 bits after a switch to the 16-bit task."""
-    return d.only(*GENERAL) and any(d.bt[r] >> 16 == 0xffff and (d.bt[r] ^ d.qemu[r]) & 0xffff == 0 for r in d.fields)
+    if d.kind != "event" or not d.bt or not d.qemu:
+        return False
+    halves = [r for r in GENERAL if d.bt[r] >> 16 == 0xffff != d.qemu[r] >> 16 and (d.bt[r] ^ d.qemu[r]) & 0xffff == 0]
+    return len(halves) > 3 or (bool(halves) and d.only(*GENERAL, "eflags", "inner_eflags"))
 
 
 def reserved_register(d):
@@ -272,12 +275,13 @@ def int1(d):
     return code is not None and code.opcode == 0xf1 and d.qemu["vector"] == 6
 
 
-def store_of_table(d):
-    """SGDT and SIDT in a page with a data breakpoint elsewhere."""
-    if d.kind != "event" or not d.qemu or d.qemu["vector"] != 1 or not d.bt or d.bt["vector"] == 1 or not d.qemu["dr7"] & 0xff:
+def unaligned_watch(d):
+    """An unaligned store (or SGDT, SIDT, which end in one) in the page of a data breakpoint."""
+    if d.kind != "event" or not d.qemu or d.qemu["vector"] != 1 or not d.qemu["dr7"] & 0xff or not d.qemu["dr7"] >> 16 or d.qemu["slot"] >= 16:
         return False
-    code = code_of(d.program, d.records[0])
-    return any(code[i:i + 2] == b"\x0f\x01" and code[i + 2] >> 3 & 7 < 2 for i in range(len(code) - 2))
+    slot = d.program.slots[d.qemu["slot"]]
+    addresses = [int.from_bytes(slot[i:i + 4], "little") for i in range(len(slot) - 3)]
+    return b"\x0f\x01" in slot or any(DATA <= a < GDT and a & 3 for a in addresses)
 
 
 def sysenter_cs(d):
@@ -322,7 +326,7 @@ def external_bit(d):
 
 def null_task(d):
     i = at(d) if bt_faults(d, 13, 0) else NONE
-    return i.opcode == 0x0f00 and i.reg == 3 and "tr" in d.fields and not d.qemu["tr"]
+    return i.opcode == 0x0f00 and i.reg == 3 and "tr" in d.fields and d.qemu["tr"] < 4
 
 
 def signed_release(d):
@@ -478,7 +482,7 @@ TABLE = Table([
     Row("task_flags", "3A, 7.3", "a task switch loads EFLAGS; QEMU mixes in flags of the instruction before", task_flags),
     Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True),
     Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
-    Row("store_of_table", "3B, 17.2.5", "SGDT and SIDT hit data breakpoints in QEMU that they do not touch", store_of_table),
+    Row("unaligned_watch", "3B, 17.2.5", "unaligned stores hit data breakpoints in QEMU that they do not touch", unaligned_watch),
     Row("sysenter_cs", "2B, SYSENTER", "the MSR has 32 bits; QEMU keeps 16", sysenter_cs),
     Row("setcc_flags", "2B, SETcc", "SETcc leaves the flags alone; in QEMU they are others if it faults", setcc_flags, True),
     Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True),

@@ -10,7 +10,7 @@ END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED = 2, 3, 4, 5, 6   # th
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
-START_SECONDS, HANG_SECONDS = 15, 1.5   # without a packet: the guest's watchdog ends a program after 0.05 s, a triple fault is a reset
+START_SECONDS, HANG_SECONDS = 15, 3   # without a packet: the guest's watchdog ends a program after 0.05 s, a triple fault is a reset
 RESULTS = struct.Struct("<8I")
 RESULT_HEAD = RESULT << 24 | 7
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
