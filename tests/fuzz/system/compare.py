@@ -117,14 +117,14 @@ def examine(program, records, table, exact_flags=False):
         row = table.explain(difference)
         if row is None:
             return difference, hits
-        hits[row.name] += 1
+        hits[row.name] = 1   # programs, not words
         if not row.harmless:
             return None, hits
     for difference in final_differences(program, records, exact_flags):
         row = table.explain(difference)
         if row is None:
             return difference, hits
-        hits[row.name] += 1
+        hits[row.name] = 1   # programs, not words
     return None, hits
 
 

@@ -70,7 +70,7 @@ def adjacent(d):
 
 def first_of_two_pages(d):
     """Also of an instruction that accesses memory more than once: QEMU may begin with another of its words."""
-    return d.only("cr2", "error", "write") and vector(d, 14) and (adjacent(d) or abs(d.bt["cr2"] - d.qemu["cr2"]) < 64)
+    return d.only("cr2", "error") and "cr2" in d.fields and vector(d, 14) and (adjacent(d) or abs(d.bt["cr2"] - d.qemu["cr2"]) < 64)
 
 
 def supervisor_stack(d):
@@ -306,6 +306,11 @@ def small_segment(d):
     return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and d.bt["ds"] == 0x1000
 
 
+def sticky_vif(d):
+    """VIF and VIP, once an IRET to V86 mode has set them: no POPF and no IRET of QEMU clears them, not even for the next program."""
+    return d.only("eflags", "inner_eflags") and all((d.bt[f] ^ d.qemu[f]) & ~0x180000 == 0 for f in d.fields)
+
+
 def dr6_more(d):
     return d.only("dr6") and d.bt["dr6"] & ~d.qemu["dr6"] == 0 and d.qemu["dr6"] & ~d.bt["dr6"] & ~15 == 0
 
@@ -437,19 +442,20 @@ def by_the_clock(d):
 
 
 def qemu_ends(d):
-    """QEMU aborts or loops at a code breakpoint in code that is not flat."""
-    return d.kind == "event" and d.qemu is None and d.records[1].end in (machine.END_DIED, machine.END_HANG) and d.bt["vector"] == 1 and d.bt["dr7"] & 0xff
+    """QEMU died (as it does at a code breakpoint in code that is not flat), or said nothing for HANG_SECONDS, its guest's watchdog included."""
+    qemu = d.records[1].end
+    return (d.kind == "end" or (d.kind == "event" and d.qemu is None)) and qemu in (machine.END_DIED, machine.END_HANG)
 
 
 TABLE = Table([
     Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True),
     Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True),
-    Row("first_of_two_pages", "3A, 4.7", "both pages of an access fault: QEMU tries the second one first", first_of_two_pages, True),
     Row("supervisor_stack", "3A, 4.6", "RETF and IRET read the stack with the privilege of CPL; QEMU reads it as a supervisor", supervisor_stack, True),
     Row("supervisor_parameters", "3A, 4.6", "a call gate's parameters are read with the privilege of CPL; QEMU reads them as a supervisor", supervisor_parameters),
     Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code),
     Row("pusha_order", "2B, PUSHA", "QEMU begins with the lowest word; the manual's operation begins with EAX", pusha_order, True),
     Row("cmps_order", "2A, CMPS", "QEMU reads its second operand first", cmps_order, True),
+    Row("first_of_two_pages", "3A, 4.7", "both pages of an access fault: QEMU tries the second one first", first_of_two_pages, True),
     Row("enter_write", "2A, ENTER", "ENTER faults if a write at the final ESP would; QEMU does not try", enter_write),
     Row("directory_accessed", "3A, 4.8", "QEMU marks a directory's entry before it knows whether the access faults, bt afterwards: both may", directory_accessed),
     Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked),
@@ -487,6 +493,7 @@ TABLE = Table([
     Row("setcc_flags", "2B, SETcc", "SETcc leaves the flags alone; in QEMU they are others if it faults", setcc_flags, True),
     Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True),
     Row("small_segment", "2B, SYSENTER", "data segments of V86 mode stay behind SYSENTER, with limits of 64 KiB; QEMU checks none", small_segment),
+    Row("sticky_vif", "2A, IRET", "IRET in ring 0 loads VIF and VIP; QEMU does that on the way to V86 mode only", sticky_vif, True),
     Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True),
     Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged),
     Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
@@ -494,7 +501,7 @@ TABLE = Table([
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
     Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb),
-    Row("qemu_ends", "-", "QEMU dies of a code breakpoint in code that is not flat", qemu_ends),
+    Row("qemu_ends", "-", "QEMU died or hung: nothing to compare with from there on", qemu_ends),
     Row("shifted_af", "2B, SAL", "AF is undefined behind a shift", shifted_af, True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf where it is compared as memory", rf_in_memory),
     Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU, and firmware is another", no_memory),

@@ -150,6 +150,7 @@ static _Noreturn void next_program(void) {
   apply(), load_system_registers();
   for (unsigned i = 0; i < 3; i++) write_msr(0x174 + i, program->sysenter[i]);
   write_msr(0xc0000080, 0);
+  __asm__ volatile("fninit");   /* a program that got lost may leave an exception pending */
   if (watchdog_expired) watchdog_reset();   /* else the 8259's request stays and there is no other edge */
   watchdog_arm();
   WRITE_REGISTER(dr0, program->dr[0]), WRITE_REGISTER(dr1, program->dr[1]), WRITE_REGISTER(dr2, program->dr[2]), WRITE_REGISTER(dr3, program->dr[3]);
