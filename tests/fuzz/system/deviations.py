@@ -247,6 +247,10 @@ def undefined_group(d):
     return (i.memory and d.qemu["vector"] in (13, 14) and "eip" not in d.fields) or (i.opcode in (0xc6, 0xc7, 0x8f) and i.reg)
 
 
+def alignment(d):
+    return bt_faults(d, 17) and d.bt["cs"] & 3 == 3 and d.bt["eflags"] & 1 << 18 and d.bt["cr0"] & 1 << 18
+
+
 def lock_ignored(d):
     return bt_faults(d, 6) and 0xf0 in at(d).prefixes
 
@@ -478,6 +482,7 @@ TABLE = Table([
     Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
     Row("segment_rights", "3A, 5.3", "a store through a code or read-only segment is #GP; QEMU stores", segment_rights),
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
+    Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
     Row("reserved_bits", "3A, 4.4.1", "reserved bits of PDPTEs and of CR4 are #GP when they are loaded; QEMU checks them later, or not", reserved_bits),
     Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
