@@ -37,6 +37,12 @@ def suspects(bt, qemu, exact_flags, forgiven):
     return found
 
 
+def clock_of_one(bt, qemu):
+    """The guest's watchdog ended one side and not the other one."""
+    ends = {bt.end, qemu.end}
+    return machine.END_WATCHDOG in ends and bool(ends & {0, 1, 2, 3})
+
+
 class Difference:
     """One thing that differs. `kind`: event (`fields` differ, or one of `bt` and `qemu` is None), end, memory (`address`, values), msr."""
 
@@ -109,26 +115,43 @@ def final_differences(program, records, exact_flags):
         yield Difference("msr", program, records, bt=a.msrs, qemu=b.msrs)
 
 
+class Verdict:
+    """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None. `hits`: rows that explained something."""
+
+    def __init__(self):
+        self.failure, self.cut, self.hits = None, None, set()
+
+
+def qemu_stopped(difference, records):
+    """QEMU got no further than to here, by itself."""
+    names = {machine.END_DIED: "qemu_died", machine.END_HANG: "qemu_hung"} | ({machine.END_WATCHDOG: "qemu_hung"} if sure(records[0].result) else {})
+    return names.get(records[1].end) if difference.kind == "end" or (difference.kind == "event" and difference.qemu is None) else None
+
+
 def examine(program, records, table, exact_flags=False):
-    """(first difference that no row of `table` explains or None, Counter of the rows that explained one). A row that says so is no reason to
-    stop: what comes after it is still comparable."""
-    hits = Counter()
+    """The first difference decides: behind it the states of both sides have parted. A `harmless` row is about what an event reports and not about
+    the state behind it. Words of memory are looked at one by one."""
+    verdict = Verdict()
+    if records[0].end not in machine.PROPER:
+        verdict.failure = Difference("end", program, records)
+        return verdict
     for difference in event_differences(program, records, exact_flags):
         row = table.explain(difference)
-        if row is None:
-            return difference, hits
-        hits[row.name] = 1   # programs, not words
+        stopped = qemu_stopped(difference, records)
+        if stopped or row is None:
+            verdict.cut, verdict.failure = stopped, None if stopped else difference
+            return verdict
+        verdict.hits.add(row.name)
         if not row.harmless:
-            return None, hits
+            verdict.cut = row.name
+            return verdict
     for difference in final_differences(program, records, exact_flags):
         row = table.explain(difference)
-        if row is None:
-            return difference, hits
-        hits[row.name] = 1   # programs, not words
-    return None, hits
-
-
-def ends_early(program, records, table, exact_flags):
-    """Whether the comparison of events ends before the last one."""
-    differences = event_differences(program, records, exact_flags)
-    return any(not (row := table.explain(d)) or not row.harmless for d in differences)
+        stopped = qemu_stopped(difference, records)
+        if stopped or row is None:
+            verdict.cut, verdict.failure = stopped, None if stopped else difference
+            return verdict
+        verdict.hits.add(row.name)
+        if difference.kind == "end":
+            verdict.cut = row.name
+    return verdict

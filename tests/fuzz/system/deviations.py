@@ -1,9 +1,10 @@
 """Where QEMU 7.2 (TCG) is known to differ from the manual, or where the manual leaves a choice: a difference that a row explains is counted under it
 and is no failure; one that no row explains is. The first row that fits counts. Sections are those of the SDM.
 
-`harmless` rows change nothing but what they are about: the comparison goes on behind them."""
+A row looks at the event that differs, or at the word of memory; what it says of a program's other events is where such a word comes from.
+`harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
-from instructions import BASED, Instruction, code_of, instruction_at, touches_ports, transfers, writes_after_reading
+from instructions import BASED, PUSHES, STRINGS, Instruction, code_of, instruction_at, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -25,7 +26,8 @@ def vector(d, *vectors):
 
 PD, PT, PT2, PD2, PDPT, PAE_PD, PAE_PT, PAE_PT2, TABLES_END = 0x19000, 0x1a000, 0x1b000, 0x1c000, 0x1d000, 0x1e000, 0x1f000, 0x20000, 0x21000
 DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
-CONFORMING, STRINGS = 0x78, (0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad)
+CONFORMING = 0x78
+CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
 VM, USER = 1 << 17, 4
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
@@ -39,6 +41,18 @@ NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
 def at(d):
     """The instruction at bt's EIP, as the program left its code in the end."""
     return (instruction_at(d.program, d.bt, d.records[0]) if d.kind == "event" and d.bt else None) or NONE
+
+
+def slot_instructions(d):
+    """At every byte of the slots that bt's and QEMU's events are in: there is no telling where instructions begin."""
+    slots = [d.program.slots[e["slot"]] for e in (d.bt, d.qemu) if e and e["slot"] < 16]
+    return [Instruction(slot[n:]) for slot in slots for n in range(len(slot))]
+
+
+def earlier(d):
+    """[(event, its instruction)] of page faults of bt before the difference, all of them if it is memory."""
+    events = [e for e in d.records[0].events[:d.index] if e["vector"] == 14]
+    return [(e, instruction_at(d.program, e, d.records[0]) or NONE) for e in events]
 
 
 def outside(program, event):
@@ -83,8 +97,10 @@ def supervisor_parameters(d):
 
 
 def own_code(d):
-    """A string instruction that writes over itself, or just behind: through PLAY's pages 10 and 12."""
-    return d.kind == "event" and any(e and e["edi"] >> 12 in (0x40a, 0x40c) and abs((e["edi"] & 0xfff) - (e["eip"] & 0xfff)) < 128 for e in (d.bt, d.qemu))
+    """A repeated string instruction that writes over itself, or just behind, at its own address or through PLAY's pages 10 and 12. EDI is where it left off."""
+    if d.kind != "event" or not d.bt or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d)):
+        return False
+    return any(e and e["edi"] >> 12 & 0xff in CODE_PAGES and abs((e["edi"] & 0xfff) - (e["eip"] & 0xfff)) < 128 for e in (d.bt, d.qemu))
 
 
 def pusha_order(d):
@@ -114,26 +130,31 @@ def pdpt_accessed(d):
     return d.kind == "memory" and d.address == PDPT and sets_more(d, 0x20)
 
 
-def reads_undefined(d):
-    """#UD of an instruction with a memory operand: QEMU reads it first."""
-    return any(e["vector"] == 6 and (instruction_at(d.program, e, d.records[0]) or NONE).memory for e in d.records[0].events)
+def leaf_of(address):
+    """(page number modulo the table's size, mask) of a word in a page table that holds entries; None elsewhere."""
+    if PT <= address < PD2:
+        return address % 4096 // 4, 0x3ff
+    return (address % 4096 // 8, 0x1ff) if PAE_PT <= address < TABLES_END else None
 
 
 def leaf_marked(d):
-    if d.kind != "memory" or not (PT <= d.address < PD2 or PAE_PT <= d.address < TABLES_END) or not sets_more(d, 0x60):
+    """Of a page that an instruction with a #PF, or an #UD with an operand, accesses; of the stack in a double fault."""
+    leaf = leaf_of(d.address) if d.kind == "memory" else None
+    if not leaf or not sets_more(d, 0x60):
         return False
-    return page_faults(d) or double_fault(d) or (reads_undefined(d) and d.qemu & 0x40 == (d.bt or d.qemu) & 0x40)
+    events = earlier(d) + [(e, i) for e, i in all_events(d) if e["vector"] == 6 and i.memory]
+    return any(touches_page(i, e, *leaf) for e, i in events) or double_fault(d)
+
+
+def all_events(d):
+    return [(e, instruction_at(d.program, e, d.records[0]) or NONE) for e in d.records[0].events]
 
 
 def cmps_marked(d):
     """The page of CMPS's first operand, whose second one faults."""
-    if d.kind != "memory" or d.address < PT or d.bt is None or d.bt & 0x60 != 0x20 or (d.qemu is not None and d.qemu != d.bt & ~0x20):
+    if d.kind != "memory" or not leaf_of(d.address) or d.bt is None or d.bt & 0x60 != 0x20 or (d.qemu is not None and d.qemu != d.bt & ~0x20):
         return False
-    return any((instruction_at(d.program, e, d.records[0]) or NONE).opcode in (0xa6, 0xa7) for e in page_faults(d))
-
-
-def page_faults(d):
-    return [e for r in d.records for e in r.events if e["vector"] == 14]
+    return any(i.opcode in (0xa6, 0xa7) for _, i in earlier(d))
 
 
 def double_fault(d):
@@ -141,12 +162,18 @@ def double_fault(d):
 
 
 def half_written(d):
-    """A store across pages that faulted, of which QEMU has stored the part in the other page; or the first pushes of an ENTER, CALL or PUSHA."""
+    """A word of the operand or frame of an instruction with a #PF, or of a double fault's stack."""
     if d.kind != "memory":
         return False
-    edge = not 0x40 <= d.address & 0xfff < 0xfc0
-    pushed = any(0 < e["esp"] - d.address <= 0x84 for e in page_faults(d))
-    return (edge and (double_fault(d) or bool(page_faults(d)))) or pushed
+    saved = [d.records[0].diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)] if double_fault(d) else []
+    frames = bool(saved) and not 0x40 <= d.address & 0xfff < 0xf60   # the stack of another one, which none of the tasks has saved
+    frames |= any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
+    return frames or any(touches_word(i, e, d.address) for e, i in earlier(d))
+
+
+def read_half_written(d):
+    """Popped or loaded later by the program, into registers: after an instruction of several stores with a #PF."""
+    return d.kind == "event" and d.only(*GENERAL, "arithmetic") and any(i.opcode in PUSHES or 0xd8 <= i.opcode < 0xe0 for e, i in earlier(d))
 
 
 def arpl_dirty(d):
@@ -226,7 +253,8 @@ def absent_stack(d):
 
 
 def sysenter_null(d):
-    return (bt_faults(d, 13, 0) or (d.kind == "event" and d.bt and "cs" in d.fields)) and at(d).opcode in (0x0f34, 0x0f35)
+    """CS of the MSR, and EDX: bt has #GP(0) at the instruction, and QEMU goes on."""
+    return bt_faults(d, 13, 0) and at(d).opcode in (0x0f34, 0x0f35) and d.bt["eip"] != (d.qemu or {}).get("eip")
 
 
 def null_segment(d):
@@ -235,16 +263,19 @@ def null_segment(d):
 
 
 def segment_rights(d):
-    """A store through CS, or through a DS that holds code or read-only data."""
-    return bt_faults(d, 13, 0) and not d.bt["eflags"] & VM and (0x2e in at(d).prefixes or d.bt["ds"] & ~3 in UNWRITABLE)
+    """A store through CS, or through a DS or ES that holds code or read-only data."""
+    if not bt_faults(d, 13, 0) or d.bt["eflags"] & VM:
+        return False
+    i = at(d)
+    return 0x2e in i.prefixes or d.bt["ds"] & ~7 in UNWRITABLE or (i.opcode in STRINGS and d.bt["es"] & ~7 in UNWRITABLE)
 
 
 # ---- undefined instructions and registers ----
 
 def undefined_group(d):
     """#UD of an undefined row with a memory operand, or of a MOV or POP with a ModRM.reg other than 0."""
-    i = at(d) if bt_faults(d, 6) and d.qemu else NONE
-    return (i.memory and d.qemu["vector"] in (13, 14) and "eip" not in d.fields) or (i.opcode in (0xc6, 0xc7, 0x8f) and i.reg)
+    i = at(d) if bt_faults(d, 6) else NONE
+    return (d.qemu and i.memory and d.qemu["vector"] in (13, 14) and "eip" not in d.fields) or (i.opcode in (0xc6, 0xc7, 0x8f) and i.reg)
 
 
 def alignment(d):
@@ -347,24 +378,57 @@ def signed_release(d):
 
 
 def stale_tlb(d):
-    """A page whose entry in PLAY's tables the program changed, without INVLPG: with a string instruction, or because its stack is there (PLAY's page 11)."""
-    if d.kind == "event" and any(e and e["esp"] >> 12 == 0x40b for e in (d.bt, d.qemu)):
-        return True
-    if d.kind != "event" or not d.bt or not d.qemu or 14 not in (d.bt["vector"], d.qemu["vector"]):
+    """One side has a #PF in a page whose entry in PLAY's tables the program changed, without INVLPG: with a string instruction, or because its stack is
+    there (PLAY's page 11)."""
+    if d.kind != "event" or not d.bt or not d.qemu or [d.bt["vector"], d.qemu["vector"]].count(14) != 1:
         return False
     index = (d.bt if d.bt["vector"] == 14 else d.qemu)["cr2"] >> 12 & 0x1ff
-    return any(PT2 + 4 * index <= a < PT2 + 4 * index + 4 or PAE_PT2 + 8 * index <= a < PAE_PT2 + 8 * index + 4 for a in d.records[0].diffs) and at(d).opcode in STRINGS
+    changed = any(PT2 + 4 * index <= a < PT2 + 4 * index + 4 or PAE_PT2 + 8 * index <= a < PAE_PT2 + 8 * index + 4 for a in d.records[0].diffs)
+    return changed and (at(d).opcode in STRINGS or any(e["esp"] >> 12 == 0x40b for e in (d.bt, d.qemu)))
 
 
-def shifted_af(d):
-    """AF behind shifts, which leave it undefined."""
-    return d.only("arithmetic") and d.bt["arithmetic"] ^ d.qemu["arithmetic"] == 0x10 and any(op in code_of(d.program, d.records[0]) for op in (0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3))
+def undefined_flags(d):
+    """Flags that an instruction since the event before leaves undefined: shifts AF and OF, MUL all but CF and OF, DIV all, BSF and BSR all but ZF."""
+    if not d.only("arithmetic"):
+        return False
+    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
+    slots = range(before if before < 16 else 0, (d.bt["slot"] if d.bt["slot"] < 16 else 15) + 1)
+    undefined = 0
+    for i in (Instruction(d.program.slots[s][n:]) for s in slots for n in range(31)):
+        if i.opcode in (0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3, 0x0fa4, 0x0fa5, 0x0fac, 0x0fad):
+            undefined |= 0x810 if i.opcode not in (0xd0, 0xd1) else 0x10
+        elif i.opcode in (0xf6, 0xf7) and i.reg > 3:
+            undefined |= ARITHMETIC if i.reg > 5 else 0xd4
+        elif i.opcode in (0x69, 0x6b, 0x0faf):
+            undefined |= 0xd4
+        elif i.opcode in (0x0fbc, 0x0fbd):
+            undefined |= ARITHMETIC & ~0x40
+    return (d.bt["arithmetic"] ^ d.qemu["arithmetic"]) & ~undefined == 0
+
+
+def pushed_bits(d):
+    """{address modulo 4096: bits} of what in the frames of bt's events may differ: RF, flags that were dead, and who read what in a #PF's error code."""
+    bits = {}
+    for e in d.records[0].events:
+        v86, inner = e["eflags"] & VM, e["cs"] & 3
+        top = e["inner_esp"] - (28 if v86 else 12 if inner else 4)
+        fields = [(top, RF | ARITHMETIC)] + ([(top - 12, 6)] if e["vector"] == 14 else [])
+        for base in (0, 0x10000):
+            for first, mask in fields:
+                for n in range(4):
+                    bits[(first + base + n) % 4096] = bits.get((first + base + n) % 4096, 0) | mask >> 8 * n & 0xff
+    return bits
 
 
 def rf_in_memory(d):
-    """EFLAGS with RF on a stack of ring 1 or 3, or in a task; at any address."""
-    bit = ((d.bt or 0) ^ (d.qemu or 0)) if d.kind == "memory" and d.bt is not None else 0
-    return bit in (1, 0x100, RF, 0x1000000) and d.bt & bit == bit
+    """A pushed EFLAGS that differs in RF, wherever it is; or what a fault's frame has else, where its stack is compared."""
+    if d.kind != "memory" or d.bt is None:
+        return False
+    changed = d.bt ^ (d.qemu or 0)
+    if changed == RF and d.bt & RF and d.bt & 0xff00802a == 2:
+        return True
+    bits = pushed_bits(d) if d.qemu is not None else {}
+    return all(changed >> 8 * n & 0xff & ~bits.get((d.address + n) % 4096, 0) == 0 for n in range(4)) if bits else False
 
 
 # ---- tasks ----
@@ -414,13 +478,29 @@ def task_le(d):
 
 # ---- the machine ----
 
+def firmware(address):
+    """Physical A0000h to FFFFFh, as it is without paging or by BIG_PAGE."""
+    return 0xa0000 <= address < 0x100000 or 0xca0000 <= address < 0xd00000 or 0x10a0000 <= address < 0x1100000
+
+
+def ones(a, b):
+    """Each byte that differs is FFh in a and 0 in b."""
+    return all((a ^ b) >> n & 0xff == 0 or (a >> n & 0xff, b >> n & 0xff) == (0xff, 0) for n in (0, 8, 16, 24))
+
+
 def no_memory(d):
-    """Without paging a register may lead beyond RAM, or into firmware: what is read there is in a register or in the flags now."""
-    if bt_faults(d, 13, 0xfffc):   # a selector read there
+    """A register led to memory that does not exist, or to firmware: what was read there is a selector, or in registers or flags."""
+    if bt_faults(d, 13, 0xfffc):
         return True
     if d.kind == "memory":
-        return any(not e["cr0"] >> 31 for e in d.records[0].events) and (d.bt == 0xffffffff or d.bt is None or d.qemu is None)
-    return d.kind == "event" and d.bt and not d.bt["cr0"] >> 31 and d.only(*GENERAL, "arithmetic", "fs", "gs")
+        return d.bt is not None and d.bt != (d.qemu or 0) and ones(d.bt, d.qemu or 0)
+    if d.kind != "event" or not d.bt:
+        return False
+    if any(e and firmware(e["esp"]) for e in (d.bt, d.qemu)) and not d.only(*GENERAL):
+        return True
+    if not d.only(*GENERAL, "arithmetic", "fs", "gs"):
+        return False
+    return all(ones(d.bt[f], d.qemu[f]) for f in d.fields) or any(firmware(d.bt[r]) for r in GENERAL)
 
 
 def no_port(d):
@@ -429,10 +509,8 @@ def no_port(d):
 
 
 def left_the_slots(d):
-    """Code that is no part of the program: zeros, tables, data."""
-    if d.kind == "event":
-        return any(e and not e["kind"] and e["slot"] == 255 for e in (d.bt, d.qemu))
-    return any(not e["kind"] and e["slot"] == 255 for e in d.records[0].events)
+    """Code that is no part of the program, on both sides: zeros, tables, data."""
+    return d.kind == "event" and all(not e or (not e["kind"] and e["slot"] == 255) for e in (d.bt, d.qemu))
 
 
 def by_the_clock(d):
@@ -443,12 +521,6 @@ def by_the_clock(d):
         return set(ends) <= LOST
     lost = d.bt or d.qemu
     return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or lost["slot"] == 255 or bool(lost["cs"] & ~7 in BASED))
-
-
-def qemu_ends(d):
-    """QEMU died (as it does at a code breakpoint in code that is not flat), or said nothing for HANG_SECONDS, its guest's watchdog included."""
-    qemu = d.records[1].end
-    return (d.kind == "end" or (d.kind == "event" and d.qemu is None)) and qemu in (machine.END_DIED, machine.END_HANG)
 
 
 TABLE = Table([
@@ -466,6 +538,7 @@ TABLE = Table([
     Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed),
     Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked),
     Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault", half_written),
+    Row("read_half_written", "3A, 6.5", "the program read what row half_written is about", read_half_written),
     Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty),
     Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
     Row("read_rf", "3B, 17.3.1.1", "the program read the pushed RF of row rf", read_rf),
@@ -506,9 +579,8 @@ TABLE = Table([
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
     Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb),
-    Row("qemu_ends", "-", "QEMU died or hung: nothing to compare with from there on", qemu_ends),
-    Row("shifted_af", "2B, SAL", "AF is undefined behind a shift", shifted_af, True),
-    Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf where it is compared as memory", rf_in_memory),
+    Row("undefined_flags", "2B, SAL", "AF behind a shift, all flags behind a division, and the like", undefined_flags, True),
+    Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
     Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU, and firmware is another", no_memory),
     Row("no_port", "-", "ports of devices that one side does not have", no_port),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),

@@ -6,11 +6,13 @@ import time
 
 RESULT, EVENT, DIFF, END, TALLY, DONE = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6
 ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog", "hang", "emulator ended"]
+PROPER = (0, 1, 2, 3, 4)     # how the guest says that a program ended
+TICKS = os.sysconf("SC_CLK_TCK")
 END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED = 2, 3, 4, 5, 6   # the last two are what this file says, not the guest
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
-START_SECONDS, HANG_SECONDS = 15, 3   # without a packet: the guest's watchdog ends a program after 0.05 s, a triple fault is a reset
+START_SECONDS, HANG_SECONDS, IDLE_SECONDS = 15, 2, 15   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset); by the clock
 RESULTS = struct.Struct("<8I")
 RESULT_HEAD = RESULT << 24 | 7
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
@@ -77,6 +79,13 @@ def hash_results(data):
     return [words[1:] for words in RESULTS.iter_unpack(data[:RESULTS.size * count])], tail[0] if tail else None
 
 
+def cpu_seconds(pid):
+    """What a process that has not been waited for has used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        words = file.read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / TICKS
+
+
 class Side:
     """One emulator: `command` is its program and its own arguments, among them the CPU's model."""
 
@@ -100,7 +109,7 @@ class Side:
         """The serial port's bytes, and whether the emulator ended by itself."""
         output = self._file("out")
         words = self.command + arguments + ["-m", "64", *self._load(data, mode), "-display", "none", "-nodefaults", "-serial", "file:" + output,
-                                            "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+                                            "-device", "isa-debug-exit,iobase=0x8e74,iosize=4"]
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
             ended = self._wait(child, output)
             self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
@@ -110,8 +119,8 @@ class Side:
             return file.read(), ended
 
     def _wait(self, child, output):
-        """True: it ended by itself. False: too long without a packet."""
-        size, since = 0, time.monotonic()
+        """True: it ended by itself. False: too long without a packet, in time that it had a CPU for: a busy machine changes nothing."""
+        size, since, used = 0, time.monotonic(), 0
         while True:
             try:
                 child.wait(0.05)
@@ -120,8 +129,8 @@ class Side:
                 pass
             now = os.path.getsize(output)
             if now != size:
-                size, since = now, time.monotonic()
-            elif time.monotonic() - since > (HANG_SECONDS if size else START_SECONDS):
+                size, since, used = now, time.monotonic(), cpu_seconds(child.pid)
+            elif cpu_seconds(child.pid) - used > (HANG_SECONDS if size else START_SECONDS) or time.monotonic() - since > IDLE_SECONDS:
                 child.kill()
                 return False
 

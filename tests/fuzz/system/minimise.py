@@ -43,7 +43,7 @@ class Shrinker:
     def differences(self, candidates):
         """For each: its first unexplained difference, if it is still the one."""
         records = self.pair.records([p.pack() for p in candidates], self.axis)
-        found = [compare.examine(p, both, self.table, "--exact-flags" in self.axis)[0] for p, both in zip(candidates, records)]
+        found = [compare.examine(p, both, self.table, "--exact-flags" in self.axis).failure for p, both in zip(candidates, records)]
         return [d if d is not None and d.signature() == self.wanted else None for d in found]
 
     def step(self, program, changes):

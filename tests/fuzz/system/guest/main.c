@@ -15,7 +15,7 @@ static const struct program *programs, *program;
 static uint32_t count, hashes[HASHES], events, last_slot;
 static uint32_t rf_wrong, pf_writes;    /* a bit for each event */
 static uint32_t upper;                  /* directory entries that were accessed: upper_entry() */
-static bool full;
+static bool full, unpaged = true;         /* a program may have written where PLAY is without paging */
 
 _Noreturn void enter(void);
 void guest_main(const uint32_t *info);
@@ -128,6 +128,13 @@ static void load_system_registers(void) {
   arena_df_task();
 }
 
+/* PLAY and the like are memory too, which no program may find as another one left it. */
+static void clean(uint32_t from, uint32_t size) { __asm__ volatile("rep stosl" : "+D"(from), "+c"(size) : "a"(0) : "memory"); }
+static void clean_unpaged(void) {
+  if (unpaged || !(program->cr0 >> 31)) clean(PLAY - 0x1000, 0x13000 / 4), clean(2 * PLAY - 0x1000, 0x13000 / 4), clean(BIG_PAGE + A_DATA - 0x1000, 0x3000 / 4);
+  unpaged = !(program->cr0 >> 31);
+}
+
 static void apply(void) {
   volatile uint32_t *code = (volatile uint32_t *)A_SLOTS;
   for (unsigned i = 0; i < SLOTS * SLOT_SIZE / 4; i++) code[i] = ((const uint32_t *)program->code)[i];
@@ -147,7 +154,7 @@ static _Noreturn void next_program(void) {
   kept->next++, kept->running = 1;
   events = rf_wrong = pf_writes = upper = 0;
   for (unsigned i = 0; i < HASHES; i++) hashes[i] = 1;
-  apply(), load_system_registers();
+  clean_unpaged(), apply(), load_system_registers();
   for (unsigned i = 0; i < 3; i++) write_msr(0x174 + i, program->sysenter[i]);
   write_msr(0xc0000080, 0);
   __asm__ volatile("fninit");   /* a program that got lost may leave an exception pending */
@@ -187,6 +194,7 @@ void event(void) {
   if (state.vector == 2 || (state.kind == EVENT_DOUBLE_FAULT && watchdog_fired())) watchdog_expired = 1;
   if (watchdog_expired) expired();
   if (state.kind == EVENT_DOUBLE_FAULT) after_double_fault();
+  if (!(state.cr0 >> 31)) unpaged = true;
   int slot = slot_of(state.eip);
   record_event(slot);
   if (state.kind == EVENT_DOUBLE_FAULT) load_system_registers();
