@@ -66,7 +66,7 @@ class Difference:
         if self.kind == "event":
             return f"event {self.index}: only on {'bt' if self.bt else 'QEMU'}: {self.bt or self.qemu}; ends: {self.ends()}"
         if self.kind == "memory":
-            return f"memory at {self.address:x}, bt/QEMU: " + "/".join("unchanged" if v is None else f"{v:x}" for v in (self.bt, self.qemu))
+            return f"memory at {self.address:x}, bt/QEMU: {self.bt:x}/{self.qemu:x}"
         return f"{self.kind}, bt/QEMU: {self.ends() if self.kind == 'end' else f'{self.bt}/{self.qemu}'}"
 
     def ends(self):
@@ -107,9 +107,10 @@ def final_differences(program, records, exact_flags):
     if not sure(a.result):
         return
     for address in sorted(set(a.diffs) | set(b.diffs)):
-        x, y = a.diffs.get(address), b.diffs.get(address)
+        before = a.before.get(address, b.before.get(address))
+        x, y = a.diffs.get(address, before), b.diffs.get(address, before)
         undefined = undefined_bits(address, exact_flags)
-        if x != y and (not undefined or (x or 2) & ~undefined != (y or 2) & ~undefined):
+        if x != y and (not undefined or x & ~undefined != y & ~undefined):
             yield Difference("memory", program, records, address=address, bt=x, qemu=y)
     if a.msrs != b.msrs:
         yield Difference("msr", program, records, bt=a.msrs, qemu=b.msrs)

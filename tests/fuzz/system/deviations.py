@@ -88,7 +88,7 @@ def first_of_two_pages(d):
 
 
 def supervisor_stack(d):
-    return vector(d, 14) and d.only("error") and d.bt["error"] ^ d.qemu["error"] == USER and d.bt["error"] & USER and at(d).opcode in (0xca, 0xcb, 0xcf)
+    return vector(d, 14) and d.only("error") and d.bt["error"] ^ d.qemu["error"] == USER and d.bt["error"] & USER and at(d).opcode in (0x9a, 0xca, 0xcb, 0xcc, 0xcd, 0xce, 0xcf, 0xff)
 
 
 def supervisor_parameters(d):
@@ -119,7 +119,7 @@ def enter_write(d):
 
 def sets_more(d, bits):
     """QEMU has more of these bits set in a word of memory, and that is all."""
-    return d.kind == "memory" and d.qemu is not None and (d.qemu & bits) != 0 and (d.bt is None or d.bt | bits == d.qemu | bits) and not (d.bt or 0) & bits & ~d.qemu
+    return d.kind == "memory" and d.bt | bits == d.qemu | bits and not d.bt & bits & ~d.qemu
 
 
 def directory_accessed(d):
@@ -152,7 +152,7 @@ def all_events(d):
 
 def cmps_marked(d):
     """The page of CMPS's first operand, whose second one faults."""
-    if d.kind != "memory" or not leaf_of(d.address) or d.bt is None or d.bt & 0x60 != 0x20 or (d.qemu is not None and d.qemu != d.bt & ~0x20):
+    if d.kind != "memory" or not leaf_of(d.address) or d.bt & 0x60 != 0x20 or d.qemu != d.bt & ~0x20:
         return False
     return any(i.opcode in (0xa6, 0xa7) for _, i in earlier(d))
 
@@ -182,7 +182,7 @@ def arpl_dirty(d):
 
 def gdt_dirty(d):
     """The page of the GDT, by the accessed bits of descriptors in it that rows below explain."""
-    return d.address in (PT + 4 * (GDT >> 12), PAE_PT + 8 * (GDT >> 12)) and d.kind == "memory" and (d.bt or 0) & ~0x60 == (d.qemu or 0) & ~0x60
+    return d.address in (PT + 4 * (GDT >> 12), PAE_PT + 8 * (GDT >> 12)) and d.kind == "memory" and d.bt & ~0x60 == d.qemu & ~0x60
 
 
 def read_accessed(d):
@@ -223,7 +223,7 @@ def v86_to_ring1(d):
 
 def conforming_gate(d):
     if d.kind == "memory":   # CS as the gate's user pushed it
-        return d.bt is not None and d.qemu is not None and d.bt & ~3 == d.qemu & ~3 == CONFORMING
+        return d.bt & ~3 == d.qemu & ~3 == CONFORMING
     return d.kind == "event" and d.bt and d.qemu and "cs" in d.fields and d.bt["cs"] & ~3 == d.qemu["cs"] & ~3 == CONFORMING
 
 
@@ -352,6 +352,8 @@ def dr6_more(d):
 
 def guest_damaged(d):
     """A program wrote over the guest's own stubs or descriptors: vector 8 comes by a task gate, or not at all, and there are 256 vectors."""
+    if d.kind == "memory":   # EIP in it, as a fault there pushed it
+        return all(0x100000 <= value < 0x108000 for value in (d.bt, d.qemu))
     return d.kind == "event" and any(e and ((e["vector"] == 8 and not e["kind"]) or e["vector"] > 255) for e in (d.bt, d.qemu))
 
 
@@ -420,15 +422,24 @@ def pushed_bits(d):
     return bits
 
 
+def pushed_rf(d, changed):
+    """RF of an EFLAGS at any address: it has the bits around it that EFLAGS has always."""
+    if changed not in (1, 0x100, RF, 0x1000000) or not d.bt & changed:
+        return False
+    at_ = d.address + (changed.bit_length() - 1) // 8 - 2
+    low = d.records[0].diffs.get(at_ & ~3, 2 << 8 * (at_ & 3)) >> 8 * (at_ & 3)   # a word that did not change may hold anything
+    return low & 0x2a == 2
+
+
 def rf_in_memory(d):
     """A pushed EFLAGS that differs in RF, wherever it is; or what a fault's frame has else, where its stack is compared."""
-    if d.kind != "memory" or d.bt is None:
+    if d.kind != "memory":
         return False
-    changed = d.bt ^ (d.qemu or 0)
-    if changed == RF and d.bt & RF and d.bt & 0xff00802a == 2:
+    changed = d.bt ^ d.qemu
+    if pushed_rf(d, changed):
         return True
-    bits = pushed_bits(d) if d.qemu is not None else {}
-    return all(changed >> 8 * n & 0xff & ~bits.get((d.address + n) % 4096, 0) == 0 for n in range(4)) if bits else False
+    bits = pushed_bits(d)
+    return all(changed >> 8 * n & 0xff & ~bits.get((d.address + n) % 4096, 0) == 0 for n in range(4))
 
 
 # ---- tasks ----
@@ -456,7 +467,7 @@ def task_fault_saved(d):
 def task_flags(d):
     """Arithmetic flags behind a task switch, as they are or as PUSHF and another switch stored them."""
     if d.kind == "memory":   # QEMU's have reserved bits too
-        return ((d.bt or 2) ^ (d.qemu or 2)) & ~(ARITHMETIC | 0x28) == 0 and switched(d)
+        return (d.bt ^ d.qemu) & ~(ARITHMETIC | 0x28) == 0 and switched(d)
     if d.kind != "event" or not d.bt or not d.qemu or not switched(d):
         return False
     return d.only("arithmetic") or (d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~ARITHMETIC == 0 for f in d.fields))
@@ -469,7 +480,7 @@ def switched(d):
 
 def descriptor_accessed(d):
     """What a transfer loaded into CS or SS, or a task switch into any register."""
-    return d.kind == "memory" and GDT <= d.address < POINTERS and d.bt is not None and d.bt & 0x1100 == 0x1100 and d.qemu in (None, d.bt & ~0x100)
+    return d.kind == "memory" and GDT <= d.address < POINTERS and d.bt & 0x1100 == 0x1100 and d.qemu == d.bt & ~0x100
 
 
 def task_le(d):
@@ -493,7 +504,7 @@ def no_memory(d):
     if bt_faults(d, 13, 0xfffc):
         return True
     if d.kind == "memory":
-        return d.bt is not None and d.bt != (d.qemu or 0) and ones(d.bt, d.qemu or 0)
+        return ones(d.bt, d.qemu)
     if d.kind != "event" or not d.bt:
         return False
     if any(e and firmware(e["esp"]) for e in (d.bt, d.qemu)) and not d.only(*GENERAL):
@@ -526,7 +537,7 @@ def by_the_clock(d):
 TABLE = Table([
     Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True),
     Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True),
-    Row("supervisor_stack", "3A, 4.6", "RETF and IRET read the stack with the privilege of CPL; QEMU reads it as a supervisor", supervisor_stack, True),
+    Row("supervisor_stack", "3A, 4.6", "far transfers access the stack with the privilege of CPL; QEMU does it as a supervisor", supervisor_stack, True),
     Row("supervisor_parameters", "3A, 4.6", "a call gate's parameters are read with the privilege of CPL; QEMU reads them as a supervisor", supervisor_parameters),
     Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code),
     Row("pusha_order", "2B, PUSHA", "QEMU begins with the lowest word; the manual's operation begins with EAX", pusha_order, True),

@@ -30,7 +30,7 @@ class Record:
     """What one program did, in `full` mode: its events, changed words, model-specific registers and how it ended."""
 
     def __init__(self):
-        self.result, self.events, self.diffs, self.msrs = None, [], {}, None
+        self.result, self.events, self.diffs, self.before, self.msrs = None, [], {}, {}, None   # `before`: what changed words were in the arena
 
     @property
     def end(self):
@@ -56,7 +56,7 @@ def full_records(data):
         if kind == EVENT:
             current.events.append(dict(zip(EVENT_FIELDS, words)))
         elif kind == DIFF:
-            current.diffs[words[0]] = words[1]
+            current.diffs[words[0]], current.before[words[0]] = words[1:]
         elif kind == END:
             current.msrs = words[1:]
         elif kind == RESULT:

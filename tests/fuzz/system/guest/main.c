@@ -87,7 +87,7 @@ static uint32_t saved_flags(uint32_t address) {
 static void diff_found(uint32_t address, uint32_t old, uint32_t value) {
   uint32_t accessed = accessed_bits(address, value), flags = saved_flags(address), undefined = accessed | flags;
   int entry = upper_entry(address);
-  if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value}, 2);
+  if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value, old}, 3);
   if (entry >= 0 && ((old ^ value) & 0x20)) upper |= 1u << entry, value ^= 0x20;
   if ((old ^ value) & accessed) mix(HASH_ACCESSED, address), mix(HASH_ACCESSED, value & accessed);
   if ((old ^ value) & flags) mix(HASH_FLAGS, address), mix(HASH_FLAGS, value & ARITHMETIC);
