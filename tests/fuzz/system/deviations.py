@@ -32,7 +32,7 @@ LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END
 VM, USER = 1 << 17, 4
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
-EFER, RF, ARITHMETIC = 0xc0000080, 1 << 16, 0x8d5
+RAM_END, EFER, RF, ARITHMETIC = 64 << 20, 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
 NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
@@ -172,8 +172,10 @@ def half_written(d):
 
 
 def read_half_written(d):
-    """Popped or loaded later by the program, into registers: after an instruction of several stores with a #PF."""
-    return d.kind == "event" and d.only(*GENERAL, "arithmetic") and any(i.opcode in PUSHES or 0xd8 <= i.opcode < 0xe0 for e, i in earlier(d))
+    """Popped or loaded later by the program, into registers: after an instruction of several stores with a #PF, or one whose fault became a double fault."""
+    if d.kind != "event" or not d.only(*GENERAL, "arithmetic"):
+        return False
+    return any(i.opcode in PUSHES or 0xd8 <= i.opcode < 0xe0 for _, i in earlier(d)) or any(e["kind"] == 2 for e in d.records[0].events[:d.index])
 
 
 def arpl_dirty(d):
@@ -193,10 +195,13 @@ def read_accessed(d):
 
 
 def read_rf(d):
-    """A program that read a pushed EFLAGS: into a register, or into EIP."""
+    """A program that read a pushed EFLAGS: into a register, or into EIP, where QEMU has a #PF then."""
     if d.only(*GENERAL):
         return all(d.bt[f] ^ d.qemu[f] == RF and d.bt[f] & RF for f in d.fields)
-    return d.kind == "event" and d.bt and d.qemu and "eip" in d.fields and d.bt["eip"] & RF and abs(d.bt["eip"] - d.qemu["eip"] - RF) < 16
+    if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields:
+        return False
+    fetched = d.qemu["vector"] == 14 and d.qemu["cr2"] == d.qemu["eip"] < 0x10000 and d.qemu["eip"] & 0x2a == 2
+    return fetched or (d.bt["eip"] & RF and abs(d.bt["eip"] - d.qemu["eip"] - RF) < 16)
 
 
 # ---- segments and transfers ----
@@ -268,6 +273,13 @@ def segment_rights(d):
         return False
     i = at(d)
     return 0x2e in i.prefixes or d.bt["ds"] & ~7 in UNWRITABLE or (i.opcode in STRINGS and d.bt["es"] & ~7 in UNWRITABLE)
+
+
+def beyond_64k(d):
+    """16-bit code beyond 64 KiB: EIP is 16 bits wide behind the first instruction, in QEMU not before the next block."""
+    if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields or d.bt["eflags"] & VM or d.bt["cs"] != d.qemu["cs"]:
+        return False
+    return d.bt["eip"] < 0x10000 and d.qemu["eip"] == d.bt["eip"] + 0x10000 or (d.bt["vector"] == d.qemu["vector"] == 14 and all(e["cr2"] == e["eip"] < 0x2000 for e in (d.bt, d.qemu)))
 
 
 # ---- undefined instructions and registers ----
@@ -380,13 +392,15 @@ def signed_release(d):
 
 
 def stale_tlb(d):
-    """One side has a #PF in a page whose entry in PLAY's tables the program changed, without INVLPG: with a string instruction, or because its stack is
-    there (PLAY's page 11)."""
-    if d.kind != "event" or not d.bt or not d.qemu or [d.bt["vector"], d.qemu["vector"]].count(14) != 1:
+    """One side has a #PF (or a double fault by it) where the program changed PLAY's entries without INVLPG: with a string instruction in the page that it
+    changed, or because its stack is there (PLAY's page 11)."""
+    if d.kind != "event" or not d.bt or not d.qemu or sum(e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) != 1:
         return False
+    if any(e["esp"] >> 12 == 0x40b for e in (d.bt, d.qemu)):
+        return True
     index = (d.bt if d.bt["vector"] == 14 else d.qemu)["cr2"] >> 12 & 0x1ff
     changed = any(PT2 + 4 * index <= a < PT2 + 4 * index + 4 or PAE_PT2 + 8 * index <= a < PAE_PT2 + 8 * index + 4 for a in d.records[0].diffs)
-    return changed and (at(d).opcode in STRINGS or any(e["esp"] >> 12 == 0x40b for e in (d.bt, d.qemu)))
+    return changed and at(d).opcode in STRINGS
 
 
 def undefined_flags(d):
@@ -511,12 +525,20 @@ def no_memory(d):
         return True
     if not d.only(*GENERAL, "arithmetic", "fs", "gs"):
         return False
-    return all(ones(d.bt[f], d.qemu[f]) for f in d.fields) or any(firmware(d.bt[r]) for r in GENERAL)
+    if all(ones(d.bt[f], d.qemu[f]) for f in d.fields):
+        return True
+    unpaged = not d.bt["cr0"] >> 31   # what was read has been added to something
+    events = d.records[0].events[max(0, d.index - 1):d.index + 1]
+    return any(firmware(e[r]) or (unpaged and e[r] >= RAM_END) for e in events for r in GENERAL)
 
 
 def no_port(d):
-    bits = (d.bt["eax"] ^ d.qemu["eax"]) if d.only("eax") else 0
-    return bits in (0xff, 0xffff) and d.bt["eax"] & bits == bits and touches_ports(code_of(d.program))
+    """Ports of devices that one side does not have, or that count: what an IN since the event before read into AL or AX."""
+    if not d.only("eax") or (d.bt["eax"] ^ d.qemu["eax"]) >> 16:
+        return False
+    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
+    code = code_of(d.program, d.records[0])
+    return touches_ports(code[32 * (before if before < 16 else 0):32 * ((d.bt["slot"] if d.bt["slot"] < 16 else 15) + 1)])
 
 
 def left_the_slots(d):
@@ -565,6 +587,7 @@ TABLE = Table([
     Row("sysenter_null", "2B, SYSENTER", "an MSR with a null selector is #GP; QEMU tests for 0 only", sysenter_null),
     Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
     Row("segment_rights", "3A, 5.3", "a store through a code or read-only segment is #GP; QEMU stores", segment_rights),
+    Row("beyond_64k", "1, 3.3.5", "16-bit code that runs beyond 64 KiB, which nothing defines", beyond_64k),
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
