@@ -49,6 +49,7 @@ class Difference:
     def __init__(self, kind, program, records, **facts):
         self.kind, self.program, self.records = kind, program, records
         self.index, self.fields, self.address, self.bt, self.qemu = None, frozenset(), None, None, None
+        self.code = records[0]       # with whose changes the program's code is read
         self.__dict__.update(facts)
 
     def only(self, *fields):
@@ -133,7 +134,8 @@ def examine(program, records, table, exact_flags=False):
     """The first difference decides: behind it the states of both sides have parted. A `harmless` row is about what an event reports and not about
     the state behind it. Words of memory are looked at one by one."""
     verdict = Verdict()
-    if records[0].end not in machine.PROPER:
+    both_hung = records[0].end == records[1].end == machine.END_HANG
+    if records[0].end not in machine.PROPER and not both_hung:
         verdict.failure = Difference("end", program, records)
         return verdict
     for difference in event_differences(program, records, exact_flags):

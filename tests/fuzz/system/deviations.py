@@ -17,7 +17,13 @@ class Table:
         self.rows = rows
 
     def explain(self, difference):
-        return next((row for row in self.rows if row.explains(difference)), None)
+        """With the program's code as it was left, or as it was first: it may have changed before the event, or after it."""
+        for left in (True, False):
+            difference.code = difference.records[0] if left else None
+            row = next((row for row in self.rows if row.explains(difference)), None)
+            if row:
+                return row
+        return None
 
 
 def vector(d, *vectors):
@@ -32,15 +38,15 @@ LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END
 VM, USER = 1 << 17, 4
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
-RAM_END, EFER, RF, ARITHMETIC = 64 << 20, 0xc0000080, 1 << 16, 0x8d5
+BEYOND_ARENA, EFER, RF, ARITHMETIC = 0xa0000, 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
 NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
 
 
 def at(d):
-    """The instruction at bt's EIP, as the program left its code in the end."""
-    return (instruction_at(d.program, d.bt, d.records[0]) if d.kind == "event" and d.bt else None) or NONE
+    """The instruction at bt's EIP."""
+    return (instruction_at(d.program, d.bt, d.code) if d.kind == "event" and d.bt else None) or NONE
 
 
 def slot_instructions(d):
@@ -52,7 +58,7 @@ def slot_instructions(d):
 def earlier(d):
     """[(event, its instruction)] of page faults of bt before the difference, all of them if it is memory."""
     events = [e for e in d.records[0].events[:d.index] if e["vector"] == 14]
-    return [(e, instruction_at(d.program, e, d.records[0]) or NONE) for e in events]
+    return [(e, instruction_at(d.program, e, d.code) or NONE) for e in events]
 
 
 def outside(program, event):
@@ -147,7 +153,7 @@ def leaf_marked(d):
 
 
 def all_events(d):
-    return [(e, instruction_at(d.program, e, d.records[0]) or NONE) for e in d.records[0].events]
+    return [(e, instruction_at(d.program, e, d.code) or NONE) for e in d.records[0].events]
 
 
 def cmps_marked(d):
@@ -188,7 +194,9 @@ def gdt_dirty(d):
 
 
 def read_accessed(d):
-    """A program that read a page-table entry in which these bits differ, or added to one."""
+    """A program that read a page-table entry in which these bits differ, or added to one; or loaded it into a segment register."""
+    if d.only("error") and d.bt["vector"] in (10, 11, 12, 13):
+        return (d.bt["error"] ^ d.qemu["error"]) & ~0x60 == 0
     if d.only("arithmetic"):
         return any(PD <= d.bt[r] < TABLES_END for r in GENERAL)
     return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
@@ -202,6 +210,11 @@ def read_rf(d):
         return False
     fetched = d.qemu["vector"] == 14 and d.qemu["cr2"] == d.qemu["eip"] < 0x10000 and d.qemu["eip"] & 0x2a == 2
     return fetched or (d.bt["eip"] & RF and abs(d.bt["eip"] - d.qemu["eip"] - RF) < 16)
+
+
+def read_flags(d):
+    """A program that read a fault's pushed flags, which are dead and inexact without --exact-flags, as a selector."""
+    return d.only("error") and d.bt["vector"] in (10, 11, 12, 13) and (d.bt["error"] ^ d.qemu["error"]) & ~(ARITHMETIC | 7) == 0 and bool(d.bt["error"] & 0xfff8 & ~ARITHMETIC)
 
 
 # ---- segments and transfers ----
@@ -239,7 +252,7 @@ def task_in_ldt(d):
 
 def v86_limit(d):
     i = at(d)
-    beyond = (bt_faults(d, 13, 0) and (transfers(i) or i.memory)) or (bt_faults(d, 12, 0) and i.opcode in (0xc8, 0xc9))
+    beyond = (bt_faults(d, 13, 0) and (transfers(i) or i.memory or i.opcode in STRINGS)) or (bt_faults(d, 12, 0) and i.opcode in (0xc8, 0xc9))
     return beyond and d.bt["eflags"] & VM
 
 
@@ -300,6 +313,8 @@ def lock_ignored(d):
 
 def reserved_bits(d):
     """CR3 that leads to reserved bits of a PDPTE, or reserved bits of CR4."""
+    if bt_faults(d, 13, 0) and 0x100000 <= d.bt["eip"] < 0x108000:   # the guest's own MOV CR0: the program wrote into the PDPT
+        return bool(d.records[0].diffs.get(PDPT, 1) & 0x1e6)
     i = at(d) if bt_faults(d, 13, 0) else NONE
     eax = d.bt["eax"] if i.opcode == 0x0f22 and i.reg == 0 else 0
     return (i.opcode in (0x0f20, 0x0f22) and d.bt["cr4"] & 0x20) or (i.opcode == 0x0f22 and i.reg == 4) or eax >> 31 > eax & 1 or eax >> 29 & 3 == 1
@@ -318,7 +333,7 @@ def unknown_msr(d):
 
 def int1(d):
     """F1: #DB behind it."""
-    code = instruction_at(d.program, d.qemu, d.records[0]) if bt_faults(d, 1) and d.qemu else None
+    code = instruction_at(d.program, d.qemu, d.code) if bt_faults(d, 1) and d.qemu else None
     return code is not None and code.opcode == 0xf1 and d.qemu["vector"] == 6
 
 
@@ -331,16 +346,22 @@ def unaligned_watch(d):
     return b"\x0f\x01" in slot or any(DATA <= a < GDT and a & 3 for a in addresses)
 
 
+def general_detect(d):
+    return bool(d.kind == "event" and d.bt and d.bt["vector"] == 1 and d.bt["dr6"] & 0x2000)
+
+
 def sysenter_cs(d):
     """What WRMSR put into the upper half of SYSENTER_CS."""
     if d.kind == "msr":
         return d.bt and d.qemu and d.bt[0] & 0xffff == d.qemu[0] and d.bt[1:] == d.qemu[1:]
+    if d.kind == "event" and d.qemu and d.qemu["vector"] == 14 and d.qemu["cr2"] == d.qemu["eax"] < 0x10000:   # as an address
+        return b"\x0f\x32" in code_of(d.program, d.records[0])
     return d.only("eax") and d.bt["eax"] >> 16 and d.bt["eax"] & 0xffff == d.qemu["eax"] and b"\x0f\x32" in code_of(d.program, d.records[0])
 
 
 def setcc_flags(d):
-    """A SETcc that faulted."""
-    return d.only("arithmetic") and vector(d, 14) and 0x0f90 <= at(d).opcode < 0x0fa0
+    """A SETcc or a rotation that faulted."""
+    return d.only("arithmetic") and vector(d, 14) and (0x0f90 <= at(d).opcode < 0x0fa0 or at(d).opcode in (0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3))
 
 
 def null_rpl(d):
@@ -366,7 +387,7 @@ def guest_damaged(d):
     """A program wrote over the guest's own stubs or descriptors: vector 8 comes by a task gate, or not at all, and there are 256 vectors."""
     if d.kind == "memory":   # EIP in it, as a fault there pushed it
         return all(0x100000 <= value < 0x108000 for value in (d.bt, d.qemu))
-    return d.kind == "event" and any(e and ((e["vector"] == 8 and not e["kind"]) or e["vector"] > 255) for e in (d.bt, d.qemu))
+    return d.kind == "event" and any(e and (e["esp"] >> 12 == 0x40e or (e["vector"] == 8 and not e["kind"]) or e["vector"] > 255) for e in (d.bt, d.qemu))
 
 
 def dr7_reserved(d):
@@ -392,15 +413,23 @@ def signed_release(d):
 
 
 def stale_tlb(d):
-    """One side has a #PF (or a double fault by it) where the program changed PLAY's entries without INVLPG: with a string instruction in the page that it
-    changed, or because its stack is there (PLAY's page 11)."""
+    """One side has a #PF (or a double fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, the arena's, or
+    its stack is in PLAY's own table (page 11)."""
     if d.kind != "event" or not d.bt or not d.qemu or sum(e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) != 1:
         return False
     if any(e["esp"] >> 12 == 0x40b for e in (d.bt, d.qemu)):
         return True
-    index = (d.bt if d.bt["vector"] == 14 else d.qemu)["cr2"] >> 12 & 0x1ff
-    changed = any(PT2 + 4 * index <= a < PT2 + 4 * index + 4 or PAE_PT2 + 8 * index <= a < PAE_PT2 + 8 * index + 4 for a in d.records[0].diffs)
-    return changed and at(d).opcode in STRINGS
+    fault = d.bt if d.bt["vector"] == 14 else d.qemu
+    page = fault["cr2"] >> 12
+    play = entry_changed(d, PT2 + 4 * (page & 0x3ff)) or entry_changed(d, PAE_PT2 + 8 * (page & 0x1ff))
+    arena = page < 0x400 and (entry_changed(d, PT + 4 * page) or entry_changed(d, PAE_PT + 8 * (page & 0x1ff)))
+    return (play and at(d).opcode in STRINGS) or arena
+
+
+def entry_changed(d, address):
+    """More than its accessed and dirty bits."""
+    record = d.records[0]
+    return address in record.diffs and (record.diffs[address] ^ record.before[address]) & ~0x60 != 0
 
 
 def undefined_flags(d):
@@ -473,6 +502,17 @@ def task_fault(d):
     return (entered and (d.qemu is None or not d.fields.isdisjoint({"eip", "kind", "ss", "vector"}))) or (mixed and "kind" in d.fields)
 
 
+def wide_task(d):
+    """JMP and CALL to a task state segment of 2 GiB or more."""
+    return d.kind == "event" and bool(d.bt) and bool(d.qemu) and d.qemu["vector"] == 10 and "vector" in d.fields and "eip" not in d.fields and (
+        at(d).opcode in (0x9a, 0xea, 0xff, 0xcd, 0xcf))
+
+
+def lost_in_double_fault(d):
+    """Another fault, or the same one at another place, became a double fault too: DR6 is the only trace in its event."""
+    return d.only("dr6") and d.bt["kind"] == d.qemu["kind"] == 2
+
+
 def task_fault_saved(d):
     """EIP to GS of a task that a double fault left."""
     return d.kind == "memory" and TSS <= d.address < STACK0 and 32 <= (d.address - TSS) % TSS_SIZE < 96 and double_fault(d)
@@ -518,7 +558,7 @@ def no_memory(d):
     if bt_faults(d, 13, 0xfffc):
         return True
     if d.kind == "memory":
-        return ones(d.bt, d.qemu)
+        return ones(d.bt, d.qemu) or (d.bt == 0xffffffff and any(not e["cr0"] >> 31 for e in d.records[0].events))
     if d.kind != "event" or not d.bt:
         return False
     if any(e and firmware(e["esp"]) for e in (d.bt, d.qemu)) and not d.only(*GENERAL):
@@ -529,7 +569,7 @@ def no_memory(d):
         return True
     unpaged = not d.bt["cr0"] >> 31   # what was read has been added to something
     events = d.records[0].events[max(0, d.index - 1):d.index + 1]
-    return any(firmware(e[r]) or (unpaged and e[r] >= RAM_END) for e in events for r in GENERAL)
+    return any(firmware(e[r]) or (unpaged and e[r] >= BEYOND_ARENA) for e in events for r in GENERAL)
 
 
 def no_port(d):
@@ -576,6 +616,7 @@ TABLE = Table([
     Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
     Row("read_rf", "3B, 17.3.1.1", "the program read the pushed RF of row rf", read_rf),
     Row("read_accessed", "3A, 4.8", "the program read accessed and dirty bits that differ by one of the rows above", read_accessed),
+    Row("read_flags", "-", "the program read pushed flags that were dead (D2) as a selector", read_flags),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
     Row("reserved_register", "2B, MOV", "#UD for a register that does not exist comes before #GP for CPL; QEMU tests CPL first", reserved_register, True),
     Row("v86_to_ring1", "3A, 20.3.3", "an interrupt from V86 mode through a gate to a ring other than 0 is #GP; QEMU goes there", v86_to_ring1),
@@ -595,14 +636,17 @@ TABLE = Table([
     Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
+    Row("wide_task", "3A, 7.2.2", "a task state segment of 2 GiB or more: QEMU takes its limit for a negative number, and has #TS", wide_task),
+    Row("lost_in_double_fault", "3A, 6.15, #DF", "what came before a double fault is not in its event: another row's difference", lost_in_double_fault),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
     Row("descriptor_accessed", "3A, 3.4.5.1", "what a transfer or a task switch loads is marked accessed; QEMU does that in MOV, POP and LDS only", descriptor_accessed),
     Row("task_flags", "3A, 7.3", "a task switch loads EFLAGS; QEMU mixes in flags of the instruction before", task_flags),
     Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True),
     Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
+    Row("general_detect", "3B, 17.2.4", "DR7.GD makes MOV DR a #DB, also the guest's own; QEMU has no such thing", general_detect),
     Row("unaligned_watch", "3B, 17.2.5", "unaligned stores hit data breakpoints in QEMU that they do not touch", unaligned_watch),
     Row("sysenter_cs", "2B, SYSENTER", "the MSR has 32 bits; QEMU keeps 16", sysenter_cs),
-    Row("setcc_flags", "2B, SETcc", "SETcc leaves the flags alone; in QEMU they are others if it faults", setcc_flags, True),
+    Row("setcc_flags", "2B, SETcc", "a SETcc or a rotation that faults leaves the flags alone; in QEMU they are others then", setcc_flags, True),
     Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True),
     Row("small_segment", "2B, SYSENTER", "data segments of V86 mode stay behind SYSENTER, with limits of 64 KiB; QEMU checks none", small_segment),
     Row("sticky_vif", "2A, IRET", "IRET in ring 0 loads VIF and VIP; QEMU does that on the way to V86 mode only", sticky_vif, True),
