@@ -31,7 +31,7 @@ def vector(d, *vectors):
 
 
 PD, PT, PT2, PD2, PDPT, PAE_PD, PAE_PT, PAE_PT2, TABLES_END = 0x19000, 0x1a000, 0x1b000, 0x1c000, 0x1d000, 0x1e000, 0x1f000, 0x20000, 0x21000
-DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
+DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, STACK1, SLOTS_END = 0x12000, 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x18c00, 0x11100
 CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
@@ -172,7 +172,8 @@ def half_written(d):
     if d.kind != "memory":
         return False
     saved = [d.records[0].diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)] if double_fault(d) else []
-    frames = bool(saved) and not 0x40 <= d.address & 0xfff < 0xf60   # the stack of another one, which none of the tasks has saved
+    frames = bool(saved) and STACK1 - 0x80 <= d.address < STACK1   # of V86 mode, as row v86_to_ring1 says
+    frames |= bool(saved) and not 0x40 <= d.address & 0xfff < 0xf60   # the stack of another one, which none of the tasks has saved
     frames |= any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
     return frames or any(touches_word(i, e, d.address) for e, i in earlier(d))
 
@@ -385,9 +386,11 @@ def dr6_more(d):
 
 def guest_damaged(d):
     """A program wrote over the guest's own stubs or descriptors: vector 8 comes by a task gate, or not at all, and there are 256 vectors."""
+    if any(e["esp"] >> 12 == 0x40e for e in d.records[0].events[:None if d.index is None else d.index + 1]):   # a stack in the GDT, by PLAY's page 14
+        return True
     if d.kind == "memory":   # EIP in it, as a fault there pushed it
         return all(0x100000 <= value < 0x108000 for value in (d.bt, d.qemu))
-    return d.kind == "event" and any(e and (e["esp"] >> 12 == 0x40e or (e["vector"] == 8 and not e["kind"]) or e["vector"] > 255) for e in (d.bt, d.qemu))
+    return d.kind == "event" and any(e and ((e["vector"] == 8 and not e["kind"]) or e["vector"] > 255) for e in (d.bt, d.qemu))
 
 
 def dr7_reserved(d):
