@@ -55,6 +55,10 @@ class Difference:
     def only(self, *fields):
         return bool(self.fields) and self.fields <= set(fields)
 
+    def at_word(self, address):
+        """As if the difference was one of memory, with all events before it."""
+        return Difference("memory", self.program, self.records, address=address, code=self.code)
+
     def signature(self):
         vectors = tuple(e and e["vector"] for e in (self.bt, self.qemu)) if self.kind == "event" else ()
         return self.kind, vectors, tuple(sorted(self.fields))

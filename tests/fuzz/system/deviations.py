@@ -179,10 +179,12 @@ def half_written(d):
 
 
 def read_half_written(d):
-    """Popped or loaded later by the program, into registers: after an instruction of several stores with a #PF, or one whose fault became a double fault."""
+    """Popped or loaded later by the program, into registers: a word that is still what row half_written is about."""
     if d.kind != "event" or not d.only(*GENERAL, "arithmetic"):
         return False
-    return any(i.opcode in PUSHES or 0xd8 <= i.opcode < 0xe0 for _, i in earlier(d)) or any(e["kind"] == 2 for e in d.records[0].events[:d.index])
+    bt, qemu = d.records
+    words = [a for a in {*bt.diffs, *qemu.diffs} if bt.diffs.get(a, bt.before.get(a)) != qemu.diffs.get(a, qemu.before.get(a)) and a in bt.before and a in qemu.before]
+    return any(half_written(d.at_word(a)) for a in words if a < PD)
 
 
 def arpl_dirty(d):
@@ -576,12 +578,12 @@ def no_memory(d):
 
 
 def no_port(d):
-    """Ports of devices that one side does not have, or that count: what an IN since the event before read into AL or AX."""
-    if not d.only("eax") or (d.bt["eax"] ^ d.qemu["eax"]) >> 16:
+    """Ports of devices that one side does not have, or that count: what an IN right before the event read into AL or AX, by the code as it was left."""
+    if not d.only("eax") or (d.bt["eax"] ^ d.qemu["eax"]) >> 16 or d.bt["slot"] >= 16:
         return False
-    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
-    code = code_of(d.program, d.records[0])
-    return touches_ports(code[32 * (before if before < 16 else 0):32 * ((d.bt["slot"] if d.bt["slot"] < 16 else 15) + 1)])
+    code = code_of(d.program, d.code)
+    end = 32 * d.bt["slot"] + ((d.bt["eip"] - 0x10f00) & 0xffff) % 32
+    return touches_ports(code[max(0, end - 40):end])
 
 
 def left_the_slots(d):

@@ -99,7 +99,8 @@ void write_self_modifying(struct generator *g) {
 }
 void write_odd_stack(struct generator *g) {
   static const uint8_t ops[] = {0x50, 0x58, 0x9c, 0x60, 0x61, 0x1e, 0xc8};
-  uint32_t at = random_chance(&g->r, 70) ? PLAY + 0x1000 * random_below(&g->r, 16) + random_below(&g->r, 24) : some_arena_address(g);
+  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * (page == 14 ? 13 : page) + random_below(&g->r, 24);   /* 14 is the GDT: nothing goes on without it */
+  if (random_chance(&g->r, 30)) at = some_arena_address(g);
   uint8_t op = RANDOM_OF(&g->r, ops);
   mov_reg(g, 4, at), EMIT(g, op);
   if (op == 0xc8) EMIT(g, (uint8_t)random_below(&g->r, 64), 0, (uint8_t)random_below(&g->r, 4));

@@ -111,7 +111,7 @@ def touches_page(i, event, index, mask):
 
 
 def touches_ports(code):
-    return any(byte in code for byte in (0xe4, 0xe5, 0xec, 0xed, 0x6c, 0x6d))
+    return any(byte in code for byte in (0xe4, 0xe5, 0xec, 0xed))
 
 
 def writes_after_reading(i):
