@@ -104,7 +104,7 @@ def supervisor_parameters(d):
 
 def own_code(d):
     """A repeated string instruction that writes over itself, or just behind, at its own address or through PLAY's pages 10 and 12. EDI is where it left off."""
-    if d.kind != "event" or not d.bt or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d)):
+    if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d)):
         return False
     return any(e and e["edi"] >> 12 & 0xff in CODE_PAGES and abs((e["edi"] & 0xfff) - (e["eip"] & 0xfff)) < 128 for e in (d.bt, d.qemu))
 
