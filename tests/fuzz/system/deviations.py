@@ -578,12 +578,12 @@ def no_memory(d):
 
 
 def no_port(d):
-    """Ports of devices that one side does not have, or that count: what an IN right before the event read into AL or AX, by the code as it was left."""
+    """Ports of devices that one side does not have, or that count: what an IN since the event before read into AL, or AX."""
     if not d.only("eax") or (d.bt["eax"] ^ d.qemu["eax"]) >> 16 or d.bt["slot"] >= 16:
         return False
-    code = code_of(d.program, d.code)
-    end = 32 * d.bt["slot"] + ((d.bt["eip"] - 0x10f00) & 0xffff) % 32
-    return touches_ports(code[max(0, end - 40):end])
+    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
+    code = code_of(d.program, d.code)[32 * (before if before < 16 else 0):32 * (d.bt["slot"] + 1)]
+    return touches_ports(code, wide=(d.bt["eax"] ^ d.qemu["eax"]) > 0xff)
 
 
 def left_the_slots(d):

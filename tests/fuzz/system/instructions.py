@@ -110,8 +110,8 @@ def touches_page(i, event, index, mask):
     return any((page & mask) == index for a, b in touched(i, event) for base in bases_of(event) for page in range(a + base >> 12, (b - 1 + base >> 12) + 1))
 
 
-def touches_ports(code):
-    return any(byte in code for byte in (0xe4, 0xe5, 0xec, 0xed))
+def touches_ports(code, wide):
+    return any(byte in code for byte in ((0xe5, 0xed) if wide else (0xe4, 0xe5, 0xec, 0xed)))
 
 
 def writes_after_reading(i):
