@@ -1,5 +1,6 @@
 /* Frames on stacks: what far calls, gates and interrupts push and what returns read. A frame is one access where it lies in one
- * piece, which is always but for a 16-bit stack pointer that wraps; then it is one access a word, as the manual's pushes are.
+ * piece, which is always but for a 16-bit stack pointer that wraps, and where it does not fault; then it is one access a word, as the
+ * manual's pushes are.
  * Alignment checks (#AC) are not made for frames that are pushed: SDM vol. 3A, 6.15 leaves them to CPL 3, where only far calls push. */
 #include "exec.h"
 #include "segment.h"
@@ -38,12 +39,13 @@ int frame_reserve(struct vcpu *v, struct stack *st, unsigned n, unsigned width)
   return EXEC_NEXT;
 }
 
-static int store_wrapped(struct vcpu *v, const struct stack *st, const uint8_t *bytes, unsigned n, unsigned width)
+/* Word by word, as the manual pushes them: a #PF names the first that faults, from the top down. */
+static int store_words(struct vcpu *v, const struct stack *st, const uint8_t *bytes, unsigned n, unsigned width)
 {
   uint32_t mask = stack_mask(st->seg);
-  for (unsigned k = 0; k < n; k++)
+  for (unsigned k = n; k-- > 0;)
     TRY(mem_probe_write(v, st->seg->base + ((st->esp + k * width) & mask), width, st->priv));
-  for (unsigned k = 0; k < n; k++)
+  for (unsigned k = n; k-- > 0;)
     TRY(mem_write(v, st->seg->base + ((st->esp + k * width) & mask), width, st->priv, bytes + k * width));
   return EXEC_NEXT;
 }
@@ -57,9 +59,9 @@ int frame_store(struct vcpu *v, const struct stack *st, const uint32_t *words, u
       narrow[k] = (uint16_t)words[k];
     bytes = narrow;
   }
-  if (in_one_piece(st->esp, n * width, stack_mask(st->seg)))
-    return mem_write(v, st->seg->base + st->esp, n * width, st->priv, bytes);
-  return store_wrapped(v, st, bytes, n, width);
+  if (in_one_piece(st->esp, n * width, stack_mask(st->seg)) && mem_write(v, st->seg->base + st->esp, n * width, st->priv, bytes) == EXEC_NEXT)
+    return EXEC_NEXT;
+  return store_words(v, st, bytes, n, width);
 }
 
 int frame_read(struct vcpu *v, uint32_t depth, uint32_t *words, unsigned n, unsigned width)

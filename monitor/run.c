@@ -329,6 +329,7 @@ static void take_interrupt(struct monitor *m) {
   struct vcpu *v = m->v;
   if (v->nmi_pending && !v->nmi_blocked) {
     v->nmi_pending = false, v->halted = false;
+    if (m->mid_rep) v->s.sys_flags |= FLAG_RF;        /* SDM vol. 3B, 17.3.1.1: the REP instruction was begun */
     deliver_nmi(v);
     return;
   }
@@ -340,7 +341,7 @@ static void take_interrupt(struct monitor *m) {
   int vector = machine_ack_interrupt(m->machine);
   if (vector < 0) return;
   m->counters.interrupts++;
-  if (m->mid_rep) v->s.sys_flags |= FLAG_RF;          /* SDM vol. 3B, 17.3.1.1: the REP instruction was begun */
+  if (m->mid_rep) v->s.sys_flags |= FLAG_RF;          /* here too */
   if (m->options.log & 1u << LOG_int) report_fault(m, "interrupt", vector);
   deliver_interrupt(v, (uint8_t)vector);
 }
@@ -471,7 +472,10 @@ static void after_instruction(struct monitor *m, int result, bool stepped) {
   switch (result) {
   case EXEC_NEXT: case EXEC_AGAIN:                    /* AGAIN: an iteration of a REP instruction is a step too */
     if (stepped) v->pending_db |= 1u << 14;           /* DR6.BS */
-    if (v->pending_db && !v->inhibit_db) raise_trap(m);
+    if (v->pending_db && !v->inhibit_db) {
+      if (result == EXEC_AGAIN) v->s.sys_flags |= FLAG_RF;   /* 17.3.1.1: a trap of any iteration but the last */
+      raise_trap(m);
+    }
     break;
   case EXEC_FAULT: deliver(m); break;
   case EXEC_HALT:

@@ -111,11 +111,8 @@ int x_pusha(struct vcpu *v, const struct insn *i)
   uint32_t esp = sp_add(v, v->s.gpr[REG_ESP], -8 * size);
   for (unsigned r = 0; r < 8; r++)
     put(image + (7 - r) * size, size, v->s.gpr[r]);
-  if (one_run(v, esp, size)) {
-    if (seg_write(v, SEG_SS, esp & vcpu_stack_mask(v), 8 * size, image) != EXEC_NEXT)
-      return EXEC_FAULT;
-  } else {
-    for (unsigned pass = 0; pass < 2; pass++)   /* the first rules the faults out, in the order of the pushes */
+  if (!one_run(v, esp, size) || seg_write(v, SEG_SS, esp & vcpu_stack_mask(v), 8 * size, image) != EXEC_NEXT) {
+    for (unsigned pass = 0; pass < 2; pass++)   /* the first rules the faults out, in the order of the pushes, whose first fault counts */
       for (unsigned r = 8; r-- > 0; ) {
         uint32_t at = sp_add(v, esp, r * size) & vcpu_stack_mask(v);
         if ((pass ? seg_write(v, SEG_SS, at, size, image + r * size) : seg_probe_write(v, SEG_SS, at, size)) != EXEC_NEXT)

@@ -5,7 +5,10 @@
  * EXPECT: general detect: #DB eip=+1 dr6 2000 ecx 4 eax 0
  * EXPECT: general detect write: #DB eip=+1 dr6 2000 ecx 4 eax 0
  * All breakpoints that match are reported (17.2.3); QEMU reports the first.
- * EXPECT: two match: #DB eip=+4 dr6 5 rf 0 ecx 4 eax 0 */
+ * EXPECT: two match: #DB eip=+4 dr6 5 rf 0 ecx 4 eax 0
+ * A trap of any iteration of a REP instruction but the last pushes RF = 1 (17.3.1.1), as Bochs does; QEMU 0.
+ * EXPECT: rep stosd: #DB eip=+0 dr6 1 rf 1 ecx 2 eax 0
+ * EXPECT: rep lodsd: #DB eip=+0 dr6 1 rf 1 ecx 2 eax 0 */
 #include "lib/metal.h"
 
 uint32_t watched[8] __attribute__((aligned(16)));

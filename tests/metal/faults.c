@@ -3,6 +3,7 @@
 
 uint32_t bounds[2] = {3, 5};
 uint32_t memory[16] __attribute__((aligned(16)));
+uint8_t stack_page[4096] __attribute__((aligned(4096)));
 
 static void divide(void) {
   try_kernel("div by zero", CODE("mov eax, 7\n xor ecx, ecx\n div ecx"));
@@ -167,7 +168,13 @@ static void tasks_and_pages(void) {
   try_kernel("pf fetch", CODE("nop\n mov eax, 0x40000020\n jmp eax"));
   try_user("pf user", CODE("nop\n mov eax, [0x40000fff]"));
   struct context c = try_kernel("df stack not present", CODE("mov esp, 0x40000800\n push eax"));
-  print("df esp: %X cr2 page %X\n", c.esp, c.cr2 & ~0xfffu);   /* which of the pushes is tried first is the processor's affair */
+  print("df esp: %X cr2 %X\n", c.esp, c.cr2);
+  map(0x40001000, (uint32_t)stack_page, PG_P | PG_W);
+  c = try_kernel("df frame half in an absent page", CODE("mov esp, 0x40001008\n ud2"));
+  print("df cr2 of the push that faulted: %X\n", c.cr2);   /* the third one of each frame */
+  c = try_kernel("df frame below an absent page", CODE("mov esp, 0x40002ffe\n ud2"));
+  print("df cr2 of the first push: %X\n", c.cr2);
+  map(0x40001000, 0, 0);
   idt[13].high &= ~(uint32_t)(ACC_PRESENT << 8);
   try_kernel("df gp gate not present", CODE("mov eax, 0x1018\n mov ds, eax"));
   gate_reset(13, 0);

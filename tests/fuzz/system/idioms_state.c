@@ -58,7 +58,10 @@ void write_debug_registers(struct generator *g) {
   unsigned dr = random_below(&g->r, 2);
   if (random_chance(&g->r, 20)) { EMIT(g, 0x0f, 0x21, (uint8_t)(0xc0 | random_below(&g->r, 8) << 3)); return; }
   mov_reg(g, 0, random_chance(&g->r, 50) ? next_slot(g) : A_DATA + 4 * random_below(&g->r, 16)), EMIT(g, 0x0f, 0x23, (uint8_t)(0xc0 | dr << 3));
-  if (random_chance(&g->r, 60)) mov_reg(g, 0, dr ? 0 : RANDOM_OF(&g->r, controls)), EMIT(g, 0x0f, 0x23, 0xf8);
+  if (random_chance(&g->r, 40)) return;
+  uint32_t control = dr ? 0 : RANDOM_OF(&g->r, controls);
+  if (is_16(g) && control < 3 && random_chance(&g->r, 95)) control = 0x10001;   /* QEMU often dies of a code breakpoint in code that is not flat */
+  mov_reg(g, 0, control), EMIT(g, 0x0f, 0x23, 0xf8);
 }
 
 /* ---- pages ---- */
@@ -96,7 +99,8 @@ void write_self_modifying(struct generator *g) {
 }
 void write_odd_stack(struct generator *g) {
   static const uint8_t ops[] = {0x50, 0x58, 0x9c, 0x60, 0x61, 0x1e, 0xc8};
-  uint32_t at = random_chance(&g->r, 70) ? PLAY + 0x1000 * random_below(&g->r, 16) + random_below(&g->r, 24) : some_arena_address(g);
+  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * (page == 14 ? 13 : page) + random_below(&g->r, 24);   /* 14 is the GDT: nothing goes on without it */
+  if (random_chance(&g->r, 30)) at = some_arena_address(g);
   uint8_t op = RANDOM_OF(&g->r, ops);
   mov_reg(g, 4, at), EMIT(g, op);
   if (op == 0xc8) EMIT(g, (uint8_t)random_below(&g->r, 64), 0, (uint8_t)random_below(&g->r, 4));

@@ -1,49 +1,68 @@
-"""Runs the guest over a file of programs, in bt or in QEMU, and takes its packets apart."""
+"""Runs the guest over programs, in bt or in QEMU, and takes its packets apart."""
 import os
 import struct
 import subprocess
 import time
 
 RESULT, EVENT, DIFF, END, TALLY, DONE = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6
-ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog"]
-HANG = 9
+ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog", "hang", "emulator ended"]
+PROPER = (0, 1, 2, 3, 4)     # how the guest says that a program ended
+TICKS = os.sysconf("SC_CLK_TCK")
+END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED = 2, 3, 4, 5, 6   # the last two are what this file says, not the guest
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
+START_SECONDS, HANG_SECONDS, IDLE_SECONDS = 15, 2, 15   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset); by the clock
+RESULTS = struct.Struct("<8I")
+RESULT_HEAD = RESULT << 24 | 7
+MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
+
+
+def end_of(result):
+    return result[STATUS] >> 8 & 0xff
+
+
+def lost_result(end):
+    return (0, 0, 0, 0, 0, 0, end << 8)
 
 
 class Record:
-    """What one program did: hashes, and with `full` its events, changed words and end."""
+    """What one program did, in `full` mode: its events, changed words, model-specific registers and how it ended."""
 
     def __init__(self):
-        self.hashes, self.events, self.diffs, self.end, self.event_count, self.msrs = None, [], [], None, 0, None
+        self.result, self.events, self.diffs, self.before, self.msrs = None, [], {}, {}, None   # `before`: what changed words were in the arena
+
+    @property
+    def end(self):
+        return end_of(self.result)
 
 
 def packets(data):
+    """(kind, words) up to the first thing that is none: a program may have got at the serial port, or at the guest's own memory."""
     at = 0
     while at + 4 <= len(data):
         head, = struct.unpack_from("<I", data, at)
         kind, count = head >> 24, head & 0xffffff
-        if not RESULT <= kind <= DONE:
-            raise ValueError(f"a packet of kind {kind:x} at {at}")
-        if at + 4 + 4 * count > len(data):
+        if not RESULT <= kind <= DONE or at + 4 + 4 * count > len(data):
             return
         yield kind, struct.unpack_from(f"<{count}I", data, at + 4)
         at += 4 + 4 * count
 
 
-def take_apart(data):
+def full_records(data):
     """(records in order, the unfinished one, tally or None)"""
     records, current, tally = [], Record(), None
     for kind, words in packets(data):
         if kind == EVENT:
             current.events.append(dict(zip(EVENT_FIELDS, words)))
         elif kind == DIFF:
-            current.diffs.append(words)
+            current.diffs[words[0]], current.before[words[0]] = words[1:]
         elif kind == END:
             current.msrs = words[1:]
         elif kind == RESULT:
-            current.hashes, current.event_count, current.end = words[1:6], words[6] & 0xff, words[6] >> 8
+            if words[0] != len(records):
+                break
+            current.result = words
             records.append(current)
             current = Record()
         elif kind == TALLY:
@@ -51,59 +70,107 @@ def take_apart(data):
     return records, current, tally
 
 
+def hash_results(data):
+    """(results in order, tally or None): in `hash` mode there is nothing but results before the tally."""
+    count, head = 0, struct.Struct("<2I")
+    while RESULTS.size * (count + 1) <= len(data) and head.unpack_from(data, RESULTS.size * count) == (RESULT_HEAD, count):
+        count += 1
+    tail = [words for kind, words in packets(data[RESULTS.size * count:]) if kind == TALLY]
+    return [words[1:] for words in RESULTS.iter_unpack(data[:RESULTS.size * count])], tail[0] if tail else None
+
+
+def cpu_seconds(pid):
+    """What a process that has not been waited for has used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        words = file.read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / TICKS
+
+
 class Side:
-    """One emulator: `command` is its program and its own arguments."""
+    """One emulator: `command` is its program and its own arguments, among them the CPU's model."""
 
-    def __init__(self, name, command, guest, folder, patience):
-        self.name, self.command, self.guest, self.folder, self.patience = name, command, guest, folder, patience
-        self.seconds = 0.0
-        self.programs = 0
+    def __init__(self, name, command, guest, folder):
+        self.name, self.command, self.guest, self.folder = name, command, guest, folder
+        self.seconds = self.programs = 0
+        self.complaint = ""
+        self.crashes = []            # what was said by an emulator that died of a signal
 
-    def _start(self, data, full):
-        module, output = (os.path.join(self.folder, f"{self.name}.{x}") for x in ("bin", "out"))
-        with open(module, "wb") as file:
+    def _file(self, suffix, data=b""):
+        path = os.path.join(self.folder, f"{self.name}.{suffix}")
+        with open(path, "wb") as file:
             file.write(data)
-        open(output, "wb").close()
-        words = self.command + ["-cpu", "n270", "-m", "64", "-kernel", self.guest, "-initrd", module, "-append", "full" if full else "hash", "-display", "none", "-nodefaults",
-                                "-serial", "file:" + output, "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE), output
+        return path
+
+    def _load(self, data, mode):
+        """Arguments that put the guest and its programs into memory."""
+        return ["-kernel", self.guest, "-initrd", self._file("bin", data), "-append", mode]
+
+    def _execute(self, data, mode, arguments):
+        """The serial port's bytes, and whether the emulator ended by itself."""
+        output = self._file("out")
+        words = self.command + arguments + ["-m", "64", *self._load(data, mode), "-display", "none", "-nodefaults", "-serial", "file:" + output,
+                                            "-device", "isa-debug-exit,iobase=0x8e74,iosize=4"]
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+            ended = self._wait(child, output)
+            self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
+        if ended and child.returncode < 0:
+            self.crashes.append(f"signal {-child.returncode}: {self.complaint}")
+        with open(output, "rb") as file:
+            return file.read(), ended
 
     def _wait(self, child, output):
-        """True: it ended by itself. False: no packet for `patience` seconds."""
-        size, since = 0, time.monotonic()
+        """True: it ended by itself. False: too long without a packet, in time that it had a CPU for: a busy machine changes nothing."""
+        size, since, used = 0, time.monotonic(), 0
         while True:
             try:
-                child.wait(0.05 if time.monotonic() - since < 1 else 0.2)
+                child.wait(0.05)
                 return True
             except subprocess.TimeoutExpired:
                 pass
             now = os.path.getsize(output)
             if now != size:
-                size, since = now, time.monotonic()
-            elif time.monotonic() - since > self.patience:
+                size, since, used = now, time.monotonic(), cpu_seconds(child.pid)
+            elif cpu_seconds(child.pid) - used > (HANG_SECONDS if size else START_SECONDS) or time.monotonic() - since > IDLE_SECONDS:
                 child.kill()
-                child.wait()
                 return False
 
-    def run(self, programs, full=False):
-        """[Record] for `programs` (bytes each), and the tally of events. A program that hangs is ended, and the rest is run after it."""
-        records, tally, start = [], None, time.monotonic()
-        while len(records) < len(programs):
-            child, output = self._start(b"".join(programs[len(records):]), full)
-            ended = self._wait(child, output)
-            complaint = child.stderr.read().decode("latin-1")
-            child.stderr.close()
-            with open(output, "rb") as file:
-                more, lost, counts = take_apart(file.read())
-            records += more
-            if counts:
-                tally = counts
-            if len(records) < len(programs):
-                lost.end, lost.hashes = HANG, (0,) * 5
-                if ended:
-                    lost.complaint = complaint.strip()[-300:]
-                    lost.end = 10
-                records.append(lost)
+    def hashes(self, data, size, arguments=()):
+        """Results of the programs in `data`, each of `size` bytes, and the tallies. A program that hangs is ended, and the rest is run after it."""
+        results, tallies, start, count = [], [], time.monotonic(), len(data) // size
+        while len(results) < count:
+            output, ended = self._execute(data[size * len(results):], "hash", list(arguments))
+            more, tally = hash_results(output)
+            results += more
+            tallies += [tally] if tally else []
+            if len(results) < count:
+                results.append(lost_result(END_DIED if ended else END_HANG))
         self.seconds += time.monotonic() - start
-        self.programs += len(programs)
-        return records, tally
+        self.programs += count
+        return results, tallies
+
+    def records(self, programs, arguments=()):
+        """Records of `programs` (bytes each)."""
+        records = []
+        while len(records) < len(programs):
+            output, ended = self._execute(b"".join(programs[len(records):]), "full", list(arguments))
+            more, lost, _ = full_records(output)
+            records += more
+            if len(records) < len(programs):
+                lost.result = lost_result(END_DIED if ended else END_HANG)
+                records.append(lost)
+        return records
+
+
+class Qemu(Side):
+    """Boots by guest/bios.S: with SeaBIOS a triple fault costs as much as two hundred programs."""
+
+    INFO, COMMAND_LINE, MODULES, PROGRAMS = 0x9000, 0x9080, 0x9040, 0x1000000
+
+    def _load(self, data, mode):
+        info = struct.pack("<7I", 0, 0, 0, 0, self.COMMAND_LINE, 1, self.MODULES).ljust(self.MODULES - self.INFO, b"\0")
+        info += struct.pack("<2I", self.PROGRAMS, self.PROGRAMS + len(data)).ljust(self.COMMAND_LINE - self.MODULES, b"\0") + mode.encode() + b"\0"
+        loads = [("info", info, self.INFO), ("bin", data, self.PROGRAMS)]
+        words = ["-bios", os.path.join(os.path.dirname(self.guest), "system-bios.bin"), "-device", f"loader,file={self.guest}"]
+        for suffix, blob, address in loads:
+            words += ["-device", f"loader,file={self._file(suffix, blob)},addr={address},force-raw=on"]
+        return words

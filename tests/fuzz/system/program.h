@@ -23,4 +23,7 @@ struct program {
 enum { PACKET_RESULT = 0xa1, PACKET_EVENT, PACKET_DIFF, PACKET_END, PACKET_TALLY, PACKET_DONE };
 enum { END_LAST_SLOT, END_EVENTS, END_TRIPLE_FAULT, END_HARNESS, END_WATCHDOG };
 enum { EVENT_32, EVENT_16, EVENT_DOUBLE_FAULT };
-enum { HASH_MAIN, HASH_ACCESSED, HASH_FLAGS, HASH_RF, HASH_PF_WRITE, HASHES };
+enum { HASH_MAIN, HASH_ACCESSED, HASH_FLAGS, HASHES };
+/* RESULT: index, the hashes, events whose RF is not what the manual says, page faults that were writes (a bit for each event), and
+ * events | END << 8 | accessed directory entries << 16 (0-4 of A_PD, of A_PD2, of A_PAE_PD, then the PDPT's, which has no such bit). */
+enum { UPPER_PDPT = 15 };

@@ -46,7 +46,7 @@ static void make_call_gates(void) {
     {S_GATE_1, S_CODE1, GATE_CALL | DPL3, 0}, {S_GATE_CONFORMING, S_CONFORMING, GATE_CALL | DPL3, 0}, {S_TASK_GATE, S_TSS2, GATE_TASK | DPL3, 0},
     {S_GATE_ABSENT, S_KCODE, (GATE_CALL | DPL3) & 0x7f, 0}, {S_GATE_0, S_KCODE, GATE_CALL, 0}, {S_GATE_USER, S_UCODE, GATE_CALL | DPL3, 0}};
   for (unsigned i = 0; i < sizeof gates / sizeof *gates; i++)
-    gate(at(A_GDT + gates[i].gate), gates[i].to, A_SLOTS_END, gates[i].access, gates[i].words);
+    gate(at(A_GDT + gates[i].gate), gates[i].to, A_SLOTS_END - (gates[i].to == S_CODE16 ? ARENA : 0), gates[i].access, gates[i].words);
   for (unsigned i = 0; i < 64; i++) at(A_LDT)[i] = at(A_GDT)[i];
 }
 

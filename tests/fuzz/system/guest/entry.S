@@ -213,12 +213,25 @@ own_nmi:
   movl $1, watchdog_expired
   iret
 
+/* void take_nmi(void): unblocks NMIs, and takes the one that waits; the next program must not. */
+  .globl take_nmi
+take_nmi:
+  pushf
+  push %cs
+  push $1f
+  iret
+1:
+  nop
+  ret
+
 /* _Noreturn void enter(void): into the program, as `state` says. */
   .globl enter
 enter:
   cli
   lgdt S(GDTR)
   lidt S(IDTR)
+  cmpl $0, watchdog_expired   /* from here on an NMI is the program's */
+  jne no_entry
   mov S(CR4), %eax
   mov %eax, %cr4
   mov S(CR3), %eax
@@ -267,6 +280,11 @@ enter:
 4:
   mov S(EAX), %eax
   iret
+
+no_entry:
+  lgdt own_gdtr
+  lidt own_idtr
+  call expired
 
   .section .bss
   .balign 4096

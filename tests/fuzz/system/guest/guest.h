@@ -35,4 +35,5 @@ _Noreturn void output_leave(void);
 /* watchdog.c */
 void watchdog_reset(void);
 void watchdog_arm(void);
+bool watchdog_fired(void);             /* its NMI may have been lost in a double fault */
 extern volatile uint32_t watchdog_expired;   /* its NMI came */

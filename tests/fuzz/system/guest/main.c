@@ -13,12 +13,15 @@ static volatile struct persistent *const kept = (volatile struct persistent *)PE
 struct state state;
 static const struct program *programs, *program;
 static uint32_t count, hashes[HASHES], events, last_slot;
-static bool full;
+static uint32_t rf_wrong, pf_writes;    /* a bit for each event */
+static uint32_t upper;                  /* directory entries that were accessed: upper_entry() */
+static bool full, unpaged = true;         /* a program may have written where PLAY is without paging */
 
 _Noreturn void enter(void);
 void guest_main(const uint32_t *info);
 void event(void);
 void harness_fault(void);
+void expired(void);
 
 static void mix(unsigned which, uint32_t word) {
   uint32_t h = hashes[which];
@@ -64,11 +67,38 @@ static uint32_t accessed_bits(uint32_t address, uint32_t value) {
   if (address >= A_PD) return 0x60;
   return address >= A_GDT && address < A_POINTERS && (address & 4) && (value & 0x1000) ? 0x100 : 0;
 }
+
+/* The number of a directory's entry whose accessed bit is reported by itself: a walk that ends in a page fault may set it or not. */
+static int upper_entry(uint32_t address) {
+  uint32_t index = (address & 0xfff) / 4;
+  if (address >= A_PD && address < A_PT && index < 5) return (int)index;
+  if (address >= A_PD2 && address < A_PDPT && index < 5) return (int)index + 5;
+  if (address == A_PDPT) return UPPER_PDPT;
+  return address >= A_PAE_PD && address < A_PAE_PT && index < 20 && index % 4 == 0 ? (int)index / 4 + 10 : -1;
+}
+
+/* EFLAGS in a task state segment: what a task switch saved is as undefined as the flags are. */
+static uint32_t saved_flags(uint32_t address) {
+  if (address < A_TSS || address >= A_STACK0) return 0;
+  uint32_t offset = (address - A_TSS) % A_TSS_SIZE, task = (address - A_TSS) / A_TSS_SIZE;
+  return task == 2 ? (offset == 16 ? ARITHMETIC : 0) : offset == 36 ? ARITHMETIC | RF : 0;
+}
+
 static void diff_found(uint32_t address, uint32_t old, uint32_t value) {
-  uint32_t accessed = accessed_bits(address, value);
-  if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value}, 2);
-  mix(HASH_ACCESSED, address), mix(HASH_ACCESSED, value & accessed);
-  if ((old ^ value) & ~accessed) mix(HASH_MAIN, address), mix(HASH_MAIN, value & ~accessed);
+  uint32_t accessed = accessed_bits(address, value), flags = saved_flags(address), undefined = accessed | flags;
+  int entry = upper_entry(address);
+  if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value, old}, 3);
+  if (entry >= 0 && ((old ^ value) & 0x20)) upper |= 1u << entry, value ^= 0x20;
+  if ((old ^ value) & accessed) mix(HASH_ACCESSED, address), mix(HASH_ACCESSED, value & accessed);
+  if ((old ^ value) & flags) mix(HASH_FLAGS, address), mix(HASH_FLAGS, value & ARITHMETIC);
+  if ((old ^ value) & ~undefined) mix(HASH_MAIN, address), mix(HASH_MAIN, value & ~undefined);
+}
+
+/* SDM vol. 3B, 17.3.1.1: every fault but an instruction breakpoint pushes RF set; traps and INT n push it as it was, and no program sets it. */
+static bool rf_is_wrong(uint32_t rf) {
+  enum { FAULTS = 1 << 0 | 3 << 5 | 1 << 7 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 3 << 16 | 1 << 19 };
+  if (state.kind != EVENT_32 || state.vector == 1) return false;
+  return !rf != !(state.vector < 32 && (FAULTS >> state.vector & 1));
 }
 
 static void record_event(int slot) {
@@ -81,7 +111,9 @@ static void record_event(int slot) {
   enum { WORDS = sizeof words / sizeof *words };
   if (full) output_packet(PACKET_EVENT, words, WORDS);
   for (unsigned i = 0; i + 3 < WORDS; i++) mix(HASH_MAIN, words[i]);
-  mix(HASH_FLAGS, flags), mix(HASH_RF, rf), mix(HASH_PF_WRITE, write);
+  mix(HASH_FLAGS, flags);
+  if (rf_is_wrong(rf)) rf_wrong |= 1u << events;
+  if (write) pf_writes |= 1u << events;
   if (slot >= 0 && slot < SLOTS) kept->tally[program->idiom[slot] % TALLY_IDIOMS][state.vector < 32 ? state.vector : state.vector == V_YIELD ? 33 : 32]++;
 }
 
@@ -94,6 +126,13 @@ static void load_system_registers(void) {
   __asm__ volatile("lgdt %0\n ltr %w1\n lldt %w2" : : "m"(gdtr), "r"(S_TSS), "r"(S_LDT) : "memory");
   state.gdtr = (struct table_register){A_GDT_ENTRIES * 8 - 1, A_GDT, 0}, state.idtr = (struct table_register){0x7ff, A_IDT, 0};
   arena_df_task();
+}
+
+/* PLAY and the like are memory too, which no program may find as another one left it. */
+static void clean(uint32_t from, uint32_t size) { __asm__ volatile("rep stosl" : "+D"(from), "+c"(size) : "a"(0) : "memory"); }
+static void clean_unpaged(void) {
+  if (unpaged || !(program->cr0 >> 31)) clean(PLAY - 0x1000, 0x13000 / 4), clean(2 * PLAY - 0x1000, 0x13000 / 4), clean(BIG_PAGE + A_DATA - 0x1000, 0x3000 / 4);
+  unpaged = !(program->cr0 >> 31);
 }
 
 static void apply(void) {
@@ -113,11 +152,13 @@ static _Noreturn void next_program(void) {
   }
   program = programs + kept->next;
   kept->next++, kept->running = 1;
-  events = 0;
+  events = rf_wrong = pf_writes = upper = 0;
   for (unsigned i = 0; i < HASHES; i++) hashes[i] = 1;
-  apply(), load_system_registers();
+  clean_unpaged(), apply(), load_system_registers();
   for (unsigned i = 0; i < 3; i++) write_msr(0x174 + i, program->sysenter[i]);
   write_msr(0xc0000080, 0);
+  __asm__ volatile("fninit");   /* a program that got lost may leave an exception pending */
+  if (watchdog_expired) watchdog_reset();   /* else the 8259's request stays and there is no other edge */
   watchdog_arm();
   WRITE_REGISTER(dr0, program->dr[0]), WRITE_REGISTER(dr1, program->dr[1]), WRITE_REGISTER(dr2, program->dr[2]), WRITE_REGISTER(dr3, program->dr[3]);
   for (unsigned i = 0; i < 8; i++) state.gpr[i] = program->gpr[i];
@@ -129,15 +170,19 @@ static _Noreturn void finish(unsigned how) {
   uint32_t index = kept->next - 1;
   for (unsigned i = 0; i < 3; i++) mix(HASH_MAIN, read_msr(0x174 + i));
   arena_restore(diff_found);
-  if (how == END_WATCHDOG) for (unsigned i = 0; i < HASHES; i++) hashes[i] = 0;   /* where it was cannot be compared */
+  if (how == END_WATCHDOG) {   /* where it was cannot be compared */
+    for (unsigned i = 0; i < HASHES; i++) hashes[i] = 0;
+    events = rf_wrong = pf_writes = upper = 0;
+  }
   if (full) output_packet(PACKET_END, (uint32_t[]){how, read_msr(0x174), read_msr(0x175), read_msr(0x176)}, 4);
-  output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], hashes[HASH_RF], hashes[HASH_PF_WRITE], events | how << 8}, 7);
+  output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], rf_wrong, pf_writes,
+                                            events | how << 8 | upper << 16}, 7);
   kept->running = 0;
-  if (watchdog_expired) watchdog_reset();
   next_program();
 }
 
 void harness_fault(void) { finish(END_HARNESS); }
+void expired(void) { finish(END_WATCHDOG); }
 
 /* In the double fault's task registers are those of the interrupted task's TSS; the next slot begins with the program's first ones. */
 static void after_double_fault(void) {
@@ -146,8 +191,10 @@ static void after_double_fault(void) {
 }
 
 void event(void) {
-  if (state.vector == 2) watchdog_expired = 1, finish(END_WATCHDOG);
+  if (state.vector == 2 || (state.kind == EVENT_DOUBLE_FAULT && watchdog_fired())) watchdog_expired = 1;
+  if (watchdog_expired) expired();
   if (state.kind == EVENT_DOUBLE_FAULT) after_double_fault();
+  if (!(state.cr0 >> 31)) unpaged = true;
   int slot = slot_of(state.eip);
   record_event(slot);
   if (state.kind == EVENT_DOUBLE_FAULT) load_system_registers();
@@ -170,10 +217,12 @@ void guest_main(const uint32_t *info) {
   const uint32_t *module = (const uint32_t *)info[6];
   full = has_word((const char *)info[4], "full");
   programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
-  output_start(), watchdog_reset();
+  output_start();
+  for (volatile uint32_t *low = 0; low < (uint32_t *)ARENA; low++) *low = 0;   /* what firmware left there differs; programs that got lost read it */
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
   WRITE_REGISTER(cr0, 0x31);
+  watchdog_reset();
   if (kept->magic != MAGIC) {
     for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
     kept->magic = MAGIC;

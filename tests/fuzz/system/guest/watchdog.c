@@ -5,6 +5,7 @@
 enum { PIT_HZ = 1193182, LIMIT = PIT_HZ / 20, APIC_SPURIOUS = 0xfee000f0, APIC_LINT0 = 0xfee00350, LVT_NMI = 4 << 8 };
 
 volatile uint32_t watchdog_expired;
+void take_nmi(void);
 
 static void apic_write(uint32_t at, uint32_t v) { *(volatile uint32_t *)at = v; }
 
@@ -14,9 +15,10 @@ void watchdog_arm(void) {
   outb(0x40, LIMIT >> 8);
 }
 
+bool watchdog_fired(void) { return inb(0x20) & 1; }   /* the 8259's request register */
+
 /* After an NMI the 8259 still has its request: only a new initialization takes it back. */
 void watchdog_reset(void) {
-  watchdog_expired = 0;
   outb(0x21, 0xff);   /* first: each change at the 8259 is another NMI while a request waits */
   watchdog_arm();
   static const uint8_t words[2][4] = {{0x11, 0x20, 4, 1}, {0x11, 0x28, 2, 1}};
@@ -26,4 +28,6 @@ void watchdog_reset(void) {
   outb(0x21, 0xfe);
   apic_write(APIC_SPURIOUS, 0x1ff);
   apic_write(APIC_LINT0, LVT_NMI);
+  take_nmi();
+  watchdog_expired = 0;
 }

@@ -1,0 +1,164 @@
+"""Compares what a program did on both sides: results at once in `hash` mode, and in `full` mode event by event.
+
+Some differences are so frequent, and so harmless, that `hash` mode forgives them in the one direction that QEMU is known for; one program in
+FORGIVEN_ONE_IN is looked at in `full` mode all the same, where a row of deviations.py must explain it."""
+from collections import Counter
+
+import machine
+from machine import ACCESSED, FLAGS, MAIN, PF_WRITES, RF_WRONG, STATUS
+
+FORGIVEN_ONE_IN = 16
+UPPER_PDPT = 1 << 15
+MINOR = {"arithmetic", "rf", "write"}
+TSS, TSS_SIZE, RF, ARITHMETIC = 0x16000, 0x200, 1 << 16, 0x8d5
+
+
+def sure(result):
+    """Not ended by a clock."""
+    return machine.end_of(result) in (0, 1, 2, 3)
+
+
+def suspects(bt, qemu, exact_flags, forgiven):
+    """Numbers of the programs that must be looked at in full mode. `forgiven` (Counter) is told what was not."""
+    found = []
+    for i, (a, b) in enumerate(zip(bt, qemu)):
+        if a[1:] == b[1:] and not a[RF_WRONG]:
+            continue
+        upper_a, upper_b = a[STATUS] >> 16, b[STATUS] >> 16
+        if a[MAIN] != b[MAIN] or a[ACCESSED] != b[ACCESSED] or (a[STATUS] ^ b[STATUS]) & 0xffff or a[RF_WRONG] or upper_a & ~upper_b or upper_a & UPPER_PDPT:
+            found.append(i)
+        elif b[PF_WRITES] & ~a[PF_WRITES] or (exact_flags and a[FLAGS] != b[FLAGS]):
+            found.append(i)
+        else:
+            minor = {"rf": b[RF_WRONG], "directory_accessed": upper_a != upper_b, "fault_of_rmw": a[PF_WRITES] != b[PF_WRITES], "dead_flags": a[FLAGS] != b[FLAGS]}
+            forgiven.update(name for name, is_so in minor.items() if is_so)
+            if (minor["directory_accessed"] or minor["fault_of_rmw"]) and i % FORGIVEN_ONE_IN == 0:
+                found.append(i)
+    return found
+
+
+def clock_of_one(bt, qemu):
+    """The guest's watchdog ended one side and not the other one."""
+    ends = {bt.end, qemu.end}
+    return machine.END_WATCHDOG in ends and bool(ends & {0, 1, 2, 3})
+
+
+class Difference:
+    """One thing that differs. `kind`: event (`fields` differ, or one of `bt` and `qemu` is None), end, memory (`address`, values), msr."""
+
+    def __init__(self, kind, program, records, **facts):
+        self.kind, self.program, self.records = kind, program, records
+        self.index, self.fields, self.address, self.bt, self.qemu = None, frozenset(), None, None, None
+        self.code = records[0]       # with whose changes the program's code is read
+        self.__dict__.update(facts)
+
+    def only(self, *fields):
+        return bool(self.fields) and self.fields <= set(fields)
+
+    def at_word(self, address):
+        """As if the difference was one of memory, with all events before it."""
+        return Difference("memory", self.program, self.records, address=address, code=self.code)
+
+    def signature(self):
+        vectors = tuple(e and e["vector"] for e in (self.bt, self.qemu)) if self.kind == "event" else ()
+        return self.kind, vectors, tuple(sorted(self.fields))
+
+    def text(self):
+        if self.kind == "event" and self.bt and self.qemu:
+            slot, eip = self.bt["slot"], self.bt["eip"]
+            words = [f"{f} {self.bt[f]:x}/{self.qemu[f]:x}" for f in machine.EVENT_FIELDS if f in self.fields]
+            return f"event {self.index} (slot {slot}, vector {self.bt['vector']}, eip {eip:x}), bt/QEMU: " + ", ".join(words)
+        if self.kind == "event":
+            return f"event {self.index}: only on {'bt' if self.bt else 'QEMU'}: {self.bt or self.qemu}; ends: {self.ends()}"
+        if self.kind == "memory":
+            return f"memory at {self.address:x}, bt/QEMU: {self.bt:x}/{self.qemu:x}"
+        return f"{self.kind}, bt/QEMU: {self.ends() if self.kind == 'end' else f'{self.bt}/{self.qemu}'}"
+
+    def ends(self):
+        return "/".join(machine.ENDS[r.end] for r in self.records)
+
+
+def event_differences(program, records, exact_flags):
+    """Differences of events in order, minor fields apart from the others."""
+    a, b = (r.events for r in records)
+    for i in range(max(len(a), len(b))):
+        x, y = (e[i] if i < len(e) else None for e in (a, b))
+        if x is None or y is None:
+            yield Difference("event", program, records, index=i, bt=x, qemu=y)
+            return
+        if x == y:
+            continue
+        fields = {f for f in machine.EVENT_FIELDS if x[f] != y[f]}
+        if fields - MINOR:
+            yield Difference("event", program, records, index=i, bt=x, qemu=y, fields=frozenset(fields - MINOR))
+        for field in sorted(fields & MINOR - ({"arithmetic"} if not exact_flags else set())):
+            if x["vector"] == y["vector"]:
+                yield Difference("event", program, records, index=i, bt=x, qemu=y, fields=frozenset({field}))
+
+
+def undefined_bits(address, exact_flags):
+    """EFLAGS in task state segments: RF, and without exact flags the arithmetic ones; in 16-bit ones at offset 16."""
+    task, offset = divmod(address - TSS, TSS_SIZE)
+    if not 0 <= task < 4 or offset != (16 if task == 2 else 36):
+        return 0
+    return (RF if task != 2 else 0) | (0 if exact_flags else ARITHMETIC)
+
+
+def final_differences(program, records, exact_flags):
+    a, b = records
+    if a.end != b.end:
+        yield Difference("end", program, records)
+        return
+    if not sure(a.result):
+        return
+    for address in sorted(set(a.diffs) | set(b.diffs)):
+        before = a.before.get(address, b.before.get(address))
+        x, y = a.diffs.get(address, before), b.diffs.get(address, before)
+        undefined = undefined_bits(address, exact_flags)
+        if x != y and (not undefined or x & ~undefined != y & ~undefined):
+            yield Difference("memory", program, records, address=address, bt=x, qemu=y)
+    if a.msrs != b.msrs:
+        yield Difference("msr", program, records, bt=a.msrs, qemu=b.msrs)
+
+
+class Verdict:
+    """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None. `hits`: rows that explained something."""
+
+    def __init__(self):
+        self.failure, self.cut, self.hits = None, None, set()
+
+
+def qemu_stopped(difference, records):
+    """QEMU got no further than to here, by itself."""
+    names = {machine.END_DIED: "qemu_died", machine.END_HANG: "qemu_hung"} | ({machine.END_WATCHDOG: "qemu_hung"} if sure(records[0].result) else {})
+    return names.get(records[1].end) if difference.kind == "end" or (difference.kind == "event" and difference.qemu is None) else None
+
+
+def examine(program, records, table, exact_flags=False):
+    """The first difference decides: behind it the states of both sides have parted. A `harmless` row is about what an event reports and not about
+    the state behind it. Words of memory are looked at one by one."""
+    verdict = Verdict()
+    both_hung = records[0].end == records[1].end == machine.END_HANG
+    if records[0].end not in machine.PROPER and not both_hung:
+        verdict.failure = Difference("end", program, records)
+        return verdict
+    for difference in event_differences(program, records, exact_flags):
+        row = table.explain(difference)
+        stopped = qemu_stopped(difference, records)
+        if stopped or row is None:
+            verdict.cut, verdict.failure = stopped, None if stopped else difference
+            return verdict
+        verdict.hits.add(row.name)
+        if not row.harmless:
+            verdict.cut = row.name
+            return verdict
+    for difference in final_differences(program, records, exact_flags):
+        row = table.explain(difference)
+        stopped = qemu_stopped(difference, records)
+        if stopped or row is None:
+            verdict.cut, verdict.failure = stopped, None if stopped else difference
+            return verdict
+        verdict.hits.add(row.name)
+        if difference.kind == "end":
+            verdict.cut = row.name
+    return verdict
