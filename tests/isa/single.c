@@ -426,7 +426,7 @@ static void allow_choices(struct single *s) {
   c->frame_choice = s->row->kind == OP_RETF || s->row->kind == OP_IRET;
   c->lock_choice = s->e.lock && s->row->map == 1 && s->row->opcode == 0 && (s->e.modrm >> 3 & 7) == 5;
   c->ud_choice = s->row->map == 1 && s->row->opcode == 0x0d && !s->memory;
-  c->rf_ignored = s->e.rep && c->eflags & FLAG_TF;     /* the host has it set between two iterations, we have not */
+  c->rf_ignored = s->e.rep && c->eflags & FLAG_TF;     /* set between two iterations by Intel's CPUs (SDM vol. 3B, 17.3.1.1), and here; not by AMD's */
   if (s->row->access == ACCESS_W && row_operand(s->row, 0)->width == SZ_T) c->fault_memory_ignored = true;   /* ten bytes are two stores */
   c->fault_top_ignored = s->row->fpu == FPU_MMX;
   c->store_may_be_skipped = s->row->fpu == FPU_X87 && s->row->access == ACCESS_W && (c->fx[0] & 0x3f) != 0x3f;
