@@ -9,7 +9,7 @@
 /* FXSAVE image, SDM vol. 1, table 10-2. */
 enum { FX_FCW = 0, FX_FSW = 2, FX_TAG = 4, FX_FOP = 6, FX_FIP = 8, FX_FCS = 12, FX_FDP = 16, FX_FDS = 20, FX_MXCSR = 24, FX_MXCSR_MASK = 28, FX_ST = 32, FX_XMM = 160,
        FX_XMM_END = 288, FX_SIZE = 512 };
-enum { FSW_EXCEPTIONS = 0x3f, FSW_SF = 0x40, FSW_ES = 0x80, FSW_B = 0x8000, FCW_INIT = 0x37f, MXCSR_INIT = 0x1f80, MXCSR_MASK_OLD = 0xffbf, MXCSR_BITS = 0xffff /* AMD's CPUs have one more */ };
+enum { FSW_EXCEPTIONS = 0x3f, FSW_SF = 0x40, FSW_ES = 0x80, FSW_B = 0x8000, FCW_INIT = 0x37f, MXCSR_INIT = 0x1f80, MXCSR_MASK_OLD = 0xffbf, MXCSR_BITS = 0xffff };
 
 static unsigned fx_top(const uint8_t *image) { return load16(image + FX_FSW) >> 11 & 7; }
 
@@ -31,7 +31,7 @@ static uint32_t host_mxcsr_mask(void)
 {
   struct fp_image image;
   host_save(&image);
-  uint32_t mask = load32(image.bytes + FX_MXCSR_MASK) & MXCSR_BITS;
+  uint32_t mask = load32(image.bytes + FX_MXCSR_MASK);
   return mask ? mask : MXCSR_MASK_OLD;
 }
 
@@ -373,7 +373,7 @@ int x_fxsave(struct vcpu *v, const struct insn *i)
   if (aligned_check(v, i, offset, true) != EXEC_NEXT || seg_probe_write(v, i->seg, offset, FX_SIZE) != EXEC_NEXT)
     return EXEC_FAULT;
   fp_get(v, &image);
-  store32(image.bytes + FX_MXCSR_MASK, host_mxcsr_mask());   /* the host's own image may show bits that no model has */
+  store32(image.bytes + FX_MXCSR_MASK, host_mxcsr_mask() & MXCSR_BITS);   /* AMD's CPUs have a bit that no model has */
   if (seg_write(v, i->seg, offset, sse ? FX_XMM_END : FX_MXCSR, image.bytes) != EXEC_NEXT)
     return EXEC_FAULT;
   if (!sse && seg_write(v, i->seg, offset + FX_ST, FX_XMM - FX_ST, image.bytes + FX_ST) != EXEC_NEXT)
