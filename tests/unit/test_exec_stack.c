@@ -90,7 +90,7 @@ static void pusha_popa_round_trip(void **state)
     f->v.s.gpr[REG_ESP] = SP + 4 * size;
     uint32_t before[8];
     memcpy(before, f->v.s.gpr, sizeof before);
-    run_faults_on_pages(f, &pusha, (unsigned[]){ 7, 8 }, (uint32_t[]){ SP - 4 * size, SP }, (uint32_t[]){ 2, 2 }, 2);
+    run_faults_on_pages(f, &pusha, (unsigned[]){ 7, 8 }, (uint32_t[]){ SP - size, SP + 3 * size }, (uint32_t[]){ 2, 2 }, 2);   /* the first word pushed there */
     run_ok(f, &pusha);
     assert_int_equal(f->v.s.gpr[REG_ESP], SP - 4 * size);
     for (unsigned k = 0; k < 8; k++)
