@@ -24,6 +24,8 @@
     "vol. 3B, 17.3.1.1") \
   X(null_segment, ANY, "base and limit behind a null selector", "not usable before the next load", "vol. 3A, 3.4.2") \
   X(fp_pointers, ANY, "FIP, FDP, FOP and their selectors", "bt does not track them for copied x87 instructions (README, quirks)", "vol. 1, 8.1.8") \
+  X(fxsave_reserved, QEMU, "the six bytes behind each x87 register in an FXSAVE image", "reserved: CPUs write zeros, QEMU leaves what was there; bt's memory is then made equal", \
+    "vol. 1, 10.5.1") \
   X(unread_mmio, QEMU, "MMIO reads of which QEMU logs nothing", "nothing is at that address: 0 in QEMU", "-") \
   X(unknown_msrs, QEMU, "RDMSR and WRMSR of registers that bt lacks", "QEMU reads 0 and ignores the write; bt without `diff` raises #GP(0)", "vol. 2, RDMSR") \
   X(selector_push, BOCHS, "the upper half of a doubleword to which PUSH wrote a selector", \
