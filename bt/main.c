@@ -80,6 +80,13 @@ static bool open_signals(struct program *p) {
   return true;
 }
 
+static void close_signals(struct program *p) {
+  int end = signal_pipe;
+  if (end < 0) return;
+  signal_pipe = -1;   /* a signal from here on is told to nobody */
+  close(end), close(p->signal_fd);
+}
+
 static void take_signals(const struct program *p) {
   struct sigaction action = {.sa_sigaction = note_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
   sigfillset(&action.sa_mask);
@@ -146,5 +153,6 @@ int main(int argc, char **argv) {
   terminal_close(&p.terminal);
   machine_destroy(p.machine);
   pidfile_remove(p.pidfile, p.options.pidfile);
+  close_signals(&p);
   return status;
 }
