@@ -37,7 +37,7 @@ static void open_standard_descriptors(void) {
 
 /* In the I/O thread. The second request in a row finds a machine that did not heed the first. */
 /* A handler that writes to a pipe, and not a signalfd: whoever polls one of those is woken by every signal of the process, the vCPU's timer included
- * (a quarter of what an idle guest cost). The process's signals are its own, not a machine's, so the pipe's end may be static. */
+ * (half a per cent of a core for an idle guest). The process's signals are its own, not a machine's, so the pipe's end may be static. */
 static int signal_pipe = -1;
 struct told { int number; pid_t sender; };
 

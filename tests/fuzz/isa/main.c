@@ -356,6 +356,7 @@ static int report(struct run *run, double took) {
   if (run->astray) printf(", %llu that met one side's own memory or code", (unsigned long long)run->astray);
   if (run->wavering) printf(", %llu cases in which the reference contradicts itself", (unsigned long long)run->wavering);
   printf("\n");
+  if (run->astray + run->wavering > 20 + run->cases / 1000) printf("FAILED fuzz-isa: too many cases were excused\n"), run->failed++;
   if (!run->sabotage && !run->qemu) print_speeds(run);
   if (!run->sabotage) printf("summary fuzz-isa%s | %llu | %u opcode rows, %u missed | %llu\n", run->qemu ? " (QEMU)" : "", (unsigned long long)v->instructions, hit, missed, (unsigned long long)run->failed);
   if (missed) printf("FAILED coverage: %u opcode rows were never hit\n", missed);
