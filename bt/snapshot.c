@@ -44,18 +44,13 @@ static size_t field_bytes(const struct field *f) { return (size_t)f->size * f->c
 static uint32_t page_count(struct machine *m) { return (uint32_t)(mmu_ram_size(m->mmu) >> MMU_PAGE_BITS); }
 /* NULL: no memory there. */
 static uint8_t *page_at(struct machine *m, uint32_t page) { return mmu_ram_pointer(m->mmu, to_gpa((uint64_t)page << MMU_PAGE_BITS), MMU_PAGE); }
-/* The first page from `page` on that the host has memory for (others are zero, and to look at them would take memory); page_count() at the end. */
-static uint32_t next_used(struct machine *m, uint32_t page) {
-  while (page < page_count(m)) {
-    off_t at = lseek(mmu_ram_fd(m->mmu), (off_t)page << MMU_PAGE_BITS, SEEK_DATA);
-    if (at < 0) return errno == ENXIO ? page_count(m) : page;
-    page = (uint32_t)(at >> MMU_PAGE_BITS);
-    if (page < page_count(m) && page_at(m, page)) return page;
-    page++;
-  }
-  return page_count(m);
+/* The first page from `page` on that is memory; page_count() at the end. */
+static uint32_t next_page(struct machine *m, uint32_t page) {
+  while (page < page_count(m) && !page_at(m, page)) page++;
+  return page;
 }
 static bool page_is_zero(const uint8_t *page) { return !page[0] && !memcmp(page, page + 1, MMU_PAGE - 1); }
+static void clear_page(uint8_t *page) { if (!page_is_zero(page)) memset(page, 0, MMU_PAGE); }   /* a store would take the host's memory */
 
 /* ---- checksums ---- */
 
@@ -128,7 +123,7 @@ static void save_ram(struct state_buffer *b, struct machine *m) {
   size_t start = begin_record(b, "ram");
   uint64_t size = mmu_ram_size(m->mmu);
   put(b, &size, 8);
-  for (uint32_t page = next_used(m, 0); page < page_count(m); page = next_used(m, page + 1)) {
+  for (uint32_t page = next_page(m, 0); page < page_count(m); page = next_page(m, page + 1)) {
     const uint8_t *at = page_at(m, page);
     if (page_is_zero(at)) continue;
     put(b, &page, 4);
@@ -267,16 +262,16 @@ static const char *check(struct machine *m, const uint8_t *bytes, size_t size, s
 
 /* Pages that the record does not have are zero. */
 static void load_ram(struct machine *m, struct reader r) {
-  uint32_t page = next_used(m, 0);
+  uint32_t page = next_page(m, 0);
   take(&r, 8);
   while (r.left) {
     uint32_t number;
     memcpy(&number, take(&r, 4), 4);
-    for (; page < number; page = next_used(m, page + 1)) memset(page_at(m, page), 0, MMU_PAGE);
+    for (; page < number; page = next_page(m, page + 1)) clear_page(page_at(m, page));
     memcpy(page_at(m, number), take(&r, MMU_PAGE), MMU_PAGE);
-    page = next_used(m, number + 1);
+    page = next_page(m, number + 1);
   }
-  for (; page < page_count(m); page = next_used(m, page + 1)) memset(page_at(m, page), 0, MMU_PAGE);
+  for (; page < page_count(m); page = next_page(m, page + 1)) clear_page(page_at(m, page));
 }
 
 /* The devices come last: they look at the clock and drive the CPU's pins. */
@@ -325,14 +320,9 @@ static bool pages_equal(struct machine *a, struct machine *b, uint32_t page, cha
 }
 
 static bool ram_equal(struct machine *a, struct machine *b, char *text, size_t text_size) {
-  uint32_t in_a = next_used(a, 0), in_b = next_used(b, 0);
   if (page_count(a) != page_count(b)) return snprintf(text, text_size, "RAM: %u pages, %u pages", page_count(a), page_count(b)), false;
-  while (in_a < page_count(a) || in_b < page_count(a)) {
-    uint32_t page = in_a < in_b ? in_a : in_b;
+  for (uint32_t page = next_page(a, 0); page < page_count(a); page = next_page(a, page + 1))
     if (!pages_equal(a, b, page, text, text_size)) return false;
-    if (in_a == page) in_a = next_used(a, page + 1);
-    if (in_b == page) in_b = next_used(b, page + 1);
-  }
   return true;
 }
 

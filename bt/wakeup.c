@@ -45,12 +45,17 @@ void wakeup_arm(struct wakeup *w) {
   w->armed = deadline;
 }
 
-/* A sleep has a timeout of its own: the signal would only wake us a second time, and is the dearer of the two. */
-static void disarm(struct wakeup *w) {
-  static const struct itimerspec never;
-  if (!w->has_timer || w->armed == INT64_MAX) return;
-  timer_settime(w->timer, 0, &never, NULL);
-  w->armed = INT64_MAX;
+/* A sleep has a timeout of its own: the signal would only wake us a second time, and is the dearer of the two. So the timer is put off to a little before the
+ * deadline that a periodic interrupt will have next: it need not be set again after the sleep, only by a guest that is still awake then. */
+static void put_off(struct wakeup *w, int64_t deadline) {
+  int64_t period = deadline - w->slept_to, more = period - period / 16;
+  w->slept_to = deadline;
+  if (!w->has_timer || w->armed == INT64_MAX || w->armed > deadline + EARLY_NS) return;
+  bool periodic = period > 8 * EARLY_NS && period < 1000000000;
+  w->armed = periodic ? deadline + more : INT64_MAX;
+  int64_t wait = periodic ? w->armed - clock_now(w->clock) : 0;   /* 0 disarms */
+  struct itimerspec when = {.it_value = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000}};
+  timer_settime(w->timer, 0, &when, NULL);
 }
 
 /* A kick between the caller's last look and the sleep leaves `kicked` set: it cannot be lost. */
@@ -62,7 +67,7 @@ void wakeup_sleep(struct wakeup *w) {
   }
   int64_t wait = deadline == INT64_MAX ? 0 : deadline - clock_now(w->clock);
   if (deadline != INT64_MAX && wait <= 0) return;
-  disarm(w);
+  if (deadline != INT64_MAX) put_off(w, deadline);
   struct timespec timeout = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000};
   if (!atomic_load(&w->kicked)) syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, deadline == INT64_MAX ? NULL : &timeout, NULL, 0);
   atomic_store(&w->kicked, 0);

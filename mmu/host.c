@@ -119,17 +119,20 @@ static bool make_shared_table(struct mmu *m) {
 
 /* ---- creation ---- */
 
+enum { HUGE_PAGE = 2 << 20, RAM_GUARDS = HUGE_PAGE + 2 * MMU_PAGE };   /* a guard page on either side, and room to align */
+
+/* In huge pages where the host has them, which it gives to private memory only. */
 static const char *make_ram(struct mmu *m) {
   uint64_t size = m->config.ram_size;
-  m->ram_fd = host_memfd("guest-ram", size);
-  if (m->ram_fd < 0)
-    return "no memfd for the guest's RAM";
-  m->ram_map = host_map(NULL, size + 2 * MMU_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  m->ram_map = host_map(NULL, size + RAM_GUARDS, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (!m->ram_map)
     return "no address space for the guest's RAM";
-  m->ram = host_map(m->ram_map + MMU_PAGE, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, m->ram_fd, 0);
+  uint8_t *ram = m->ram_map + MMU_PAGE;
+  ram += -(uint64_t)ram & (HUGE_PAGE - 1);
+  m->ram = host_map(ram, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
   if (!m->ram)
     return "the guest's RAM cannot be mapped";
+  syscall6(SYS_madvise, (long)m->ram, (long)size, MADV_HUGEPAGE, 0, 0, 0);
   /* An entry is host address less linear address and must not be 0. */
   return (uint64_t)m->ram >> 32 ? NULL : "the guest's RAM was mapped below 4 GiB";
 }
@@ -186,7 +189,7 @@ struct mmu *mmu_create(const struct mmu_config *config, const char **error) {
     return NULL;
   }
   m->config = *config;
-  m->ram_fd = m->shared_fd = -1;
+  m->shared_fd = -1;
   const char *wrong = make_all(m);
   if (wrong) {
     *error = wrong;
@@ -207,9 +210,7 @@ void mmu_destroy(struct mmu *m) {
   host_unmap(m->spaces, m->spaces_bytes);
   host_unmap(m->slots, m->slots_bytes);
   host_unmap(m->nodes, m->nodes_bytes);
-  host_unmap(m->ram_map, m->config.ram_size + 2 * MMU_PAGE);
-  if (m->ram_fd >= 0)
-    syscall6(SYS_close, m->ram_fd, 0, 0, 0, 0, 0);
+  host_unmap(m->ram_map, m->config.ram_size + RAM_GUARDS);
   if (m->shared_fd >= 0)
     syscall6(SYS_close, m->shared_fd, 0, 0, 0, 0, 0);
   host_unmap(m, sizeof *m);

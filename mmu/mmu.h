@@ -58,14 +58,14 @@ struct mmu_config {
 };
 
 struct mmu;
-/* NULL and *error (a literal) when the host has no memory or memfd for it. RAM is a memfd, lazily allocated, between guard pages. */
+/* NULL and *error (a literal) when the host has no memory, or no memfd for the kernel halves. RAM is taken lazily, a page or a huge page at a time, and lies between
+ * guard pages. */
 struct mmu *mmu_create(const struct mmu_config *config, const char **error);
 void mmu_destroy(struct mmu *m);
 void mmu_reset(struct mmu *m);    /* every shadow table, trace and root forgotten; RAM kept */
 
 /* ---- physical side ---- */
 uint64_t mmu_ram_size(const struct mmu *m);
-int mmu_ram_fd(const struct mmu *m);
 /* Host pointer to RAM/ROM for loaders and tests; NULL unless [addr, addr+size) is one run of RAM. Does not honour traces. */
 void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size);
 void mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque);

@@ -7,7 +7,6 @@
 enum { HOLE_START = 0xa0, HOLE_END = 0xc0 };   /* frames: the VGA window */
 
 uint64_t mmu_ram_size(const struct mmu *m) { return m->config.ram_size; }
-int mmu_ram_fd(const struct mmu *m) { return m->ram_fd; }
 
 void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size) {
   uint64_t limit = m->config.ram_size, hole = (uint64_t)HOLE_START << MMU_PAGE_BITS, end = (uint64_t)HOLE_END << MMU_PAGE_BITS;

@@ -5,18 +5,21 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* One mapping: a guard page, translated code's stack, a guard page (poison), a readable page, the hash, the vCPU. */
-enum { PAGE = 4096, CODE_STACK = 64 << 10, HASH_BYTES = TR_HASH_ENTRIES * (int)sizeof(struct tr_hash_entry) };
+/* One mapping: a guard page, translated code's stack, a guard page (poison), a readable page, and in one huge page, where the host has them, the hash and the vCPU. */
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, CODE_STACK = 64 << 10, HASH_BYTES = TR_HASH_ENTRIES * (int)sizeof(struct tr_hash_entry), BEFORE_HASH = PAGE + CODE_STACK + 2 * PAGE };
+_Static_assert(HASH_BYTES + sizeof(struct vcpu) <= HUGE_PAGE, "the hash and the vCPU share a huge page");
 _Static_assert(HASH_BYTES == -TR_HASH_OFFSET, "the hash lies right below struct tr_state");
 _Static_assert(offsetof(struct vcpu, s) == 0, "R13 points to struct tr_state and struct vcpu");
 
 static bool map_memory(struct monitor *m) {
-  uint64_t vcpu_size = (sizeof(struct vcpu) + PAGE - 1) & ~(uint64_t)(PAGE - 1);
-  m->memory_size = PAGE + CODE_STACK + 2 * PAGE + HASH_BYTES + vcpu_size;
+  m->memory_size = BEFORE_HASH + 2 * HUGE_PAGE;
   m->memory = mmap(NULL, m->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (m->memory == MAP_FAILED) { m->memory = NULL; return false; }
-  uint8_t *poison = m->memory + PAGE + CODE_STACK, *readable = poison + PAGE, *hash = readable + PAGE;
-  if (mprotect(m->memory, PAGE, PROT_NONE) || mprotect(poison, PAGE, PROT_NONE)) return false;
+  uint8_t *hash = m->memory + BEFORE_HASH;
+  hash += -(uintptr_t)hash & (HUGE_PAGE - 1);
+  uint8_t *readable = hash - PAGE, *poison = readable - PAGE, *below_stack = poison - CODE_STACK - PAGE;
+  if (mprotect(below_stack, PAGE, PROT_NONE) || mprotect(poison, PAGE, PROT_NONE)) return false;
+  madvise(hash, HUGE_PAGE, MADV_HUGEPAGE);
   m->poison = (uint64_t)(uintptr_t)poison + 12, m->readable = (uint64_t)(uintptr_t)readable + 12;   /* + 12: R12 is a shift count too */
   m->v = (struct vcpu *)(void *)(hash + HASH_BYTES);
   m->v->s.hash = (struct tr_hash_entry *)(void *)hash;

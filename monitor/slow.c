@@ -278,6 +278,15 @@ static bool is_plain_store(const struct insn *insn, unsigned size) {
   }
 }
 
+/* ... and of memory to a register. */
+static bool is_plain_load(const struct insn *insn, unsigned size) {
+  if (insn->row->map || insn->mem_size != size || size > 4) return false;
+  switch (insn->bytes[insn->opcode_offset]) {
+  case 0x8a: case 0x8b: case 0xa0: case 0xa1: return true;
+  default: return false;
+  }
+}
+
 static uint32_t stored_value(const struct vcpu *v, const struct insn *insn) {
   switch (insn->bytes[insn->opcode_offset]) {
   case 0x88: case 0x89: return reg_read(v, insn->reg, insn->operand_size);
@@ -304,6 +313,26 @@ static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size
   mmu_traced_store_end(m->mmu, r->addr, size);
   if (result == EXEC_NEXT) next_eip(m->v, &e->insn);
   return result;
+}
+
+/* A MOV of a device's register, as nearly every access to one is (an interrupt's EOI): done here, since a bounce costs as much as the rest of the interrupt. */
+static int in_device(struct monitor *m, const struct mmu_result *r, unsigned size, bool write) {
+  struct vcpu *v = m->v;
+  struct slow_insn *e;
+  int result = find_insn(m, &e);
+  if (result != EXEC_NEXT) return result;
+  uint32_t value = 0;
+  if (write && is_plain_store(&e->insn, size)) {
+    value = stored_value(v, &e->insn);
+    mmu_phys_write(m->mmu, r->addr, &value, size);
+  } else if (!write && is_plain_load(&e->insn, size)) {
+    mmu_phys_read(m->mmu, r->addr, &value, size);
+    reg_write(v, e->insn.bytes[e->insn.opcode_offset] >= 0xa0 ? REG_EAX : e->insn.reg, size, value);
+  } else {
+    return run_insn(m, e);
+  }
+  next_eip(v, &e->insn);
+  return EXEC_NEXT;
 }
 
 bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
@@ -340,7 +369,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
     *result = in_place(m, &r, size);
   } else {
     m->counters.slow_io++;
-    *result = slow_step(m);
+    *result = in_device(m, &r, size, write);
   }
   return false;
 }

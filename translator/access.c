@@ -182,6 +182,38 @@ struct host_mem access_mem(struct block *b) {
   return hm_index(a->addend == H_NONE ? H_R9 : a->addend, H_R8, 0, 0);
 }
 
+/* R9 = the register operand, which is EAX's saved copy where flags took its place. */
+static void bit_offset(struct block *b, enum saved_flags saved) {
+  const struct insn *insn = &b->steps[b->index].insn;
+  if (insn->reg != REG_EAX || saved == SAVED_NONE) host_op_reg(&b->code, false, 0x89, host_reg(insn->reg), H_R9);
+  else if (saved == SAVED_R11) host_op_reg(&b->code, false, 0x89, H_R11, H_R9);
+  else host_op_mem(&b->code, false, 0x8b, H_R9, HM_STATE(scratch[1]));
+}
+
+/* BT and its like with a register: the bit offset is signed and moves the address by whole operands (SDM vol. 2A, 3.1.1.9, figure 3-2). Leaves the rest of it,
+ * which the host's instruction may take as it is, in R9 and the operand's host address in R8. */
+struct host_mem access_bit(struct block *b) {
+  struct step *s = &b->steps[b->index];
+  const struct insn *insn = &s->insn;
+  const struct access *a = &s->acc[ACC_MEM];
+  struct host_code *c = &b->code;
+  bool word = insn->operand_size == 2;
+  unsigned site = access_site(b, a);
+  access_effective_address(b, H_R8);
+  if (tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_BASED) add_segment_base(b, insn->seg, H_R8);
+  enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
+  bit_offset(b, saved);
+  if (word) host_op_reg(c, false, 0x0fbf, H_R9, H_R9);             /* MOVSX */
+  host_shift_imm(c, false, 7, H_R9, word ? 4 : 5);
+  host_op_mem(c, false, 0x8d, H_R8, hm_index(H_R8, H_R9, word ? 1 : 2, 0));
+  check_page(b, a->size, a->access & ACCESS_W, H_NONE, site, saved);
+  host_op_mem(c, true, 0x8d, H_R8, hm_index(H_R8, H_R9, 0, 0));
+  bit_offset(b, saved);
+  host_alu_imm(c, false, 4, H_R9, word ? 15 : 31);
+  restore_flags(c, saved);
+  return hm(H_R8, 0);
+}
+
 struct host_mem access_stack(struct block *b, int32_t stack_offset) {
   struct step *s = &b->steps[b->index];
   const struct access *a = &s->acc[ACC_STACK];

@@ -186,6 +186,16 @@ static void emit_moffs(struct block *b) {
   host_op_mem(&b->code, false, (op & 2 ? 0x88 : 0x8a) | (op & 1), H_RAX, m);
 }
 
+static void emit_bt_mem(struct block *b) {
+  const struct insn *insn = &current(b)->insn;
+  struct host_code *c = &b->code;
+  if (insn->reg == REG_ESP) block_flush_esp(b);
+  struct host_mem m = access_bit(b);
+  if (insn->lock) host_8(c, 0xf0);
+  if (insn->operand_size == 2) host_8(c, 0x66);
+  host_op_mem(c, false, 0x0f00 | opcode_of(insn), H_R9, m);
+}
+
 static void emit_push_reg(struct block *b) {
   unsigned reg = opcode_of(&current(b)->insn) & 7, from = host_reg(reg);
   if (reg == REG_ESP) host_op_mem(&b->code, false, 0x8d, from = H_R11, hm(H_R15, b->pending));
@@ -536,6 +546,7 @@ static void emit_step(struct block *b) {
   case OP_INCDEC_REG: emit_incdec(b); break;
   case OP_MOV_MOFFS: emit_moffs(b); break;
   case OP_XLAT: { struct host_mem m = access_mem(b); host_op_mem(&b->code, false, 0x8a, H_RAX, m); break; }
+  case OP_BT_MEM: emit_bt_mem(b); break;
   case OP_PUSH_REG: emit_push_reg(b); break;
   case OP_PUSH_IMM: emit_push_imm(b); break;
   case OP_PUSH_MEM: emit_push_mem(b); break;

@@ -85,6 +85,7 @@ bool plan_stack_inline(const struct block *b);   /* stack instructions are emitt
 /* Emits the check of one access of the current step (unless a window covers it) and returns the host operand. Clobbers R8, R9; flags are kept when they
  * are live. The linear address is that of the ModRM operand, or of the stack slot at guest ESP + stack_offset. */
 struct host_mem access_mem(struct block *b);
+struct host_mem access_bit(struct block *b);   /* BT m,r and its like; the rest of the bit offset is in R9 */
 struct host_mem access_stack(struct block *b, int32_t stack_offset);
 void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access);
 void access_page_number(struct block *b, unsigned dst, unsigned src);

@@ -44,6 +44,7 @@ static bool emits_inline(const struct block *b, const struct insn *insn) {
   case OP_COPY: return mem && !fpu_faults(b, insn);
   case OP_LEA: case OP_NOP: case OP_INCDEC_REG: return true;
   case OP_MOV_MOFFS: case OP_XLAT: return mem;
+  case OP_BT_MEM: return mem && insn->address_size == 4 && tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_LIMITED && !block_mode(b, TR_ALIGN);
   case OP_PUSH_REG: case OP_PUSH_IMM: case OP_POP_REG: case OP_LEAVE: case OP_PUSH_SEG: return stack;
   case OP_PUSH_MEM: return stack && mem && insn->has_mem;
   case OP_CALL_REL: case OP_RET: return stack && block_mode(b, TR_CS_FLAT);
@@ -201,7 +202,7 @@ static void key_mem(struct block *b, struct step *s) {
   const struct insn *insn = &s->insn;
   struct access *a = &s->acc[ACC_MEM];
   enum tr_seg_class class = tr_seg_class(b->rq->mode, insn->seg);
-  if (insn->address_size != 4 || insn->kind == OP_XLAT || (class != TR_SEG_FLAT && class != TR_SEG_BASED)) return;
+  if (insn->address_size != 4 || insn->kind == OP_XLAT || insn->kind == OP_BT_MEM || (class != TR_SEG_FLAT && class != TR_SEG_BASED)) return;
   struct value base = insn->base == REG_NONE ? (struct value){0, 0} : s->before[insn->base];
   struct value index = insn->index == REG_NONE ? (struct value){0, 0} : s->before[insn->index];
   a->keyed = true;

@@ -57,6 +57,17 @@ BLOCK absolute
   mov eax, [0x12345678]
   add eax, ecx
 END
+BLOCK bit_by_register
+  bts [ebx], ecx
+  jc start_bit_by_register
+END
+BLOCK bit_by_eax_locked_flags_live
+  lock btr [ebx+4], eax
+END
+BLOCK bit_of_word
+  bt [ebx], cx
+  jc start_bit_of_word
+END
 BLOCK moffs
   .byte 0xa1, 0x78, 0x56, 0x34, 0x12
   add eax, ecx

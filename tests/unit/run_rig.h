@@ -55,6 +55,7 @@ struct machine {
   uint64_t watched, interrupts;
   bool quiet;                       /* interrupts are counted, not logged */
   bool mmio_raises;                 /* a read of RIG_MMIO raises INTR 22h */
+  bool mmio_tells;                  /* accesses to RIG_MMIO are logged, and reads differ by address */
   bool done;
   uint64_t polls, outs, idles;
   atomic_bool exit_wanted;
@@ -182,11 +183,14 @@ static inline void rig_before_io(void *o) { monitor_before_io(((rig *)o)->monito
 static inline uint32_t rig_mmio_read(void *o, uint64_t offset, unsigned size) {
   rig *r = o;
   if (r->mmio_raises) rig_raise(r, 0x22);
+  if (r->mmio_tells) rig_log(r, "r%u@%x ", size, (unsigned)offset);
+  if (r->mmio_tells) return 0x44332211 + (uint32_t)offset;
   return 0x10;   /* a data selector, for MOV SS */
 }
 static inline void rig_mmio_write(void *o, uint64_t offset, unsigned size, uint32_t value) {
   rig *r = o;
   if (r->mmio_raises) rig_raise(r, 0x22);
+  if (r->mmio_tells) rig_log(r, "w%u@%x=%x ", size, (unsigned)offset, size == 4 ? value : value & ((1u << 8 * size) - 1));
 }
 
 static inline void rig_timer(void *o) {

@@ -52,6 +52,18 @@ GUEST(mmio_reads, 1,
 static void raise_by_mmio(rig *r) { r->mmio_raises = true; }
 static void mmio_raises_inside_an_instruction(void **state) { OVER_AXES(mmio_reads, raise_by_mmio, "22/1 22/5 22/7 22/8 =9 ."); }
 
+/* Every form of MOV between a device and a register, which the monitor does by itself, and some that it does not. */
+GUEST(mmio_moves, 1,
+  " mov ebx, 0xe0000000\n mov eax, 0x87654321\n mov [ebx], eax\n mov [ebx+4], ax\n mov [ebx+6], al\n mov [ebx+7], ah\n"
+  " mov dword ptr [ebx+8], 0x89abcdef\n mov word ptr [ebx+12], 0x1234\n mov byte ptr [ebx+14], 0xfe\n mov [0xe0000010], eax\n mov [0xe0000014], al\n"
+  " xor ecx, ecx\n mov ecx, [ebx]\n xchg eax, ecx\n" TELL " xchg eax, ecx\n mov ch, [ebx+1]\n mov cl, [ebx+2]\n xchg eax, ecx\n" TELL " mov eax, [0xe0000008]\n" TELL
+  " mov ax, [0xe000000a]\n" TELL " mov al, [0xe000000c]\n" TELL " movzx eax, byte ptr [ebx+16]\n" TELL " add dword ptr [ebx+20], 1\n mov ecx, [ebx+2]\n xchg eax, ecx\n" TELL DONE);
+static void tell_mmio(rig *r) { r->mmio_tells = true; }
+static void mmio_by_every_mov(void **state) {
+  OVER_AXES(mmio_moves, tell_mmio, "w4@0=87654321 w2@4=4321 w1@6=21 w1@7=43 w4@8=89abcdef w2@c=1234 w1@e=fe w4@10=87654321 w1@14=21 "
+            "r4@0 =44332211 r1@1 r1@2 =44331213 r4@8 =44332219 r2@a =4433221b r1@c =4433221d r1@10 =21 r4@14 w4@14=44332226 r2@2 r2@4 =22152213 .");
+}
+
 GUEST(halts, 1,
   RAISE(0x50) " sti\n hlt\n inc eax\n inc eax\n cli\n"                    /* HLT is in the shadow and ends at once */
   " mov al, 1\n out 0x83, al\n inc eax\n inc eax\n"                       /* NMI behind the OUT, IF clear */
@@ -297,6 +309,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(interrupts_wait_for_shadows),
     cmocka_unit_test(mmio_raises_inside_an_instruction),
+    cmocka_unit_test(mmio_by_every_mov),
     cmocka_unit_test(halt_ends),
     cmocka_unit_test(single_steps),
     cmocka_unit_test(code_breakpoints),
