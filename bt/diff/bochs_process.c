@@ -7,24 +7,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include "bochs.h"
+#include "child.h"
 
 enum { VGA_ROM = 2048, CONFIGURATION = 2000, LOW_END = 0xa0000, HIGH = 0x100000, START_TIME = 20000, FIRST_MARK = 0x40000001, PIECE = 1 << 16, MAX_TEXT = 1 << 25 };
 
-/* The child's side. */
-struct child { int null, out, commands, config, rom, vga, failed[2]; };
+/* Its side. */
+struct ends { int null, out, commands, config, rom, vga; };
 
 bool bochs_fail(struct bochs *b, const char *format, ...)
 {
@@ -58,7 +55,7 @@ const char *ref_bochs_cpu(const char *bt_model, const char **less)
 }
 
 /* Repeatable: the clock counts instructions, the date is fixed. What the CPU does is logged (cpu0=report), into the same stream as the debugger's answers. */
-static int configuration(char *text, const struct ref_options *o, const struct child *c)
+static int configuration(char *text, const struct ref_options *o, const struct ends *e)
 {
   return snprintf(text, CONFIGURATION,
     "config_interface: textconfig\n"
@@ -77,19 +74,14 @@ static int configuration(char *text, const struct ref_options *o, const struct c
     "info: action=report\n"
     "debug: action=ignore, cpu0=report\n"
     "debugger_log: -\n",
-    c->rom, c->vga, o->cpu, (unsigned long long)(o->ram_size >> 20), (unsigned long long)(o->ram_size >> 20));
+    e->rom, e->vga, o->cpu, (unsigned long long)(o->ram_size >> 20), (unsigned long long)(o->ram_size >> 20));
 }
 
 /* ---- the process ---- */
 
-static void close_all(struct child *c)
+static void close_all(struct ends *e)
 {
-  int *const fds[] = { &c->null, &c->out, &c->commands, &c->config, &c->rom, &c->vga, &c->failed[0], &c->failed[1] };
-  for (size_t n = 0; n < sizeof fds / sizeof fds[0]; n++) {
-    if (*fds[n] >= 0)
-      close(*fds[n]);
-    *fds[n] = -1;
-  }
+  child_close((int *const[]){ &e->null, &e->out, &e->commands, &e->config, &e->rom, &e->vga }, 6);
 }
 
 static bool file_of(struct bochs *b, int *fd, const char *name, const void *bytes, size_t size)
@@ -98,93 +90,48 @@ static bool file_of(struct bochs *b, int *fd, const char *name, const void *byte
   return (*fd >= 0 && write(*fd, bytes, size) == (ssize_t)size) || bochs_fail(b, "cannot make a file in memory: %s", strerror(errno));
 }
 
-static bool make_files(struct bochs *b, const struct ref_options *o, const uint8_t *rom, struct child *c)
+static bool make_files(struct bochs *b, const struct ref_options *o, const uint8_t *rom, struct ends *e)
 {
   static const uint8_t vga[VGA_ROM];
   char text[CONFIGURATION];
-  if (!file_of(b, &c->rom, "bt-rom", rom, BOCHS_ROM) || !file_of(b, &c->vga, "bt-vga-rom", vga, sizeof vga))
+  if (!file_of(b, &e->rom, "bt-rom", rom, BOCHS_ROM) || !file_of(b, &e->vga, "bt-vga-rom", vga, sizeof vga))
     return false;
-  int length = configuration(text, o, c);
-  return file_of(b, &c->config, "bt-bochsrc", text, (size_t)length);
+  int length = configuration(text, o, e);
+  return file_of(b, &e->config, "bt-bochsrc", text, (size_t)length);
 }
 
-static bool make_channels(struct bochs *b, struct child *c)
+static bool make_channels(struct bochs *b, struct ends *e)
 {
   int commands[2], out[2];
   if (pipe2(commands, O_CLOEXEC))
     return bochs_fail(b, "pipe: %s", strerror(errno));
   b->to = commands[1];
   b->to_end = commands[0];
-  c->commands = fcntl(commands[0], F_DUPFD_CLOEXEC, 0);
-  c->null = open("/dev/null", O_RDONLY | O_CLOEXEC);   /* its descriptor 0, to which rfb without a client sends its pictures */
+  e->commands = fcntl(commands[0], F_DUPFD_CLOEXEC, 0);
+  e->null = open("/dev/null", O_RDONLY | O_CLOEXEC);   /* its descriptor 0, to which rfb without a client sends its pictures */
   if (pipe2(out, O_CLOEXEC))
     return bochs_fail(b, "pipe: %s", strerror(errno));
   b->from = out[0];
-  c->out = out[1];
-  return pipe2(c->failed, O_CLOEXEC) == 0 || bochs_fail(b, "pipe: %s", strerror(errno));
+  e->out = out[1];
+  return true;
 }
 
-/* Between fork and exec: system calls only. */
-static void become_bochs(const struct child *c, const char *const *arguments, pid_t parent)
+static bool start_process(struct bochs *b, const struct ref_options *o, const struct ends *e)
 {
-  const int kept[] = { c->commands, c->config, c->rom, c->vga };
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  signal(SIGPIPE, SIG_DFL);
-  setsid();
-  if (unshare(CLONE_NEWNET))
-    (void)!unshare(CLONE_NEWUSER | CLONE_NEWNET);   /* refused: it can be seen on the network */
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent)
-    _exit(1);
-  for (size_t n = 0; n < sizeof kept / sizeof kept[0]; n++)
-    fcntl(kept[n], F_SETFD, 0);
-  dup2(c->null, 0);
-  dup2(c->out, 1);
-  dup2(c->out, 2);
-  execvp(arguments[0], (char *const *)arguments);
-  int error = errno;
-  (void)!write(c->failed[1], &error, sizeof error);
-  _exit(127);
-}
-
-static bool start_process(struct bochs *b, const struct ref_options *o, struct child *c)
-{
-  int error;
   char config[40], commands[40];
-  snprintf(config, sizeof config, "/proc/self/fd/%d", c->config);
-  snprintf(commands, sizeof commands, "/proc/self/fd/%d", c->commands);
+  const int kept[] = { e->commands, e->config, e->rom, e->vga };
+  snprintf(config, sizeof config, "/proc/self/fd/%d", e->config);
+  snprintf(commands, sizeof commands, "/proc/self/fd/%d", e->commands);
   const char *const arguments[] = { o->program, "-q", "-f", config, "-rc", commands, NULL };
-  pid_t parent = getpid();
-  b->pid = fork();
-  if (b->pid < 0)
-    return b->pid = 0, bochs_fail(b, "fork: %s", strerror(errno));
-  if (!b->pid)
-    become_bochs(c, arguments, parent);
-  close(c->failed[1]);
-  c->failed[1] = -1;
-  if (read(c->failed[0], &error, sizeof error) != sizeof error)
-    return true;
-  if (error == ENOENT && !strchr(o->program, '/'))
-    return bochs_fail(b, "%s is not on PATH: install Debian's package bochs", o->program);
-  return bochs_fail(b, "cannot run %s: %s", o->program, strerror(error));
+  struct child_start start = { .arguments = arguments, .hint = "install Debian's package bochs, or say --bochs=PROGRAM", .in = e->null, .out = e->out, .kept = kept, .kept_count = 4, .own_network = true };
+  b->pid = child_start(&start, b->error, sizeof b->error);
+  return b->pid != 0;
 }
 
 void bochs_shut(struct bochs *b)
 {
-  if (b->pid) {
-    kill(b->pid, SIGKILL);
-    while (waitpid(b->pid, &b->status, 0) < 0 && errno == EINTR)
-      ;
-    b->pid = 0;
-  }
-  int *const fds[] = { &b->to, &b->to_end, &b->from };
-  for (size_t n = 0; n < sizeof fds / sizeof fds[0]; n++) {
-    if (*fds[n] >= 0)
-      close(*fds[n]);
-    *fds[n] = -1;
-  }
+  child_kill(&b->pid, &b->status);
+  child_close((int *const[]){ &b->to, &b->to_end, &b->from }, 3);
   free(b->text);
   free(b->ram);
   b->text = NULL;
@@ -276,11 +223,11 @@ bool bochs_ask(struct bochs *b, const char *commands, int milliseconds)
 
 bool bochs_launch(struct bochs *b, const struct ref_options *o, const uint8_t *rom)
 {
-  struct child c = { -1, -1, -1, -1, -1, -1, { -1, -1 } };
+  struct ends e = { -1, -1, -1, -1, -1, -1 };
   b->ram_size = o->ram_size;
   b->ram = malloc(o->ram_size);
-  bool started = (b->ram || bochs_fail(b, "not enough memory")) && make_files(b, o, rom, &c) && make_channels(b, &c) && start_process(b, o, &c);
-  close_all(&c);
+  bool started = (b->ram || bochs_fail(b, "not enough memory")) && make_files(b, o, rom, &e) && make_channels(b, &e) && start_process(b, o, &e);
+  close_all(&e);
   return started && bochs_ask(b, "", START_TIME);
 }
 

@@ -5,23 +5,22 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "child.h"
 #include "qemu.h"
 
 enum { PIPE_SIZE = 1 << 20, MAX_ARGUMENTS = 200, TEXT = 160 };
 
-/* The child's side. */
-struct child { int qmp, gdb, log, output, null, ram, failed[2]; };
+/* Its side. */
+struct ends { int qmp, gdb, log, output, null, ram; };
 
 bool qemu_fail(struct qemu *q, const char *format, ...)
 {
@@ -85,16 +84,16 @@ static bool given(const struct ref_options *o, const char *name)
 
 /* Repeatable: time is counted in instructions and jumps ahead when the guest is idle, the date is fixed, random numbers have a seed.
  * Like bt: no SMM, no patching of the guest's APIC accesses. */
-static bool make_arguments(struct arguments *a, const struct ref_options *o, const struct child *c, const char *const *extra)
+static bool make_arguments(struct arguments *a, const struct ref_options *o, const struct ends *e, const char *const *extra)
 {
   static const char *const fixed[] = { "-S", "-accel", "tcg", "-nodefaults", "-vga", "none", "-display", "none", "-serial", "null",
     "-parallel", "none", "-no-reboot", "-seed", "1", "-icount", "shift=0,sleep=off", "-global", "apic-common.vapic=off", "-chardev", NULL };
   add(a, o->program);
   add_all(a, fixed);
-  snprintf(a->text[0], TEXT, "socket,id=bt-qmp,fd=%d", c->qmp);
-  snprintf(a->text[1], TEXT, "socket,id=bt-gdb,fd=%d", c->gdb);
-  snprintf(a->text[2], TEXT, "/proc/self/fd/%d", c->log);
-  snprintf(a->text[3], TEXT, "memory-backend-file,id=bt-ram,size=%llu,share=on,mem-path=/proc/self/fd/%d", (unsigned long long)o->ram_size, c->ram);
+  snprintf(a->text[0], TEXT, "socket,id=bt-qmp,fd=%d", e->qmp);
+  snprintf(a->text[1], TEXT, "socket,id=bt-gdb,fd=%d", e->gdb);
+  snprintf(a->text[2], TEXT, "/proc/self/fd/%d", e->log);
+  snprintf(a->text[3], TEXT, "memory-backend-file,id=bt-ram,size=%llu,share=on,mem-path=/proc/self/fd/%d", (unsigned long long)o->ram_size, e->ram);
   const char *const ours[] = { a->text[0], "-mon", "chardev=bt-qmp,mode=control", "-chardev", a->text[1], "-gdb", "chardev:bt-gdb",
     "-D", a->text[2], "-object", a->text[3], NULL };
   add_all(a, ours);
@@ -111,22 +110,17 @@ static bool make_arguments(struct arguments *a, const struct ref_options *o, con
 
 /* ---- the process ---- */
 
-static void close_all(struct child *c)
+static void close_all(struct ends *e)
 {
-  int *const fds[] = { &c->qmp, &c->gdb, &c->log, &c->output, &c->null, &c->ram, &c->failed[0], &c->failed[1] };
-  for (size_t n = 0; n < sizeof fds / sizeof fds[0]; n++) {
-    if (*fds[n] >= 0)
-      close(*fds[n]);
-    *fds[n] = -1;
-  }
+  child_close((int *const[]){ &e->qmp, &e->gdb, &e->log, &e->output, &e->null, &e->ram }, 6);
 }
 
-static bool make_ram(struct qemu *q, struct child *c, uint64_t size)
+static bool make_ram(struct qemu *q, struct ends *e, uint64_t size)
 {
-  c->ram = memfd_create("bt-guest-ram", MFD_CLOEXEC);
-  if (c->ram < 0 || ftruncate(c->ram, (off_t)size))
+  e->ram = memfd_create("bt-guest-ram", MFD_CLOEXEC);
+  if (e->ram < 0 || ftruncate(e->ram, (off_t)size))
     return qemu_fail(q, "cannot make %llu bytes of shared memory: %s", (unsigned long long)size, strerror(errno));
-  void *ram = mmap(NULL, size, PROT_READ, MAP_SHARED, c->ram, 0);
+  void *ram = mmap(NULL, size, PROT_READ, MAP_SHARED, e->ram, 0);
   if (ram == MAP_FAILED)
     return qemu_fail(q, "cannot map %llu bytes of shared memory: %s", (unsigned long long)size, strerror(errno));
   q->ram = ram;
@@ -134,81 +128,48 @@ static bool make_ram(struct qemu *q, struct child *c, uint64_t size)
   return true;
 }
 
-static bool make_channels(struct qemu *q, struct child *c)
+static bool make_channels(struct qemu *q, struct ends *e)
 {
   int qmp[2], gdb[2], log[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp))
     return qemu_fail(q, "socketpair: %s", strerror(errno));
   q->qmp = qmp[0];
-  c->qmp = qmp[1];
+  e->qmp = qmp[1];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, gdb))
     return qemu_fail(q, "socketpair: %s", strerror(errno));
   q->gdb = gdb[0];
-  c->gdb = gdb[1];
+  e->gdb = gdb[1];
   if (pipe2(log, O_CLOEXEC))
     return qemu_fail(q, "pipe: %s", strerror(errno));
   q->log = log[0];
-  c->log = log[1];
+  e->log = log[1];
   fcntl(q->log, F_SETFL, O_NONBLOCK);
   fcntl(q->log, F_SETPIPE_SZ, PIPE_SIZE);   /* a smaller one works too */
   q->output = memfd_create("bt-qemu-output", MFD_CLOEXEC);
-  c->output = fcntl(q->output, F_DUPFD_CLOEXEC, 0);
-  c->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (q->output < 0 || c->output < 0 || c->null < 0 || pipe2(c->failed, O_CLOEXEC))
+  e->output = fcntl(q->output, F_DUPFD_CLOEXEC, 0);
+  e->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (q->output < 0 || e->output < 0 || e->null < 0)
     return qemu_fail(q, "cannot open descriptors: %s", strerror(errno));
   fcntl(q->output, F_SETFL, O_APPEND);
   return true;
 }
 
-/* Between fork and exec: system calls only. */
-static void become_qemu(const struct child *c, const char *const *arguments, pid_t parent)
+static bool start_process(struct qemu *q, const struct ends *e, const struct arguments *a)
 {
-  const int kept[] = { c->qmp, c->gdb, c->log, c->ram };
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  signal(SIGPIPE, SIG_DFL);
-  setsid();
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent)
-    _exit(1);
-  for (size_t n = 0; n < sizeof kept / sizeof kept[0]; n++)
-    fcntl(kept[n], F_SETFD, 0);
-  dup2(c->null, 0);
-  dup2(c->output, 1);
-  dup2(c->output, 2);
-  execvp(arguments[0], (char *const *)arguments);
-  int error = errno;
-  (void)!write(c->failed[1], &error, sizeof error);
-  _exit(127);
-}
-
-static bool start_process(struct qemu *q, const struct ref_options *o, struct child *c, const struct arguments *a)
-{
-  int error;
-  pid_t parent = getpid();
-  q->pid = fork();
-  if (q->pid < 0)
-    return q->pid = 0, qemu_fail(q, "fork: %s", strerror(errno));
-  if (!q->pid)
-    become_qemu(c, a->list, parent);
-  close(c->failed[1]);
-  c->failed[1] = -1;
-  if (read(c->failed[0], &error, sizeof error) != sizeof error)
-    return true;
-  if (error == ENOENT && !strchr(o->program, '/'))
-    return qemu_fail(q, "%s is not on PATH: install qemu-system-x86, or say --qemu PROGRAM", o->program);
-  return qemu_fail(q, "cannot run %s: %s", o->program, strerror(error));
+  const int kept[] = { e->qmp, e->gdb, e->log, e->ram };
+  struct child_start start = { .arguments = a->list, .hint = "install qemu-system-x86, or say --qemu=PROGRAM", .in = e->null, .out = e->output, .kept = kept, .kept_count = 4 };
+  q->pid = child_start(&start, q->error, sizeof q->error);
+  return q->pid != 0;
 }
 
 bool qemu_launch(struct qemu *q, const struct ref_options *o, const char *const *extra)
 {
-  struct child c = { -1, -1, -1, -1, -1, -1, { -1, -1 } };
+  struct ends e = { -1, -1, -1, -1, -1, -1 };
   struct arguments a = { .count = 0 };
   *q = (struct qemu){ .qmp = -1, .gdb = -1, .log = -1, .output = -1 };
-  bool started = make_ram(q, &c, o->ram_size) && make_channels(q, &c) &&
-                 (make_arguments(&a, o, &c, extra) || qemu_fail(q, "too many arguments for QEMU")) && start_process(q, o, &c, &a);
-  close_all(&c);
+  bool started = make_ram(q, &e, o->ram_size) && make_channels(q, &e) &&
+                 (make_arguments(&a, o, &e, extra) || qemu_fail(q, "too many arguments for QEMU")) && start_process(q, &e, &a);
+  close_all(&e);
   return started && qemu_greeting(q);
 }
 
@@ -228,18 +189,8 @@ bool qemu_reap(struct qemu *q, int milliseconds)
 
 void qemu_shut(struct qemu *q)
 {
-  if (q->pid) {
-    kill(q->pid, SIGKILL);
-    while (waitpid(q->pid, &q->status, 0) < 0 && errno == EINTR)
-      ;
-    q->pid = 0;
-  }
-  int *const fds[] = { &q->qmp, &q->gdb, &q->log, &q->output };
-  for (size_t n = 0; n < sizeof fds / sizeof fds[0]; n++) {
-    if (*fds[n] >= 0)
-      close(*fds[n]);
-    *fds[n] = -1;
-  }
+  child_kill(&q->pid, &q->status);
+  child_close((int *const[]){ &q->qmp, &q->gdb, &q->log, &q->output }, 4);
   if (q->ram)
     munmap((void *)q->ram, q->ram_size);
   q->ram = NULL;

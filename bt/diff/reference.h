@@ -1,6 +1,6 @@
 /* The reference of `bt diff`: another emulator that runs the same guest, seen as a stream of events in the guest's program order.
  *
- * reference.c: which one. QEMU: qemu_reference.c (events), qemu_process.c (the process and its monitors), qemu_log.c (text of its log -> events),
+ * reference.c: which one. child.c: another process. QEMU: qemu_reference.c (events), qemu_process.c (the process and its monitors), qemu_log.c (text of its log -> events),
  * qemu_capture.c (state at the start). Bochs: bochs_reference.c (events), bochs_process.c (the process), bochs_text.c (what its debugger prints),
  * bochs_start.c (bringing it to the start). One thread uses a reference; nothing is file-static. Addresses are the guest's; the RAM pointer is the host's. */
 #pragma once
