@@ -12,8 +12,9 @@ static void *reserve(uint64_t size) {   /* zero, taken as needed; used from the 
   return p == MAP_FAILED ? NULL : p;
 }
 
-static bool map_code(struct tcache *t) {
+static bool map_code(struct tcache *t, const char **error) {
   int fd = memfd_create("bt-code", MFD_CLOEXEC);
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE)) *error = "no file descriptor is left for the code cache";
   if (fd < 0) return false;
   void *w = MAP_FAILED, *x = MAP_FAILED;
   if (ftruncate(fd, t->size) == 0) {
@@ -43,7 +44,7 @@ struct tcache *tcache_create(uint64_t code_size, void (*died)(void *, const stru
   if (code_size > 1u << 30) code_size = 1u << 30;
   t->size = (uint32_t)((code_size + 4095) & ~4095ull);
   t->died = died, t->opaque = opaque;
-  if (!map_code(t) || !map_tables(t)) { tcache_destroy(t); return NULL; }
+  if (!map_code(t, error) || !map_tables(t)) { tcache_destroy(t); return NULL; }
   tr_write_stubs(t->writable, &t->stubs);
   t->used = t->stubs_end = (t->stubs.size + 63) & ~63u;
   return t;

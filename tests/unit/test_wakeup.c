@@ -1,0 +1,133 @@
+// link: bt_program
+// timeout: 60
+/* The vCPU thread's timer and its sleep: whatever is put off while it sleeps, no deadline passes without a signal while it is awake.
+ * Run only this: build/unit/test_wakeup. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "bt/wakeup.h"
+
+enum { PERIOD = 4000000 };
+
+static volatile sig_atomic_t kicked;
+static void kick_self(int number) { kicked = 1; }
+
+struct ticker { struct clock *clock; struct clock_timer timer; struct wakeup wakeup; int64_t next; unsigned ticks; };
+static void tick(void *opaque) {
+  struct ticker *t = opaque;
+  t->ticks++;
+  clock_timer_set(t->clock, &t->timer, t->next += PERIOD);
+}
+
+static void start(struct ticker *t) {
+  struct sigaction action = {.sa_handler = kick_self};
+  sigaction(SIGUSR1, &action, NULL);
+  *t = (struct ticker){.clock = clock_create(-1, 0)};
+  wakeup_init(&t->wakeup, t->clock, false);
+  assert_true(wakeup_attach(&t->wakeup));
+  clock_timer_init(&t->timer, "tick", tick, t);
+  clock_timer_set(t->clock, &t->timer, t->next = clock_now(t->clock) + PERIOD);
+  wakeup_arm(&t->wakeup);
+}
+
+static void end(struct ticker *t) {
+  wakeup_detach(&t->wakeup);
+  clock_timer_cancel(t->clock, &t->timer);
+  clock_destroy(t->clock);
+}
+
+/* As the machine's: awake behind it, the timer is set, for the next deadline or before it. */
+static void poll(struct ticker *t) {
+  struct itimerspec set;
+  kicked = 0;
+  clock_run(t->clock);
+  wakeup_arm(&t->wakeup);
+  assert_true(t->wakeup.armed <= clock_next_deadline(t->clock));
+  assert_int_equal(timer_gettime(t->wakeup.timer, &set), 0);
+  assert_true(set.it_value.tv_sec || set.it_value.tv_nsec || kicked);
+}
+
+static void sleep_ticks(struct ticker *t, unsigned n) {
+  for (unsigned until = t->ticks + n; t->ticks < until;) {
+    wakeup_sleep(&t->wakeup);
+    poll(t);
+  }
+}
+
+/* Awake for `n` ticks: time is only looked at when a signal comes, as the run loop does. A lost one makes this hang. */
+static void stay_awake(struct ticker *t, unsigned n) {
+  alarm(50);
+  for (unsigned until = t->ticks + n; t->ticks < until; poll(t)) {
+    while (!kicked && t->timer.deadline > clock_now(t->clock) - 1000000000)
+      ;
+    if (!kicked) fail_msg("no signal for a second behind a deadline");
+  }
+}
+
+static void deadlines_signal_behind_sleeps(void **state) {
+  struct ticker t;
+  start(&t);
+  for (unsigned round = 0; round < 4; round++) {
+    stay_awake(&t, 1 + round);
+    sleep_ticks(&t, 1 + round * 2);
+  }
+  stay_awake(&t, 2);
+  end(&t);
+}
+
+static void *kick(void *opaque) {
+  usleep(PERIOD / 4000);
+  wakeup_kick(&((struct ticker *)opaque)->wakeup);
+  return NULL;
+}
+
+/* A kick ends the sleep before the deadline, which the timer was put off behind. */
+static void deadline_signals_behind_a_kick(void **state) {
+  for (unsigned round = 0; round < 10; round++) {
+    struct ticker t;
+    pthread_t kicker;
+    start(&t);
+    sleep_ticks(&t, 3);
+    assert_int_equal(pthread_create(&kicker, NULL, kick, &t), 0);
+    wakeup_sleep(&t.wakeup);
+    poll(&t);
+    stay_awake(&t, 1);
+    pthread_join(kicker, NULL);
+    end(&t);
+  }
+}
+
+/* A nearer deadline than the one that the timer is armed for. */
+static void nearer_deadline_signals(void **state) {
+  struct ticker t;
+  start(&t);
+  sleep_ticks(&t, 3);
+  clock_timer_set(t.clock, &t.timer, clock_now(t.clock) + PERIOD / 8);
+  wakeup_arm(&t.wakeup);
+  stay_awake(&t, 1);
+  end(&t);
+}
+
+/* Without a deadline a sleep ends by a kick only, and one that came before it counts. */
+static void kick_before_the_sleep_counts(void **state) {
+  struct ticker t;
+  start(&t);
+  clock_timer_cancel(t.clock, &t.timer);
+  alarm(50);
+  wakeup_kick(&t.wakeup);
+  wakeup_sleep(&t.wakeup);
+  end(&t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(deadlines_signal_behind_sleeps), cmocka_unit_test(deadline_signals_behind_a_kick), cmocka_unit_test(nearer_deadline_signals),
+    cmocka_unit_test(kick_before_the_sleep_counts),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
