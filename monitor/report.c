@@ -32,6 +32,12 @@ static void disassemble(struct monitor *m, bool guest, unsigned bits, const uint
   cs_close(&handle);
 }
 
+static void disassemble_block(struct monitor *m, const struct tc_block *b, const char *indent) {
+  disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, indent);
+  if (b->cold_size) machine_log(m->machine, "%scold:", indent);
+  disassemble(m, false, 64, tcache_writable(m->tcache, b->cold), b->cold_size, b->cold, indent);
+}
+
 static void list_sites(struct monitor *m, const struct tc_block *b) {
   for (unsigned i = 0; i < b->site_count; i++) {
     const struct tr_site *s = tcache_site(m->tcache, b->first_site + i);
@@ -48,8 +54,8 @@ void report_block(struct monitor *m, const struct tc_block *b, const struct tr_r
     disassemble(m, true, bits, rq->bytes, b->guest_size, linear, "");
   }
   if (m->options.log & 1u << LOG_out_asm) {
-    machine_log(m->machine, "OUT: %04x:%08x size %u at code offset %05x", m->v->s.seg[SEG_CS].selector, b->key.eip, b->code_size, b->code);
-    disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, "    ");
+    machine_log(m->machine, "OUT: %04x:%08x size %u + %u at code offset %05x", m->v->s.seg[SEG_CS].selector, b->key.eip, b->code_size, b->cold_size, b->code);
+    disassemble_block(m, b, "    ");
     list_sites(m, b);
   }
 }
@@ -114,11 +120,11 @@ void report_stop(struct monitor *m, const char *reason) {
   }
   machine_log(m->machine, "guest code at EIP:");
   disassemble(m, true, m->mode.bits & TR_CODE32 ? 32 : 16, bytes, peek(m, monitor_linear_eip(m), bytes, sizeof bytes), monitor_linear_eip(m), "  ");
-  struct tr_site *site = m->v->s.site < 1u << 31 && tcache_block_count(m->tcache) ? tcache_site(m->tcache, m->v->s.site) : NULL;
+  struct tr_site *site = (uint32_t)m->v->s.site < 1u << 31 && tcache_block_count(m->tcache) ? tcache_site(m->tcache, (uint32_t)m->v->s.site) : NULL;
   const struct tc_block *b = site ? tcache_site_block(m->tcache, site) : NULL;
   if (!b || b->code_size > 2048) return;
   machine_log(m->machine, "host code that was left last:");
-  disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, "  ");
+  disassemble_block(m, b, "  ");
 }
 
 static void report_recent(struct monitor *m, unsigned back) {
@@ -134,7 +140,7 @@ static void report_recent(struct monitor *m, unsigned back) {
   if (!b) return;
   uint8_t bytes[512];
   disassemble(m, true, r->mode & TR_CODE32 ? 32 : 16, bytes, peek(m, linear, bytes, b->guest_size < sizeof bytes ? b->guest_size : sizeof bytes), linear, "    ");
-  disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, "        ");
+  disassemble_block(m, b, "        ");
 }
 
 void monitor_report_recent(struct monitor *m, unsigned blocks) {
@@ -148,12 +154,12 @@ void report_crash(struct monitor *m, int number, siginfo_t *info, void *context)
   uint32_t at = m ? tcache_offset(m->tcache, (uint64_t)g[REG_RIP]) : 0;
   dprintf(STDERR_FILENO, "bt: internal error: signal %d (code %d) at host %llx, code offset %x, address %p\n", number, info->si_code, (unsigned long long)g[REG_RIP], at, info->si_addr);
   struct tc_block *b = at ? tcache_block_at(m->tcache, at) : NULL;
-  if (b) dprintf(STDERR_FILENO, "bt: in the block at guest %08x (%u instructions, mode %08x), host +%x\n", b->key.eip, b->insns, b->key.mode, at - b->code);
+  if (b) dprintf(STDERR_FILENO, "bt: in the block at guest %08x (%u instructions, mode %08x), host %s+%x\n", b->key.eip, b->insns, b->key.mode, at < b->cold ? "" : "cold ", at < b->cold ? at - b->code : at - b->cold);
   dprintf(STDERR_FILENO, "bt: r8=%llx r9=%llx r10=%llx r11=%llx r12=%llx r13=%llx r14=%llx r15=%llx rsp=%llx\n", (unsigned long long)g[REG_R8], (unsigned long long)g[REG_R9],
           (unsigned long long)g[REG_R10], (unsigned long long)g[REG_R11], (unsigned long long)g[REG_R12], (unsigned long long)g[REG_R13], (unsigned long long)g[REG_R14],
           (unsigned long long)g[REG_R15], (unsigned long long)g[REG_RSP]);
   if (b) {
     m->v->s.eip = b->key.eip;
-    disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, "  ");
+    disassemble_block(m, b, "  ");
   }
 }

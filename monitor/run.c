@@ -247,7 +247,7 @@ static int retry(struct monitor *m, bool shadowed) {
 static int handle_exit(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
   for (;;) {
-    uint32_t number = v->s.site;
+    uint32_t number = (uint32_t)v->s.site;
     struct tr_site *site = tcache_site(m->tcache, number);
     int result = EXEC_NEXT;
     bool shadowed = site->access & TR_ACCESS_SHADOW;

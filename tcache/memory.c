@@ -47,6 +47,7 @@ struct tcache *tcache_create(uint64_t code_size, void (*died)(void *, const stru
   if (!map_code(t, error) || !map_tables(t)) { tcache_destroy(t); return NULL; }
   tr_write_stubs(t->writable, &t->stubs);
   t->used = t->stubs_end = (t->stubs.size + 63) & ~63u;
+  t->cold_start = t->cold_used = t->size / 8 * 5 & ~63u;
   return t;
 }
 

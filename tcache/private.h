@@ -7,6 +7,7 @@ enum { HASH_HEADS = 1 << 16, FRAMES = 1 << 20, PAGES = 1 << 20, UNBOUND = 0x7fff
 struct tcache {
   uint8_t *writable, *executable;
   uint32_t size, used, stubs_end;
+  uint32_t cold_start, cold_used;   /* hot code lies below cold_start, cold stubs from there to cold_used */
   struct tr_stubs stubs;
   struct tc_block *blocks;
   struct tr_site *sites;

@@ -14,7 +14,7 @@ const struct insn *tcache_callout(struct tcache *t, uint32_t number) { return &t
 struct tc_block *tcache_block(struct tcache *t, uint32_t index) { return &t->blocks[index]; }
 uint32_t tcache_generation(const struct tcache *t) { return t->generation; }
 uint32_t tcache_block_count(const struct tcache *t) { return t->block_count; }
-uint64_t tcache_code_used(const struct tcache *t) { return t->used; }
+uint64_t tcache_code_used(const struct tcache *t) { return t->used + t->cold_used - t->cold_start; }
 
 static uint32_t *head(struct tcache *t, struct tc_key k) {
   uint32_t h = (k.eip ^ k.frame * 0x9e3779b1u ^ k.mode * 0x85ebca6bu ^ k.cs_base) * 0x9e3779b1u;
@@ -30,8 +30,9 @@ struct tc_block *tcache_find(struct tcache *t, struct tc_key key) {
 }
 
 bool tcache_begin(struct tcache *t, struct tr_request *rq) {
-  if (t->used + TR_MAX_CODE > t->size || t->block_count == t->block_max || t->site_count + TR_MAX_SITES > t->site_max || t->callout_count + TR_MAX_INSNS > t->callout_max) return false;
+  if (t->used + TR_MAX_CODE > t->cold_start || t->cold_used + TR_MAX_COLD > t->size || t->block_count == t->block_max || t->site_count + TR_MAX_SITES > t->site_max || t->callout_count + TR_MAX_INSNS > t->callout_max) return false;
   rq->offset = t->used, rq->code = t->writable + t->used;
+  rq->cold_offset = t->cold_used, rq->cold = t->writable + t->cold_used;
   rq->first_site = t->site_count, rq->sites = t->sites + t->site_count, rq->callouts = t->callouts + t->callout_count;
   return true;
 }
@@ -40,7 +41,7 @@ struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, co
   uint32_t index = t->block_count++;
   struct tc_block *b = &t->blocks[index];
   uint32_t page = (key.eip + key.cs_base) >> 12;
-  *b = (struct tc_block){.key = key, .frame2 = frame2, .code = rq->offset, .code_size = r->code_size, .entry = r->entry, .first_site = rq->first_site,
+  *b = (struct tc_block){.key = key, .frame2 = frame2, .code = rq->offset, .code_size = r->code_size, .cold = rq->cold_offset, .cold_size = r->cold_size, .entry = r->entry, .first_site = rq->first_site,
                          .first_callout = t->callout_count, .site_count = (uint16_t)r->site_count, .guest_size = (uint16_t)r->guest_size, .insns = (uint16_t)r->insns};
   for (unsigned i = 0; i < r->site_count; i++) {
     struct tr_site *s = &t->sites[rq->first_site + i];
@@ -48,6 +49,7 @@ struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, co
     if (s->kind == TR_SITE_CALLOUT) s->target += t->callout_count;
   }
   t->used = (rq->offset + r->code_size + 15) & ~15u;
+  t->cold_used = rq->cold_offset + r->cold_size;
   t->site_count += r->site_count, t->callout_count += r->callout_count;
   uint32_t *h = head(t, key);
   b->next_hash = *h, *h = index + 1;
@@ -58,7 +60,7 @@ struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, co
 }
 
 uint32_t tcache_thunk_space(struct tcache *t) {
-  if (t->used + 128 > t->size) return 0;
+  if (t->used + 128 > t->cold_start) return 0;
   uint32_t at = t->used;
   t->used += 128;
   return at;
@@ -169,21 +171,22 @@ void tcache_flush(struct tcache *t, void (*frame)(void *, uint32_t), void *opaqu
     *head(t, b->key) = 0;
   }
   t->block_count = t->site_count = t->callout_count = 0;
-  t->used = t->stubs_end;
+  t->used = t->stubs_end, t->cold_used = t->cold_start;
   t->generation++;
 }
 
 /* ---- host code back to the guest ------------------------------------------------------------------------------- */
 
 struct tc_block *tcache_block_at(struct tcache *t, uint32_t offset) {
-  uint32_t lo = 0, hi = t->block_count;   /* blocks are in the order of their code */
+  bool cold = offset >= t->cold_start;
+  uint32_t lo = 0, hi = t->block_count;   /* blocks are in the order of their code, and of their cold stubs */
   while (lo < hi) {
     uint32_t mid = lo + (hi - lo) / 2;
-    if (t->blocks[mid].code <= offset) lo = mid + 1; else hi = mid;
+    if ((cold ? t->blocks[mid].cold : t->blocks[mid].code) <= offset) lo = mid + 1; else hi = mid;
   }
   if (lo == 0) return NULL;
   struct tc_block *b = &t->blocks[lo - 1];
-  return offset < b->code + b->code_size ? b : NULL;
+  return offset < (cold ? b->cold + b->cold_size : b->code + b->code_size) ? b : NULL;
 }
 
 struct tr_site *tcache_site_at(struct tcache *t, uint32_t offset) {

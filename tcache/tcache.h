@@ -1,7 +1,7 @@
 /* The trace cache: code memory, blocks and their lookup, chaining, invalidation, and the map from host code back to the guest (D4).
  *
- * I3: code memory is one memfd mapped twice, writable here and executable there. Space is given out upwards; a dead block's space comes back
- * when everything is flushed. All but tcache_create/destroy may run while the guest's x87/SSE state is live. One thread uses it (D11). */
+ * I3: code memory is one memfd mapped twice, writable here and executable there. It has a part for hot code and one for cold stubs; space in each is given out
+ * upwards; a dead block's space comes back when everything is flushed. All but tcache_create/destroy may run while the guest's x87/SSE state is live. One thread uses it (D11). */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +13,7 @@ struct tc_block {
   struct tc_key key;
   uint32_t frame2;          /* straddling: frame of its last bytes, + 1; else 0 */
   uint32_t code, code_size; /* code-memory offset and bytes */
+  uint32_t cold, cold_size; /* of its cold stubs */
   uint32_t entry;
   uint32_t first_site, first_callout;
   uint32_t next_hash, next_frame, next_frame2, next_page;   /* block index + 1 */
@@ -32,7 +33,7 @@ uint32_t tcache_offset(const struct tcache *t, uint64_t address);
 uint8_t *tcache_writable(const struct tcache *t, uint32_t offset);
 
 struct tc_block *tcache_find(struct tcache *t, struct tc_key key);
-/* Prepares a request's output side (code, offset, first_site, sites, callouts). False: full, flush first. */
+/* Prepares a request's output side (code, cold, their offsets, first_site, sites, callouts). False: full, flush first. */
 bool tcache_begin(struct tcache *t, struct tr_request *request);
 /* Takes what tr_translate() put there. frame2: frame + 1 of a straddling block's second page, else 0. */
 struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *request, const struct tr_result *result, struct tc_key key, uint32_t frame2);

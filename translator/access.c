@@ -96,10 +96,7 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned adde
     host_8(c, size - 1);
     uint32_t jump = host_jump(c, CC_NZ);
     if (block_mode(b, TR_ALIGN)) slow->jump2 = jump;
-    else {
-      struct cold *odd = block_cold(b, COLD_UNALIGNED, jump, site);
-      odd->size = size, odd->saved = saved, odd->back = host_here(c);
-    }
+    else slow->odd = jump, slow->size = (uint16_t)size, slow->back = host_here(c);
   } else if (size > 1) {
     if (block_mode(b, TR_ALIGN)) {                  /* ten bytes: SDM vol. 3A, table 6-7 */
       host_op_reg(c, false, 0xf6, 0, H_R8);

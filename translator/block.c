@@ -1,4 +1,4 @@
-/* Emitting a planned block: one function a kind, the cold code behind the hot, and the sites. */
+/* Emitting a planned block: one function a kind, the cold code apart from the hot, and the sites. */
 #include "block.h"
 #include "../mmu/layout.h"
 
@@ -24,8 +24,14 @@ void block_flush_esp(struct block *b) {
 }
 
 static void emit_exit(struct block *b, unsigned site) {
-  host_mov_mem_imm(&b->code, HM_STATE(site), b->rq->first_site + site);
-  host_patch(&b->code, host_jump(&b->code, -1), 0 /* the exit stub: see tr_write_stubs */);
+  struct host_code *c = &b->code;
+  host_8(c, 0x68), host_32(c, b->rq->first_site + site);                /* PUSH */
+  if (b->exit_jump && c->at + 2 - b->exit_jump <= 128) {
+    host_8(c, 0xeb), host_8(c, (unsigned)(b->exit_jump - (c->at + 1)));
+    return;
+  }
+  b->exit_jump = c->at;
+  host_patch(c, host_jump(c, -1), 0 /* the exit stub: see tr_write_stubs */);
 }
 
 void block_exit_here(struct block *b, unsigned site) {
@@ -41,15 +47,14 @@ static void bind(struct block *b, const struct cold *k) {
   if (k->jump2) host_patch(&b->code, k->jump2, here);
 }
 
-static void cold_unaligned(struct block *b, const struct cold *k) {
+/* Runs on into the access's stub where the operand lies in two pages. */
+static void check_crossing(struct block *b, const struct cold *k) {
   struct host_code *c = &b->code;
-  bind(b, k);
+  host_patch(c, k->odd, host_here(c));
   host_op_reg(c, false, 0x89, H_R8, H_R9);
   host_alu_imm(c, false, 4, H_R9, 4095);
   host_alu_imm(c, false, 7, H_R9, 4096 - k->size);
   host_patch(c, host_jump(c, CC_BE), k->back);
-  access_restore_flags(b, k->saved);
-  emit_exit(b, k->site);
 }
 
 static void cold_refill(struct block *b, const struct cold *k) {
@@ -71,8 +76,8 @@ static void cold_stub(struct block *b, struct cold *k) {
   k->start = host_here(&b->code);
   if (k->kind == COLD_STACK) { cold_stack(b, k); return; }
   struct tr_site *site = &b->rq->sites[k->site];
-  if (k->kind == COLD_UNALIGNED) { cold_unaligned(b, k); return; }
   if (k->kind == COLD_REFILL) { cold_refill(b, k); return; }
+  if (k->odd) check_crossing(b, k);
   bind(b, k);
   access_restore_flags(b, k->saved);
   if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {   /* chained to the plain block: ESP and the instruction count are exact from here on */
@@ -632,15 +637,19 @@ static void emit(struct block *b) {
     branch_jump(b, b->rq->eip + b->at + b->steps[b->index].insn.length);
     b->at += b->steps[b->index].insn.length;
   }
-  b->result->hot_size = host_here(&b->code) - b->code.offset;
+  b->result->code_size = (uint32_t)(b->code.at - b->code.start);
+  if (b->code.overflow) return;
+  b->code = (struct host_code){.start = b->rq->cold, .at = b->rq->cold, .end = b->rq->cold + TR_MAX_COLD, .offset = b->rq->cold_offset};
+  b->exit_jump = NULL;
   for (unsigned i = 0; i < b->cold_count; i++) cold_stub(b, &b->cold[i]);
+  b->result->cold_size = (uint32_t)(b->code.at - b->code.start);
 }
 
 static void start(struct block *b, const struct tr_request *rq, struct tr_result *result) {
   memset(b, 0, offsetof(struct block, steps));
   b->n = b->window_count = b->cold_count = b->site_count = b->index = 0;
   b->too_many = b->self_loop = false;
-  b->pending = 0, b->at = 0;
+  b->pending = 0, b->at = 0, b->exit_jump = NULL;
   memset(b->busy, 0, sizeof b->busy);
   memset(result, 0, sizeof *result);
   b->rq = rq, b->result = result;
@@ -656,9 +665,8 @@ void tr_translate(const struct tr_request *request, struct tr_result *result) {
     if (!b.n) return;
     emit(&b);
     if (!b.too_many && !b.code.overflow) break;
-    rq.max_insns = b.n / 2;   /* one instruction always fits: TR_MAX_CODE and TR_MAX_SITES are sized for it */
+    rq.max_insns = b.n / 2;   /* one instruction always fits: TR_MAX_CODE, TR_MAX_COLD and TR_MAX_SITES are sized for it */
   }
-  result->code_size = (uint32_t)(b.code.at - b.code.start);
   result->guest_size = b.at, result->insns = b.n, result->site_count = b.site_count;
   result->entry = rq.offset;
 }

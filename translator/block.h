@@ -15,7 +15,7 @@ enum { NO_WINDOW = 0xff, MAX_WINDOWS = 24, WINDOW_SPAN = 256 };
 struct access {
   bool present, keyed;
   uint8_t access;          /* ACCESS_* */
-  uint16_t size;
+  uint16_t size;            /* of the operand, or of the window */
   uint8_t window;          /* index, or NO_WINDOW: checked by itself */
   uint8_t addend;          /* in a self-loop: register that keeps the last addend from round to round (H_NONE: none) */
   struct address_key key;
@@ -38,11 +38,12 @@ struct step {
 struct window { struct address_key key; int32_t lo, hi; uint8_t check, first, last, count, reg; bool write, flags_live;
                 bool invariant;   /* of a loop onto the block's own start: checked before the loop, held through it */ };
 
-struct cold {               /* emitted after the hot code */
-  enum { COLD_EXIT, COLD_ACCESS, COLD_UNALIGNED, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK } kind;
+struct cold {               /* emitted after the hot code, and apart from it */
+  enum { COLD_EXIT, COLD_ACCESS, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK } kind;
   uint32_t jump;            /* rel32 that leads here; 0: none */
   uint32_t jump2;           /* a second one */
-  uint32_t back;            /* COLD_UNALIGNED: where to go on */
+  uint32_t odd;             /* COLD_ACCESS: one for an operand that is not aligned, which goes `back` if it lies in one page; 0: none */
+  uint32_t back;
   uint32_t site;            /* index in the block's sites */
   int32_t pending;          /* ESP change to commit first */
   uint16_t size;
@@ -56,7 +57,8 @@ enum saved_flags { SAVED_NONE, SAVED_R11, SAVED_MEMORY };
 struct block {
   const struct tr_request *rq;
   struct tr_result *result;
-  struct host_code code;
+  struct host_code code;               /* the hot code, then the cold stubs */
+  uint8_t *exit_jump;                  /* the last JMP to the exit stub: later exits near it jump there; NULL: none yet */
   struct step steps[TR_MAX_INSNS];
   unsigned n;
   struct window windows[MAX_WINDOWS];
@@ -106,7 +108,7 @@ bool copy_may_fault(const struct insn *insn);
 unsigned block_site(struct block *b, enum tr_site_kind kind);    /* index in the request's sites */
 struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site);
 void block_flush_esp(struct block *b);
-void block_exit_here(struct block *b, unsigned site);            /* site number; JMP exit */
+void block_exit_here(struct block *b, unsigned site);            /* PUSH site number; JMP exit */
 
 /* branch.c */
 void branch_jump(struct block *b, uint32_t target);              /* leaves the block for EIP target */

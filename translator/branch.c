@@ -32,10 +32,10 @@ static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
   b->rq->sites[site].guard = host_here(c) - 4;
   uint8_t *same = host_jrcxz(c);
   host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  struct cold *other = block_cold(b, COLD_EXIT, host_jump(c, -1), site);
   host_bind8(c, same);
   host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  b->rq->sites[site].host = host_jump(c, -1);
+  b->rq->sites[site].host = other->jump2 = host_jump(c, -1);
 }
 
 static bool may_chain(const struct block *b) {

@@ -111,14 +111,12 @@ bool copy_may_fault(const struct insn *insn) {
   return insn->row->map == 0 && (op == 0xf6 || op == 0xf7) && insn->reg >= 6;   /* DIV, IDIV */
 }
 
-_Static_assert(offsetof(struct tr_state, site) < 128, "the MOV of an exit has a one-byte displacement: slow.c counts on 13 bytes");
-
 uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site, uint32_t *fault_offset) {
   struct host_code c = {.start = code, .at = code, .end = code + 128, .offset = offset};
   host_op_mem(&c, true, 0x8b, H_R8, HM_STATE(scratch[0]));
   struct host_mem m = hm(H_R8, 0);
   copy_insn(&c, insn, insn->has_mem ? &m : NULL, fault_offset);
-  host_mov_mem_imm(&c, HM_STATE(site), site);
+  host_8(&c, 0x68), host_32(&c, site);   /* PUSH: TR_EXIT_SIZE bytes with the JMP */
   host_patch(&c, host_jump(&c, -1), stubs->exit);
   return (uint32_t)(c.at - c.start);
 }

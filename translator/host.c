@@ -76,8 +76,8 @@ uint32_t host_jump(struct host_code *c, int cc) {
 }
 
 void host_patch(struct host_code *c, uint32_t at, uint32_t target) {
-  uint8_t *p = c->start + (at - c->offset);
-  if (p + 4 > c->end) return;
+  uint8_t *p = c->start + (int32_t)(at - c->offset);   /* hot jumps are patched while the cold stubs are written */
+  if (c->overflow) return;
   uint32_t rel = target - (at + 4);
   memcpy(p, &rel, 4);
 }

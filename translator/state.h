@@ -26,7 +26,6 @@ struct tr_state {
   uint32_t if_flag;         /* FLAG_IF or 0: the virtual interrupt flag */
   uint32_t sys_flags;       /* every other EFLAGS bit: TF IOPL NT RF VM AC VIF VIP ID and the constant bit 1 */
   uint32_t irq_pending;     /* FLAG_IF or 0: an interrupt waits for IF */
-  uint32_t site;            /* of the last exit from translated code */
   uint64_t table;           /* R14: host address of the current shadow table's read array */
   uint64_t safepoint;       /* R12: readable while nothing is asked for, in an unreadable page when something is; & 31 == 12 (SHRX count) */
   int32_t refill_budget;    /* refills of kept addends until a block that refills is taken to do so too often */
@@ -42,6 +41,7 @@ struct tr_state {
   uint64_t scratch[4];
   uint64_t windows[2];      /* R10 and R11, kept over a slow access that resumes */
   uint64_t exit_linear;     /* slow access: the linear address that missed */
+  uint64_t site;            /* of the last exit from translated code, sign-extended from 32 bits */
   struct tr_segment seg[6];
   uint64_t seg_raw[6];      /* descriptor in GDT memory that seg[] was loaded from; 0: look it up. Only of DPL 3, which any CPL may load */
   uint64_t gdt_host;        /* host address of the GDT's first page's part; 0: ask */

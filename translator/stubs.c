@@ -10,9 +10,10 @@ static void pop(struct host_code *c, unsigned reg) { if (reg > 7) host_8(c, 0x41
 
 static struct host_mem gpr_slot(unsigned guest) { return hm(H_R13, (int32_t)(offsetof(struct tr_state, gpr) + 4 * guest)); }
 
-/* MOV [R13 + site], number; JMP exit - no CALL, or the RET below would be mispredicted (25-50 cycles an exit). On translated code's own stack; guest registers and flags live. */
+/* PUSH number; JMP exit - no CALL, or the RET below would be mispredicted (25-50 cycles an exit). On translated code's own stack; guest registers and flags live. */
 static void write_exit(struct host_code *c) {
   for (unsigned r = 0; r < 8; r++) host_op_mem(c, false, 0x89, host_reg(r), gpr_slot(r));
+  host_8(c, 0x41), host_8(c, 0x8f), host_modrm_mem(c, 0, HM_STATE(site));   /* POP [R13 + site] */
   host_8(c, 0x9c);                                                 /* PUSHFQ */
   host_8(c, 0x58);                                                 /* POP RAX */
   host_alu_imm(c, false, 4, H_RAX, FLAGS_ARITH | FLAG_DF);

@@ -67,7 +67,7 @@ enum tr_site_kind {
 
 struct tr_site {
   uint32_t host;        /* code-memory offset: ACCESS: where to retry; JUMP: the rel32 to patch; SAFEPOINT, FAULT: the host instruction */
-  uint32_t cold;        /* code-memory offset of the exit's MOV (JUMP: what the rel32 points to while unchained) */
+  uint32_t cold;        /* code-memory offset of the exit's PUSH (JUMP: what the rel32 points to while unchained) */
   uint32_t target;      /* JUMP, END: EIP to go on at */
   uint32_t guard;       /* JUMP: code-memory offset of the imm32 to compare with the target page's fetch entry, or 0: chains freely */
   uint32_t next_in;     /* tcache: next site chained to the same block, + 1 */
@@ -81,7 +81,8 @@ struct tr_site {
 };
 
 enum { TR_ACCESS_LIMITED = 4 /* exit_linear may still lack the segment's base */, TR_ACCESS_SHADOW = 8 /* the instruction follows an STI */ };
-enum { TR_MAX_INSNS = 48, TR_MAX_SITES = 320, TR_MAX_CODE = 24 << 10 };
+enum { TR_EXIT_SIZE = 10 };   /* PUSH imm32; JMP rel32 */
+enum { TR_MAX_INSNS = 48, TR_MAX_SITES = 320, TR_MAX_CODE = 8 << 10, TR_MAX_COLD = 8 << 10 };
 
 struct tr_request {
   const uint8_t *bytes;      /* at the block's first instruction */
@@ -93,16 +94,17 @@ struct tr_request {
   unsigned options;          /* TR_NO_* ... */
   unsigned max_insns;        /* 1..TR_MAX_INSNS */
   uint32_t frame2;           /* straddling instruction: frame number of its second page */
-  uint8_t *code;             /* writable view of the code memory at `offset` */
+  uint8_t *code;             /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */
   uint32_t offset;           /* code-memory offset where the block's code goes */
+  uint8_t *cold;             /* the same for its cold stubs, which lie apart so that hot code is dense: room for TR_MAX_COLD bytes; in the same view as `code` */
+  uint32_t cold_offset;
   uint32_t first_site;       /* number of its first site */
   struct tr_site *sites;     /* room for TR_MAX_SITES */
   struct insn *callouts;     /* room for TR_MAX_INSNS */
 };
 struct tr_result {
-  uint32_t code_size, guest_size, insns, site_count, callout_count;
+  uint32_t code_size, cold_size, guest_size, insns, site_count, callout_count;
   uint32_t entry;            /* code-memory offset to enter at */
-  uint32_t hot_size;         /* bytes of code before the cold stubs */
   bool straddles;
   bool too_short;            /* the first instruction needs bytes beyond `available`; nothing was translated */
   uint8_t fault;             /* with no instruction: 13 for one that is longer than 15 bytes */
@@ -117,10 +119,10 @@ struct tr_stubs {
 };
 /* Writes the stubs at the start of the code memory.
  * enter: void (*)(struct tr_state *, const void *code) in the C ABI: loads the guest's registers and jumps to code; returns when
- * translated code leaves through `exit` (s.site set, JMP exit), state stored. */
+ * translated code leaves through `exit` (PUSH site number, JMP exit), state stored. */
 void tr_write_stubs(uint8_t *code, struct tr_stubs *stubs);
 /* Writes a thunk that runs a COPY instruction with its memory operand at [state->scratch[0]] and leaves through site `site`.
- * Returns its size, at most 128 bytes. `code` is the writable view of code-memory offset `offset`. */
+ * Returns its size, at most 128 bytes; its last TR_EXIT_SIZE bytes are the exit. `code` is the writable view of code-memory offset `offset`. */
 uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site, uint32_t *fault_offset);
 
 /* What the host CPU offers the emitter. */

@@ -70,14 +70,14 @@ static void put_insn(struct text *t, const struct translation *tr, const struct 
   if (i->branch) {
     *strchr(line, ' ') = 0;
     if (host_is_exit(i)) put(t, "%s exit", line);
-    else if (i->target >= tr->r.hot_size) put(t, "%s cold", line);
+    else if (i->target >= RIG_COLD) put(t, "%s cold", line);
     else for (unsigned n = 0; n < h->count; n++) if (h->insn[n].at == i->target) put(t, "%s #%u", line, n);
   } else if ((at = strstr(line, state))) {
     put(t, "%.*s", (int)(at - line), line);
     put_state(t, (uint32_t)strtoul(at + sizeof state - 1, &at, 16));
-    if (i->i.mnemonic == ZYDIS_MNEMONIC_MOV && i->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && i->op[0].mem.disp.value == offsetof(struct tr_state, site))
-      put(t, ", %s", tr_site_name(tr->rq.sites[i->op[1].imm.value.u - RIG_FIRST_SITE].kind));
-    else put(t, "%s", at + 1);
+    put(t, "%s", at + 1);
+  } else if (i->i.mnemonic == ZYDIS_MNEMONIC_PUSH && i->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+    put(t, "push %s", tr_site_name(tr->rq.sites[i->op[0].imm.value.u - RIG_FIRST_SITE].kind));
   } else put(t, "%s", line);
   put(t, "\n");
 }
@@ -91,7 +91,7 @@ static void put_row(struct text *t, struct translation *tr, const struct expect_
   translation_run(tr, row->start, size, 0);
   assert_true(tr->r.guest_size == size || (v->mode & TR_STEP));
   assert_true(host_decode(tr, &h, &at));
-  while (hot < h.count && h.insn[hot].at < tr->r.hot_size) hot++;
+  while (hot < h.count && h.insn[hot].at < RIG_COLD) hot++;
   put(t, "%s%s%s%s: %u guest, %u hot, %u cold\n", row->name, *v->name ? " (" : "", v->name, *v->name ? ")" : "", tr->r.insns, hot, h.count - hot);
   for (unsigned i = 0; i < hot; i++) put_insn(t, tr, &h, &h.insn[i]);
 }

@@ -1,6 +1,6 @@
 // link: bt_tcache
 /* The trace cache with blocks made by hand: finding, chaining, dying, looking up, running out of space. A block here is the code that a real one has for a
- * direct jump: JMP rel32 to its exit, CALL, site number. Run only this: build/unit/test_tcache (CMOCKA_TEST_FILTER=CASE for one case). */
+ * direct jump: JMP rel32 to its exit, PUSH site number, JMP. Run only this: build/unit/test_tcache (CMOCKA_TEST_FILTER=CASE for one case). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,20 +37,20 @@ static void put32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
 static struct tc_block *add(struct tcache *t, const struct shape *s) {
   struct tr_request rq = {.eip = s->key.eip};
   if (!tcache_begin(t, &rq)) return NULL;
-  uint32_t at = 0, n = 0;
+  uint32_t at = 0, n = 0, cold = 0;
   for (uint32_t i = 0; i < s->jumps; i++, n++) {
     struct tr_site *site = &rq.sites[n];
     *site = (struct tr_site){.kind = TR_SITE_JUMP, .target = s->key.eip + s->guest_size};
     if (s->guarded) put32(rq.code + at, UNBOUND), site->guard = rq.offset + at, at += 4;
     rq.code[at] = 0xe9;
     site->host = rq.offset + at + 1, at += 5;
-    site->cold = rq.offset + at;
-    put32(rq.code + at - 4, 0);
-    rq.code[at] = 0xe8, at += 9;
+    site->cold = rq.cold_offset + cold;
+    put32(rq.code + at - 4, site->cold - rq.offset - at);
+    rq.cold[cold] = 0x68, cold += TR_EXIT_SIZE;
   }
   rq.sites[n++] = (struct tr_site){.kind = TR_SITE_SAFEPOINT, .host = rq.offset + at};
   memset(rq.code + at, 0x90, 1 + s->pad), at += 1 + s->pad;
-  struct tr_result r = {.code_size = at, .guest_size = s->guest_size, .insns = 1, .site_count = n, .entry = rq.offset};
+  struct tr_result r = {.code_size = at, .cold_size = cold, .guest_size = s->guest_size, .insns = 1, .site_count = n, .entry = rq.offset};
   return tcache_commit(t, &rq, &r, s->key, s->frame2);
 }
 static struct tc_block *add_simple(struct tcache *t, uint32_t frame, uint32_t eip, uint32_t size) {
@@ -389,7 +389,7 @@ static void every_offset_finds_its_block(void **state) {
     if (i % 10 == 3) thunks += tcache_thunk_space(t) != 0;
   }
   assert_int_equal(thunks, 30);
-  for (uint32_t at = 0, next = 0; at < tcache_code_used(t) + 200; at++) {
+  for (uint32_t at = 0, next = 0; at < tcache_block(t, 0)->cold; at++) {
     struct tc_block *expected = NULL;
     while (next < tcache_block_count(t) && tcache_block(t, next)->code + tcache_block(t, next)->code_size <= at) next++;
     if (at >= first && next < tcache_block_count(t) && tcache_block(t, next)->code <= at) expected = tcache_block(t, next);
@@ -397,6 +397,16 @@ static void every_offset_finds_its_block(void **state) {
     struct tr_site *site = tcache_site_at(t, at), *last = expected ? tcache_site(t, expected->first_site + expected->site_count - 1) : NULL;
     assert_ptr_equal(site, last && last->host == at ? last : NULL);   /* the SAFEPOINT, and no JUMP */
   }
+  uint32_t end = 0;
+  for (uint32_t i = 0; i < tcache_block_count(t); i++) {
+    struct tc_block *b = tcache_block(t, i);
+    for (uint32_t at = 0; at < b->cold_size; at++) {
+      assert_ptr_equal(tcache_block_at(t, b->cold + at), b);
+      assert_null(tcache_site_at(t, b->cold + at));
+    }
+    end = b->cold + b->cold_size;
+  }
+  for (uint32_t at = end; at < 1 << 20; at++) assert_null(tcache_block_at(t, at));
   tcache_destroy(t);
 }
 

@@ -76,7 +76,7 @@ static inline void check_written(const struct trial *c, const struct host_insn *
   case ZYDIS_REGISTER_R13: case ZYDIS_REGISTER_R14: CHECK(!"the vCPU or table register is written", h->at); break;
   case ZYDIS_REGISTER_R12: CHECK(m == ZYDIS_MNEMONIC_LEA && h->op[1].mem.base == ZYDIS_REGISTER_R12 && (c->t.rq.options & TR_COUNT), h->at); break;
   case ZYDIS_REGISTER_R15: CHECK(m == ZYDIS_MNEMONIC_LEA || swap || guest_writes_esp(c), h->at); break;
-  case ZYDIS_REGISTER_RSP: CHECK(m == ZYDIS_MNEMONIC_PUSHFQ || (m == ZYDIS_MNEMONIC_POP && h->op[0].reg.value == ZYDIS_REGISTER_R9), h->at); break;
+  case ZYDIS_REGISTER_RSP: CHECK(m == ZYDIS_MNEMONIC_PUSHFQ || (m == ZYDIS_MNEMONIC_PUSH && h->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) || (m == ZYDIS_MNEMONIC_POP && h->op[0].reg.value == ZYDIS_REGISTER_R9), h->at); break;
   case ZYDIS_REGISTER_CS: case ZYDIS_REGISTER_DS: case ZYDIS_REGISTER_ES: case ZYDIS_REGISTER_SS: case ZYDIS_REGISTER_FS: case ZYDIS_REGISTER_GS:
     CHECK(!"a segment register is written", h->at); break;
   default: break;
@@ -131,26 +131,26 @@ static inline bool harmless(const struct host_insn *h) {
   }
 }
 
-/* The site's index in MOV [site], number; NO_EXIT for anything else. */
+/* The site's index in PUSH number; JMP to the exit stub, or to another such JMP; NO_EXIT for anything else. */
 enum { NO_EXIT = 0x7fffffff };
-static inline uint32_t exit_number(const struct trial *c, const struct host_insn *h) {
-  bool move = h->i.mnemonic == ZYDIS_MNEMONIC_MOV && h->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY && h->op[0].mem.base == ZYDIS_REGISTER_R13 &&
-              h->op[0].mem.disp.value == (int64_t)offsetof(struct tr_state, site) && h->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-  return move && host_is_exit(h + 1) ? (uint32_t)h->op[1].imm.value.u - RIG_FIRST_SITE : NO_EXIT;
+static inline uint32_t exit_number(struct trial *c, const struct host_insn *h) {
+  if (h->i.mnemonic != ZYDIS_MNEMONIC_PUSH || h->op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE || !h[1].branch) return NO_EXIT;
+  const struct host_insn *jump = host_is_exit(h + 1) ? h + 1 : host_at(&c->text, h[1].target);
+  return jump && host_is_exit(jump) ? (uint32_t)h->op[0].imm.value.u - RIG_FIRST_SITE : NO_EXIT;
 }
 
 static inline void check_host(struct trial *c) {
   struct translation *t = &c->t;
   uint32_t at;
-  CHECK(t->r.code_size <= TR_MAX_CODE && t->r.site_count <= TR_MAX_SITES && t->r.callout_count <= TR_MAX_INSNS, 0);
+  CHECK(t->r.code_size <= TR_MAX_CODE && t->r.cold_size <= TR_MAX_COLD && t->r.site_count <= TR_MAX_SITES && t->r.callout_count <= TR_MAX_INSNS, 0);
   CHECK(host_decode(t, &c->text, &at), at);
-  const struct host_insn *behind_hot = t->r.hot_size == t->r.code_size ? &c->text.insn[c->text.count] : host_at(&c->text, t->r.hot_size);
+  const struct host_insn *behind_hot = t->r.cold_size ? host_at(&c->text, RIG_COLD) : &c->text.insn[c->text.count];
   CHECK(t->r.entry == RIG_OFFSET && leaves(&c->text.insn[c->text.count - 1]), at);
-  CHECK(behind_hot && t->r.hot_size && leaves(behind_hot - 1), t->r.hot_size);
+  CHECK(behind_hot && t->r.code_size && leaves(behind_hot - 1), t->r.code_size);
   for (unsigned i = 0; i < c->text.count; i++) {
     const struct host_insn *h = &c->text.insn[i];
     CHECK(harmless(h), h->at);
-    if (host_is_exit(h)) CHECK(i > 0 && exit_number(c, h - 1) < t->r.site_count, h->at);
+    if (host_is_exit(h) || h->i.mnemonic == ZYDIS_MNEMONIC_PUSH) CHECK(i + 1 < c->text.count + host_is_exit(h) && exit_number(c, h - host_is_exit(h)) < t->r.site_count, h->at);
     else if (h->branch) CHECK(host_at(&c->text, h->target), h->at);
     else if (h->i.mnemonic == ZYDIS_MNEMONIC_JMP) CHECK(h->op[0].mem.base == ZYDIS_REGISTER_R13, h->at);
     for (unsigned k = 0; k < h->i.operand_count; k++) {
@@ -199,7 +199,7 @@ static inline void check_order(struct trial *c) {
   for (uint32_t i = 0; i < c->t.r.site_count; i++) {
     const struct tr_site *s = &c->t.rq.sites[i];
     if (s->kind != TR_SITE_ACCESS && s->kind != TR_SITE_FAULT && s->kind != TR_SITE_SAFEPOINT) continue;
-    if (s->host - RIG_OFFSET >= c->t.r.hot_size) continue;
+    if (s->host - RIG_OFFSET >= c->t.r.code_size) continue;
     if (last) CHECK(last->host <= s->host && last->index <= s->index && last->insn_offset <= s->insn_offset, s->host - RIG_OFFSET);
     last = s;
   }
@@ -233,16 +233,18 @@ static inline void check_sites(struct trial *c) {
 
 /* The same request gives the same result, whatever the buffers held before. */
 static inline void check_pure(struct trial *c) {
-  static uint8_t code[TR_MAX_CODE];
+  static uint8_t code[RIG_COLD + TR_MAX_COLD];
   static struct tr_site sites[TR_MAX_SITES];
   static struct insn callouts[TR_MAX_INSNS];
   struct tr_request rq = c->t.rq;
   struct tr_result r;
   memset(code, 0xcc, sizeof code), memset(sites, 0xaa, sizeof sites);
-  rq.code = code, rq.sites = sites, rq.callouts = callouts;
+  rq.code = code, rq.cold = code + RIG_COLD, rq.sites = sites, rq.callouts = callouts;
   tr_translate(&rq, &r);
   CHECK(!memcmp(&r, &c->t.r, sizeof r), 0);
-  CHECK(!memcmp(code, c->t.rq.code, r.code_size), 0);
+  CHECK(!memcmp(code, c->t.rq.code, r.code_size) && !memcmp(rq.cold, c->t.rq.cold, r.cold_size), 0);
   CHECK(!memcmp(sites, c->t.rq.sites, r.site_count * sizeof *sites), 0);
-  for (uint32_t i = r.code_size; i < TR_MAX_CODE && r.insns == rq.max_insns; i++) CHECK(code[i] == 0xcc, i);   /* nothing behind what it reports */
+  for (uint32_t i = r.code_size; i < sizeof code; i++)   /* nothing behind what it reports, but for what a longer block left there that did not fit */
+    if (i >= TR_MAX_CODE && i < RIG_COLD) CHECK(code[i] == 0xcc, i);
+    else if (r.insns == rq.max_insns && (i < RIG_COLD || i >= RIG_COLD + r.cold_size)) CHECK(code[i] == 0xcc, i);
 }

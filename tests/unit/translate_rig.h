@@ -13,6 +13,7 @@
 #include "translator/translator.h"
 
 enum { RIG_OFFSET = 0x12340, RIG_FIRST_SITE = 7000, RIG_EIP = 0x401000 };
+enum { RIG_COLD = 3 * TR_MAX_CODE };   /* the cold stubs' offset from the hot code; host offsets below count from the hot code on */
 #define RIG_FLAT_SEGMENTS (0x555u << TR_SEG_SHIFT)   /* TR_SEG_FLAT six times */
 #define RIG_FLAT (TR_CODE32 | TR_STACK32 | TR_CS_FLAT | TR_IOPL_OK | TR_OSFXSR | RIG_FLAT_SEGMENTS)
 
@@ -25,19 +26,21 @@ static inline struct fence fence_make(size_t size) {
 }
 
 struct translation {
-  struct fence bytes, code, sites, callouts;
+  struct fence bytes, code, cold, sites, callouts;
   struct tr_request rq;
   struct tr_result r;
 };
 
 static inline void translation_make(struct translation *t) {
-  *t = (struct translation){.bytes = fence_make(4096), .code = fence_make(TR_MAX_CODE), .sites = fence_make(TR_MAX_SITES * sizeof(struct tr_site)),
+  *t = (struct translation){.bytes = fence_make(4096), .sites = fence_make(TR_MAX_SITES * sizeof(struct tr_site)),
                             .callouts = fence_make(TR_MAX_INSNS * sizeof(struct insn))};
-  t->rq = (struct tr_request){.eip = RIG_EIP, .mode = {RIG_FLAT}, .features = ~0ull, .max_insns = TR_MAX_INSNS, .code = t->code.at, .offset = RIG_OFFSET,
+  t->cold = fence_make(RIG_COLD + TR_MAX_COLD);   /* one view for both, with a hole that nothing may be written to */
+  t->code = (struct fence){t->cold.at, TR_MAX_CODE};
+  t->rq = (struct tr_request){.eip = RIG_EIP, .mode = {RIG_FLAT}, .features = ~0ull, .max_insns = TR_MAX_INSNS, .code = t->code.at, .offset = RIG_OFFSET, .cold = t->cold.at + RIG_COLD, .cold_offset = RIG_OFFSET + RIG_COLD,
                               .first_site = RIG_FIRST_SITE, .sites = (void *)t->sites.at, .callouts = (void *)t->callouts.at};
 }
 static inline void translation_free(struct translation *t) {
-  const struct fence f[] = {t->bytes, t->code, t->sites, t->callouts};
+  const struct fence f[] = {t->bytes, t->cold, t->sites, t->callouts};
   for (unsigned i = 0; i < 4; i++) {
     size_t pages = (f[i].size + 4095) & ~(size_t)4095;
     munmap(f[i].at + f[i].size - pages, pages + 4096);
@@ -62,26 +65,33 @@ struct host_insn {
   uint32_t target;                 /* of a relative branch: offset in the block's code */
   bool branch;
 };
-enum { HOST_MAX = TR_MAX_CODE / 2 };
+enum { HOST_MAX = TR_MAX_CODE + TR_MAX_COLD };
 struct host_text { struct host_insn insn[HOST_MAX]; unsigned count; };
 
-/* Decodes all of it. False with *at: what does not decode. */
-static inline bool host_decode(const struct translation *t, struct host_text *text, uint32_t *at) {
+static inline bool host_decode_part(const struct translation *t, struct host_text *text, uint32_t *at, uint32_t end) {
   ZydisDecoder d;
   ZydisDecoderInit(&d, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-  text->count = 0;
-  for (*at = 0; *at < t->r.code_size;) {
+  while (*at < end) {
     struct host_insn *h = &text->insn[text->count++];
     h->at = *at, h->branch = false, h->target = 0;
-    if (text->count == HOST_MAX || !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, t->rq.code + *at, t->r.code_size - *at, &h->i, h->op))) return false;
+    if (text->count == HOST_MAX || !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, t->rq.code + *at, end - *at, &h->i, h->op))) return false;
     *at += h->i.length;
     if (h->i.operand_count && h->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && h->op[0].imm.is_relative)
       h->branch = true, h->target = *at + (uint32_t)h->op[0].imm.value.s;
   }
-  return *at == t->r.code_size;
+  return *at == end;
 }
 
-/* Blocks are left by MOV [site], number; JMP exit stub, which lies at code-memory offset 0. */
+/* Decodes all of it, the hot code and then the cold stubs. False with *at: what does not decode. */
+static inline bool host_decode(const struct translation *t, struct host_text *text, uint32_t *at) {
+  text->count = 0;
+  *at = 0;
+  if (!host_decode_part(t, text, at, t->r.code_size)) return false;
+  *at = RIG_COLD;
+  return host_decode_part(t, text, at, RIG_COLD + t->r.cold_size);
+}
+
+/* Blocks are left by PUSH number; JMP exit stub, which lies at code-memory offset 0. */
 static inline bool host_is_exit(const struct host_insn *h) { return h->i.mnemonic == ZYDIS_MNEMONIC_JMP && h->branch && h->target == (uint32_t)-RIG_OFFSET; }
 
 static inline struct host_insn *host_at(struct host_text *text, uint32_t at) {
