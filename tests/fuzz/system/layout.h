@@ -40,6 +40,8 @@
 
 /* Outlives a reset of the machine. */
 #define PERSISTENT 0x3000000
+#define STORE 0x2800000         /* for guest/bios.S: STORE_INFO bytes of Multiboot information, and the guest's image */
+#define STORE_INFO 0x1000
 
 #define S_KCODE 0x08
 #define S_KDATA 0x10

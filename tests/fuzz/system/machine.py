@@ -4,7 +4,7 @@ import struct
 import subprocess
 import time
 
-RESULT, EVENT, DIFF, END, TALLY, DONE = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6
+RESULT, EVENT, DIFF, END, TALLY, DONE, START = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7
 ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog", "hang", "emulator ended"]
 PROPER = (0, 1, 2, 3, 4)     # how the guest says that a program ended
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -15,6 +15,7 @@ TALLY_VECTORS = 34
 START_SECONDS, HANG_SECONDS, IDLE_SECONDS = 15, 2, 15   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset); by the clock
 RESULTS = struct.Struct("<8I")
 RESULT_HEAD = RESULT << 24 | 7
+START_HEAD = struct.pack("<I", START << 24)
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
 
 
@@ -89,6 +90,8 @@ def cpu_seconds(pid):
 class Side:
     """One emulator: `command` is its program and its own arguments, among them the CPU's model."""
 
+    stdout_is_output = False     # what the guest says is what it prints, not a file
+
     def __init__(self, name, command, guest, folder):
         self.name, self.command, self.guest, self.folder = name, command, guest, folder
         self.seconds = self.programs = 0
@@ -106,17 +109,21 @@ class Side:
         return ["-kernel", self.guest, "-initrd", self._file("bin", data), "-append", mode]
 
     def _execute(self, data, mode, arguments):
-        """The serial port's bytes, and whether the emulator ended by itself."""
+        """The guest's packets, and whether the emulator ended by itself."""
         output = self._file("out")
-        words = self.command + arguments + ["-m", "64", *self._load(data, mode), "-display", "none", "-nodefaults", "-serial", "file:" + output,
-                                            "-device", "isa-debug-exit,iobase=0x8e74,iosize=4"]
-        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
-            ended = self._wait(child, output)
-            self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
+        with open(output, "wb") as said, open(os.devnull, "wb") as nothing:
+            words = self._words(data, mode, arguments, output)
+            with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said if self.stdout_is_output else nothing, stderr=subprocess.PIPE) as child:
+                ended = self._wait(child, output)
+                self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
         if ended and child.returncode < 0:
             self.crashes.append(f"signal {-child.returncode}: {self.complaint}")
         with open(output, "rb") as file:
-            return file.read(), ended
+            return file.read().partition(START_HEAD)[2], ended
+
+    def _words(self, data, mode, arguments, output):
+        return self.command + arguments + ["-m", "64", *self._load(data, mode), "-display", "none", "-nodefaults", "-serial", "file:" + output,
+                                           "-device", "isa-debug-exit,iobase=0x8e74,iosize=4"]
 
     def _wait(self, child, output):
         """True: it ended by itself. False: too long without a packet, in time that it had a CPU for: a busy machine changes nothing."""
@@ -161,16 +168,54 @@ class Side:
         return records
 
 
-class Qemu(Side):
-    """Boots by guest/bios.S: with SeaBIOS a triple fault costs as much as two hundred programs."""
+class Firmware(Side):
+    """Boots by guest/bios.S: with SeaBIOS a triple fault costs as much as two hundred programs. Nothing but memory tells it what to do."""
 
-    INFO, COMMAND_LINE, MODULES, PROGRAMS = 0x9000, 0x9080, 0x9040, 0x1000000
+    INFO, COMMAND_LINE, MODULES, PROGRAMS, STORE, STORE_INFO = 0x9000, 0x9080, 0x9040, 0x1000000, 0x2800000, 0x1000
 
-    def _load(self, data, mode):
+    def _beside(self, name):
+        return os.path.join(os.path.dirname(self.guest), name)
+
+    def _files(self, data, mode):
+        """[(file, address)] to be put into memory."""
         info = struct.pack("<7I", 0, 0, 0, 0, self.COMMAND_LINE, 1, self.MODULES).ljust(self.MODULES - self.INFO, b"\0")
         info += struct.pack("<2I", self.PROGRAMS, self.PROGRAMS + len(data)).ljust(self.COMMAND_LINE - self.MODULES, b"\0") + mode.encode() + b"\0"
-        loads = [("info", info, self.INFO), ("bin", data, self.PROGRAMS)]
-        words = ["-bios", os.path.join(os.path.dirname(self.guest), "system-bios.bin"), "-device", f"loader,file={self.guest}"]
-        for suffix, blob, address in loads:
-            words += ["-device", f"loader,file={self._file(suffix, blob)},addr={address},force-raw=on"]
+        with open(self._beside("system.bin"), "rb") as image:
+            store = info.ljust(self.STORE_INFO, b"\0") + image.read()
+        return [(self._file("store", store), self.STORE), (self._file("bin", data), self.PROGRAMS)]
+
+
+class Qemu(Firmware):
+    def _load(self, data, mode):
+        words = ["-bios", self._beside("system-bios.bin")]
+        for path, address in self._files(data, mode):
+            words += ["-device", f"loader,file={path},addr={address},force-raw=on"]
         return words
+
+
+class Bochs(Firmware):
+    """The third opinion. Its debugger reads one command, "continue"; its one display library without a window listens for VNC clients."""
+
+    stdout_is_output = True
+    CONFIGURATION = """config_interface: textconfig
+display_library: rfb, options="timeout=0"
+romimage: file={bios}, address=0xffff0000, options=none
+vgaromimage: file={vga}
+vga: extension=none
+cpu: model=core_duo_t2400_yonah, ips=40000000, reset_on_triple_fault=1, ignore_bad_msrs=0
+memory: guest=64, host=64
+clock: sync=none, time0=1577836800
+port_e9_hack: enabled=1
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+com1: enabled=0
+log: /dev/null
+panic: action=report
+error: action=ignore
+info: action=ignore
+debug: action=ignore
+"""
+
+    def _words(self, data, mode, arguments, output):
+        text = self.CONFIGURATION.format(bios=self._beside("system-bios.bin"), vga=self._file("vga", bytes(2048)))
+        text += "".join(f"optramimage{n}: file={path}, address={address:#x}\n" for n, (path, address) in enumerate(self._files(data, mode + " bochs"), 1))
+        return self.command + ["-q", "-f", self._file("rc", text.encode()), "-rc", self._file("commands", b"c\n")]

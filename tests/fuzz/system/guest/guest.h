@@ -37,3 +37,4 @@ void watchdog_reset(void);
 void watchdog_arm(void);
 bool watchdog_fired(void);             /* its NMI may have been lost in a double fault */
 extern volatile uint32_t watchdog_expired;   /* its NMI came */
+extern bool in_bochs;                  /* whose serial port is slow, whose local APIC's LINT0 is not wired, and which has no debug exit */

@@ -215,7 +215,7 @@ static bool has_word(const char *text, const char *word) {
 
 void guest_main(const uint32_t *info) {
   const uint32_t *module = (const uint32_t *)info[6];
-  full = has_word((const char *)info[4], "full");
+  full = has_word((const char *)info[4], "full"), in_bochs = has_word((const char *)info[4], "bochs");
   programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
   output_start();
   for (volatile uint32_t *low = 0; low < (uint32_t *)ARENA; low++) *low = 0;   /* what firmware left there differs; programs that got lost read it */
@@ -226,6 +226,7 @@ void guest_main(const uint32_t *info) {
   if (kept->magic != MAGIC) {
     for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
     kept->magic = MAGIC;
+    output_packet(PACKET_START, NULL, 0);
   }
   if (kept->running) {
     uint32_t end = END_TRIPLE_FAULT << 8;
