@@ -9,6 +9,7 @@ from machine import ACCESSED, FLAGS, MAIN, PF_WRITES, RF_WRONG, STATUS
 
 FORGIVEN_ONE_IN = 16
 UPPER_PDPT = 1 << 15
+VOTED = "bochs_agrees"
 MINOR = {"arithmetic", "rf", "write"}
 TSS, TSS_SIZE, RF, ARITHMETIC = 0x16000, 0x200, 1 << 16, 0x8d5
 
@@ -121,11 +122,46 @@ def final_differences(program, records, exact_flags):
         yield Difference("msr", program, records, bt=a.msrs, qemu=b.msrs)
 
 
+def alike(x, y, minor):
+    """Two events, but for what is minor."""
+    return x is not None and y is not None and all(x[f] == y[f] for f in machine.EVENT_FIELDS if f not in MINOR - minor)
+
+
+def sides_with(difference, bochs, exact_flags):
+    """"bt" or "QEMU": whose word Bochs has at a difference, having gone the same way up to there. None: it has another one, or went another way."""
+    bt, qemu = difference.records
+    minor = difference.fields & MINOR
+    upto = len(bt.events) if difference.index is None else difference.index
+    if len(bochs.events) < upto or not all(alike(x, y, frozenset()) for x, y in zip(bt.events[:upto], bochs.events)):
+        return None
+    if difference.kind == "event":
+        third = bochs.events[upto] if upto < len(bochs.events) else None
+        for name, event, record in (("bt", difference.bt, bt), ("QEMU", difference.qemu, qemu)):
+            if alike(event, third, minor) or (event is None and third is None and record.end == bochs.end):
+                return name
+        return None
+    if len(bochs.events) != upto or (difference.kind != "end" and bochs.end != bt.end):
+        return None
+    if difference.kind == "memory":
+        bits = ~undefined_bits(difference.address, exact_flags)
+        before = next(r.before[difference.address] for r in (bt, qemu) if difference.address in r.before)
+        third, words = bochs.diffs.get(difference.address, before) & bits, (difference.bt & bits, difference.qemu & bits)
+    else:
+        third, words = (bochs.end, (bt.end, qemu.end)) if difference.kind == "end" else (bochs.msrs, (bt.msrs, qemu.msrs))
+    return "bt" if third == words[0] else "QEMU" if third == words[1] else None
+
+
 class Verdict:
-    """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None. `hits`: rows that explained something."""
+    """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None, and `cut_at`, that event's difference.
+    `hits`: rows that explained something. `voted`: differences that no row explains, and in which Bochs has what bt has."""
 
     def __init__(self):
-        self.failure, self.cut, self.hits = None, None, set()
+        self.failure, self.cut, self.cut_at, self.hits, self.voted = None, None, None, set(), []
+
+    def end(self, difference, cut):
+        """At a difference that a row explains (`cut`), or none."""
+        self.cut, self.cut_at, self.failure = (cut, difference, None) if cut else (None, None, difference)
+        return self
 
 
 def qemu_stopped(difference, records):
@@ -134,10 +170,17 @@ def qemu_stopped(difference, records):
     return names.get(records[1].end) if difference.kind == "end" or (difference.kind == "event" and difference.qemu is None) else None
 
 
-def examine(program, records, table, exact_flags=False):
+def examine(program, records, table, exact_flags=False, bochs=None):
     """The first difference decides: behind it the states of both sides have parted. A `harmless` row is about what an event reports and not about
-    the state behind it. Words of memory are looked at one by one."""
+    the state behind it. Words of memory are looked at one by one. With a record of Bochs', what no row explains is QEMU's if Bochs has what bt has."""
     verdict = Verdict()
+
+    def outvoted(difference):
+        agrees = bochs is not None and sides_with(difference, bochs, exact_flags) == "bt"
+        if agrees:
+            verdict.voted.append(difference)
+            verdict.hits.add(VOTED)
+        return agrees
     both_hung = records[0].end == records[1].end == machine.END_HANG
     if records[0].end not in machine.PROPER and not both_hung:
         verdict.failure = Difference("end", program, records)
@@ -146,19 +189,18 @@ def examine(program, records, table, exact_flags=False):
         row = table.explain(difference)
         stopped = qemu_stopped(difference, records)
         if stopped or row is None:
-            verdict.cut, verdict.failure = stopped, None if stopped else difference
-            return verdict
+            return verdict.end(difference, stopped or (VOTED if outvoted(difference) else None))
         verdict.hits.add(row.name)
         if not row.harmless:
-            verdict.cut = row.name
-            return verdict
+            return verdict.end(difference, row.name)
     for difference in final_differences(program, records, exact_flags):
         row = table.explain(difference)
         stopped = qemu_stopped(difference, records)
+        if row is None and not stopped and outvoted(difference):
+            continue
         if stopped or row is None:
-            verdict.cut, verdict.failure = stopped, None if stopped else difference
-            return verdict
+            return verdict.end(difference, stopped)
         verdict.hits.add(row.name)
         if difference.kind == "end":
-            verdict.cut = row.name
+            verdict.end(difference, row.name)
     return verdict

@@ -72,6 +72,20 @@ def bt_faults(d, number, error=None):
     return d.qemu is None or not d.fields.isdisjoint({"vector", "error", "eip", "kind"})
 
 
+def kind_of(d):
+    """What a difference is about, for counting."""
+    if d.kind != "event":
+        return f"{d.kind} {region_of(d.address)}" if d.kind == "memory" else d.kind
+    vectors = "/".join(str(e["vector"]) + ("df" if e["kind"] == 2 else "") if e else "-" for e in (d.bt, d.qemu))
+    return f"event of vector {vectors} at opcode {at(d).opcode:x} ({' '.join(sorted(d.fields)[:6])})"
+
+
+def region_of(address):
+    names = ((0x12000, "slots"), (GDT, "data"), (0x14400, "GDT"), (POINTERS, "LDT"), (0x15000, "pointers"), (TSS, "IDT"), (0x17000, "tasks"), (0x18000, "ring 0's stack"),
+             (PD, "stacks"), (TABLES_END, "page tables"))
+    return next(name for end, name in names if address < end)
+
+
 # ---- EFLAGS and page faults ----
 
 def rf(d):

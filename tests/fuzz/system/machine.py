@@ -13,9 +13,7 @@ EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
 START_SECONDS, HANG_SECONDS, IDLE_SECONDS = 15, 2, 15   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset); by the clock
-RESULTS = struct.Struct("<8I")
-RESULT_HEAD = RESULT << 24 | 7
-START_HEAD = struct.pack("<I", START << 24)
+START_BYTES = struct.pack("<3I", START << 24 | 2, 0x74736574, 0x6d657473)
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
 
 
@@ -39,7 +37,13 @@ class Record:
 
 
 def packets(data):
-    """(kind, words) up to the first thing that is none: a program may have got at the serial port, or at the guest's own memory."""
+    """(kind, words), from each start of the machine up to the first thing that is none: Bochs' debugger speaks between them, and a program may have got at
+    the serial port, or at the guest's own memory."""
+    for piece in data.split(START_BYTES)[1:]:
+        yield from packets_of_one(piece)
+
+
+def packets_of_one(data):
     at = 0
     while at + 4 <= len(data):
         head, = struct.unpack_from("<I", data, at)
@@ -72,12 +76,13 @@ def full_records(data):
 
 
 def hash_results(data):
-    """(results in order, tally or None): in `hash` mode there is nothing but results before the tally."""
-    count, head = 0, struct.Struct("<2I")
-    while RESULTS.size * (count + 1) <= len(data) and head.unpack_from(data, RESULTS.size * count) == (RESULT_HEAD, count):
-        count += 1
-    tail = [words for kind, words in packets(data[RESULTS.size * count:]) if kind == TALLY]
-    return [words[1:] for words in RESULTS.iter_unpack(data[:RESULTS.size * count])], tail[0] if tail else None
+    """(results in order, tally or None)"""
+    results, tally = [], None
+    for kind, words in packets(data):
+        if kind == RESULT and len(words) == 7 and words[0] == len(results):
+            results.append(words)
+        tally = words if kind == TALLY else tally
+    return results, tally
 
 
 def cpu_seconds(pid):
@@ -119,7 +124,7 @@ class Side:
         if ended and child.returncode < 0:
             self.crashes.append(f"signal {-child.returncode}: {self.complaint}")
         with open(output, "rb") as file:
-            return file.read().partition(START_HEAD)[2], ended
+            return file.read(), ended
 
     def _words(self, data, mode, arguments, output):
         return self.command + arguments + ["-m", "64", *self._load(data, mode), "-display", "none", "-nodefaults", "-serial", "file:" + output,
@@ -194,7 +199,7 @@ class Qemu(Firmware):
 
 
 class Bochs(Firmware):
-    """The third opinion. Its debugger reads one command, "continue"; its one display library without a window listens for VNC clients."""
+    """The third opinion, where bt and QEMU differ. Its debugger reads one command, "continue"; its one display library without a window listens for VNC clients."""
 
     stdout_is_output = True
     CONFIGURATION = """config_interface: textconfig
@@ -218,4 +223,4 @@ debug: action=ignore
     def _words(self, data, mode, arguments, output):
         text = self.CONFIGURATION.format(bios=self._beside("system-bios.bin"), vga=self._file("vga", bytes(2048)))
         text += "".join(f"optramimage{n}: file={path}, address={address:#x}\n" for n, (path, address) in enumerate(self._files(data, mode + " bochs"), 1))
-        return self.command + ["-q", "-f", self._file("rc", text.encode()), "-rc", self._file("commands", b"c\n")]
+        return self.command + ["-q", "-f", self._file("rc", text.encode()), "-rc", self._file("commands", b"c\n" * 10000)]   # it stops at each triple fault

@@ -218,6 +218,7 @@ void guest_main(const uint32_t *info) {
   full = has_word((const char *)info[4], "full"), in_bochs = has_word((const char *)info[4], "bochs");
   programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
   output_start();
+  output_packet(PACKET_START, (const uint32_t[]){START_1, START_2}, 2);
   for (volatile uint32_t *low = 0; low < (uint32_t *)ARENA; low++) *low = 0;   /* what firmware left there differs; programs that got lost read it */
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
@@ -226,7 +227,6 @@ void guest_main(const uint32_t *info) {
   if (kept->magic != MAGIC) {
     for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
     kept->magic = MAGIC;
-    output_packet(PACKET_START, NULL, 0);
   }
   if (kept->running) {
     uint32_t end = END_TRIPLE_FAULT << 8;
