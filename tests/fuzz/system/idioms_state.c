@@ -51,7 +51,7 @@ void write_model_specific(struct generator *g) {
   uint32_t msr = RANDOM_OF(&g->r, msrs);
   mov_reg(g, 1, msr);
   if (random_chance(&g->r, 40)) { EMIT(g, 0x0f, 0x32); return; }
-  mov_reg(g, 0, msr == 0xc0000080 ? random_below(&g->r, 2) << 11 : msr == 0x174 ? random_below(&g->r, 0x60) : some_value(g)), EMIT(g, 0x31, 0xd2, 0x0f, 0x30, 0x0f, 0x32);
+  mov_reg(g, 0, msr == 0xc0000080 ? random_below(&g->r, 2) << 11 : msr == 0x174 ? random_below(&g->r, 0x60) : some_value(g)), wide(g), EMIT(g, 0x31, 0xd2, 0x0f, 0x30, 0x0f, 0x32);
 }
 void write_debug_registers(struct generator *g) {
   static const uint32_t controls[] = {1, 2, 0x10001, 0x30001, 0xd0001, 0xf0003, 0x400, 0x700};
@@ -172,7 +172,7 @@ void write_ask_selector(struct generator *g) {
 
 void write_ports(struct generator *g) {
   switch (random_below(&g->r, 5)) {
-  case 0: EMIT(g, 0xe4, 0x21); break;
+  case 0: EMIT(g, 0xe4, 0xa1); break;                              /* 21h is another in Bochs: guest/watchdog.c */
   case 1: EMIT(g, 0xe6, 0x80); break;
   case 2: mov_reg(g, 2, 0x80), EMIT(g, 0xee); break;
   case 3: mov_reg(g, 2, 0xa1), EMIT(g, 0xec); break;
@@ -247,7 +247,8 @@ void write_opcode_row(struct generator *g) {
     else if (o->class == OC_PTR) { if (is_16(g) == narrow) emit32(g, next_slot(g)); else emit16(g, next_slot(g)); emit16(g, some_code_selector(g)); }
     else if (o->class == OC_IMM || o->class == OC_IMM_SIGNED) {
       unsigned size = o->width == SZ_B ? 1 : o->width == SZ_W || is_16(g) != narrow ? 2 : 4;
-      for (unsigned k = 0; k < size; k++) EMIT(g, (uint8_t)random_below(&g->r, k ? 128 : 256));   /* QEMU's RET takes its operand as signed */
+      bool release = row->kind == OP_RET || row->kind == OP_RETF || row->kind == OP_ENTER;   /* a stack in tables is no stack for long */
+      for (unsigned k = 0; k < size; k++) EMIT(g, (uint8_t)random_below(&g->r, !k ? 256 : release ? 1 : 128));
     }
   }
   g->next_mode = -1;

@@ -129,7 +129,7 @@ static void load_system_registers(void) {
 }
 
 /* PLAY and the like are memory too, which no program may find as another one left it. */
-static void clean(uint32_t from, uint32_t size) { __asm__ volatile("rep stosl" : "+D"(from), "+c"(size) : "a"(0) : "memory"); }
+static void clean(uint32_t from, uint32_t size) { __asm__ volatile("rep stosl" : "+D"(from), "+c"(size) : "a"(0xcccccccc) : "memory"); }
 static void clean_unpaged(void) {
   if (unpaged || !(program->cr0 >> 31)) clean(PLAY - 0x1000, 0x13000 / 4), clean(2 * PLAY - 0x1000, 0x13000 / 4), clean(BIG_PAGE + A_DATA - 0x1000, 0x3000 / 4);
   unpaged = !(program->cr0 >> 31);
@@ -219,7 +219,7 @@ void guest_main(const uint32_t *info) {
   programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
   output_start();
   output_packet(PACKET_START, (const uint32_t[]){START_1, START_2}, 2);
-  for (volatile uint32_t *low = 0; low < (uint32_t *)ARENA; low++) *low = 0;   /* what firmware left there differs; programs that got lost read it */
+  for (volatile uint32_t *low = 0; low < (uint32_t *)ARENA; low++) *low = 0xcccccccc;   /* what firmware left there differs; programs that got lost stop there */
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
   WRITE_REGISTER(cr0, 0x31);
