@@ -152,15 +152,15 @@ def sides_with(difference, bochs, exact_flags):
 
 
 class Verdict:
-    """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None, and `cut_at`, that event's difference.
-    `hits`: rows that explained something. `voted`: differences that no row explains, and in which Bochs has what bt has."""
+    """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None.
+    `hits`: rows that explained something. `voted`: differences that no row explains, and in which Bochs has what bt has. `votes`: (row, with whom Bochs sides)."""
 
     def __init__(self):
-        self.failure, self.cut, self.cut_at, self.hits, self.voted = None, None, None, set(), []
+        self.failure, self.cut, self.hits, self.voted, self.votes = None, None, set(), [], []
 
     def end(self, difference, cut):
         """At a difference that a row explains (`cut`), or none."""
-        self.cut, self.cut_at, self.failure = (cut, difference, None) if cut else (None, None, difference)
+        self.cut, self.failure = (cut, None) if cut else (None, difference)
         return self
 
 
@@ -172,35 +172,37 @@ def qemu_stopped(difference, records):
 
 def examine(program, records, table, exact_flags=False, bochs=None):
     """The first difference decides: behind it the states of both sides have parted. A `harmless` row is about what an event reports and not about
-    the state behind it. Words of memory are looked at one by one. With a record of Bochs', what no row explains is QEMU's if Bochs has what bt has."""
+    the state behind it. Words of memory are looked at one by one. With a record of Bochs', what no row explains is QEMU's if Bochs has what bt has; and a row
+    explains nothing that Bochs has as QEMU has it, unless it says so."""
     verdict = Verdict()
 
-    def outvoted(difference):
-        agrees = bochs is not None and sides_with(difference, bochs, exact_flags) == "bt"
-        if agrees:
-            verdict.voted.append(difference)
-            verdict.hits.add(VOTED)
-        return agrees
+    def name_of(difference, row):
+        """The row that counts, or None."""
+        side = sides_with(difference, bochs, exact_flags) if bochs else None
+        if row and (side != "QEMU" or row.choice):
+            verdict.votes += [(row.name, side)] if bochs else []
+            return row.name
+        if row or side != "bt":
+            return None
+        verdict.voted.append(difference)
+        return VOTED
     both_hung = records[0].end == records[1].end == machine.END_HANG
     if records[0].end not in machine.PROPER and not both_hung:
         verdict.failure = Difference("end", program, records)
         return verdict
     for difference in event_differences(program, records, exact_flags):
         row = table.explain(difference)
-        stopped = qemu_stopped(difference, records)
-        if stopped or row is None:
-            return verdict.end(difference, stopped or (VOTED if outvoted(difference) else None))
-        verdict.hits.add(row.name)
-        if not row.harmless:
-            return verdict.end(difference, row.name)
+        name = qemu_stopped(difference, records) or name_of(difference, row)
+        if name is None:
+            return verdict.end(difference, None)
+        verdict.hits.add(name)
+        if not row or not row.harmless:
+            return verdict.end(difference, name)
     for difference in final_differences(program, records, exact_flags):
-        row = table.explain(difference)
-        stopped = qemu_stopped(difference, records)
-        if row is None and not stopped and outvoted(difference):
-            continue
-        if stopped or row is None:
-            return verdict.end(difference, stopped)
-        verdict.hits.add(row.name)
+        name = qemu_stopped(difference, records) or name_of(difference, table.explain(difference))
+        if name is None:
+            return verdict.end(difference, None)
+        verdict.hits.add(name)
         if difference.kind == "end":
-            verdict.end(difference, row.name)
+            return verdict.end(difference, name)
     return verdict

@@ -8,8 +8,10 @@ from instructions import BASED, PUSHES, STRINGS, Instruction, code_of, instructi
 
 
 class Row:
-    def __init__(self, name, section, reason, explains, harmless=False):
-        self.name, self.section, self.reason, self.explains, self.harmless = name, section, reason, explains, harmless
+    """`choice`: the manual leaves it open, or Bochs is known to do as QEMU: elsewhere what both of them have against bt is explained by no row."""
+
+    def __init__(self, name, section, reason, explains, harmless=False, choice=False):
+        self.name, self.section, self.reason, self.explains, self.harmless, self.choice = name, section, reason, explains, harmless, choice
 
 
 class Table:
@@ -616,26 +618,27 @@ def by_the_clock(d):
 
 
 TABLE = Table([
-    Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True),
-    Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True),
+    Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True, choice=True),
+    Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True, choice=True),
     Row("supervisor_stack", "3A, 4.6", "far transfers access the stack with the privilege of CPL; QEMU does it as a supervisor", supervisor_stack, True),
     Row("supervisor_parameters", "3A, 4.6", "a call gate's parameters are read with the privilege of CPL; QEMU reads them as a supervisor", supervisor_parameters),
-    Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code),
-    Row("pusha_order", "2B, PUSHA", "QEMU begins with the lowest word; the manual's operation begins with EAX", pusha_order, True),
-    Row("cmps_order", "2A, CMPS", "QEMU reads its second operand first", cmps_order, True),
-    Row("first_of_two_pages", "3A, 4.7", "both pages of an access fault: QEMU tries the second one first", first_of_two_pages, True),
+    Row("undefined_flags", "2B, SAL", "AF behind a shift, all flags behind a division, and the like", undefined_flags, True, choice=True),
+    Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code, choice=True),
+    Row("pusha_order", "2B, PUSHA", "QEMU begins with the lowest word; the manual's operation begins with EAX", pusha_order, True, choice=True),
+    Row("cmps_order", "2A, CMPS", "QEMU reads its second operand first", cmps_order, True, choice=True),
+    Row("first_of_two_pages", "3A, 4.7", "both pages of an access fault: QEMU tries the second one first", first_of_two_pages, True, choice=True),
     Row("enter_write", "2A, ENTER", "ENTER faults if a write at the final ESP would; QEMU does not try", enter_write),
-    Row("directory_accessed", "3A, 4.8", "QEMU marks a directory's entry before it knows whether the access faults, bt afterwards: both may", directory_accessed),
-    Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked),
-    Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed),
-    Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked),
+    Row("directory_accessed", "3A, 4.8", "QEMU marks a directory's entry before it knows whether the access faults, bt afterwards: both may", directory_accessed, choice=True),
+    Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked, choice=True),
+    Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed, choice=True),
+    Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked, choice=True),
     Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault", half_written),
-    Row("read_half_written", "3A, 6.5", "the program read what row half_written is about", read_half_written),
+#    Row("read_half_written", "3A, 6.5", "the program read what row half_written is about", read_half_written),
     Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty),
     Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
-    Row("read_rf", "3B, 17.3.1.1", "the program read the pushed RF of row rf", read_rf),
-    Row("read_accessed", "3A, 4.8", "the program read accessed and dirty bits that differ by one of the rows above", read_accessed),
-    Row("read_flags", "-", "the program read pushed flags that were dead (D2) as a selector", read_flags),
+#    Row("read_rf", "3B, 17.3.1.1", "the program read the pushed RF of row rf", read_rf),
+#    Row("read_accessed", "3A, 4.8", "the program read accessed and dirty bits that differ by one of the rows above", read_accessed),
+#    Row("read_flags", "-", "the program read pushed flags that were dead (D2) as a selector", read_flags),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
     Row("reserved_register", "2B, MOV", "#UD for a register that does not exist comes before #GP for CPL; QEMU tests CPL first", reserved_register, True),
     Row("v86_to_ring1", "3A, 20.3.3", "an interrupt from V86 mode through a gate to a ring other than 0 is #GP; QEMU goes there", v86_to_ring1),
@@ -647,7 +650,7 @@ TABLE = Table([
     Row("sysenter_null", "2B, SYSENTER", "an MSR with a null selector is #GP; QEMU tests for 0 only", sysenter_null),
     Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
     Row("segment_rights", "3A, 5.3", "a store through a code or read-only segment is #GP; QEMU stores", segment_rights),
-    Row("beyond_64k", "1, 3.3.5", "16-bit code that runs beyond 64 KiB, which nothing defines", beyond_64k),
+#    Row("beyond_64k", "1, 3.3.5", "16-bit code that runs beyond 64 KiB, which nothing defines", beyond_64k),
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
@@ -656,30 +659,29 @@ TABLE = Table([
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
     Row("wide_task", "3A, 7.2.2", "a task state segment of 2 GiB or more: QEMU takes its limit for a negative number, and has #TS", wide_task),
-    Row("lost_in_double_fault", "3A, 6.15, #DF", "what came before a double fault is not in its event: another row's difference", lost_in_double_fault),
+#    Row("lost_in_double_fault", "3A, 6.15, #DF", "what came before a double fault is not in its event: another row's difference", lost_in_double_fault),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
     Row("descriptor_accessed", "3A, 3.4.5.1", "what a transfer or a task switch loads is marked accessed; QEMU does that in MOV, POP and LDS only", descriptor_accessed),
     Row("task_flags", "3A, 7.3", "a task switch loads EFLAGS; QEMU mixes in flags of the instruction before", task_flags),
-    Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True),
+    Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True, choice=True),
     Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
     Row("general_detect", "3B, 17.2.4", "DR7.GD makes MOV DR a #DB, also the guest's own; QEMU has no such thing", general_detect),
     Row("unaligned_watch", "3B, 17.2.5", "unaligned stores hit data breakpoints in QEMU that they do not touch", unaligned_watch),
     Row("sysenter_cs", "2B, SYSENTER", "the MSR has 32 bits; QEMU keeps 16", sysenter_cs),
-    Row("setcc_flags", "2B, SETcc", "a SETcc or a rotation that faults leaves the flags alone; in QEMU they are others then", setcc_flags, True),
+    Row("setcc_flags", "2B, SETcc", "a SETcc or a rotation that faults leaves the flags alone; in QEMU they are others then", setcc_flags, True, choice=True),
     Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True),
     Row("small_segment", "2B, SYSENTER", "data segments of V86 mode stay behind SYSENTER, with limits of 64 KiB; QEMU checks none", small_segment),
     Row("sticky_vif", "2A, IRET", "IRET in ring 0 loads VIF and VIP; QEMU does that on the way to V86 mode only", sticky_vif, True),
-    Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True),
-    Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged),
+    Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True, choice=True),
+#    Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged),
     Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
     Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
-    Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb),
-    Row("undefined_flags", "2B, SAL", "AF behind a shift, all flags behind a division, and the like", undefined_flags, True),
+    Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb, choice=True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
-    Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU, and firmware is another", no_memory),
+#    Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU, and firmware is another", no_memory),
     Row("no_port", "-", "ports of devices that one side does not have", no_port),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),
-    Row("left_the_slots", "-", "a jump to nowhere: all of the above at once, in code that nobody wrote", left_the_slots),
+#    Row("left_the_slots", "-", "a jump to nowhere: all of the above at once, in code that nobody wrote", left_the_slots),
 ])

@@ -112,7 +112,12 @@ void write_stack_frames(struct generator *g) {
   case 1: EMIT(g, 0x66, 0x60, 0x66, 0x61); break;
   case 2: EMIT(g, 0xc8, (uint8_t)random_below(&g->r, 64), 0, (uint8_t)random_below(&g->r, 2), 0xc9); break;
   case 3: wide(g), EMIT(g, 0xff), operand_at(g, 6, some_arena_address(g)), wide(g), EMIT(g, 0x8f), operand_at(g, 0, some_arena_address(g)); break;
-  case 4: EMIT(g, 0x0e, 0x16, 0x06, 0x58, 0x59, 0x5a); break;
+  case 4:   /* of 32 bits, a processor may write but half: Bochs does */
+    for (unsigned i = 0, half = !is_16(g) && random_chance(&g->r, 90); i < 6; i++) {
+      if (half) EMIT(g, 0x66);
+      EMIT(g, (uint8_t[]){0x0e, 0x16, 0x06, 0x58, 0x59, 0x5a}[i]);
+    }
+    break;
   default: EMIT(g, 0x54, 0x66, 0x50, 0x58, 0x66, 0x59); break;
   }
 }
@@ -164,7 +169,8 @@ void write_ask_selector(struct generator *g) {
   switch (random_below(&g->r, 4)) {
   case 0: EMIT(g, 0x0f, 0x00, (uint8_t)(0xe0 | random_below(&g->r, 2) << 3)); break;
   case 1: EMIT(g, 0xb9), random_chance(&g->r, 50) ? EMIT(g, 3, 0) : EMIT(g, 0, 0); if (!is_16(g)) EMIT(g, 0, 0); EMIT(g, 0x63, 0xc8); break;
-  default: wide(g), EMIT(g, 0x0f, (uint8_t)(2 + random_below(&g->r, 2)), 0xc8); break;
+  case 2: wide(g), EMIT(g, 0x0f, 2, 0xc8, 0x0f, 0x94, 0xc2), wide(g), EMIT(g, 0x81, 0xe1), emit32(g, 0xfff0ffff); break;   /* LAR: four bits are undefined */
+  default: wide(g), EMIT(g, 0x0f, 3, 0xc8); break;
   }
 }
 
