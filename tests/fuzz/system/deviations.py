@@ -37,7 +37,7 @@ DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, STACK1, SLOTS_END = 0x12000, 0x14000
 CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
-VM, USER = 1 << 17, 4
+VM, NT, USER = 1 << 17, 1 << 14, 4
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
 BEYOND_ARENA, EFER, RF, ARITHMETIC = 0xa0000, 0xc0000080, 1 << 16, 0x8d5
@@ -194,15 +194,6 @@ def half_written(d):
     return frames or any(touches_word(i, e, d.address) for e, i in earlier(d))
 
 
-def read_half_written(d):
-    """Popped or loaded later by the program, into registers: a word that is still what row half_written is about."""
-    if d.kind != "event" or not d.only(*GENERAL, "arithmetic"):
-        return False
-    bt, qemu = d.records
-    words = [a for a in {*bt.diffs, *qemu.diffs} if bt.diffs.get(a, bt.before.get(a)) != qemu.diffs.get(a, qemu.before.get(a)) and a in bt.before and a in qemu.before]
-    return any(half_written(d.at_word(a)) for a in words if a < PD)
-
-
 def arpl_dirty(d):
     return d.kind == "memory" and d.address >= PT and sets_more(d, 0x40) and b"\x63" in code_of(d.program, d.records[0])
 
@@ -210,30 +201,6 @@ def arpl_dirty(d):
 def gdt_dirty(d):
     """The page of the GDT, by the accessed bits of descriptors in it that rows below explain."""
     return d.address in (PT + 4 * (GDT >> 12), PAE_PT + 8 * (GDT >> 12)) and d.kind == "memory" and d.bt & ~0x60 == d.qemu & ~0x60
-
-
-def read_accessed(d):
-    """A program that read a page-table entry in which these bits differ, or added to one; or loaded it into a segment register."""
-    if d.only("error") and d.bt["vector"] in (10, 11, 12, 13):
-        return (d.bt["error"] ^ d.qemu["error"]) & ~0x60 == 0
-    if d.only("arithmetic"):
-        return any(PD <= d.bt[r] < TABLES_END for r in GENERAL)
-    return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
-
-
-def read_rf(d):
-    """A program that read a pushed EFLAGS: into a register, or into EIP, where QEMU has a #PF then."""
-    if d.only(*GENERAL):
-        return all(d.bt[f] ^ d.qemu[f] == RF and d.bt[f] & RF for f in d.fields)
-    if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields:
-        return False
-    fetched = d.qemu["vector"] == 14 and d.qemu["cr2"] == d.qemu["eip"] < 0x10000 and d.qemu["eip"] & 0x2a == 2
-    return fetched or (d.bt["eip"] & RF and abs(d.bt["eip"] - d.qemu["eip"] - RF) < 16)
-
-
-def read_flags(d):
-    """A program that read a fault's pushed flags, which are dead and inexact without --exact-flags, as a selector."""
-    return d.only("error") and d.bt["vector"] in (10, 11, 12, 13) and (d.bt["error"] ^ d.qemu["error"]) & ~(ARITHMETIC | 7) == 0 and bool(d.bt["error"] & 0xfff8 & ~ARITHMETIC)
 
 
 # ---- segments and transfers ----
@@ -267,6 +234,11 @@ def conforming_gate(d):
 def task_in_ldt(d):
     i = at(d) if bt_faults(d, 13) else NONE
     return (i.opcode in (0x9a, 0xea) or (i.opcode == 0xff and i.reg in (3, 5))) and d.bt["error"] & 4 and d.only("vector") and d.qemu["vector"] == 10
+
+
+def task_return(d):
+    """IRET with NT."""
+    return bt_faults(d, 10) and d.only("vector") and d.qemu["vector"] == 11 and at(d).opcode == 0xcf and d.bt["eflags"] & NT
 
 
 def v86_limit(d):
@@ -402,15 +374,6 @@ def dr6_more(d):
     return d.only("dr6") and d.bt["dr6"] & ~d.qemu["dr6"] == 0 and d.qemu["dr6"] & ~d.bt["dr6"] & ~15 == 0
 
 
-def guest_damaged(d):
-    """A program wrote over the guest's own stubs or descriptors: vector 8 comes by a task gate, or not at all, and there are 256 vectors."""
-    if any(e["esp"] >> 12 == 0x40e for e in d.records[0].events[:None if d.index is None else d.index + 1]):   # a stack in the GDT, by PLAY's page 14
-        return True
-    if d.kind == "memory":   # EIP in it, as a fault there pushed it
-        return all(0x100000 <= value < 0x108000 for value in (d.bt, d.qemu))
-    return d.kind == "event" and any(e and ((e["vector"] == 8 and not e["kind"]) or e["vector"] > 255) for e in (d.bt, d.qemu))
-
-
 def dr7_reserved(d):
     return d.only("dr7") and (d.bt["dr7"] ^ d.qemu["dr7"]) & ~0xdc00 == 0
 
@@ -529,11 +492,6 @@ def wide_task(d):
         at(d).opcode in (0x9a, 0xea, 0xff, 0xcd, 0xcf))
 
 
-def lost_in_double_fault(d):
-    """Another fault, or the same one at another place, became a double fault too: DR6 is the only trace in its event."""
-    return d.only("dr6") and d.bt["kind"] == d.qemu["kind"] == 2
-
-
 def task_fault_saved(d):
     """EIP to GS of a task that a double fault left."""
     return d.kind == "memory" and TSS <= d.address < STACK0 and 32 <= (d.address - TSS) % TSS_SIZE < 96 and double_fault(d)
@@ -564,6 +522,10 @@ def task_le(d):
 
 # ---- the machine ----
 
+def no_stack(d):
+    return d.kind == "event" and any(e and e["vector"] > 255 for e in (d.bt, d.qemu))
+
+
 def firmware(address):
     """Physical A0000h to FFFFFh, as it is without paging or by BIG_PAGE."""
     return 0xa0000 <= address < 0x100000 or 0xca0000 <= address < 0xd00000 or 0x10a0000 <= address < 0x1100000
@@ -574,25 +536,6 @@ def ones(a, b):
     return all((a ^ b) >> n & 0xff == 0 or (a >> n & 0xff, b >> n & 0xff) == (0xff, 0) for n in (0, 8, 16, 24))
 
 
-def no_memory(d):
-    """A register led to memory that does not exist, or to firmware: what was read there is a selector, or in registers or flags."""
-    if bt_faults(d, 13, 0xfffc):
-        return True
-    if d.kind == "memory":
-        return ones(d.bt, d.qemu) or (d.bt == 0xffffffff and any(not e["cr0"] >> 31 for e in d.records[0].events))
-    if d.kind != "event" or not d.bt:
-        return False
-    if any(e and firmware(e["esp"]) for e in (d.bt, d.qemu)) and not d.only(*GENERAL):
-        return True
-    if not d.only(*GENERAL, "arithmetic", "fs", "gs"):
-        return False
-    if all(ones(d.bt[f], d.qemu[f]) for f in d.fields):
-        return True
-    unpaged = not d.bt["cr0"] >> 31   # what was read has been added to something
-    events = d.records[0].events[max(0, d.index - 1):d.index + 1]
-    return any(firmware(e[r]) or (unpaged and e[r] >= BEYOND_ARENA) for e in events for r in GENERAL)
-
-
 def no_port(d):
     """Ports of devices that one side does not have, or that count: what an IN since the event before read into AL, or AX."""
     if not d.only("eax") or (d.bt["eax"] ^ d.qemu["eax"]) >> 16 or d.bt["slot"] >= 16:
@@ -600,11 +543,6 @@ def no_port(d):
     before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
     code = code_of(d.program, d.code)[32 * (before if before < 16 else 0):32 * (d.bt["slot"] + 1)]
     return touches_ports(code, wide=(d.bt["eax"] ^ d.qemu["eax"]) > 0xff)
-
-
-def left_the_slots(d):
-    """Code that is no part of the program, on both sides: zeros, tables, data."""
-    return d.kind == "event" and all(not e or (not e["kind"] and e["slot"] == 255) for e in (d.bt, d.qemu))
 
 
 def by_the_clock(d):
@@ -633,24 +571,21 @@ TABLE = Table([
     Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed, choice=True),
     Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked, choice=True),
     Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault", half_written),
-#    Row("read_half_written", "3A, 6.5", "the program read what row half_written is about", read_half_written),
-    Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty),
+    Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty, choice=True),
     Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
-#    Row("read_rf", "3B, 17.3.1.1", "the program read the pushed RF of row rf", read_rf),
-#    Row("read_accessed", "3A, 4.8", "the program read accessed and dirty bits that differ by one of the rows above", read_accessed),
-#    Row("read_flags", "-", "the program read pushed flags that were dead (D2) as a selector", read_flags),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
     Row("reserved_register", "2B, MOV", "#UD for a register that does not exist comes before #GP for CPL; QEMU tests CPL first", reserved_register, True),
     Row("v86_to_ring1", "3A, 20.3.3", "an interrupt from V86 mode through a gate to a ring other than 0 is #GP; QEMU goes there", v86_to_ring1),
     Row("conforming_gate", "3A, 5.8.1", "a gate to a conforming segment leaves CPL as it is; QEMU goes to ring 0", conforming_gate),
     Row("task_in_ldt", "2A, JMP", "a task state segment in the LDT is #GP; QEMU has #TS", task_in_ldt, True),
+    Row("task_return", "2A, IRET", "a back link to what is no busy TSS is #TS, present or not; QEMU has #NP, as Bochs", task_return, True, choice=True),
     Row("v86_limit", "3A, 20.2", "segments have 64 KiB in V86 mode; QEMU jumps beyond", v86_limit),
-    Row("iret_to_v86", "2A, IRET", "VM in a frame counts in ring 0 only; QEMU goes to V86 mode from every ring", iret_to_v86),
-    Row("absent_stack", "2B, RET", "a stack segment that is not present is #SS; QEMU has #NP", absent_stack, True),
+    Row("iret_to_v86", "2A, IRET", "VM in a frame counts in ring 0 only; QEMU goes to V86 mode from every ring", iret_to_v86, choice=True),
+    Row("absent_stack", "2B, RET", "a stack segment that is not present is #SS; QEMU has #NP", absent_stack, True, choice=True),
     Row("sysenter_null", "2B, SYSENTER", "an MSR with a null selector is #GP; QEMU tests for 0 only", sysenter_null),
     Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
     Row("segment_rights", "3A, 5.3", "a store through a code or read-only segment is #GP; QEMU stores", segment_rights),
-#    Row("beyond_64k", "1, 3.3.5", "16-bit code that runs beyond 64 KiB, which nothing defines", beyond_64k),
+    Row("beyond_64k", "-", "EIP beyond 64 KiB in 16-bit code: 16 bits wide behind an instruction in bt, in QEMU where it jumps; the manual says nothing", beyond_64k, choice=True),
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
@@ -659,7 +594,6 @@ TABLE = Table([
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
     Row("wide_task", "3A, 7.2.2", "a task state segment of 2 GiB or more: QEMU takes its limit for a negative number, and has #TS", wide_task),
-#    Row("lost_in_double_fault", "3A, 6.15, #DF", "what came before a double fault is not in its event: another row's difference", lost_in_double_fault),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
     Row("descriptor_accessed", "3A, 3.4.5.1", "what a transfer or a task switch loads is marked accessed; QEMU does that in MOV, POP and LDS only", descriptor_accessed),
     Row("task_flags", "3A, 7.3", "a task switch loads EFLAGS; QEMU mixes in flags of the instruction before", task_flags),
@@ -673,15 +607,13 @@ TABLE = Table([
     Row("small_segment", "2B, SYSENTER", "data segments of V86 mode stay behind SYSENTER, with limits of 64 KiB; QEMU checks none", small_segment),
     Row("sticky_vif", "2A, IRET", "IRET in ring 0 loads VIF and VIP; QEMU does that on the way to V86 mode only", sticky_vif, True),
     Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True, choice=True),
-#    Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged),
     Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
     Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
     Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb, choice=True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
-#    Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU, and firmware is another", no_memory),
+    Row("no_stack", "-", "a frame was pushed where there is no memory, and the vector popped from there", no_stack, choice=True),
     Row("no_port", "-", "ports of devices that one side does not have", no_port),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),
-#    Row("left_the_slots", "-", "a jump to nowhere: all of the above at once, in code that nobody wrote", left_the_slots),
 ])

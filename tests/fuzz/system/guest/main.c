@@ -10,6 +10,7 @@ enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };   /* ..31, 32: the rest, 33: yie
 struct persistent { uint32_t magic, next, running, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
 static volatile struct persistent *const kept = (volatile struct persistent *)PERSISTENT;
 
+extern char image_end[];
 struct state state;
 static const struct program *programs, *program;
 static uint32_t count, hashes[HASHES], events, last_slot;
@@ -128,10 +129,14 @@ static void load_system_registers(void) {
   arena_df_task();
 }
 
+/* Memory that is no part of the arena: programs that get lost in it stop at once. */
+static void fill(uint32_t from, uint32_t end) {
+  uint32_t words = (end - from) / 4;
+  __asm__ volatile("rep stosl" : "+D"(from), "+c"(words) : "a"(0xcccccccc) : "memory");
+}
 /* PLAY and the like are memory too, which no program may find as another one left it. */
-static void clean(uint32_t from, uint32_t size) { __asm__ volatile("rep stosl" : "+D"(from), "+c"(size) : "a"(0xcccccccc) : "memory"); }
 static void clean_unpaged(void) {
-  if (unpaged || !(program->cr0 >> 31)) clean(PLAY - 0x1000, 0x13000 / 4), clean(2 * PLAY - 0x1000, 0x13000 / 4), clean(BIG_PAGE + A_DATA - 0x1000, 0x3000 / 4);
+  if (unpaged || !(program->cr0 >> 31)) fill(PLAY - 0x1000, PLAY + 0x12000), fill(2 * PLAY - 0x1000, 2 * PLAY + 0x12000), fill(BIG_PAGE + A_DATA - 0x1000, BIG_PAGE + A_DATA + 0x2000);
   unpaged = !(program->cr0 >> 31);
 }
 
@@ -219,7 +224,7 @@ void guest_main(const uint32_t *info) {
   programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
   output_start();
   output_packet(PACKET_START, (const uint32_t[]){START_1, START_2}, 2);
-  for (volatile uint32_t *low = 0; low < (uint32_t *)ARENA; low++) *low = 0xcccccccc;   /* what firmware left there differs; programs that got lost stop there */
+  fill(0, ARENA), fill(ARENA_END, 0xa0000), fill((uint32_t)image_end, (uint32_t)programs);
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
   WRITE_REGISTER(cr0, 0x31);
