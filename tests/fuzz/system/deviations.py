@@ -184,14 +184,38 @@ def double_fault(d):
 
 
 def half_written(d):
-    """A word of the operand or frame of an instruction with a #PF, or of a double fault's stack."""
-    if d.kind != "memory":
+    """A word of the operand or frame of an instruction with a #PF."""
+    return d.kind == "memory" and any(touches_word(i, e, d.address) for e, i in earlier(d))
+
+
+def frame_half_written(d):
+    """A word of the stack on which an exception could not be delivered: near an end of a page, or near the ESP that a task has saved."""
+    if d.kind != "memory" or not double_fault(d):
         return False
-    saved = [d.records[0].diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)] if double_fault(d) else []
-    frames = bool(saved) and STACK1 - 0x80 <= d.address < STACK1   # of V86 mode, as row v86_to_ring1 says
-    frames |= bool(saved) and not 0x40 <= d.address & 0xfff < 0xf60   # the stack of another one, which none of the tasks has saved
-    frames |= any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
-    return frames or any(touches_word(i, e, d.address) for e, i in earlier(d))
+    saved = [d.records[0].diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)]
+    return not 0x40 <= d.address & 0xfff < 0xf60 or any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
+
+
+def word_at(record, other, address):
+    """Four bytes of the arena as a program left them, from what changed on either side; None: they did not."""
+    at_, both = address & ~3, 0
+    for n in (0, 4):
+        before = record.before.get(at_ + n, other.before.get(at_ + n))
+        value = record.diffs.get(at_ + n, before)
+        if value is None and address & 3 or (value is None and not n):
+            return None
+        both |= (value or 0) << 8 * n
+    return both >> 8 * (address & 3) & 0xffffffff
+
+
+def read_half_written(d):
+    """What a program popped or loaded later from such a word, as it is still there."""
+    if not d.only(*GENERAL):
+        return False
+    bt, qemu = d.records
+    changed = [a for a in {*bt.diffs, *qemu.diffs} if half_written(d.at_word(a)) or frame_half_written(d.at_word(a))]
+    words = {(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)}
+    return all((d.bt[f], d.qemu[f]) in words for f in d.fields)
 
 
 def arpl_dirty(d):
@@ -280,8 +304,8 @@ def segment_rights(d):
 
 
 def beyond_64k(d):
-    """16-bit code beyond 64 KiB: EIP is 16 bits wide behind the first instruction, in QEMU not before the next block."""
-    if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields or d.bt["eflags"] & VM or d.bt["cs"] != d.qemu["cs"]:
+    """16-bit code beyond 64 KiB, or an instruction that ends there."""
+    if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields or d.bt["cs"] != d.qemu["cs"]:
         return False
     return d.bt["eip"] < 0x10000 and d.qemu["eip"] == d.bt["eip"] + 0x10000 or (d.bt["vector"] == d.qemu["vector"] == 14 and all(e["cr2"] == e["eip"] < 0x2000 for e in (d.bt, d.qemu)))
 
@@ -527,13 +551,14 @@ def no_stack(d):
 
 
 def firmware(address):
-    """Physical A0000h to FFFFFh, as it is without paging or by BIG_PAGE."""
-    return 0xa0000 <= address < 0x100000 or 0xca0000 <= address < 0xd00000 or 0x10a0000 <= address < 0x1100000
+    return 0xa0000 <= address < 0x100000 or address >= 0xfffe0000
 
 
-def ones(a, b):
-    """Each byte that differs is FFh in a and 0 in b."""
-    return all((a ^ b) >> n & 0xff == 0 or (a >> n & 0xff, b >> n & 0xff) == (0xff, 0) for n in (0, 8, 16, 24))
+def no_memory(d):
+    """Without paging: a register leads to firmware, at the end of the first or of the last MiB."""
+    if not d.only(*GENERAL, "arithmetic") or d.bt["cr0"] >> 31:
+        return False
+    return any(firmware(e[r]) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
 
 
 def no_port(d):
@@ -570,7 +595,9 @@ TABLE = Table([
     Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked, choice=True),
     Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed, choice=True),
     Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked, choice=True),
-    Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault", half_written),
+    Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault, as Bochs", half_written, choice=True),
+    Row("frame_half_written", "3A, 6.15, #DF", "the same of a frame: QEMU and Bochs have pushed a part of it before they find that there is no room", frame_half_written, choice=True),
+    Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
     Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty, choice=True),
     Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
@@ -613,6 +640,7 @@ TABLE = Table([
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
     Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb, choice=True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
+    Row("no_memory", "-", "firmware is another, and what was read there is in registers or flags", no_memory, choice=True),
     Row("no_stack", "-", "a frame was pushed where there is no memory, and the vector popped from there", no_stack, choice=True),
     Row("no_port", "-", "ports of devices that one side does not have", no_port),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),

@@ -39,6 +39,7 @@
 #define BIG_PAGE 0xc00000       /* a 4 MiB (2 MiB) page over physical 0 */
 
 /* Outlives a reset of the machine. */
+#define PROGRAMS 0x1000000      /* where a loader puts them differs */
 #define PERSISTENT 0x3000000
 #define STORE 0x2800000         /* for guest/bios.S: STORE_INFO bytes of Multiboot information, and the guest's image */
 #define STORE_INFO 0x1000

@@ -3,7 +3,6 @@
 #include "../layout.h"
 #define MULTIBOOT_INFO 0x9000
 #define IMAGE 0x100000
-#define MODULE 0x1000000
 #define BOCHS_BLOCK 0x20000
 
   .text
@@ -24,7 +23,7 @@ protected:
   mov %eax, %es
   mov %eax, %ss
   cld
-  mov $MODULE, %esi       /* Bochs gives a block of RAM its place when it is first used, and has put a file that is longer than a block in one piece: before all */
+  mov $PROGRAMS, %esi       /* Bochs gives a block of RAM its place when it is first used, and has put a file that is longer than a block in one piece: before all */
 1:                        /* others, its blocks are used in order. machine.py has it load this file last. */
   mov (%esi), %eax
   add $BOCHS_BLOCK, %esi

@@ -218,13 +218,19 @@ static bool has_word(const char *text, const char *word) {
   return false;
 }
 
+/* From the end: the places may overlap. */
+static void move_up(uint32_t *to, const uint32_t *from, uint32_t words) {
+  while (words--) to[words] = from[words];
+}
+
 void guest_main(const uint32_t *info) {
   const uint32_t *module = (const uint32_t *)info[6];
   full = has_word((const char *)info[4], "full"), in_bochs = has_word((const char *)info[4], "bochs");
-  programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
+  programs = (const struct program *)PROGRAMS, count = (module[1] - module[0]) / sizeof(struct program);
+  if (kept->magic != MAGIC) move_up((uint32_t *)PROGRAMS, (const uint32_t *)module[0], count * sizeof(struct program) / 4);   /* programs that get lost see it */
   output_start();
   output_packet(PACKET_START, (const uint32_t[]){START_1, START_2}, 2);
-  fill(0, ARENA), fill(ARENA_END, 0xa0000), fill((uint32_t)image_end, (uint32_t)programs);
+  fill(0, ARENA), fill(ARENA_END, 0xa0000), fill((uint32_t)image_end, PROGRAMS);
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
   WRITE_REGISTER(cr0, 0x31);
