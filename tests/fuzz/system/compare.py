@@ -151,6 +151,17 @@ def sides_with(difference, bochs, exact_flags):
     return "bt" if third == words[0] else "QEMU" if third == words[1] else None
 
 
+def dead_flags_only(inexact, exact):
+    """bt's records without and with --exact-flags: they differ in arithmetic flags only, in EFLAGS or wherever a program has put a pushed EFLAGS (docs/design.md, D2)."""
+    def dead(x, y):
+        return any((x ^ y) & ~(ARITHMETIC << n | ARITHMETIC >> 32 - n) & 0xffffffff == 0 for n in range(0, 32, 8))
+    if inexact.end != exact.end or len(inexact.events) != len(exact.events) or inexact.msrs != exact.msrs:
+        return False
+    same = all(dead(x[f], y[f]) for x, y in zip(inexact.events, exact.events) for f in machine.EVENT_FIELDS)
+    words = {**inexact.before, **exact.before}
+    return same and all(dead(inexact.diffs.get(a, old), exact.diffs.get(a, old)) for a, old in words.items())
+
+
 class Verdict:
     """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None.
     `hits`: rows that explained something. `voted`: differences that no row explains, and in which Bochs has what bt has. `votes`: (row, with whom Bochs sides)."""

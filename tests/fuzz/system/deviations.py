@@ -412,21 +412,11 @@ def null_task(d):
     return i.opcode == 0x0f00 and i.reg == 3 and "tr" in d.fields and d.qemu["tr"] < 4
 
 
-def signed_release(d):
-    """RET and RETF that release 32 KiB or more."""
-    if bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca):
-        return True
-    return d.kind == "event" and d.bt and d.qemu and "esp" in d.fields and (d.bt["esp"] - d.qemu["esp"] == 0x10000 or d.bt["kind"] == 2) and any(
-        op in code_of(d.program, d.records[0]) for op in (0xc2, 0xca))
-
-
 def stale_tlb(d):
-    """One side has a #PF (or a double fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, the arena's, or
-    its stack is in PLAY's own table (page 11)."""
+    """One side has a #PF (or a double fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, or
+    the arena's."""
     if d.kind != "event" or not d.bt or not d.qemu or sum(e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) != 1:
         return False
-    if any(e["esp"] >> 12 == 0x40b for e in (d.bt, d.qemu)):
-        return True
     fault = d.bt if d.bt["vector"] == 14 else d.qemu
     page = fault["cr2"] >> 12
     play = entry_changed(d, PT2 + 4 * (page & 0x3ff)) or entry_changed(d, PAE_PT2 + 8 * (page & 0x1ff))
@@ -555,10 +545,17 @@ def firmware(address):
 
 
 def no_memory(d):
-    """Without paging: a register leads to firmware, at the end of the first or of the last MiB."""
+    """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored."""
+    if d.kind == "memory":
+        return ones(d.bt, d.qemu) and any(not e["cr0"] >> 31 for e in d.records[0].events)
     if not d.only(*GENERAL, "arithmetic") or d.bt["cr0"] >> 31:
         return False
     return any(firmware(e[r]) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
+
+
+def ones(a, b):
+    """Each byte that differs is FFh in a and 0 in b."""
+    return all((a ^ b) >> n & 0xff == 0 or (a >> n & 0xff, b >> n & 0xff) == (0xff, 0) for n in (0, 8, 16, 24))
 
 
 def no_port(d):
@@ -637,7 +634,6 @@ TABLE = Table([
     Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
     Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
-    Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
     Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb, choice=True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
     Row("no_memory", "-", "firmware is another, and what was read there is in registers or flags", no_memory, choice=True),

@@ -44,6 +44,7 @@ uint32_t some_arena_address(struct generator *g) {
 }
 uint32_t some_play_address(struct generator *g) {
   uint32_t page = random_below(&g->r, 16), offset = random_chance(&g->r, 30) ? 0x1000 - random_below(&g->r, 8) : random_below(&g->r, 0x400) & ~3u;
+  if (page == 14) offset = S_FREE + (offset & 0x3f);   /* the GDT */
   uint32_t base = random_chance(&g->r, 85) ? PLAY : random_chance(&g->r, 50) ? 2 * PLAY : BIG_PAGE + A_DATA - 0x1000 * page;
   return base + 0x1000 * page + offset;
 }

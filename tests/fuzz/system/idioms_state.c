@@ -79,7 +79,7 @@ static uint32_t some_entry(struct generator *g) {
   return (A_DATA + 0x1000 * random_below(&g->r, 2)) | flags;
 }
 void write_edit_page_table(struct generator *g) {
-  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * page + 4 * random_below(&g->r, 64);
+  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * page + (page == 14 ? S_FREE : 0) + 4 * random_below(&g->r, page == 14 ? 16 : 64);
   bool pae = g->p->cr4 & 0x20;
   uint32_t entry = pae ? A_PAE_PT2 + 8 * page : A_PT2 + 4 * page;
   if (random_chance(&g->r, 8)) entry = pae ? A_PAE_PD + 32 : (random_chance(&g->r, 50) ? A_PD : A_PD2) + 4, at = PLAY;
@@ -99,7 +99,7 @@ void write_self_modifying(struct generator *g) {
 }
 void write_odd_stack(struct generator *g) {
   static const uint8_t ops[] = {0x50, 0x58, 0x9c, 0x60, 0x61, 0x1e, 0xc8};
-  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * (page == 14 ? 13 : page) + random_below(&g->r, 24);   /* 14 is the GDT: nothing goes on without it */
+  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * (page == 14 || page == 11 ? 13 : page) + random_below(&g->r, 24);   /* the GDT and PLAY's own table are no stack for long */
   if (random_chance(&g->r, 30)) at = some_arena_address(g);
   uint8_t op = RANDOM_OF(&g->r, ops);
   mov_reg(g, 4, at), EMIT(g, op);
@@ -223,7 +223,8 @@ void write_arithmetic(struct generator *g) {
 static bool row_wanted(const struct opcode_row *row) {
   static const uint8_t unwanted[] = {OP_COPY, OP_HLT, OP_CPUID, OP_RDTSC, OP_RDTSCP, OP_RDPMC, OP_TODO, OP_WRMSR, OP_RDMSR, OP_IN, OP_OUT, OP_INS, OP_OUTS, OP_FXSAVE, OP_FXRSTOR,
                                      OP_FNSTENV, OP_FLDENV, OP_FNSAVE, OP_FRSTOR, OP_LGDT, OP_LIDT, OP_MOV_TO_CR, OP_MOV_TO_DR, OP_MOV_FROM_DR, OP_LMSW, OP_INT, OP_INT1, OP_BT_MEM,
-                                     OP_BCD, OP_MASKMOV, OP_FPU_MODE, OP_LTR, OP_LLDT, OP_INVD, OP_CLFLUSH, OP_LOOP, OP_LOOPE, OP_LOOPNE, OP_JCC, OP_JMP_REL, OP_CALL_REL, OP_JCXZ};
+                                     OP_BCD, OP_MASKMOV, OP_FPU_MODE, OP_LTR, OP_LLDT, OP_INVD, OP_CLFLUSH, OP_LOOP, OP_LOOPE, OP_LOOPNE, OP_JCC, OP_JMP_REL, OP_CALL_REL, OP_JCXZ,
+                                     OP_JMP_IND, OP_CALL_IND, OP_JMP_FAR_MEM, OP_CALL_FAR_MEM, OP_RET, OP_RETF, OP_IRET};   /* those have idioms with somewhere to go to */
   for (unsigned i = 0; i < sizeof unwanted; i++)
     if (row->kind == unwanted[i]) return false;
   if (row->kind == OP_NOP && row->map && row->opcode != 0x1f) return false;   /* hints: QEMU has #UD for some register forms */
@@ -253,8 +254,7 @@ void write_opcode_row(struct generator *g) {
     else if (o->class == OC_PTR) { if (is_16(g) == narrow) emit32(g, next_slot(g)); else emit16(g, next_slot(g)); emit16(g, some_code_selector(g)); }
     else if (o->class == OC_IMM || o->class == OC_IMM_SIGNED) {
       unsigned size = o->width == SZ_B ? 1 : o->width == SZ_W || is_16(g) != narrow ? 2 : 4;
-      bool release = row->kind == OP_RET || row->kind == OP_RETF || row->kind == OP_ENTER;   /* a stack in tables is no stack for long */
-      for (unsigned k = 0; k < size; k++) EMIT(g, (uint8_t)random_below(&g->r, !k ? 256 : release ? 1 : 128));
+      for (unsigned k = 0; k < size; k++) EMIT(g, (uint8_t)random_below(&g->r, !k ? 256 : row->kind == OP_ENTER ? 1 : 128));   /* a stack in tables is no stack for long */
     }
   }
   g->next_mode = -1;

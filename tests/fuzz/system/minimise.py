@@ -42,7 +42,7 @@ class Shrinker:
     def differences(self, candidates):
         """For each: its first unexplained difference, if it is still the one."""
         packed = [p.pack() for p in candidates]
-        found = [verdict.failure for verdict in self.pair.verdicts(packed, self.pair.records(packed, self.axis), "--exact-flags" in self.axis)]
+        found = [verdict.failure for verdict in self.pair.verdicts(packed, self.pair.records(packed, self.axis), self.axis)]
         return [d if d is not None and d.signature() == self.wanted else None for d in found]
 
     def step(self, program, changes):
