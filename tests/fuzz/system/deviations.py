@@ -40,7 +40,7 @@ LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END
 VM, NT, USER = 1 << 17, 1 << 14, 4
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
-BEYOND_ARENA, EFER, RF, ARITHMETIC = 0xa0000, 0xc0000080, 1 << 16, 0x8d5
+BIG_PAGE, EFER, RF, ARITHMETIC = 0xc00000, 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
 NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
@@ -197,25 +197,26 @@ def frame_half_written(d):
 
 
 def word_at(record, other, address):
-    """Four bytes of the arena as a program left them, from what changed on either side; None: they did not."""
-    at_, both = address & ~3, 0
-    for n in (0, 4):
-        before = record.before.get(at_ + n, other.before.get(at_ + n))
-        value = record.diffs.get(at_ + n, before)
-        if value is None and address & 3 or (value is None and not n):
-            return None
-        both |= (value or 0) << 8 * n
-    return both >> 8 * (address & 3) & 0xffffffff
+    """(what is known of four bytes of the arena as a program left them, from what changed on either side; the mask of what is known)"""
+    value = mask = 0
+    for n in range(4):
+        word = (address + n) & ~3
+        held = record.diffs.get(word, record.before.get(word, other.before.get(word)))
+        if held is not None:
+            value, mask = value | (held >> 8 * (address + n & 3) & 0xff) << 8 * n, mask | 0xff << 8 * n
+    return value, mask
 
 
 def read_half_written(d):
-    """What a program popped or loaded later from such a word, as it is still there."""
-    if not d.only(*GENERAL):
+    """What a program popped or loaded later from such a word, as it is still there; or an instruction with such an operand faults or not."""
+    if d.kind != "event" or not d.bt or not d.qemu or d.bt["vector"] == 14:
         return False
     bt, qemu = d.records
-    changed = [a for a in {*bt.diffs, *qemu.diffs} if half_written(d.at_word(a)) or frame_half_written(d.at_word(a))]
-    words = {(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)}
-    return all((d.bt[f], d.qemu[f]) in words for f in d.fields)
+    changed = [a for a in {*bt.diffs, *qemu.diffs} if a < PD and (half_written(d.at_word(a)) or frame_half_written(d.at_word(a)))]
+    if not d.only(*GENERAL):
+        return d.bt["vector"] == 5 and any(touches_word(at(d), d.bt, a) for a in changed)   # BOUND
+    words = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)]
+    return all(any((d.bt[f] ^ x) & m == 0 == (d.qemu[f] ^ y) & k and x & m != y & k and (d.bt[f] ^ d.qemu[f]) & ~m == 0 for (x, m), (y, k) in words) for f in d.fields)
 
 
 def arpl_dirty(d):
@@ -412,6 +413,10 @@ def null_task(d):
     return i.opcode == 0x0f00 and i.reg == 3 and "tr" in d.fields and d.qemu["tr"] < 4
 
 
+def signed_release(d):
+    return bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca) and at(d).operands[1] >= 0x80
+
+
 def stale_tlb(d):
     """One side has a #PF (or a double fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, or
     the arena's."""
@@ -537,7 +542,11 @@ def task_le(d):
 # ---- the machine ----
 
 def no_stack(d):
-    return d.kind == "event" and any(e and e["vector"] > 255 for e in (d.bt, d.qemu))
+    """Nonsense was popped in the place of a vector, or the stack is in what is no memory without paging and by BIG_PAGE."""
+    if d.kind != "event" or not d.bt:
+        return False
+    unpaged = not d.bt["cr0"] >> 31
+    return any(e and (e["vector"] > 255 or (unpaged and firmware(e["inner_esp"])) or firmware(e["inner_esp"] - BIG_PAGE)) for e in (d.bt, d.qemu))
 
 
 def firmware(address):
@@ -548,7 +557,11 @@ def no_memory(d):
     """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored."""
     if d.kind == "memory":
         return ones(d.bt, d.qemu) and any(not e["cr0"] >> 31 for e in d.records[0].events)
-    if not d.only(*GENERAL, "arithmetic") or d.bt["cr0"] >> 31:
+    if d.kind != "event" or not d.bt or d.bt["cr0"] >> 31:
+        return False
+    if any(e and firmware(e["eip"]) for e in (d.bt, d.qemu)):
+        return True
+    if not d.only(*GENERAL, "arithmetic"):
         return False
     return any(firmware(e[r]) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
 
@@ -627,13 +640,14 @@ TABLE = Table([
     Row("unaligned_watch", "3B, 17.2.5", "unaligned stores hit data breakpoints in QEMU that they do not touch", unaligned_watch),
     Row("sysenter_cs", "2B, SYSENTER", "the MSR has 32 bits; QEMU keeps 16", sysenter_cs),
     Row("setcc_flags", "2B, SETcc", "a SETcc or a rotation that faults leaves the flags alone; in QEMU they are others then", setcc_flags, True, choice=True),
-    Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True),
+    Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True, choice=True),
     Row("small_segment", "2B, SYSENTER", "data segments of V86 mode stay behind SYSENTER, with limits of 64 KiB; QEMU checks none", small_segment),
     Row("sticky_vif", "2A, IRET", "IRET in ring 0 loads VIF and VIP; QEMU does that on the way to V86 mode only", sticky_vif, True),
     Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True, choice=True),
     Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
     Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
+    Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
     Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb, choice=True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
     Row("no_memory", "-", "firmware is another, and what was read there is in registers or flags", no_memory, choice=True),
