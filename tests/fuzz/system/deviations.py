@@ -4,7 +4,7 @@ and is no failure; one that no row explains is. The first row that fits counts. 
 A row looks at the event that differs, or at the word of memory; what it says of a program's other events is where such a word comes from.
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
-from instructions import BASED, PUSHES, STRINGS, Instruction, code_of, instruction_at, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+from instructions import BASED, PUSHES, STRINGS, Instruction, code_of, instruction_at, linear_eip, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -38,6 +38,7 @@ CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
 VM, NT, USER = 1 << 17, 1 << 14, 4
+EFLAGS_BITS = 0x3f7fd5
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
 BIG_PAGE, EFER, RF, ARITHMETIC = 0xc00000, 0xc0000080, 1 << 16, 0x8d5
@@ -189,11 +190,15 @@ def half_written(d):
 
 
 def frame_half_written(d):
-    """A word of the stack on which an exception could not be delivered: near an end of a page, or near the ESP that a task has saved."""
+    """A word of the stack on which an exception could not be delivered: near an end of a page, near the ESP that a task has saved, or written in QEMU only and
+    around an EFLAGS."""
     if d.kind != "memory" or not double_fault(d):
         return False
-    saved = [d.records[0].diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)]
-    return not 0x40 <= d.address & 0xfff < 0xf60 or any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
+    bt, qemu = d.records
+    saved = [bt.diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)]
+    if not 0x40 <= d.address & 0xfff < 0xf60 or any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved):
+        return True
+    return d.address not in bt.diffs and any(word_at(qemu, bt, d.address + n)[0] & ~EFLAGS_BITS == 2 for n in range(-12, 13))
 
 
 def word_at(record, other, address):
@@ -208,13 +213,17 @@ def word_at(record, other, address):
 
 
 def read_half_written(d):
-    """What a program popped or loaded later from such a word, as it is still there; or an instruction with such an operand faults or not."""
-    if d.kind != "event" or not d.bt or not d.qemu or d.bt["vector"] == 14:
+    """What a program popped or loaded later from such a word: as it is still there, or a register that a PUSHA or ENTER had stored; or BOUND with such an operand, and
+    code of that kind."""
+    if d.kind != "event" or not d.bt or not d.qemu:
         return False
     bt, qemu = d.records
     changed = [a for a in {*bt.diffs, *qemu.diffs} if a < PD and (half_written(d.at_word(a)) or frame_half_written(d.at_word(a)))]
     if not d.only(*GENERAL):
-        return d.bt["vector"] == 5 and any(touches_word(at(d), d.bt, a) for a in changed)   # BOUND
+        return any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)) or (d.bt["vector"] == 5 and any(touches_word(at(d), d.bt, a) for a in changed))
+    stored = {e[r] for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL}
+    if all(d.qemu[f] in stored for f in d.fields):
+        return True
     words = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)]
     return all(any((d.bt[f] ^ x) & m == 0 == (d.qemu[f] ^ y) & k and x & m != y & k and (d.bt[f] ^ d.qemu[f]) & ~m == 0 for (x, m), (y, k) in words) for f in d.fields)
 
@@ -418,12 +427,14 @@ def signed_release(d):
 
 
 def stale_tlb(d):
-    """One side has a #PF (or a double fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, or
+    """One side has a #PF (or a double or triple fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, or
     the arena's."""
-    if d.kind != "event" or not d.bt or not d.qemu or sum(e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) != 1:
+    if d.kind != "event" or sum(not e or e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) not in (1, 2 if None in (d.bt, d.qemu) else 1):
         return False
-    fault = d.bt if d.bt["vector"] == 14 else d.qemu
+    fault = next((e for e in (d.bt, d.qemu) if e and e["vector"] == 14), None) or d.bt or d.qemu
     page = fault["cr2"] >> 12
+    if any(entry_changed(d, a) for a in (PD + 4 * (page >> 10), PD2 + 4 * (page >> 10), PAE_PD + 8 * (page >> 9), PAE_PD + 8 * (page >> 9) + 4) if page < 0x400):
+        return True
     play = entry_changed(d, PT2 + 4 * (page & 0x3ff)) or entry_changed(d, PAE_PT2 + 8 * (page & 0x1ff))
     arena = page < 0x400 and (entry_changed(d, PT + 4 * page) or entry_changed(d, PAE_PT + 8 * (page & 0x1ff)))
     return (play and at(d).opcode in STRINGS) or arena
@@ -563,7 +574,7 @@ def no_memory(d):
         return True
     if not d.only(*GENERAL, "arithmetic"):
         return False
-    return any(firmware(e[r]) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
+    return any(firmware(e[r]) or firmware(e[r] - 0x80 & 0xffffffff) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
 
 
 def ones(a, b):
@@ -580,6 +591,11 @@ def no_port(d):
     return touches_ports(code, wide=(d.bt["eax"] ^ d.qemu["eax"]) > 0xff)
 
 
+def table_code(d):
+    """An event of code that is page-table entries."""
+    return d.kind == "event" and any(e and PD <= linear_eip(e) < TABLES_END for e in (d.bt, d.qemu))
+
+
 def by_the_clock(d):
     """A side got lost in memory that is no program, or went beyond 64 KiB in 16-bit code (where QEMU wraps), and was ended by the clock: how far it came is a
     matter of speed. The end itself is another when the way out was a jump into the guest's own memory."""
@@ -591,6 +607,7 @@ def by_the_clock(d):
 
 
 TABLE = Table([
+    Row("no_memory", "-", "firmware is another, and what was read there is in registers or flags", no_memory, choice=True),
     Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True, choice=True),
     Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True, choice=True),
     Row("supervisor_stack", "3A, 4.6", "far transfers access the stack with the privilege of CPL; QEMU does it as a supervisor", supervisor_stack, True),
@@ -650,8 +667,8 @@ TABLE = Table([
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
     Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb, choice=True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
-    Row("no_memory", "-", "firmware is another, and what was read there is in registers or flags", no_memory, choice=True),
     Row("no_stack", "-", "a frame was pushed where there is no memory, and the vector popped from there", no_stack, choice=True),
     Row("no_port", "-", "ports of devices that one side does not have", no_port),
-    Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),
+    Row("table_code", "3A, 4.8", "what page-table entries do as code follows from their accessed and dirty bits", table_code, choice=True),
+    Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock, choice=True),
 ])
