@@ -190,6 +190,8 @@ def examine(program, records, table, exact_flags=False, bochs=None):
     def name_of(difference, row):
         """The row that counts, or None."""
         side = sides_with(difference, bochs, exact_flags) if bochs else None
+        if row and side == "QEMU" and not row.choice:
+            row = table.explain(difference, choice=True)
         if row and (side != "QEMU" or row.choice):
             verdict.votes += [(row.name, side)] if bochs else []
             return row.name

@@ -18,11 +18,11 @@ class Table:
     def __init__(self, rows):
         self.rows = rows
 
-    def explain(self, difference):
-        """With the program's code as it was left, or as it was first: it may have changed before the event, or after it."""
+    def explain(self, difference, choice=False):
+        """With the program's code as it was left, or as it was first: it may have changed before the event, or after it. `choice`: by such a row only."""
         for left in (True, False):
             difference.code = difference.records[0] if left else None
-            row = next((row for row in self.rows if row.explains(difference)), None)
+            row = next((row for row in self.rows if row.choice >= choice and row.explains(difference)), None)
             if row:
                 return row
         return None
@@ -41,7 +41,7 @@ VM, NT, USER = 1 << 17, 1 << 14, 4
 EFLAGS_BITS = 0x3f7fd5
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
-BIG_PAGE, EFER, RF, ARITHMETIC = 0xc00000, 0xc0000080, 1 << 16, 0x8d5
+BIG_PAGE, RAM_END, EFER, RF, ARITHMETIC = 0xc00000, 0x4000000, 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
 NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
@@ -219,11 +219,20 @@ def read_half_written(d):
         return False
     bt, qemu = d.records
     changed = [a for a in {*bt.diffs, *qemu.diffs} if a < PD and (half_written(d.at_word(a)) or frame_half_written(d.at_word(a)))]
+    fault = next((e for e in (d.bt, d.qemu) if e["vector"] == 14), None)
+    if fault and d.bt["vector"] != d.qemu["vector"]:   # in a page whose entry is such a word
+        page = fault["cr2"] >> 12
+        if any((half_written(d.at_word(a)) or frame_half_written(d.at_word(a))) and (bt.diffs.get(a) != qemu.diffs.get(a)) for a in (PT2 + 4 * (page & 0x3ff), PAE_PT2 + 8 * (page & 0x1ff))):
+            return True
     if not d.only(*GENERAL):
         return any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)) or (d.bt["vector"] == 5 and any(touches_word(at(d), d.bt, a) for a in changed))
     stored = {e[r] for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL}
     if all(d.qemu[f] in stored for f in d.fields):
         return True
+    if all((d.bt[f] ^ d.qemu[f]) >> 16 == 0 for f in d.fields):   # or a half of it
+        low = [(word_at(bt, qemu, a + n)[0] & 0xffff, word_at(qemu, bt, a + n)[0] & 0xffff) for a in changed for n in range(-1, 4)]
+        if all((d.bt[f] & 0xffff, d.qemu[f] & 0xffff) in low for f in d.fields):
+            return True
     words = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)]
     return all(any((d.bt[f] ^ x) & m == 0 == (d.qemu[f] ^ y) & k and x & m != y & k and (d.bt[f] ^ d.qemu[f]) & ~m == 0 for (x, m), (y, k) in words) for f in d.fields)
 
@@ -423,7 +432,8 @@ def null_task(d):
 
 
 def signed_release(d):
-    return bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca) and at(d).operands[1] >= 0x80
+    far = any(i.opcode in (0xc2, 0xca) and i.operands[1] >= 0x80 for i in slot_instructions(d)) if d.only("esp") else False
+    return (far and d.bt["esp"] - d.qemu["esp"] == 0x10000) or (bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca) and at(d).operands[1] >= 0x80)
 
 
 def stale_tlb(d):
@@ -564,6 +574,40 @@ def firmware(address):
     return 0xa0000 <= address < 0x100000 or address >= 0xfffe0000
 
 
+def read_firmware(d):
+    """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored."""
+    return led_to(d, firmware)
+
+
+def no_memory(d):
+    """The same beyond RAM: what was read there is a selector, or in registers or flags."""
+    return led_to(d, lambda address: address >= RAM_END) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
+
+
+def led_to(d, place):
+    if d.kind == "memory":
+        return ones(d.bt, d.qemu) and any(not e["cr0"] >> 31 for e in d.records[0].events)
+    if d.kind != "event" or not d.bt or d.bt["cr0"] >> 31:
+        return False
+    if any(e and place(e["eip"]) for e in (d.bt, d.qemu)):
+        return True
+    if not d.only(*GENERAL, "arithmetic"):
+        return False
+    return any(place(e[r]) or place(e[r] - 0x80 & 0xffffffff) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
+
+
+def no_stack(d):
+    """Nonsense was popped in the place of a vector, or the stack is in what is no memory without paging and by BIG_PAGE."""
+    if d.kind != "event" or not d.bt:
+        return False
+    unpaged = not d.bt["cr0"] >> 31
+    return any(e and (e["vector"] > 255 or (unpaged and firmware(e["inner_esp"])) or firmware(e["inner_esp"] - BIG_PAGE)) for e in (d.bt, d.qemu))
+
+
+def firmware(address):
+    return 0xa0000 <= address < 0x100000 or address >= 0xfffe0000
+
+
 def no_memory(d):
     """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored."""
     if d.kind == "memory":
@@ -607,10 +651,11 @@ def by_the_clock(d):
 
 
 TABLE = Table([
-    Row("no_memory", "-", "firmware is another, and what was read there is in registers or flags", no_memory, choice=True),
+    Row("read_firmware", "-", "firmware is another, and what was read there is in registers or flags", read_firmware, choice=True),
+    Row("no_memory", "-", "memory that does not exist reads as ones, in QEMU as zeros", no_memory),
     Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True, choice=True),
     Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True, choice=True),
-    Row("supervisor_stack", "3A, 4.6", "far transfers access the stack with the privilege of CPL; QEMU does it as a supervisor", supervisor_stack, True),
+    Row("supervisor_stack", "3A, 4.6", "far transfers access the stack with the privilege of CPL; QEMU does it as a supervisor, Bochs with the new segment's DPL", supervisor_stack, True, choice=True),
     Row("supervisor_parameters", "3A, 4.6", "a call gate's parameters are read with the privilege of CPL; QEMU reads them as a supervisor", supervisor_parameters),
     Row("undefined_flags", "2B, SAL", "AF behind a shift, all flags behind a division, and the like", undefined_flags, True, choice=True),
     Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code, choice=True),
@@ -624,7 +669,6 @@ TABLE = Table([
     Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked, choice=True),
     Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault, as Bochs", half_written, choice=True),
     Row("frame_half_written", "3A, 6.15, #DF", "the same of a frame: QEMU and Bochs have pushed a part of it before they find that there is no room", frame_half_written, choice=True),
-    Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
     Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty, choice=True),
     Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
@@ -668,7 +712,8 @@ TABLE = Table([
     Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb, choice=True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
     Row("no_stack", "-", "a frame was pushed where there is no memory, and the vector popped from there", no_stack, choice=True),
-    Row("no_port", "-", "ports of devices that one side does not have", no_port),
+    Row("no_port", "-", "ports of devices that one side does not have", no_port, choice=True),
+    Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
     Row("table_code", "3A, 4.8", "what page-table entries do as code follows from their accessed and dirty bits", table_code, choice=True),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock, choice=True),
 ])

@@ -170,7 +170,7 @@ void write_ask_selector(struct generator *g) {
   switch (random_below(&g->r, 4)) {
   case 0: EMIT(g, 0x0f, 0x00, (uint8_t)(0xe0 | random_below(&g->r, 2) << 3)); break;
   case 1: EMIT(g, 0xb9), random_chance(&g->r, 50) ? EMIT(g, 3, 0) : EMIT(g, 0, 0); if (!is_16(g)) EMIT(g, 0, 0); EMIT(g, 0x63, 0xc8); break;
-  case 2: wide(g), EMIT(g, 0x0f, 2, 0xc8, 0x0f, 0x94, 0xc2), wide(g), EMIT(g, 0x81, 0xe1), emit32(g, 0xfff0ffff); break;   /* LAR: four bits are undefined */
+  case 2: wide(g), EMIT(g, 0x0f, 2, 0xc8, 0x0f, 0x94, 0xc0), wide(g), EMIT(g, 0x81, 0xe1), emit32(g, 0xfff0ffff); break;   /* LAR: four bits are undefined */
   default: wide(g), EMIT(g, 0x0f, 3, 0xc8); break;
   }
 }
