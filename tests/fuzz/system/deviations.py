@@ -33,7 +33,7 @@ def vector(d, *vectors):
 
 
 PD, PT, PT2, PD2, PDPT, PAE_PD, PAE_PT, PAE_PT2, TABLES_END = 0x19000, 0x1a000, 0x1b000, 0x1c000, 0x1d000, 0x1e000, 0x1f000, 0x20000, 0x21000
-DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, STACK1, SLOTS_END = 0x12000, 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x18c00, 0x11100
+DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
 CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
@@ -322,6 +322,11 @@ def segment_rights(d):
     return 0x2e in i.prefixes or d.bt["ds"] & ~7 in UNWRITABLE or (i.opcode in STRINGS and d.bt["es"] & ~7 in UNWRITABLE)
 
 
+def fast_call_code(d):
+    """The same through a CS that SYSENTER or SYSEXIT has loaded."""
+    return segment_rights(d) and 0x2e in at(d).prefixes
+
+
 def beyond_64k(d):
     """16-bit code beyond 64 KiB, or an instruction that ends there."""
     if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields or d.bt["cs"] != d.qemu["cs"]:
@@ -562,31 +567,27 @@ def task_le(d):
 
 # ---- the machine ----
 
-def no_stack(d):
-    """Nonsense was popped in the place of a vector, or the stack is in what is no memory without paging and by BIG_PAGE."""
-    if d.kind != "event" or not d.bt:
-        return False
-    unpaged = not d.bt["cr0"] >> 31
-    return any(e and (e["vector"] > 255 or (unpaged and firmware(e["inner_esp"])) or firmware(e["inner_esp"] - BIG_PAGE)) for e in (d.bt, d.qemu))
-
-
 def firmware(address):
     return 0xa0000 <= address < 0x100000 or address >= 0xfffe0000
 
 
+def beyond_ram(address):
+    return address >= RAM_END
+
+
 def read_firmware(d):
     """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored."""
+    if d.kind == "memory":
+        return all((d.bt ^ d.qemu) >> n & 0xff == 0 or d.bt >> n & 0xff == 0xff for n in (0, 8, 16, 24)) and any(not e["cr0"] >> 31 for e in d.records[0].events)
     return led_to(d, firmware)
 
 
 def no_memory(d):
     """The same beyond RAM: what was read there is a selector, or in registers or flags."""
-    return led_to(d, lambda address: address >= RAM_END) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
+    return led_to(d, beyond_ram) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
 
 
 def led_to(d, place):
-    if d.kind == "memory":
-        return ones(d.bt, d.qemu) and any(not e["cr0"] >> 31 for e in d.records[0].events)
     if d.kind != "event" or not d.bt or d.bt["cr0"] >> 31:
         return False
     if any(e and place(e["eip"]) for e in (d.bt, d.qemu)):
@@ -597,33 +598,12 @@ def led_to(d, place):
 
 
 def no_stack(d):
-    """Nonsense was popped in the place of a vector, or the stack is in what is no memory without paging and by BIG_PAGE."""
+    """Nonsense was popped in the place of a vector, or the stack is in what is no memory: without paging, or by BIG_PAGE."""
     if d.kind != "event" or not d.bt:
         return False
-    unpaged = not d.bt["cr0"] >> 31
-    return any(e and (e["vector"] > 255 or (unpaged and firmware(e["inner_esp"])) or firmware(e["inner_esp"] - BIG_PAGE)) for e in (d.bt, d.qemu))
-
-
-def firmware(address):
-    return 0xa0000 <= address < 0x100000 or address >= 0xfffe0000
-
-
-def no_memory(d):
-    """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored."""
-    if d.kind == "memory":
-        return ones(d.bt, d.qemu) and any(not e["cr0"] >> 31 for e in d.records[0].events)
-    if d.kind != "event" or not d.bt or d.bt["cr0"] >> 31:
-        return False
-    if any(e and firmware(e["eip"]) for e in (d.bt, d.qemu)):
+    if any(e and (e["vector"] > 255 or firmware(e["inner_esp"] - BIG_PAGE)) for e in (d.bt, d.qemu)):
         return True
-    if not d.only(*GENERAL, "arithmetic"):
-        return False
-    return any(firmware(e[r]) or firmware(e[r] - 0x80 & 0xffffffff) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
-
-
-def ones(a, b):
-    """Each byte that differs is FFh in a and 0 in b."""
-    return all((a ^ b) >> n & 0xff == 0 or (a >> n & 0xff, b >> n & 0xff) == (0xff, 0) for n in (0, 8, 16, 24))
+    return not d.bt["cr0"] >> 31 and any(e and (firmware(e[r]) or beyond_ram(e[r])) for e in (d.bt, d.qemu) for r in ("esp", "inner_esp"))
 
 
 def no_port(d):
@@ -683,6 +663,7 @@ TABLE = Table([
     Row("sysenter_null", "2B, SYSENTER", "an MSR with a null selector is #GP; QEMU tests for 0 only", sysenter_null),
     Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
     Row("segment_rights", "3A, 5.3", "a store through a code or read-only segment is #GP; QEMU stores", segment_rights),
+    Row("fast_call_code", "2B, SYSENTER", "the CS that SYSENTER and SYSEXIT load is no data segment; Bochs stores through it too", fast_call_code, choice=True),
     Row("beyond_64k", "-", "EIP beyond 64 KiB in 16-bit code: 16 bits wide behind an instruction in bt, in QEMU where it jumps; the manual says nothing", beyond_64k, choice=True),
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),

@@ -12,7 +12,7 @@ END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED = 2, 3, 4, 5, 6   # th
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
-START_SECONDS, HANG_SECONDS, IDLE_SECONDS = 15, 1, 5   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset); by the clock
+START_SECONDS, HANG_SECONDS, IDLE_SECONDS = 15, 0.6, 3   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset); by the clock
 START_BYTES = struct.pack("<3I", START << 24 | 2, 0x74736574, 0x6d657473)
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
 
