@@ -437,8 +437,9 @@ def null_task(d):
 
 
 def signed_release(d):
-    far = any(i.opcode in (0xc2, 0xca) and i.operands[1] >= 0x80 for i in slot_instructions(d)) if d.only("esp") else False
-    return (far and d.bt["esp"] - d.qemu["esp"] == 0x10000) or (bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca) and at(d).operands[1] >= 0x80)
+    if d.only("esp", "inner_esp") and all(d.bt[f] - d.qemu[f] & 0xffffffff == 0x10000 for f in d.fields):
+        return True
+    return bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca) and at(d).operands[1] >= 0x80
 
 
 def stale_tlb(d):
@@ -664,7 +665,7 @@ TABLE = Table([
     Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
     Row("segment_rights", "3A, 5.3", "a store through a code or read-only segment is #GP; QEMU stores", segment_rights),
     Row("fast_call_code", "2B, SYSENTER", "the CS that SYSENTER and SYSEXIT load is no data segment; Bochs stores through it too", fast_call_code, choice=True),
-    Row("beyond_64k", "-", "EIP beyond 64 KiB in 16-bit code: 16 bits wide behind an instruction in bt, in QEMU where it jumps; the manual says nothing", beyond_64k, choice=True),
+    Row("beyond_64k", "2A, JMP", "EIP beyond 64 KiB in 16-bit code: QEMU goes on with 16 bits of it where a translated block ends", beyond_64k),
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),

@@ -142,7 +142,10 @@ static void clean_unpaged(void) {
 
 static void apply(void) {
   volatile uint32_t *code = (volatile uint32_t *)A_SLOTS;
-  for (unsigned i = 0; i < SLOTS * SLOT_SIZE / 4; i++) code[i] = ((const uint32_t *)program->code)[i];
+  for (unsigned i = 0; i < SLOTS * SLOT_SIZE / 4; i++) {
+    uint32_t word = ((const uint32_t *)program->code)[i];
+    if (code[i] != word) code[i] = word;
+  }
   for (unsigned i = 0; i < program->patch_count && i < PATCHES; i++) {
     uint32_t to = program->patches[i].at & ~3u;
     if (to >= ARENA && to < ARENA_END) *(volatile uint32_t *)to = program->patches[i].value;
