@@ -7,7 +7,7 @@ from collections import Counter
 import machine
 from machine import ACCESSED, FLAGS, MAIN, PF_WRITES, RF_WRONG, STATUS
 
-FORGIVEN_ONE_IN = 16
+FORGIVEN_ONE_IN = 64
 UPPER_PDPT = 1 << 15
 VOTED = "bochs_agrees"
 MINOR = {"arithmetic", "rf", "write"}

@@ -41,6 +41,8 @@
 /* Outlives a reset of the machine. */
 #define PROGRAMS 0x1000000      /* where a loader puts them differs */
 #define PERSISTENT 0x3000000
+#define OUTPUT 0x3100000        /* packets, in QEMU */
+#define OUTPUT_SIZE 0xf00000
 #define STORE 0x2800000         /* for guest/bios.S: STORE_INFO bytes of Multiboot information, and the guest's image */
 #define STORE_INFO 0x1000
 

@@ -28,7 +28,7 @@ void arena_restore(void (*found)(uint32_t at, uint32_t old, uint32_t value));
 void arena_df_task(void);              /* the double fault's task as it was */
 
 /* output.c */
-void output_start(void);
+void output_start(volatile uint32_t *count);     /* where it counts the words that it puts into memory, if it does */
 void output_packet(unsigned kind, const uint32_t *words, unsigned count);
 _Noreturn void output_leave(void);
 

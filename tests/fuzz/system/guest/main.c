@@ -7,7 +7,7 @@
 
 enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RF = 1 << 16, RESUME_FLAGS = 0x243200 };   /* AC, IOPL, IF, ID */
 enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };   /* ..31, 32: the rest, 33: yields */
-struct persistent { uint32_t magic, next, running, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
+struct persistent { uint32_t magic, next, running, output, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
 static volatile struct persistent *const kept = (volatile struct persistent *)PERSISTENT;
 
 extern char image_end[];
@@ -85,7 +85,12 @@ static uint32_t saved_flags(uint32_t address) {
   return task == 2 ? (offset == 16 ? ARITHMETIC : 0) : offset == 36 ? ARITHMETIC | RF : 0;
 }
 
+static bool is_own_code(uint32_t address, uint32_t value) {
+  return address >= A_SLOTS && address < A_SLOTS_END && value == ((const uint32_t *)program->code)[(address - A_SLOTS) / 4];
+}
+
 static void diff_found(uint32_t address, uint32_t old, uint32_t value) {
+  if (is_own_code(address, value)) return;
   uint32_t accessed = accessed_bits(address, value), flags = saved_flags(address), undefined = accessed | flags;
   int entry = upper_entry(address);
   if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value, old}, 3);
@@ -230,18 +235,18 @@ void guest_main(const uint32_t *info) {
   const uint32_t *module = (const uint32_t *)info[6];
   full = has_word((const char *)info[4], "full"), in_bochs = has_word((const char *)info[4], "bochs");
   programs = (const struct program *)PROGRAMS, count = (module[1] - module[0]) / sizeof(struct program);
-  if (kept->magic != MAGIC) move_up((uint32_t *)PROGRAMS, (const uint32_t *)module[0], count * sizeof(struct program) / 4);   /* programs that get lost see it */
-  output_start();
+  if (kept->magic != MAGIC) {
+    move_up((uint32_t *)PROGRAMS, (const uint32_t *)module[0], count * sizeof(struct program) / 4);   /* programs that get lost see it */
+    for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
+    kept->magic = MAGIC;
+  }
+  output_start(has_word((const char *)info[4], "memory") ? &kept->output : NULL);
   output_packet(PACKET_START, (const uint32_t[]){START_1, START_2}, 2);
   fill(0, ARENA), fill(ARENA_END, 0xa0000), fill((uint32_t)image_end, PROGRAMS);
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
   WRITE_REGISTER(cr0, 0x31);
   watchdog_reset();
-  if (kept->magic != MAGIC) {
-    for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
-    kept->magic = MAGIC;
-  }
   if (kept->running) {
     uint32_t end = END_TRIPLE_FAULT << 8;
     kept->running = 0;
