@@ -191,12 +191,14 @@ def half_written(d):
 
 def frame_half_written(d):
     """A word of the stack on which an exception could not be delivered: near an end of a page, near the ESP that a task has saved, or written in QEMU only and
-    around an EFLAGS."""
+    around an EFLAGS; and what an ENTER or PUSHA has stored whose #PF became a double fault."""
     if d.kind != "memory" or not double_fault(d):
         return False
     bt, qemu = d.records
     saved = [bt.diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)]
     if not 0x40 <= d.address & 0xfff < 0xf60 or any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved):
+        return True
+    if d.qemu in {d.program.registers[r] for r in GENERAL[:8]} | {e[r] for e in bt.events for r in GENERAL[:8]}:
         return True
     return d.address not in bt.diffs and any(word_at(qemu, bt, d.address + n)[0] & ~EFLAGS_BITS == 2 for n in range(-12, 13))
 
@@ -235,6 +237,11 @@ def read_half_written(d):
             return True
     words = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)]
     return all(any((d.bt[f] ^ x) & m == 0 == (d.qemu[f] ^ y) & k and x & m != y & k and (d.bt[f] ^ d.qemu[f]) & ~m == 0 for (x, m), (y, k) in words) for f in d.fields)
+
+
+def read_accessed(d):
+    """Entries of page tables that a program has loaded."""
+    return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
 
 
 def arpl_dirty(d):
@@ -695,6 +702,7 @@ TABLE = Table([
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
     Row("no_stack", "-", "a frame was pushed where there is no memory, and the vector popped from there", no_stack, choice=True),
     Row("no_port", "-", "ports of devices that one side does not have", no_port, choice=True),
+    Row("read_accessed", "3A, 4.8", "a register that the program loaded from a page table: accessed and dirty bits of the rows above", read_accessed, choice=True),
     Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
     Row("table_code", "3A, 4.8", "what page-table entries do as code follows from their accessed and dirty bits", table_code, choice=True),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock, choice=True),
