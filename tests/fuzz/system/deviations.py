@@ -216,11 +216,15 @@ def word_at(record, other, address):
 
 def read_half_written(d):
     """What a program popped or loaded later from such a word: as it is still there, or a register that a PUSHA or ENTER had stored; or BOUND with such an operand, and
-    code of that kind."""
-    if d.kind != "event" or not d.bt or not d.qemu:
-        return False
+    code of that kind; or what a string instruction has copied from there."""
     bt, qemu = d.records
+    if d.kind != "memory" and (d.kind != "event" or not d.bt or not d.qemu):
+        return False
     changed = [a for a in {*bt.diffs, *qemu.diffs} if a < PD and (half_written(d.at_word(a)) or frame_half_written(d.at_word(a)))]
+    if d.kind == "memory":
+        differs = sum(0xff << n for n in (0, 8, 16, 24) if (d.bt ^ d.qemu) >> n & 0xff)
+        there = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed if a != d.address for n in range(-3, 4)]
+        return any(m & differs == differs and (x ^ d.bt) & differs == 0 == (y ^ d.qemu) & differs for (x, m), (y, _) in there)
     fault = next((e for e in (d.bt, d.qemu) if e["vector"] == 14), None)
     if fault and d.bt["vector"] != d.qemu["vector"]:   # in a page whose entry is such a word
         page = fault["cr2"] >> 12
