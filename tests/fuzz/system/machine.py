@@ -13,7 +13,8 @@ END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED = 2, 3, 4, 5, 6   # th
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
-START_SECONDS, HANG_SECONDS, IDLE_SECONDS = 15, 0.6, 3   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset); by the clock
+START_SECONDS, HANG_SECONDS = 15, 0.6   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset)
+IDLE_LOOKS = 15             # 0.05 s apart, at which none of its threads wants a CPU
 START_BYTES = struct.pack("<3I", START << 24 | 2, 0x74736574, 0x6d657473)
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
 
@@ -93,6 +94,18 @@ def cpu_seconds(pid):
     return (int(words[11]) + int(words[12])) / TICKS
 
 
+def asleep(pid):
+    """None of its threads wants a CPU."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/stat", encoding="ascii", errors="replace") as file:
+                if file.read().rpartition(")")[2].split()[0] != "S":
+                    return False
+        except OSError:
+            return False
+    return True
+
+
 class Side:
     """One emulator: `command` is its program and its own arguments, among them the CPU's model."""
 
@@ -140,7 +153,7 @@ class Side:
 
     def _wait(self, child, output):
         """True: it ended by itself. False: too long without a packet, in time that it had a CPU for: a busy machine changes nothing."""
-        size, since, used = 0, time.monotonic(), 0
+        size, used, idle = 0, 0, 0
         while True:
             try:
                 child.wait(0.05)
@@ -149,8 +162,10 @@ class Side:
                 pass
             now = self._progress(output)
             if now != size:
-                size, since, used = now, time.monotonic(), cpu_seconds(child.pid)
-            elif cpu_seconds(child.pid) - used > (HANG_SECONDS if size else START_SECONDS) or time.monotonic() - since > IDLE_SECONDS:
+                size, used, idle = now, cpu_seconds(child.pid), 0
+                continue
+            idle = idle + 1 if asleep(child.pid) else 0
+            if cpu_seconds(child.pid) - used > (HANG_SECONDS if size else START_SECONDS) or idle > IDLE_LOOKS:
                 child.kill()
                 return False
 
