@@ -233,6 +233,7 @@ def read_half_written(d):
     if not d.only(*GENERAL):
         return any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)) or (d.bt["vector"] == 5 and any(touches_word(at(d), d.bt, a) for a in changed))
     stored = {e[r] for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL}
+    stored |= {e[r] for e in bt.events for r in ("cs", "ss")} if double_fault(d) else set()   # a frame's
     if all(d.qemu[f] in stored for f in d.fields):
         return True
     if all((d.bt[f] ^ d.qemu[f]) >> 16 == 0 for f in d.fields):   # or a half of it
