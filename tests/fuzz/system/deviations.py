@@ -4,7 +4,7 @@ and is no failure; one that no row explains is. The first row that fits counts. 
 A row looks at the event that differs, or at the word of memory; what it says of a program's other events is where such a word comes from.
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
-from instructions import BASED, PUSHES, STRINGS, Instruction, code_of, instruction_at, linear_eip, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, code_of, instruction_at, linear_eip, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -362,6 +362,11 @@ def lock_ignored(d):
     return bt_faults(d, 6) and 0xf0 in at(d).prefixes
 
 
+def no_vme(d):
+    i = at(d) if bt_faults(d, 13, 0) else NONE
+    return i.opcode == 0x0f22 and i.reg == 4 and d.bt[BASES32[i.rm]] & 3
+
+
 def reserved_bits(d):
     """CR3 that leads to reserved bits of a PDPTE, or reserved bits of CR4."""
     if bt_faults(d, 13, 0) and 0x100000 <= d.bt["eip"] < 0x108000:   # the guest's own MOV CR0: the program wrote into the PDPT
@@ -681,6 +686,7 @@ TABLE = Table([
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
+    Row("no_vme", "3A, 2.5", "bt's models have no virtual-mode extensions: CR4.VME and PVI are reserved; QEMU and Bochs have them", no_vme, choice=True),
     Row("reserved_bits", "3A, 4.4.1", "reserved bits of PDPTEs and of CR4 are #GP when they are loaded; QEMU checks them later, or not", reserved_bits),
     Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
