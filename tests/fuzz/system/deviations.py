@@ -549,6 +549,11 @@ def task_fault(d):
     return (entered and (d.qemu is None or not d.fields.isdisjoint({"eip", "kind", "ss", "vector"}))) or (mixed and "kind" in d.fields)
 
 
+def task_code_fault(d):
+    """The selector that is complained of is that of CS; in bt it became a double fault."""
+    return d.kind == "event" and bool(d.bt) and bool(d.qemu) and d.bt["kind"] == 2 and d.qemu["vector"] in (10, 11) and d.qemu["error"] & ~3 == d.qemu["cs"] & ~3
+
+
 def wide_task(d):
     """JMP and CALL to a task state segment of 2 GiB or more."""
     return d.kind == "event" and bool(d.bt) and bool(d.qemu) and d.qemu["vector"] == 10 and "vector" in d.fields and "eip" not in d.fields and (
@@ -691,6 +696,8 @@ TABLE = Table([
     Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
+    Row("task_code_fault", "3A, 6.15, #TS", "a new task's CS that is no code: in bt its SS is not loaded then and there is no stack for #TS; QEMU and Bochs load it first. A handler \
+must not rely on either", task_code_fault, choice=True),
     Row("wide_task", "3A, 7.2.2", "a task state segment of 2 GiB or more: QEMU takes its limit for a negative number, and has #TS", wide_task),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
     Row("descriptor_accessed", "3A, 3.4.5.1", "what a transfer or a task switch loads is marked accessed; QEMU does that in MOV, POP and LDS only", descriptor_accessed),
