@@ -220,7 +220,10 @@ def read_half_written(d):
     bt, qemu = d.records
     if d.kind != "memory" and (d.kind != "event" or not d.bt or not d.qemu):
         return False
-    changed = [a for a in {*bt.diffs, *qemu.diffs} if a < PD and (half_written(d.at_word(a)) or frame_half_written(d.at_word(a)))]
+    words = [a for a in {*bt.diffs, *qemu.diffs} if half_written(d.at_word(a)) or frame_half_written(d.at_word(a))]
+    changed = [a for a in words if a < PD]
+    if d.kind == "memory" and any((bt.diffs.get(a, qemu.before.get(a)) ^ qemu.diffs.get(a, bt.before.get(a))) & ~0x60 for a in words if a >= PT2):
+        return True   # through such an entry of a page table
     if d.kind == "memory":
         differs = sum(0xff << n for n in (0, 8, 16, 24) if (d.bt ^ d.qemu) >> n & 0xff)
         there = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed if a != d.address for n in range(-3, 4)]
@@ -230,8 +233,10 @@ def read_half_written(d):
         page = fault["cr2"] >> 12
         if any((half_written(d.at_word(a)) or frame_half_written(d.at_word(a))) and (bt.diffs.get(a) != qemu.diffs.get(a)) for a in (PT2 + 4 * (page & 0x3ff), PAE_PT2 + 8 * (page & 0x1ff))):
             return True
+    if any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)):   # code
+        return True
     if not d.only(*GENERAL):
-        return any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)) or (d.bt["vector"] == 5 and any(touches_word(at(d), d.bt, a) for a in changed))
+        return (d.bt["vector"] == 5 or d.only("arithmetic")) and any(touches_word(i, d.bt, a) for a in changed for i in [at(d), *slot_instructions(d)] if i.memory)
     stored = {e[r] for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL}
     stored |= {e[r] for e in bt.events for r in ("cs", "ss")} if double_fault(d) else set()   # a frame's
     if all(d.qemu[f] in stored for f in d.fields):
@@ -240,8 +245,8 @@ def read_half_written(d):
         low = [(word_at(bt, qemu, a + n)[0] & 0xffff, word_at(qemu, bt, a + n)[0] & 0xffff) for a in changed for n in range(-1, 4)]
         if all((d.bt[f] & 0xffff, d.qemu[f] & 0xffff) in low for f in d.fields):
             return True
-    words = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)]
-    return all(any((d.bt[f] ^ x) & m == 0 == (d.qemu[f] ^ y) & k and x & m != y & k and (d.bt[f] ^ d.qemu[f]) & ~m == 0 for (x, m), (y, k) in words) for f in d.fields)
+    held = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)]
+    return all(any((d.bt[f] ^ x) & m == 0 == (d.qemu[f] ^ y) & k and x & m != y & k and (d.bt[f] ^ d.qemu[f]) & ~m == 0 for (x, m), (y, k) in held) for f in d.fields)
 
 
 def read_accessed(d):
@@ -696,8 +701,8 @@ TABLE = Table([
     Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
-    Row("task_code_fault", "3A, 6.15, #TS", "a new task's CS that is no code: in bt its SS is not loaded then and there is no stack for #TS; QEMU and Bochs load it first. A handler \
-must not rely on either", task_code_fault, choice=True),
+    Row("task_code_fault", "3A, 6.15, #TS", "a new task's CS that is no code: in bt its SS is not loaded then and there is no stack for #TS; QEMU and Bochs load it first. "
+        "A handler must not rely on either", task_code_fault, choice=True),
     Row("wide_task", "3A, 7.2.2", "a task state segment of 2 GiB or more: QEMU takes its limit for a negative number, and has #TS", wide_task),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
     Row("descriptor_accessed", "3A, 3.4.5.1", "what a transfer or a task switch loads is marked accessed; QEMU does that in MOV, POP and LDS only", descriptor_accessed),
