@@ -214,13 +214,23 @@ def word_at(record, other, address):
     return value, mask
 
 
+def half_written_words(d):
+    """Their addresses: of few, because a program that has written over all of the arena has so many that nothing follows from them."""
+    bt, qemu = d.records
+    if bt.half_written is None:
+        words = {*bt.diffs, *qemu.diffs}
+        differ = [a for a in words if bt.diffs.get(a, qemu.before.get(a)) != qemu.diffs.get(a, bt.before.get(a))]
+        bt.half_written = [a for a in differ if half_written(d.at_word(a)) or frame_half_written(d.at_word(a))] if len(differ) < 200 else []
+    return bt.half_written
+
+
 def read_half_written(d):
     """What a program popped or loaded later from such a word: as it is still there, or a register that a PUSHA or ENTER had stored; or BOUND with such an operand, and
     code of that kind; or what a string instruction has copied from there."""
     bt, qemu = d.records
     if d.kind != "memory" and (d.kind != "event" or not d.bt or not d.qemu):
         return False
-    words = [a for a in {*bt.diffs, *qemu.diffs} if half_written(d.at_word(a)) or frame_half_written(d.at_word(a))]
+    words = half_written_words(d)
     changed = [a for a in words if a < PD]
     if d.kind == "memory" and any((bt.diffs.get(a, qemu.before.get(a)) ^ qemu.diffs.get(a, bt.before.get(a))) & ~0x60 for a in words if a >= PT2):
         return True   # through such an entry of a page table

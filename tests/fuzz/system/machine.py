@@ -32,6 +32,7 @@ class Record:
 
     def __init__(self):
         self.result, self.events, self.diffs, self.before, self.msrs = None, [], {}, {}, None   # `before`: what changed words were in the arena
+        self.half_written = None     # deviations.py keeps it here
 
     @property
     def end(self):
