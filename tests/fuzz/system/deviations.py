@@ -4,7 +4,8 @@ and is no failure; one that no row explains is. The first row that fits counts. 
 A row looks at the event that differs, or at the word of memory; what it says of a program's other events is where such a word comes from.
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
-from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, code_of, instruction_at, linear_eip, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+import programs
+from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, code_of, effective, instruction_at, linear_eip, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -37,6 +38,7 @@ DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x1480
 CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
+PAGES = (*range(0x10, 0x21), *range(0x100, 0x140))   # that entries lead to
 VM, NT, USER = 1 << 17, 1 << 14, 4
 EFLAGS_BITS = 0x3f7fd5
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
@@ -52,10 +54,13 @@ def at(d):
     return (instruction_at(d.program, d.bt, d.code) if d.kind == "event" and d.bt else None) or NONE
 
 
-def slot_instructions(d):
-    """At every byte of the slots that bt's and QEMU's events are in: there is no telling where instructions begin."""
-    slots = [d.program.slots[e["slot"]] for e in (d.bt, d.qemu) if e and e["slot"] < 16]
-    return [Instruction(slot[n:]) for slot in slots for n in range(len(slot))]
+def slot_instructions(d, behind=False):
+    """At every byte of the slots that bt's and QEMU's events are in, and with `behind` of those since the event before: there is no telling where instructions begin."""
+    slots = {e["slot"] for e in (d.bt, d.qemu) if e and e["slot"] < 16}
+    if behind and slots:
+        before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
+        slots = set(range(before if before < 16 else 0, max(slots) + 1))
+    return [Instruction(d.program.slots[s][n:]) for s in slots for n in range(programs.SLOT_SIZE)]
 
 
 def earlier(d):
@@ -121,8 +126,10 @@ def supervisor_parameters(d):
 
 def own_code(d):
     """A repeated string instruction that writes over itself, or just behind, at its own address or through PLAY's pages 10 and 12. EDI is where it left off."""
-    if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d)):
+    if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d, behind=True)):
         return False
+    if d.bt and d.qemu and (d.bt["cs"] & ~7 in BASED or d.bt["eflags"] & VM) and not d.bt["ecx"] & 0xffff and d.qemu["ecx"] & 0xffff:
+        return True   # all of 64 KiB
     return any(e and e["edi"] >> 12 & 0xff in CODE_PAGES and abs((e["edi"] & 0xfff) - (e["eip"] & 0xfff)) < 128 for e in (d.bt, d.qemu))
 
 
@@ -245,6 +252,8 @@ def read_half_written(d):
             return True
     if any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)):   # code
         return True
+    if double_fault(d) and any(i.opcode == 0x87 and i.memory and not 0x40 <= effective(i, d.bt) & 0xfff < 0xf60 for i in slot_instructions(d, behind=True)):
+        return True   # XCHG at an end of a page, which has written over it
     if not d.only(*GENERAL):
         return (d.bt["vector"] == 5 or d.only("arithmetic")) and any(touches_word(i, d.bt, a) for a in changed for i in [at(d), *slot_instructions(d)] if i.memory)
     stored = {e[r] for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL}
@@ -260,7 +269,9 @@ def read_half_written(d):
 
 
 def read_accessed(d):
-    """Entries of page tables that a program has loaded."""
+    """Entries of page tables that a program has loaded or copied."""
+    if d.kind == "memory":
+        return d.address < PD and (d.bt ^ d.qemu) & ~0x60 == 0 and d.bt >> 12 in PAGES
     return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
 
 
@@ -454,6 +465,11 @@ def dr6_more(d):
     return d.only("dr6") and d.bt["dr6"] & ~d.qemu["dr6"] == 0 and d.qemu["dr6"] & ~d.bt["dr6"] & ~15 == 0
 
 
+def guest_damaged(d):
+    """A program wrote over the guest's own descriptors: vector 8 comes by a task gate, or not at all."""
+    return d.kind == "event" and any(e and e["vector"] == 8 and not e["kind"] for e in (d.bt, d.qemu))
+
+
 def dr7_reserved(d):
     return d.only("dr7") and (d.bt["dr7"] ^ d.qemu["dr7"]) & ~0xdc00 == 0
 
@@ -477,7 +493,7 @@ def signed_release(d):
 def stale_tlb(d):
     """One side has a #PF (or a double or triple fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, or
     the arena's."""
-    if d.kind != "event" or sum(not e or e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) not in (1, 2 if None in (d.bt, d.qemu) else 1):
+    if d.kind != "event" or sum(not e or e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) not in (1, 2):
         return False
     fault = next((e for e in (d.bt, d.qemu) if e and e["vector"] == 14), None) or d.bt or d.qemu
     page = fault["cr2"] >> 12
@@ -614,15 +630,15 @@ def beyond_ram(address):
 
 
 def read_firmware(d):
-    """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored."""
+    """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored, or is a selector."""
     if d.kind == "memory":
         return all((d.bt ^ d.qemu) >> n & 0xff == 0 or d.bt >> n & 0xff == 0xff for n in (0, 8, 16, 24)) and any(not e["cr0"] >> 31 for e in d.records[0].events)
-    return led_to(d, firmware)
+    return led_to(d, firmware) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
 
 
 def no_memory(d):
-    """The same beyond RAM: what was read there is a selector, or in registers or flags."""
-    return led_to(d, beyond_ram) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
+    """The same beyond RAM."""
+    return led_to(d, beyond_ram)
 
 
 def led_to(d, place):
@@ -641,12 +657,12 @@ def no_stack(d):
         return False
     if any(e and (e["vector"] > 255 or firmware(e["inner_esp"] - BIG_PAGE)) for e in (d.bt, d.qemu)):
         return True
-    return not d.bt["cr0"] >> 31 and any(e and (firmware(e[r]) or beyond_ram(e[r])) for e in (d.bt, d.qemu) for r in ("esp", "inner_esp"))
+    return not d.bt["cr0"] >> 31 and any(e and (firmware(e[r]) or beyond_ram(e[r]) or e[r] < 0x60) for e in (d.bt, d.qemu) for r in ("esp", "inner_esp"))
 
 
 def no_port(d):
-    """Ports of devices that one side does not have, or that count: what an IN since the event before read into AL, or AX."""
-    if not d.only("eax") or (d.bt["eax"] ^ d.qemu["eax"]) >> 16 or d.bt["slot"] >= 16:
+    """Ports of devices that one side does not have, or that count: what an IN since the event before read."""
+    if not d.only("eax") or d.bt["slot"] >= 16:
         return False
     before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
     code = code_of(d.program, d.code)[32 * (before if before < 16 else 0):32 * (d.bt["slot"] + 1)]
@@ -737,6 +753,7 @@ TABLE = Table([
     Row("no_port", "-", "ports of devices that one side does not have", no_port, choice=True),
     Row("read_accessed", "3A, 4.8", "a register that the program loaded from a page table: accessed and dirty bits of the rows above", read_accessed, choice=True),
     Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
+    Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged, choice=True),
     Row("table_code", "3A, 4.8", "what page-table entries do as code follows from their accessed and dirty bits", table_code, choice=True),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock, choice=True),
 ])
