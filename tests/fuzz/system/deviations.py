@@ -5,7 +5,7 @@ A row looks at the event that differs, or at the word of memory; what it says of
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
 import programs
-from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, code_of, effective, instruction_at, linear_eip, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, code_of, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -38,6 +38,7 @@ DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x1480
 CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
+LOADS = (0x87, 0x8a, 0x8b, 0xa0, 0xa1)
 PAGES = (*range(0x10, 0x21), *range(0x100, 0x140))   # that entries lead to
 VM, NT, USER = 1 << 17, 1 << 14, 4
 EFLAGS_BITS = 0x3f7fd5
@@ -57,9 +58,9 @@ def at(d):
 def slot_instructions(d, behind=False):
     """At every byte of the slots that bt's and QEMU's events are in, and with `behind` of those since the event before: there is no telling where instructions begin."""
     slots = {e["slot"] for e in (d.bt, d.qemu) if e and e["slot"] < 16}
-    if behind and slots:
-        before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
-        slots = set(range(before if before < 16 else 0, max(slots) + 1))
+    if behind:
+        before = max((e["slot"] for e in d.records[0].events[:d.index] if e["slot"] < 16), default=0)
+        slots = set(range(before, max(slots, default=15) + 1))
     return [Instruction(d.program.slots[s][n:]) for s in slots for n in range(programs.SLOT_SIZE)]
 
 
@@ -252,10 +253,11 @@ def read_half_written(d):
             return True
     if any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)):   # code
         return True
-    if double_fault(d) and any(i.opcode == 0x87 and i.memory and not 0x40 <= effective(i, d.bt) & 0xfff < 0xf60 for i in slot_instructions(d, behind=True)):
-        return True   # XCHG at an end of a page, which has written over it
+    near = slot_instructions(d, behind=True)
+    if double_fault(d) and d.only(*GENERAL) and any(i.opcode in LOADS and any(not 0x40 <= a & 0xfff < 0xf60 for a, _ in touched(i, d.bt)) for i in near):
+        return True   # a load at an end of a page, which something has written over since
     if not d.only(*GENERAL):
-        return (d.bt["vector"] == 5 or d.only("arithmetic")) and any(touches_word(i, d.bt, a) for a in changed for i in [at(d), *slot_instructions(d)] if i.memory)
+        return (d.bt["vector"] == 5 or d.only("arithmetic")) and any(touches_word(i, d.bt, a) for a in changed for i in [at(d), *near] if i.memory)
     stored = {e[r] for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL}
     stored |= {e[r] for e in bt.events for r in ("cs", "ss")} if double_fault(d) else set()   # a frame's
     if all(d.qemu[f] in stored for f in d.fields):
@@ -426,6 +428,11 @@ def unaligned_watch(d):
     slot = d.program.slots[d.qemu["slot"]]
     addresses = [int.from_bytes(slot[i:i + 4], "little") for i in range(len(slot) - 3)]
     return b"\x0f\x01" in slot or any(DATA <= a < GDT and a & 3 for a in addresses)
+
+
+def watched_stack(d):
+    """At the first instruction of the guest's own handler."""
+    return d.kind == "event" and bool(d.bt) and bool(d.qemu) and d.qemu["vector"] == 1 != d.bt["vector"] and 0x100000 <= d.qemu["eip"] < 0x108000
 
 
 def general_detect(d):
@@ -736,6 +743,7 @@ TABLE = Table([
     Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True, choice=True),
     Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
     Row("general_detect", "3B, 17.2.4", "DR7.GD makes MOV DR a #DB, also the guest's own; QEMU has no such thing", general_detect),
+    Row("watched_stack", "3B, 17.2.4", "a data breakpoint that a frame is pushed over, or near: QEMU has #DB at the handler's first instruction", watched_stack),
     Row("unaligned_watch", "3B, 17.2.5", "unaligned stores hit data breakpoints in QEMU that they do not touch", unaligned_watch),
     Row("sysenter_cs", "2B, SYSENTER", "the MSR has 32 bits; QEMU keeps 16", sysenter_cs),
     Row("setcc_flags", "2B, SETcc", "a SETcc or a rotation that faults leaves the flags alone; in QEMU they are others then", setcc_flags, True, choice=True),
