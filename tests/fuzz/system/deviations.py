@@ -125,6 +125,11 @@ def supervisor_parameters(d):
     return bt_faults(d, 14) and d.bt["error"] & USER and at(d).opcode in (0x9a, 0xff)
 
 
+def supervisor_push(d):
+    """A call to a conforming segment."""
+    return supervisor_parameters(d) and d.qemu is not None and d.qemu["cs"] & ~3 == CONFORMING
+
+
 def own_code(d):
     """A repeated string instruction that writes over itself, or just behind, at its own address or through PLAY's pages 10 and 12. EDI is where it left off."""
     if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d, behind=True)):
@@ -688,7 +693,7 @@ def by_the_clock(d):
     if d.kind == "end":
         return set(ends) <= LOST
     lost = d.bt or d.qemu
-    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or lost["slot"] == 255 or bool(lost["cs"] & ~7 in BASED))
+    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or lost["slot"] >= 16 or bool(lost["cs"] & ~7 in BASED))
 
 
 TABLE = Table([
@@ -697,6 +702,7 @@ TABLE = Table([
     Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True, choice=True),
     Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True, choice=True),
     Row("supervisor_stack", "3A, 4.6", "far transfers access the stack with the privilege of CPL; QEMU does it as a supervisor, Bochs with the new segment's DPL", supervisor_stack, True, choice=True),
+    Row("supervisor_push", "3A, 4.6", "the same in Bochs, where the stack's page is a supervisor's: neither faults", supervisor_push, choice=True),
     Row("supervisor_parameters", "3A, 4.6", "a call gate's parameters are read with the privilege of CPL; QEMU reads them as a supervisor", supervisor_parameters),
     Row("undefined_flags", "2B, SAL", "AF behind a shift, all flags behind a division, and the like", undefined_flags, True, choice=True),
     Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code, choice=True),
