@@ -10,6 +10,7 @@ from machine import ACCESSED, FLAGS, MAIN, PF_WRITES, RF_WRONG, STATUS
 FORGIVEN_ONE_IN = 64
 UPPER_PDPT = 1 << 15
 VOTED = "bochs_agrees"
+LOST = (machine.END_TRIPLE, machine.END_HARNESS, machine.END_WATCHDOG, machine.END_HANG)
 MINOR = {"arithmetic", "rf", "write"}
 TSS, TSS_SIZE, RF, ARITHMETIC = 0x16000, 0x200, 1 << 16, 0x8d5
 
@@ -204,8 +205,8 @@ def examine(program, records, table, exact_flags=False, bochs=None):
             return None
         verdict.voted.append(difference)
         return VOTED
-    both_hung = records[0].end == records[1].end == machine.END_HANG
-    if records[0].end not in machine.PROPER and not both_hung:
+    both_lost = records[0].end == machine.END_HANG and records[1].end in LOST   # the program has wrecked the guest
+    if records[0].end not in machine.PROPER and not both_lost:
         verdict.failure = Difference("end", program, records)
         return verdict
     for difference in event_differences(program, records, exact_flags):
