@@ -516,6 +516,15 @@ def stale_tlb(d):
     return (play and at(d).opcode in STRINGS) or arena
 
 
+def stale_words(d):
+    """What an access through such an entry of PLAY's has read or written: the sides have marked the entry differently."""
+    if d.kind != "memory" and not d.only(*GENERAL, "arithmetic"):
+        return False
+    bt, qemu = d.records
+    entries = [a for a in {*bt.diffs} & {*qemu.diffs} if PT2 <= a < PD2 or a >= PAE_PT2]
+    return any(entry_changed(d, a) and 0 != bt.diffs[a] ^ qemu.diffs[a] == (bt.diffs[a] ^ qemu.diffs[a]) & 0x60 for a in entries)
+
+
 def entry_changed(d, address):
     """More than its accessed and dirty bits."""
     record = d.records[0]
@@ -765,6 +774,7 @@ TABLE = Table([
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
     Row("no_stack", "-", "a frame was pushed where there is no memory, and the vector popped from there", no_stack, choice=True),
     Row("no_port", "-", "ports of devices that one side does not have", no_port, choice=True),
+    Row("stale_words", "3A, 4.10.2", "words and registers behind an access by the old translation or by the new one, as row stale_tlb", stale_words, choice=True),
     Row("read_accessed", "3A, 4.8", "a register that the program loaded from a page table: accessed and dirty bits of the rows above", read_accessed, choice=True),
     Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
     Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged, choice=True),
