@@ -376,7 +376,7 @@ def beyond_64k(d):
     """16-bit code beyond 64 KiB, or an instruction that ends there."""
     if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields or d.bt["cs"] != d.qemu["cs"]:
         return False
-    return d.bt["eip"] < 0x10000 and d.qemu["eip"] == d.bt["eip"] + 0x10000 or (d.bt["vector"] == d.qemu["vector"] == 14 and all(e["cr2"] == e["eip"] < 0x2000 for e in (d.bt, d.qemu)))
+    return d.bt["eip"] - d.qemu["eip"] == 0x10000 or (d.bt["eip"] >> 16 and d.qemu["vector"] == 14 and d.qemu["cr2"] & 0xffff == d.qemu["eip"] < 0x10000)
 
 
 # ---- undefined instructions and registers ----
@@ -533,6 +533,8 @@ def entry_changed(d, address):
 
 def undefined_flags(d):
     """Flags that an instruction since the event before leaves undefined: shifts AF and OF, MUL all but CF and OF, DIV all, BSF and BSR all but ZF."""
+    if d.kind == "memory":   # as it was pushed
+        return (d.bt ^ d.qemu) & ~ARITHMETIC == 0 and any(x["arithmetic"] != y["arithmetic"] for x, y in zip(*(r.events for r in d.records)))
     if not d.only("arithmetic"):
         return False
     before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
@@ -683,10 +685,10 @@ def no_stack(d):
 
 def no_port(d):
     """Ports of devices that one side does not have, or that count: what an IN since the event before read."""
-    if not d.only("eax") or d.bt["slot"] >= 16:
+    if not d.only("eax"):
         return False
-    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
-    code = code_of(d.program, d.code)[32 * (before if before < 16 else 0):32 * (d.bt["slot"] + 1)]
+    before = max((e["slot"] for e in d.records[0].events[:d.index] if e["slot"] < 16), default=0)
+    code = code_of(d.program, d.code)[32 * before:32 * (min(d.bt["slot"], 15) + 1)]
     return touches_ports(code, wide=(d.bt["eax"] ^ d.qemu["eax"]) > 0xff)
 
 
@@ -766,7 +768,7 @@ TABLE = Table([
     Row("small_segment", "2B, SYSENTER", "data segments of V86 mode stay behind SYSENTER, with limits of 64 KiB; QEMU checks none", small_segment),
     Row("sticky_vif", "2A, IRET", "IRET in ring 0 loads VIF and VIP; QEMU does that on the way to V86 mode only", sticky_vif, True),
     Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True, choice=True),
-    Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
+    Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them, Bochs bit 11", dr7_reserved, True, choice=True),
     Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
