@@ -534,7 +534,7 @@ def entry_changed(d, address):
 def undefined_flags(d):
     """Flags that an instruction since the event before leaves undefined: shifts AF and OF, MUL all but CF and OF, DIV all, BSF and BSR all but ZF."""
     if d.kind == "memory":   # as it was pushed
-        return (d.bt ^ d.qemu) & ~ARITHMETIC == 0 and any(x["arithmetic"] != y["arithmetic"] for x, y in zip(*(r.events for r in d.records)))
+        return (d.bt ^ d.qemu) & ~ARITHMETIC == 0 and d.bt & 0x802a == 2 and any(x["arithmetic"] != y["arithmetic"] for x, y in zip(*(r.events for r in d.records)))
     if not d.only("arithmetic"):
         return False
     before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
