@@ -258,6 +258,8 @@ def read_half_written(d):
             return True
     if any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)):   # code
         return True
+    if fault is d.bt and d.qemu["kind"] == 2 and TSS <= d.bt["esp"] < STACK0:   # the stack of the fault's own handler
+        return True
     near = slot_instructions(d, behind=True)
     if double_fault(d) and d.only(*GENERAL) and any(i.opcode in LOADS and any(not 0x40 <= a & 0xfff < 0xf60 for a, _ in touched(i, d.bt)) for i in near):
         return True   # a load at an end of a page, which something has written over since
