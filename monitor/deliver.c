@@ -187,10 +187,8 @@ static struct event recognise_fault(struct vcpu *v)
     v->dr[6] |= f->dr6;
   struct event e = {.vector = f->vector, .exception = !f->software, .software = f->software, .has_error = f->has_error, .error = f->error,
                     .ext = !f->software, .eip = v->s.eip, .eflags = pushed_eflags(v, f)};
-  if (f->software) {   /* from here on EIP is where a fault of the delivery is reported */
-    uint32_t start = v->s.eip - f->length;
-    v->s.eip = v->s.seg[SEG_CS].attr & ATTR_BIG ? start : start & 0xffff;   /* exec_next_eip() undone */
-  }
+  if (f->software)   /* from here on EIP is where a fault of the delivery is reported: exec_next_eip() undone */
+    v->s.eip -= f->length;
   return e;
 }
 

@@ -61,12 +61,8 @@ static inline void reg_write(struct vcpu *v, unsigned reg, unsigned size, uint32
   *r = (*r & ~mask) | (value << shift & mask);
 }
 
-/* IP wraps at 64 KiB in 16-bit code. */
-static inline uint32_t exec_next_eip(const struct vcpu *v, const struct insn *i)
-{
-  uint32_t next = v->s.eip + i->length;
-  return v->s.seg[SEG_CS].attr & 1 << 14 ? next : next & 0xffff;
-}
+/* In 16-bit code too: only branches have 16 bits. What lies beyond the limit is the next fetch's #GP (SDM vol. 3A, 5.3). */
+static inline uint32_t exec_next_eip(const struct vcpu *v, const struct insn *i) { return v->s.eip + i->length; }
 
 static inline int exec_done(struct vcpu *v, const struct insn *i)
 {

@@ -7,8 +7,10 @@ from collections import Counter
 import machine
 from machine import ACCESSED, FLAGS, MAIN, PF_WRITES, RF_WRONG, STATUS
 
-FORGIVEN_ONE_IN = 16
+FORGIVEN_ONE_IN = 64
 UPPER_PDPT = 1 << 15
+VOTED = "bochs_agrees"
+LOST = (machine.END_TRIPLE, machine.END_HARNESS, machine.END_WATCHDOG, machine.END_HANG)
 MINOR = {"arithmetic", "rf", "write"}
 TSS, TSS_SIZE, RF, ARITHMETIC = 0x16000, 0x200, 1 << 16, 0x8d5
 
@@ -121,11 +123,62 @@ def final_differences(program, records, exact_flags):
         yield Difference("msr", program, records, bt=a.msrs, qemu=b.msrs)
 
 
+def alike(x, y, minor):
+    """bt's or QEMU's event and Bochs', but for what is minor, and for which of an instruction's accesses it began with."""
+    if x is None or y is None:
+        return False
+    near = {"cr2"} if x["vector"] == y["vector"] == 14 and abs(x["cr2"] - y["cr2"]) < 64 else set()
+    return all(x[f] == y[f] for f in machine.EVENT_FIELDS if f not in (MINOR | near) - minor)
+
+
+def sides_with(difference, bochs, exact_flags):
+    """"bt" or "QEMU": whose word Bochs has at a difference, having gone the same way up to there. None: it has another one, or went another way."""
+    bt, qemu = difference.records
+    minor = difference.fields & (MINOR | {"cr2"} if difference.only(*MINOR, "cr2", "error") else MINOR)
+    upto = len(bt.events) if difference.index is None else difference.index
+    if len(bochs.events) < upto or not all(alike(x, y, frozenset()) for x, y in zip(bt.events[:upto], bochs.events)):
+        return None
+    if difference.kind == "event":
+        third = bochs.events[upto] if upto < len(bochs.events) else None
+        for name, event, record in (("bt", difference.bt, bt), ("QEMU", difference.qemu, qemu)):
+            if alike(event, third, minor) or (event is None and third is None and record.end == bochs.end):
+                return name
+        return None
+    if len(bochs.events) != upto or (difference.kind != "end" and bochs.end != bt.end):
+        return None
+    if difference.kind == "memory":
+        bits = ~undefined_bits(difference.address, exact_flags)
+        before = next(r.before[difference.address] for r in (bt, qemu) if difference.address in r.before)
+        third, words = bochs.diffs.get(difference.address, before) & bits, (difference.bt & bits, difference.qemu & bits)
+    else:
+        third, words = (bochs.end, (bt.end, qemu.end)) if difference.kind == "end" else (bochs.msrs, (bt.msrs, qemu.msrs))
+    return "bt" if third == words[0] else "QEMU" if third == words[1] else None
+
+
+def dead_flags_only(inexact, exact):
+    """bt's records without and with --exact-flags differ in arithmetic flags only: in EFLAGS, or where a program has put or loaded a pushed EFLAGS (docs/design.md, D2)."""
+    def dead(field, x, y):
+        pushed = (y & 0x802a == 2 and field not in ("vector", "eip")) or field in ("arithmetic", "error")
+        return x == y or (pushed and (x ^ y) & ~ARITHMETIC == 0)
+    if inexact.end != exact.end or len(inexact.events) != len(exact.events) or inexact.msrs != exact.msrs:
+        return False
+    same = all(dead(f, x[f], y[f]) for x, y in zip(inexact.events, exact.events) for f in machine.EVENT_FIELDS)
+    words = {**inexact.before, **exact.before}   # unaligned too
+    return same and all(any((inexact.diffs.get(a, old) ^ exact.diffs.get(a, old)) & ~(ARITHMETIC << n | ARITHMETIC >> 32 - n) & 0xffffffff == 0 for n in range(0, 32, 8))
+                        for a, old in words.items())
+
+
 class Verdict:
-    """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None. `hits`: rows that explained something."""
+    """`failure`: the first difference that no row explains, or None. `cut`: the row at whose event the comparison ended, or None.
+    `hits`: rows that explained something. `voted`: differences that no row explains, and in which Bochs has what bt has. `votes`: (row, with whom Bochs sides)."""
 
     def __init__(self):
-        self.failure, self.cut, self.hits = None, None, set()
+        self.failure, self.cut, self.hits, self.voted, self.votes = None, None, set(), [], []
+
+    def end(self, difference, cut):
+        """At a difference that a row explains (`cut`), or none."""
+        self.cut, self.failure = (cut, None) if cut else (None, difference)
+        return self
 
 
 def qemu_stopped(difference, records):
@@ -134,31 +187,41 @@ def qemu_stopped(difference, records):
     return names.get(records[1].end) if difference.kind == "end" or (difference.kind == "event" and difference.qemu is None) else None
 
 
-def examine(program, records, table, exact_flags=False):
+def examine(program, records, table, exact_flags=False, bochs=None):
     """The first difference decides: behind it the states of both sides have parted. A `harmless` row is about what an event reports and not about
-    the state behind it. Words of memory are looked at one by one."""
+    the state behind it. Words of memory are looked at one by one. With a record of Bochs', what no row explains is QEMU's if Bochs has what bt has; and a row
+    explains nothing that Bochs has as QEMU has it, unless it says so."""
     verdict = Verdict()
-    both_hung = records[0].end == records[1].end == machine.END_HANG
-    if records[0].end not in machine.PROPER and not both_hung:
+
+    def name_of(difference, row):
+        """The row that counts, or None."""
+        side = sides_with(difference, bochs, exact_flags) if bochs else None
+        if row and side == "QEMU" and not row.choice:
+            row = table.explain(difference, choice=True)
+        if row and (side != "QEMU" or row.choice):
+            verdict.votes += [(row.name, side)] if bochs else []
+            return row.name
+        if row or side != "bt":
+            return None
+        verdict.voted.append(difference)
+        return VOTED
+    both_lost = records[0].end == machine.END_HANG and records[1].end in LOST   # the program has wrecked the guest
+    if records[0].end not in machine.PROPER and not both_lost:
         verdict.failure = Difference("end", program, records)
         return verdict
     for difference in event_differences(program, records, exact_flags):
         row = table.explain(difference)
-        stopped = qemu_stopped(difference, records)
-        if stopped or row is None:
-            verdict.cut, verdict.failure = stopped, None if stopped else difference
-            return verdict
-        verdict.hits.add(row.name)
-        if not row.harmless:
-            verdict.cut = row.name
-            return verdict
+        name = qemu_stopped(difference, records) or name_of(difference, row)
+        if name is None:
+            return verdict.end(difference, None)
+        verdict.hits.add(name)
+        if not row or not row.harmless:
+            return verdict.end(difference, name)
     for difference in final_differences(program, records, exact_flags):
-        row = table.explain(difference)
-        stopped = qemu_stopped(difference, records)
-        if stopped or row is None:
-            verdict.cut, verdict.failure = stopped, None if stopped else difference
-            return verdict
-        verdict.hits.add(row.name)
+        name = qemu_stopped(difference, records) or name_of(difference, table.explain(difference))
+        if name is None:
+            return verdict.end(difference, None)
+        verdict.hits.add(name)
         if difference.kind == "end":
-            verdict.cut = row.name
+            return verdict.end(difference, name)
     return verdict

@@ -4,23 +4,26 @@ and is no failure; one that no row explains is. The first row that fits counts. 
 A row looks at the event that differs, or at the word of memory; what it says of a program's other events is where such a word comes from.
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
-from instructions import BASED, PUSHES, STRINGS, Instruction, code_of, instruction_at, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+import programs
+from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, code_of, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
-    def __init__(self, name, section, reason, explains, harmless=False):
-        self.name, self.section, self.reason, self.explains, self.harmless = name, section, reason, explains, harmless
+    """`choice`: the manual leaves it open, or Bochs is known to do as QEMU: elsewhere what both of them have against bt is explained by no row."""
+
+    def __init__(self, name, section, reason, explains, harmless=False, choice=False):
+        self.name, self.section, self.reason, self.explains, self.harmless, self.choice = name, section, reason, explains, harmless, choice
 
 
 class Table:
     def __init__(self, rows):
         self.rows = rows
 
-    def explain(self, difference):
-        """With the program's code as it was left, or as it was first: it may have changed before the event, or after it."""
+    def explain(self, difference, choice=False):
+        """With the program's code as it was left, or as it was first: it may have changed before the event, or after it. `choice`: by such a row only."""
         for left in (True, False):
             difference.code = difference.records[0] if left else None
-            row = next((row for row in self.rows if row.explains(difference)), None)
+            row = next((row for row in self.rows if row.choice >= choice and row.explains(difference)), None)
             if row:
                 return row
         return None
@@ -31,14 +34,17 @@ def vector(d, *vectors):
 
 
 PD, PT, PT2, PD2, PDPT, PAE_PD, PAE_PT, PAE_PT2, TABLES_END = 0x19000, 0x1a000, 0x1b000, 0x1c000, 0x1d000, 0x1e000, 0x1f000, 0x20000, 0x21000
-DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, STACK1, SLOTS_END = 0x12000, 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x18c00, 0x11100
+DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x14800, 0x16000, 0x200, 0x17000, 0x11100
 CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
-VM, USER = 1 << 17, 4
+LOADS = (0x87, 0x8a, 0x8b, 0xa0, 0xa1)
+PAGES = (*range(0x10, 0x21), *range(0x100, 0x140))   # that entries lead to
+VM, NT, USER = 1 << 17, 1 << 14, 4
+EFLAGS_BITS = 0x3f7fd5
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
-BEYOND_ARENA, EFER, RF, ARITHMETIC = 0xa0000, 0xc0000080, 1 << 16, 0x8d5
+BIG_PAGE, RAM_END, EFER, RF, ARITHMETIC = 0xc00000, 0x4000000, 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
 NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
@@ -49,10 +55,13 @@ def at(d):
     return (instruction_at(d.program, d.bt, d.code) if d.kind == "event" and d.bt else None) or NONE
 
 
-def slot_instructions(d):
-    """At every byte of the slots that bt's and QEMU's events are in: there is no telling where instructions begin."""
-    slots = [d.program.slots[e["slot"]] for e in (d.bt, d.qemu) if e and e["slot"] < 16]
-    return [Instruction(slot[n:]) for slot in slots for n in range(len(slot))]
+def slot_instructions(d, behind=False):
+    """At every byte of the slots that bt's and QEMU's events are in, and with `behind` of those since the event before: there is no telling where instructions begin."""
+    slots = {e["slot"] for e in (d.bt, d.qemu) if e and e["slot"] < 16}
+    if behind:
+        before = max((e["slot"] for e in d.records[0].events[:d.index] if e["slot"] < 16), default=0)
+        slots = set(range(before, max(slots, default=15) + 1))
+    return [Instruction(d.program.slots[s][n:]) for s in slots for n in range(programs.SLOT_SIZE)]
 
 
 def earlier(d):
@@ -70,6 +79,20 @@ def bt_faults(d, number, error=None):
     if d.kind != "event" or not d.bt or d.bt["vector"] != number or d.bt["kind"] or error not in (None, d.bt["error"]):
         return False
     return d.qemu is None or not d.fields.isdisjoint({"vector", "error", "eip", "kind"})
+
+
+def kind_of(d):
+    """What a difference is about, for counting."""
+    if d.kind != "event":
+        return f"{d.kind} {region_of(d.address)}" if d.kind == "memory" else d.kind
+    vectors = "/".join(str(e["vector"]) + ("df" if e["kind"] == 2 else "") if e else "-" for e in (d.bt, d.qemu))
+    return f"event of vector {vectors} at opcode {at(d).opcode:x} ({' '.join(sorted(d.fields)[:6])})"
+
+
+def region_of(address):
+    names = ((0x12000, "slots"), (GDT, "data"), (0x14400, "GDT"), (POINTERS, "LDT"), (0x15000, "pointers"), (TSS, "IDT"), (0x17000, "tasks"), (0x18000, "ring 0's stack"),
+             (PD, "stacks"), (TABLES_END, "page tables"))
+    return next(name for end, name in names if address < end)
 
 
 # ---- EFLAGS and page faults ----
@@ -102,10 +125,17 @@ def supervisor_parameters(d):
     return bt_faults(d, 14) and d.bt["error"] & USER and at(d).opcode in (0x9a, 0xff)
 
 
+def supervisor_push(d):
+    """A call to a conforming segment."""
+    return supervisor_parameters(d) and d.qemu is not None and d.qemu["cs"] & ~3 == CONFORMING
+
+
 def own_code(d):
     """A repeated string instruction that writes over itself, or just behind, at its own address or through PLAY's pages 10 and 12. EDI is where it left off."""
-    if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d)):
+    if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d, behind=True)):
         return False
+    if d.bt and d.qemu and (d.bt["cs"] & ~7 in BASED or d.bt["eflags"] & VM) and not d.bt["ecx"] & 0xffff and d.qemu["ecx"] & 0xffff:
+        return True   # all of 64 KiB
     return any(e and e["edi"] >> 12 & 0xff in CODE_PAGES and abs((e["edi"] & 0xfff) - (e["eip"] & 0xfff)) < 128 for e in (d.bt, d.qemu))
 
 
@@ -168,23 +198,90 @@ def double_fault(d):
 
 
 def half_written(d):
-    """A word of the operand or frame of an instruction with a #PF, or of a double fault's stack."""
-    if d.kind != "memory":
+    """A word of the operand or frame of an instruction with a #PF."""
+    return d.kind == "memory" and any(touches_word(i, e, d.address) for e, i in earlier(d))
+
+
+def frame_half_written(d):
+    """A word of the stack on which an exception could not be delivered: near an end of a page, near the ESP that a task has saved, or written in QEMU only and
+    around an EFLAGS; and what an ENTER or PUSHA has stored whose #PF became a double fault."""
+    if d.kind != "memory" or not double_fault(d):
         return False
-    saved = [d.records[0].diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)] if double_fault(d) else []
-    frames = bool(saved) and STACK1 - 0x80 <= d.address < STACK1   # of V86 mode, as row v86_to_ring1 says
-    frames |= bool(saved) and not 0x40 <= d.address & 0xfff < 0xf60   # the stack of another one, which none of the tasks has saved
-    frames |= any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
-    return frames or any(touches_word(i, e, d.address) for e, i in earlier(d))
+    bt, qemu = d.records
+    saved = [bt.diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)]
+    if not 0x40 <= d.address & 0xfff < 0xf60 or any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved):
+        return True
+    if d.qemu in {d.program.registers[r] for r in GENERAL[:8]} | {e[r] for e in bt.events for r in GENERAL[:8]}:
+        return True
+    return d.address not in bt.diffs and any(word_at(qemu, bt, d.address + n)[0] & ~EFLAGS_BITS == 2 for n in range(-12, 13))
+
+
+def word_at(record, other, address):
+    """(what is known of four bytes of the arena as a program left them, from what changed on either side; the mask of what is known)"""
+    value = mask = 0
+    for n in range(4):
+        word = (address + n) & ~3
+        held = record.diffs.get(word, record.before.get(word, other.before.get(word)))
+        if held is not None:
+            value, mask = value | (held >> 8 * (address + n & 3) & 0xff) << 8 * n, mask | 0xff << 8 * n
+    return value, mask
+
+
+def half_written_words(d):
+    """Their addresses: of few, because a program that has written over all of the arena has so many that nothing follows from them."""
+    bt, qemu = d.records
+    if bt.half_written is None:
+        words = {*bt.diffs, *qemu.diffs}
+        differ = [a for a in words if bt.diffs.get(a, qemu.before.get(a)) != qemu.diffs.get(a, bt.before.get(a))]
+        bt.half_written = [a for a in differ if half_written(d.at_word(a)) or frame_half_written(d.at_word(a))] if len(differ) < 200 else []
+    return bt.half_written
 
 
 def read_half_written(d):
-    """Popped or loaded later by the program, into registers: a word that is still what row half_written is about."""
-    if d.kind != "event" or not d.only(*GENERAL, "arithmetic"):
-        return False
+    """What a program popped or loaded later from such a word: as it is still there, or a register that a PUSHA or ENTER had stored; or BOUND with such an operand, and
+    code of that kind; or what a string instruction has copied from there."""
     bt, qemu = d.records
-    words = [a for a in {*bt.diffs, *qemu.diffs} if bt.diffs.get(a, bt.before.get(a)) != qemu.diffs.get(a, qemu.before.get(a)) and a in bt.before and a in qemu.before]
-    return any(half_written(d.at_word(a)) for a in words if a < PD)
+    if d.kind != "memory" and (d.kind != "event" or not d.bt or not d.qemu):
+        return False
+    words = half_written_words(d)
+    changed = [a for a in words if a < PD]
+    if d.kind == "memory" and any((bt.diffs.get(a, qemu.before.get(a)) ^ qemu.diffs.get(a, bt.before.get(a))) & ~0x60 for a in words if a >= PT2):
+        return True   # through such an entry of a page table
+    if d.kind == "memory":
+        differs = sum(0xff << n for n in (0, 8, 16, 24) if (d.bt ^ d.qemu) >> n & 0xff)
+        there = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed if a != d.address for n in range(-3, 4)]
+        return any(m & differs == differs and (x ^ d.bt) & differs == 0 == (y ^ d.qemu) & differs for (x, m), (y, _) in there)
+    fault = next((e for e in (d.bt, d.qemu) if e["vector"] == 14), None)
+    if fault and d.bt["vector"] != d.qemu["vector"]:   # in a page whose entry is such a word
+        page = fault["cr2"] >> 12
+        if any((half_written(d.at_word(a)) or frame_half_written(d.at_word(a))) and (bt.diffs.get(a) != qemu.diffs.get(a)) for a in (PT2 + 4 * (page & 0x3ff), PAE_PT2 + 8 * (page & 0x1ff))):
+            return True
+    if any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)):   # code
+        return True
+    if fault is d.bt and d.qemu["kind"] == 2 and TSS <= d.bt["esp"] < STACK0:   # the stack of the fault's own handler
+        return True
+    near = slot_instructions(d, behind=True)
+    if double_fault(d) and d.only(*GENERAL) and any(i.opcode in LOADS and any(not 0x40 <= a & 0xfff < 0xf60 for a, _ in touched(i, d.bt)) for i in near):
+        return True   # a load at an end of a page, which something has written over since
+    if not d.only(*GENERAL):
+        return (d.bt["vector"] == 5 or d.only("arithmetic")) and any(touches_word(i, d.bt, a) for a in changed for i in [at(d), *near] if i.memory)
+    stored = {e[r] for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL}
+    stored |= {e[r] for e in bt.events for r in ("cs", "ss")} if double_fault(d) else set()   # a frame's
+    if all(d.qemu[f] in stored for f in d.fields):
+        return True
+    if all((d.bt[f] ^ d.qemu[f]) >> 16 == 0 for f in d.fields):   # or a half of it
+        low = [(word_at(bt, qemu, a + n)[0] & 0xffff, word_at(qemu, bt, a + n)[0] & 0xffff) for a in changed for n in range(-1, 4)]
+        if all((d.bt[f] & 0xffff, d.qemu[f] & 0xffff) in low for f in d.fields):
+            return True
+    held = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)]
+    return all(any((d.bt[f] ^ x) & m == 0 == (d.qemu[f] ^ y) & k and x & m != y & k and (d.bt[f] ^ d.qemu[f]) & ~m == 0 for (x, m), (y, k) in held) for f in d.fields)
+
+
+def read_accessed(d):
+    """Entries of page tables that a program has loaded or copied."""
+    if d.kind == "memory":
+        return d.address < PD and (d.bt ^ d.qemu) & ~0x60 == 0 and d.bt >> 12 in PAGES
+    return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
 
 
 def arpl_dirty(d):
@@ -194,30 +291,6 @@ def arpl_dirty(d):
 def gdt_dirty(d):
     """The page of the GDT, by the accessed bits of descriptors in it that rows below explain."""
     return d.address in (PT + 4 * (GDT >> 12), PAE_PT + 8 * (GDT >> 12)) and d.kind == "memory" and d.bt & ~0x60 == d.qemu & ~0x60
-
-
-def read_accessed(d):
-    """A program that read a page-table entry in which these bits differ, or added to one; or loaded it into a segment register."""
-    if d.only("error") and d.bt["vector"] in (10, 11, 12, 13):
-        return (d.bt["error"] ^ d.qemu["error"]) & ~0x60 == 0
-    if d.only("arithmetic"):
-        return any(PD <= d.bt[r] < TABLES_END for r in GENERAL)
-    return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
-
-
-def read_rf(d):
-    """A program that read a pushed EFLAGS: into a register, or into EIP, where QEMU has a #PF then."""
-    if d.only(*GENERAL):
-        return all(d.bt[f] ^ d.qemu[f] == RF and d.bt[f] & RF for f in d.fields)
-    if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields:
-        return False
-    fetched = d.qemu["vector"] == 14 and d.qemu["cr2"] == d.qemu["eip"] < 0x10000 and d.qemu["eip"] & 0x2a == 2
-    return fetched or (d.bt["eip"] & RF and abs(d.bt["eip"] - d.qemu["eip"] - RF) < 16)
-
-
-def read_flags(d):
-    """A program that read a fault's pushed flags, which are dead and inexact without --exact-flags, as a selector."""
-    return d.only("error") and d.bt["vector"] in (10, 11, 12, 13) and (d.bt["error"] ^ d.qemu["error"]) & ~(ARITHMETIC | 7) == 0 and bool(d.bt["error"] & 0xfff8 & ~ARITHMETIC)
 
 
 # ---- segments and transfers ----
@@ -251,6 +324,11 @@ def conforming_gate(d):
 def task_in_ldt(d):
     i = at(d) if bt_faults(d, 13) else NONE
     return (i.opcode in (0x9a, 0xea) or (i.opcode == 0xff and i.reg in (3, 5))) and d.bt["error"] & 4 and d.only("vector") and d.qemu["vector"] == 10
+
+
+def task_return(d):
+    """IRET with NT."""
+    return bt_faults(d, 10) and d.only("vector") and d.qemu["vector"] == 11 and at(d).opcode == 0xcf and d.bt["eflags"] & NT
 
 
 def v86_limit(d):
@@ -291,11 +369,16 @@ def segment_rights(d):
     return 0x2e in i.prefixes or d.bt["ds"] & ~7 in UNWRITABLE or (i.opcode in STRINGS and d.bt["es"] & ~7 in UNWRITABLE)
 
 
+def fast_call_code(d):
+    """The same through a CS that SYSENTER or SYSEXIT has loaded."""
+    return segment_rights(d) and 0x2e in at(d).prefixes
+
+
 def beyond_64k(d):
-    """16-bit code beyond 64 KiB: EIP is 16 bits wide behind the first instruction, in QEMU not before the next block."""
-    if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields or d.bt["eflags"] & VM or d.bt["cs"] != d.qemu["cs"]:
+    """16-bit code beyond 64 KiB, or an instruction that ends there."""
+    if d.kind != "event" or not d.bt or not d.qemu or "eip" not in d.fields or d.bt["cs"] != d.qemu["cs"]:
         return False
-    return d.bt["eip"] < 0x10000 and d.qemu["eip"] == d.bt["eip"] + 0x10000 or (d.bt["vector"] == d.qemu["vector"] == 14 and all(e["cr2"] == e["eip"] < 0x2000 for e in (d.bt, d.qemu)))
+    return d.bt["eip"] - d.qemu["eip"] == 0x10000 or (d.bt["eip"] >> 16 and d.qemu["vector"] == 14 and d.qemu["cr2"] & 0xffff == d.qemu["eip"] < 0x10000)
 
 
 # ---- undefined instructions and registers ----
@@ -312,6 +395,11 @@ def alignment(d):
 
 def lock_ignored(d):
     return bt_faults(d, 6) and 0xf0 in at(d).prefixes
+
+
+def no_vme(d):
+    i = at(d) if bt_faults(d, 13, 0) else NONE
+    return i.opcode == 0x0f22 and i.reg == 4 and d.bt[BASES32[i.rm]] & 3
 
 
 def reserved_bits(d):
@@ -347,6 +435,11 @@ def unaligned_watch(d):
     slot = d.program.slots[d.qemu["slot"]]
     addresses = [int.from_bytes(slot[i:i + 4], "little") for i in range(len(slot) - 3)]
     return b"\x0f\x01" in slot or any(DATA <= a < GDT and a & 3 for a in addresses)
+
+
+def watched_stack(d):
+    """At the first instruction of the guest's own handler."""
+    return d.kind == "event" and bool(d.bt) and bool(d.qemu) and d.qemu["vector"] == 1 != d.bt["vector"] and 0x100000 <= d.qemu["eip"] < 0x108000
 
 
 def general_detect(d):
@@ -387,12 +480,8 @@ def dr6_more(d):
 
 
 def guest_damaged(d):
-    """A program wrote over the guest's own stubs or descriptors: vector 8 comes by a task gate, or not at all, and there are 256 vectors."""
-    if any(e["esp"] >> 12 == 0x40e for e in d.records[0].events[:None if d.index is None else d.index + 1]):   # a stack in the GDT, by PLAY's page 14
-        return True
-    if d.kind == "memory":   # EIP in it, as a fault there pushed it
-        return all(0x100000 <= value < 0x108000 for value in (d.bt, d.qemu))
-    return d.kind == "event" and any(e and ((e["vector"] == 8 and not e["kind"]) or e["vector"] > 255) for e in (d.bt, d.qemu))
+    """A program wrote over the guest's own descriptors: vector 8 comes by a task gate, or not at all."""
+    return d.kind == "event" and any(e and e["vector"] == 8 and not e["kind"] for e in (d.bt, d.qemu))
 
 
 def dr7_reserved(d):
@@ -410,25 +499,32 @@ def null_task(d):
 
 
 def signed_release(d):
-    """RET and RETF that release 32 KiB or more."""
-    if bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca):
+    if d.only("esp", "inner_esp") and all(d.bt[f] - d.qemu[f] & 0xffffffff == 0x10000 for f in d.fields):
         return True
-    return d.kind == "event" and d.bt and d.qemu and "esp" in d.fields and (d.bt["esp"] - d.qemu["esp"] == 0x10000 or d.bt["kind"] == 2) and any(
-        op in code_of(d.program, d.records[0]) for op in (0xc2, 0xca))
+    return bt_faults(d, 14) and at(d).opcode in (0xc2, 0xca) and at(d).operands[1] >= 0x80
 
 
 def stale_tlb(d):
-    """One side has a #PF (or a double fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, the arena's, or
-    its stack is in PLAY's own table (page 11)."""
-    if d.kind != "event" or not d.bt or not d.qemu or sum(e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) != 1:
+    """One side has a #PF (or a double or triple fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, or
+    the arena's."""
+    if d.kind != "event" or sum(not e or e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) not in (1, 2):
         return False
-    if any(e["esp"] >> 12 == 0x40b for e in (d.bt, d.qemu)):
-        return True
-    fault = d.bt if d.bt["vector"] == 14 else d.qemu
+    fault = next((e for e in (d.bt, d.qemu) if e and e["vector"] == 14), None) or d.bt or d.qemu
     page = fault["cr2"] >> 12
+    if any(entry_changed(d, a) for a in (PD + 4 * (page >> 10), PD2 + 4 * (page >> 10), PAE_PD + 8 * (page >> 9), PAE_PD + 8 * (page >> 9) + 4) if page < 0x400):
+        return True
     play = entry_changed(d, PT2 + 4 * (page & 0x3ff)) or entry_changed(d, PAE_PT2 + 8 * (page & 0x1ff))
     arena = page < 0x400 and (entry_changed(d, PT + 4 * page) or entry_changed(d, PAE_PT + 8 * (page & 0x1ff)))
     return (play and at(d).opcode in STRINGS) or arena
+
+
+def stale_words(d):
+    """What an access through such an entry of PLAY's has read or written: the sides have marked the entry differently."""
+    if d.kind != "memory" and not d.only(*GENERAL, "arithmetic"):
+        return False
+    bt, qemu = d.records
+    entries = [a for a in {*bt.diffs} & {*qemu.diffs} if PT2 <= a < PD2 or a >= PAE_PT2]
+    return any(entry_changed(d, a) and 0 != bt.diffs[a] ^ qemu.diffs[a] == (bt.diffs[a] ^ qemu.diffs[a]) & 0x60 for a in entries)
 
 
 def entry_changed(d, address):
@@ -439,6 +535,8 @@ def entry_changed(d, address):
 
 def undefined_flags(d):
     """Flags that an instruction since the event before leaves undefined: shifts AF and OF, MUL all but CF and OF, DIV all, BSF and BSR all but ZF."""
+    if d.kind == "memory":   # as it was pushed
+        return (d.bt ^ d.qemu) & ~ARITHMETIC == 0 and d.bt & 0x802a == 2 and any(x["arithmetic"] != y["arithmetic"] for x, y in zip(*(r.events for r in d.records)))
     if not d.only("arithmetic"):
         return False
     before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
@@ -507,15 +605,15 @@ def task_fault(d):
     return (entered and (d.qemu is None or not d.fields.isdisjoint({"eip", "kind", "ss", "vector"}))) or (mixed and "kind" in d.fields)
 
 
+def task_code_fault(d):
+    """The selector that is complained of is that of CS; in bt it became a double fault."""
+    return d.kind == "event" and bool(d.bt) and bool(d.qemu) and d.bt["kind"] == 2 and d.qemu["vector"] in (10, 11) and d.qemu["error"] & ~3 == d.qemu["cs"] & ~3
+
+
 def wide_task(d):
     """JMP and CALL to a task state segment of 2 GiB or more."""
     return d.kind == "event" and bool(d.bt) and bool(d.qemu) and d.qemu["vector"] == 10 and "vector" in d.fields and "eip" not in d.fields and (
         at(d).opcode in (0x9a, 0xea, 0xff, 0xcd, 0xcf))
-
-
-def lost_in_double_fault(d):
-    """Another fault, or the same one at another place, became a double fault too: DR6 is the only trace in its event."""
-    return d.only("dr6") and d.bt["kind"] == d.qemu["kind"] == 2
 
 
 def task_fault_saved(d):
@@ -549,46 +647,56 @@ def task_le(d):
 # ---- the machine ----
 
 def firmware(address):
-    """Physical A0000h to FFFFFh, as it is without paging or by BIG_PAGE."""
-    return 0xa0000 <= address < 0x100000 or 0xca0000 <= address < 0xd00000 or 0x10a0000 <= address < 0x1100000
+    return 0xa0000 <= address < 0x100000 or address >= 0xfffe0000
 
 
-def ones(a, b):
-    """Each byte that differs is FFh in a and 0 in b."""
-    return all((a ^ b) >> n & 0xff == 0 or (a >> n & 0xff, b >> n & 0xff) == (0xff, 0) for n in (0, 8, 16, 24))
+def beyond_ram(address):
+    return address >= RAM_END
+
+
+def read_firmware(d):
+    """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored, or is a selector."""
+    if d.kind == "memory":
+        return all((d.bt ^ d.qemu) >> n & 0xff == 0 or d.bt >> n & 0xff == 0xff for n in (0, 8, 16, 24)) and any(not e["cr0"] >> 31 for e in d.records[0].events)
+    return led_to(d, firmware) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
 
 
 def no_memory(d):
-    """A register led to memory that does not exist, or to firmware: what was read there is a selector, or in registers or flags."""
-    if bt_faults(d, 13, 0xfffc):
+    """The same beyond RAM."""
+    return led_to(d, beyond_ram)
+
+
+def led_to(d, place):
+    if d.kind != "event" or not d.bt or d.bt["cr0"] >> 31:
+        return False
+    if any(e and place(e["eip"]) for e in (d.bt, d.qemu)):
         return True
-    if d.kind == "memory":
-        return ones(d.bt, d.qemu) or (d.bt == 0xffffffff and any(not e["cr0"] >> 31 for e in d.records[0].events))
+    if not d.only(*GENERAL, "arithmetic"):
+        return False
+    return any(place(e[r]) or place(e[r] - 0x80 & 0xffffffff) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
+
+
+def no_stack(d):
+    """Nonsense was popped in the place of a vector, or the stack is in what is no memory: without paging, or by BIG_PAGE."""
     if d.kind != "event" or not d.bt:
         return False
-    if any(e and firmware(e["esp"]) for e in (d.bt, d.qemu)) and not d.only(*GENERAL):
+    if any(e and (e["vector"] > 255 or firmware(e["inner_esp"] - BIG_PAGE)) for e in (d.bt, d.qemu)):
         return True
-    if not d.only(*GENERAL, "arithmetic", "fs", "gs"):
-        return False
-    if all(ones(d.bt[f], d.qemu[f]) for f in d.fields):
-        return True
-    unpaged = not d.bt["cr0"] >> 31   # what was read has been added to something
-    events = d.records[0].events[max(0, d.index - 1):d.index + 1]
-    return any(firmware(e[r]) or (unpaged and e[r] >= BEYOND_ARENA) for e in events for r in GENERAL)
+    return not d.bt["cr0"] >> 31 and any(e and (firmware(e[r]) or beyond_ram(e[r]) or e[r] < 0x60) for e in (d.bt, d.qemu) for r in ("esp", "inner_esp"))
 
 
 def no_port(d):
-    """Ports of devices that one side does not have, or that count: what an IN since the event before read into AL, or AX."""
-    if not d.only("eax") or (d.bt["eax"] ^ d.qemu["eax"]) >> 16 or d.bt["slot"] >= 16:
+    """Ports of devices that one side does not have, or that count: what an IN since the event before read."""
+    if not d.only("eax"):
         return False
-    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
-    code = code_of(d.program, d.code)[32 * (before if before < 16 else 0):32 * (d.bt["slot"] + 1)]
+    before = max((e["slot"] for e in d.records[0].events[:d.index] if e["slot"] < 16), default=0)
+    code = code_of(d.program, d.code)[32 * before:32 * (min(d.bt["slot"], 15) + 1)]
     return touches_ports(code, wide=(d.bt["eax"] ^ d.qemu["eax"]) > 0xff)
 
 
-def left_the_slots(d):
-    """Code that is no part of the program, on both sides: zeros, tables, data."""
-    return d.kind == "event" and all(not e or (not e["kind"] and e["slot"] == 255) for e in (d.bt, d.qemu))
+def table_code(d):
+    """An event of code that is page-table entries."""
+    return d.kind == "event" and any(e and PD <= linear_eip(e) < TABLES_END for e in (d.bt, d.qemu))
 
 
 def by_the_clock(d):
@@ -598,74 +706,82 @@ def by_the_clock(d):
     if d.kind == "end":
         return set(ends) <= LOST
     lost = d.bt or d.qemu
-    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or lost["slot"] == 255 or bool(lost["cs"] & ~7 in BASED))
+    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or lost["slot"] >= 16 or bool(lost["cs"] & ~7 in BASED))
 
 
 TABLE = Table([
-    Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True),
-    Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True),
-    Row("supervisor_stack", "3A, 4.6", "far transfers access the stack with the privilege of CPL; QEMU does it as a supervisor", supervisor_stack, True),
+    Row("read_firmware", "-", "firmware is another, and what was read there is in registers or flags", read_firmware, choice=True),
+    Row("no_memory", "-", "memory that does not exist reads as ones, in QEMU as zeros", no_memory),
+    Row("rf", "3B, 17.3.1.1", "a fault's EFLAGS are pushed with RF; QEMU pushes it as it was", rf, True, choice=True),
+    Row("fault_of_rmw", "3A, 4.7", "QEMU reads the operand first and reports a read; a processor asks for both rights at once", fault_of_rmw, True, choice=True),
+    Row("supervisor_stack", "3A, 4.6", "far transfers access the stack with the privilege of CPL; QEMU does it as a supervisor, Bochs with the new segment's DPL", supervisor_stack, True, choice=True),
+    Row("supervisor_push", "3A, 4.6", "the same in Bochs, where the stack's page is a supervisor's: neither faults", supervisor_push, choice=True),
     Row("supervisor_parameters", "3A, 4.6", "a call gate's parameters are read with the privilege of CPL; QEMU reads them as a supervisor", supervisor_parameters),
-    Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code),
-    Row("pusha_order", "2B, PUSHA", "QEMU begins with the lowest word; the manual's operation begins with EAX", pusha_order, True),
-    Row("cmps_order", "2A, CMPS", "QEMU reads its second operand first", cmps_order, True),
-    Row("first_of_two_pages", "3A, 4.7", "both pages of an access fault: QEMU tries the second one first", first_of_two_pages, True),
+    Row("undefined_flags", "2B, SAL", "AF behind a shift, all flags behind a division, and the like", undefined_flags, True, choice=True),
+    Row("own_code", "3A, 8.1.3", "a repeated string instruction that is overwritten by itself: QEMU goes on with the new bytes", own_code, choice=True),
+    Row("pusha_order", "2B, PUSHA", "QEMU begins with the lowest word; the manual's operation begins with EAX", pusha_order, True, choice=True),
+    Row("cmps_order", "2A, CMPS", "QEMU reads its second operand first", cmps_order, True, choice=True),
+    Row("first_of_two_pages", "3A, 4.7", "both pages of an access fault: QEMU tries the second one first", first_of_two_pages, True, choice=True),
     Row("enter_write", "2A, ENTER", "ENTER faults if a write at the final ESP would; QEMU does not try", enter_write),
-    Row("directory_accessed", "3A, 4.8", "QEMU marks a directory's entry before it knows whether the access faults, bt afterwards: both may", directory_accessed),
-    Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked),
-    Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed),
-    Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked),
-    Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault", half_written),
-    Row("read_half_written", "3A, 6.5", "the program read what row half_written is about", read_half_written),
-    Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty),
+    Row("directory_accessed", "3A, 4.8", "QEMU marks a directory's entry before it knows whether the access faults, bt afterwards: both may", directory_accessed, choice=True),
+    Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked, choice=True),
+    Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed, choice=True),
+    Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked, choice=True),
+    Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault, as Bochs", half_written, choice=True),
+    Row("frame_half_written", "3A, 6.15, #DF", "the same of a frame: QEMU and Bochs have pushed a part of it before they find that there is no room", frame_half_written, choice=True),
+    Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty, choice=True),
     Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
-    Row("read_rf", "3B, 17.3.1.1", "the program read the pushed RF of row rf", read_rf),
-    Row("read_accessed", "3A, 4.8", "the program read accessed and dirty bits that differ by one of the rows above", read_accessed),
-    Row("read_flags", "-", "the program read pushed flags that were dead (D2) as a selector", read_flags),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
     Row("reserved_register", "2B, MOV", "#UD for a register that does not exist comes before #GP for CPL; QEMU tests CPL first", reserved_register, True),
     Row("v86_to_ring1", "3A, 20.3.3", "an interrupt from V86 mode through a gate to a ring other than 0 is #GP; QEMU goes there", v86_to_ring1),
     Row("conforming_gate", "3A, 5.8.1", "a gate to a conforming segment leaves CPL as it is; QEMU goes to ring 0", conforming_gate),
     Row("task_in_ldt", "2A, JMP", "a task state segment in the LDT is #GP; QEMU has #TS", task_in_ldt, True),
+    Row("task_return", "2A, IRET", "a back link to what is no busy TSS is #TS, present or not; QEMU has #NP, as Bochs", task_return, True, choice=True),
     Row("v86_limit", "3A, 20.2", "segments have 64 KiB in V86 mode; QEMU jumps beyond", v86_limit),
-    Row("iret_to_v86", "2A, IRET", "VM in a frame counts in ring 0 only; QEMU goes to V86 mode from every ring", iret_to_v86),
-    Row("absent_stack", "2B, RET", "a stack segment that is not present is #SS; QEMU has #NP", absent_stack, True),
+    Row("iret_to_v86", "2A, IRET", "VM in a frame counts in ring 0 only; QEMU goes to V86 mode from every ring", iret_to_v86, choice=True),
+    Row("absent_stack", "2B, RET", "a stack segment that is not present is #SS; QEMU has #NP", absent_stack, True, choice=True),
     Row("sysenter_null", "2B, SYSENTER", "an MSR with a null selector is #GP; QEMU tests for 0 only", sysenter_null),
     Row("null_segment", "3A, 5.4.1", "an access through a null segment is #GP; QEMU lets it through", null_segment),
     Row("segment_rights", "3A, 5.3", "a store through a code or read-only segment is #GP; QEMU stores", segment_rights),
-    Row("beyond_64k", "1, 3.3.5", "16-bit code that runs beyond 64 KiB, which nothing defines", beyond_64k),
+    Row("fast_call_code", "2B, SYSENTER", "the CS that SYSENTER and SYSEXIT load is no data segment; Bochs stores through it too", fast_call_code, choice=True),
+    Row("beyond_64k", "2A, JMP", "EIP beyond 64 KiB in 16-bit code: QEMU goes on with 16 bits of it where a translated block ends", beyond_64k),
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
+    Row("no_vme", "3A, 2.5", "bt's models have no virtual-mode extensions: CR4.VME and PVI are reserved; QEMU and Bochs have them", no_vme, choice=True),
     Row("reserved_bits", "3A, 4.4.1", "reserved bits of PDPTEs and of CR4 are #GP when they are loaded; QEMU checks them later, or not", reserved_bits),
     Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
+    Row("task_code_fault", "3A, 6.15, #TS", "a new task's CS that is no code: in bt its SS is not loaded then and there is no stack for #TS; QEMU and Bochs load it first. "
+        "A handler must not rely on either", task_code_fault, choice=True),
     Row("wide_task", "3A, 7.2.2", "a task state segment of 2 GiB or more: QEMU takes its limit for a negative number, and has #TS", wide_task),
-    Row("lost_in_double_fault", "3A, 6.15, #DF", "what came before a double fault is not in its event: another row's difference", lost_in_double_fault),
     Row("task_fault_saved", "3A, 7.3", "the same, as a double fault's task switch saved it", task_fault_saved),
     Row("descriptor_accessed", "3A, 3.4.5.1", "what a transfer or a task switch loads is marked accessed; QEMU does that in MOV, POP and LDS only", descriptor_accessed),
     Row("task_flags", "3A, 7.3", "a task switch loads EFLAGS; QEMU mixes in flags of the instruction before", task_flags),
-    Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True),
+    Row("task_le", "3B, 17.2.4", "a task switch clears DR7.LE; QEMU leaves it", task_le, True, choice=True),
     Row("int1", "3A, 6.5.1", "F1h is #DB; QEMU has #UD", int1),
     Row("general_detect", "3B, 17.2.4", "DR7.GD makes MOV DR a #DB, also the guest's own; QEMU has no such thing", general_detect),
+    Row("watched_stack", "3B, 17.2.4", "a data breakpoint that a frame is pushed over, or near: QEMU has #DB at the handler's first instruction", watched_stack),
     Row("unaligned_watch", "3B, 17.2.5", "unaligned stores hit data breakpoints in QEMU that they do not touch", unaligned_watch),
     Row("sysenter_cs", "2B, SYSENTER", "the MSR has 32 bits; QEMU keeps 16", sysenter_cs),
-    Row("setcc_flags", "2B, SETcc", "a SETcc or a rotation that faults leaves the flags alone; in QEMU they are others then", setcc_flags, True),
-    Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True),
+    Row("setcc_flags", "2B, SETcc", "a SETcc or a rotation that faults leaves the flags alone; in QEMU they are others then", setcc_flags, True, choice=True),
+    Row("null_rpl", "2B, RET", "a segment register that is null already is not touched; QEMU clears its RPL", null_rpl, True, choice=True),
     Row("small_segment", "2B, SYSENTER", "data segments of V86 mode stay behind SYSENTER, with limits of 64 KiB; QEMU checks none", small_segment),
     Row("sticky_vif", "2A, IRET", "IRET in ring 0 loads VIF and VIP; QEMU does that on the way to V86 mode only", sticky_vif, True),
-    Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True),
-    Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged),
-    Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them", dr7_reserved, True),
+    Row("dr6_more", "3B, 17.2.3", "B0 to B3 may be set for breakpoints that are not enabled", dr6_more, True, choice=True),
+    Row("dr7_reserved", "3B, 17.2.4", "reserved bits of DR7 stay 0; QEMU keeps them, Bochs bit 11", dr7_reserved, True, choice=True),
     Row("external_bit", "3A, 6.13", "EXT is set for a fault while an exception is delivered; QEMU leaves it 0", external_bit, True),
     Row("null_task", "2A, LTR", "a null selector is #GP; QEMU loads it", null_task),
     Row("signed_release", "2B, RET", "the operand of RET is unsigned; QEMU subtracts from 32768 on", signed_release),
-    Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb),
-    Row("undefined_flags", "2B, SAL", "AF behind a shift, all flags behind a division, and the like", undefined_flags, True),
+    Row("stale_tlb", "3A, 4.10.2", "a store into a page table without INVLPG: old and new translation are both allowed", stale_tlb, choice=True),
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
-    Row("no_memory", "-", "memory that does not exist reads as ones in bt and as zeros in QEMU, and firmware is another", no_memory),
-    Row("no_port", "-", "ports of devices that one side does not have", no_port),
-    Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock),
-    Row("left_the_slots", "-", "a jump to nowhere: all of the above at once, in code that nobody wrote", left_the_slots),
+    Row("no_stack", "-", "a frame was pushed where there is no memory, and the vector popped from there", no_stack, choice=True),
+    Row("no_port", "-", "ports of devices that one side does not have", no_port, choice=True),
+    Row("stale_words", "3A, 4.10.2", "words and registers behind an access by the old translation or by the new one, as row stale_tlb", stale_words, choice=True),
+    Row("read_accessed", "3A, 4.8", "a register that the program loaded from a page table: accessed and dirty bits of the rows above", read_accessed, choice=True),
+    Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
+    Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged, choice=True),
+    Row("table_code", "3A, 4.8", "what page-table entries do as code follows from their accessed and dirty bits", table_code, choice=True),
+    Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock, choice=True),
 ])

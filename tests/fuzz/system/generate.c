@@ -28,7 +28,9 @@ uint32_t slot_address(unsigned slot) { return A_SLOTS + SLOT_SIZE * slot; }
 uint32_t next_slot(struct generator *g) {
   unsigned slot = g->slot + 1;
   if (random_chance(&g->r, 12)) slot += random_below(&g->r, 3);
-  return slot_address(slot < SLOTS ? slot : SLOTS) + (random_chance(&g->r, 3) ? random_below(&g->r, 8) : 0);
+  uint32_t offset = random_chance(&g->r, 3) ? random_below(&g->r, 8) : 0;
+  if (!g->leads && random_below(&g->r, 100) < 99) return A_SLOTS - 0x100 + SLOT_SIZE / 4 * g->slot;   /* code read in another mode comes to nothing that is compared */
+  return slot_address(slot < SLOTS ? slot : SLOTS) + offset;
 }
 uint32_t some_value(struct generator *g) {
   static const uint32_t values[] = {0, 1, 0xffffffff, 0x80000000, 0x7fffffff, 0x7f, 0x80, 0xff, 0x8000, 0x7fff, 0x1000, 0xfff};
@@ -42,6 +44,7 @@ uint32_t some_arena_address(struct generator *g) {
 }
 uint32_t some_play_address(struct generator *g) {
   uint32_t page = random_below(&g->r, 16), offset = random_chance(&g->r, 30) ? 0x1000 - random_below(&g->r, 8) : random_below(&g->r, 0x400) & ~3u;
+  if (page == 14) offset = S_FREE + (offset & 0x3f);   /* the GDT */
   uint32_t base = random_chance(&g->r, 85) ? PLAY : random_chance(&g->r, 50) ? 2 * PLAY : BIG_PAGE + A_DATA - 0x1000 * page;
   return base + 0x1000 * page + offset;
 }
@@ -119,8 +122,17 @@ static void write_slot(struct generator *g) {
   g->used = 0, g->mode = p->mode[g->slot], g->next_mode = (int)g->mode;
   unsigned idiom = some_idiom(g);
   p->idiom[g->slot] = (uint8_t)idiom;
+  struct random before = g->r;
+  uint32_t patches = p->patch_count;
+  g->leads = random_chance(&g->r, 70);
   idioms[idiom].write(g);
-  bool known = g->next_mode >= 0 && random_chance(&g->r, 70);
+  if (g->leads && g->next_mode < 0) {   /* the same once more, without leading anywhere */
+    memset(p->code[g->slot], 0x90, SLOT_SIZE);
+    g->r = before, p->patch_count = patches, g->used = 0, g->next_mode = (int)g->mode;
+    random_chance(&g->r, 70), g->leads = false;
+    idioms[idiom].write(g);
+  }
+  bool known = g->next_mode >= 0 && g->leads;
   if (g->slot + 1 < SLOTS) p->mode[g->slot + 1] = (uint8_t)(known ? (unsigned)g->next_mode : some_mode(g));
   g->fresh = !known;
   if ((!known || g->slot + 1 == SLOTS) && g->used + 2 <= SLOT_SIZE) EMIT(g, 0xcd, V_YIELD);

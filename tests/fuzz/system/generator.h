@@ -11,6 +11,7 @@ struct generator {
   unsigned mode;              /* of this slot */
   int next_mode;              /* what the slot's code leads to by itself; -1: nobody knows */
   bool fresh;                 /* the slot is entered by the guest itself, surely in `mode` */
+  bool leads;                 /* the next slot will be in the mode that this one leads to; if not, transfers end at an INT3 */
 };
 
 /* X(NAME, weight, modes in which it makes sense, "what it is"). Their numbers are in kept cases: only add at the end. */
@@ -74,7 +75,7 @@ void mov_mem(struct generator *g, uint32_t address, uint32_t v);
 void patch(struct generator *g, uint32_t address, uint32_t value);
 
 uint32_t slot_address(unsigned slot);
-uint32_t next_slot(struct generator *g);                            /* mostly the next one's address */
+uint32_t next_slot(struct generator *g);                            /* mostly the next one's address; an INT3 where its mode would be another one */
 uint32_t some_value(struct generator *g);
 uint32_t some_arena_address(struct generator *g);
 uint32_t some_play_address(struct generator *g);

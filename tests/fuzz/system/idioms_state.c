@@ -51,7 +51,7 @@ void write_model_specific(struct generator *g) {
   uint32_t msr = RANDOM_OF(&g->r, msrs);
   mov_reg(g, 1, msr);
   if (random_chance(&g->r, 40)) { EMIT(g, 0x0f, 0x32); return; }
-  mov_reg(g, 0, msr == 0xc0000080 ? random_below(&g->r, 2) << 11 : msr == 0x174 ? random_below(&g->r, 0x60) : some_value(g)), EMIT(g, 0x31, 0xd2, 0x0f, 0x30, 0x0f, 0x32);
+  mov_reg(g, 0, msr == 0xc0000080 ? random_below(&g->r, 2) << 11 : msr == 0x174 ? random_below(&g->r, 0x60) : some_value(g)), wide(g), EMIT(g, 0x31, 0xd2, 0x0f, 0x30, 0x0f, 0x32);
 }
 void write_debug_registers(struct generator *g) {
   static const uint32_t controls[] = {1, 2, 0x10001, 0x30001, 0xd0001, 0xf0003, 0x400, 0x700};
@@ -70,6 +70,7 @@ void write_play_access(struct generator *g) {
   static const uint8_t strings[] = {0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad};
   uint32_t at = some_play_address(g);
   if (random_chance(&g->r, 70)) { access_play(g, at); return; }
+  if ((at >> 12 & 0xf) - 10 < 3) at -= 0x3000;   /* a string over its own code or its own table: what comes of its second half nobody says */
   mov_reg(g, 6, some_play_address(g)), mov_reg(g, 7, at), mov_reg(g, 1, random_below(&g->r, 12));
   EMIT(g, random_chance(&g->r, 20) ? 0xfd : 0xfc, 0xf3, RANDOM_OF(&g->r, strings), 0xfc);
 }
@@ -79,7 +80,7 @@ static uint32_t some_entry(struct generator *g) {
   return (A_DATA + 0x1000 * random_below(&g->r, 2)) | flags;
 }
 void write_edit_page_table(struct generator *g) {
-  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * page + 4 * random_below(&g->r, 64);
+  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * page + (page == 14 ? S_FREE : 0) + 4 * random_below(&g->r, page == 14 ? 16 : 64);
   bool pae = g->p->cr4 & 0x20;
   uint32_t entry = pae ? A_PAE_PT2 + 8 * page : A_PT2 + 4 * page;
   if (random_chance(&g->r, 8)) entry = pae ? A_PAE_PD + 32 : (random_chance(&g->r, 50) ? A_PD : A_PD2) + 4, at = PLAY;
@@ -99,7 +100,7 @@ void write_self_modifying(struct generator *g) {
 }
 void write_odd_stack(struct generator *g) {
   static const uint8_t ops[] = {0x50, 0x58, 0x9c, 0x60, 0x61, 0x1e, 0xc8};
-  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * (page == 14 ? 13 : page) + random_below(&g->r, 24);   /* 14 is the GDT: nothing goes on without it */
+  uint32_t page = random_below(&g->r, 16), at = PLAY + 0x1000 * (page == 14 || page == 11 ? 13 : page) + random_below(&g->r, 24);   /* the GDT and PLAY's own table are no stack for long */
   if (random_chance(&g->r, 30)) at = some_arena_address(g);
   uint8_t op = RANDOM_OF(&g->r, ops);
   mov_reg(g, 4, at), EMIT(g, op);
@@ -112,7 +113,12 @@ void write_stack_frames(struct generator *g) {
   case 1: EMIT(g, 0x66, 0x60, 0x66, 0x61); break;
   case 2: EMIT(g, 0xc8, (uint8_t)random_below(&g->r, 64), 0, (uint8_t)random_below(&g->r, 2), 0xc9); break;
   case 3: wide(g), EMIT(g, 0xff), operand_at(g, 6, some_arena_address(g)), wide(g), EMIT(g, 0x8f), operand_at(g, 0, some_arena_address(g)); break;
-  case 4: EMIT(g, 0x0e, 0x16, 0x06, 0x58, 0x59, 0x5a); break;
+  case 4:   /* of 32 bits, a processor may write but half: Bochs does */
+    for (unsigned i = 0, half = !is_16(g) && random_chance(&g->r, 90); i < 6; i++) {
+      if (half) EMIT(g, 0x66);
+      EMIT(g, (uint8_t[]){0x0e, 0x16, 0x06, 0x58, 0x59, 0x5a}[i]);
+    }
+    break;
   default: EMIT(g, 0x54, 0x66, 0x50, 0x58, 0x66, 0x59); break;
   }
 }
@@ -164,7 +170,8 @@ void write_ask_selector(struct generator *g) {
   switch (random_below(&g->r, 4)) {
   case 0: EMIT(g, 0x0f, 0x00, (uint8_t)(0xe0 | random_below(&g->r, 2) << 3)); break;
   case 1: EMIT(g, 0xb9), random_chance(&g->r, 50) ? EMIT(g, 3, 0) : EMIT(g, 0, 0); if (!is_16(g)) EMIT(g, 0, 0); EMIT(g, 0x63, 0xc8); break;
-  default: wide(g), EMIT(g, 0x0f, (uint8_t)(2 + random_below(&g->r, 2)), 0xc8); break;
+  case 2: wide(g), EMIT(g, 0x0f, 2, 0xc8, 0x0f, 0x94, 0xc0), wide(g), EMIT(g, 0x81, 0xe1), emit32(g, 0xfff0ffff); break;   /* LAR: four bits are undefined */
+  default: wide(g), EMIT(g, 0x0f, 3, 0xc8); break;
   }
 }
 
@@ -172,7 +179,7 @@ void write_ask_selector(struct generator *g) {
 
 void write_ports(struct generator *g) {
   switch (random_below(&g->r, 5)) {
-  case 0: EMIT(g, 0xe4, 0x21); break;
+  case 0: EMIT(g, 0xe4, 0xa1); break;                              /* 21h is another in Bochs: guest/watchdog.c */
   case 1: EMIT(g, 0xe6, 0x80); break;
   case 2: mov_reg(g, 2, 0x80), EMIT(g, 0xee); break;
   case 3: mov_reg(g, 2, 0xa1), EMIT(g, 0xec); break;
@@ -216,8 +223,9 @@ void write_arithmetic(struct generator *g) {
 /* Rows that the monitor runs or that are no instruction; not those that end time, leave the comparable state, or that other idioms do. */
 static bool row_wanted(const struct opcode_row *row) {
   static const uint8_t unwanted[] = {OP_COPY, OP_HLT, OP_CPUID, OP_RDTSC, OP_RDTSCP, OP_RDPMC, OP_TODO, OP_WRMSR, OP_RDMSR, OP_IN, OP_OUT, OP_INS, OP_OUTS, OP_FXSAVE, OP_FXRSTOR,
-                                     OP_FNSTENV, OP_FLDENV, OP_FNSAVE, OP_FRSTOR, OP_LGDT, OP_LIDT, OP_MOV_TO_CR, OP_MOV_TO_DR, OP_MOV_FROM_DR, OP_LMSW, OP_INT, OP_INT1, OP_BT_MEM,
-                                     OP_BCD, OP_MASKMOV, OP_FPU_MODE, OP_LTR, OP_LLDT, OP_INVD, OP_CLFLUSH, OP_LOOP, OP_LOOPE, OP_LOOPNE, OP_JCC, OP_JMP_REL, OP_CALL_REL, OP_JCXZ};
+                                     OP_LAR, OP_FNSTENV, OP_FLDENV, OP_FNSAVE, OP_FRSTOR, OP_LGDT, OP_LIDT, OP_MOV_TO_CR, OP_MOV_TO_DR, OP_MOV_FROM_DR, OP_LMSW, OP_INT, OP_INT1, OP_BT_MEM,
+                                     OP_BCD, OP_MASKMOV, OP_FPU_MODE, OP_LTR, OP_LLDT, OP_INVD, OP_CLFLUSH, OP_LOOP, OP_LOOPE, OP_LOOPNE, OP_JCC, OP_JMP_REL, OP_CALL_REL, OP_JCXZ,
+                                     OP_JMP_IND, OP_CALL_IND, OP_JMP_FAR_MEM, OP_CALL_FAR_MEM, OP_RET, OP_RETF, OP_IRET};   /* those have idioms with somewhere to go to */
   for (unsigned i = 0; i < sizeof unwanted; i++)
     if (row->kind == unwanted[i]) return false;
   if (row->kind == OP_NOP && row->map && row->opcode != 0x1f) return false;   /* hints: QEMU has #UD for some register forms */
@@ -247,7 +255,7 @@ void write_opcode_row(struct generator *g) {
     else if (o->class == OC_PTR) { if (is_16(g) == narrow) emit32(g, next_slot(g)); else emit16(g, next_slot(g)); emit16(g, some_code_selector(g)); }
     else if (o->class == OC_IMM || o->class == OC_IMM_SIGNED) {
       unsigned size = o->width == SZ_B ? 1 : o->width == SZ_W || is_16(g) != narrow ? 2 : 4;
-      for (unsigned k = 0; k < size; k++) EMIT(g, (uint8_t)random_below(&g->r, k ? 128 : 256));   /* QEMU's RET takes its operand as signed */
+      for (unsigned k = 0; k < size; k++) EMIT(g, (uint8_t)random_below(&g->r, !k ? 256 : row->kind == OP_ENTER ? 1 : 128));   /* a stack in tables is no stack for long */
     }
   }
   g->next_mode = -1;

@@ -36,7 +36,8 @@ def code_of(program, record=None):
 def linear_eip(event):
     if event["eflags"] & VM:
         return (event["cs"] << 4) + event["eip"] & 0xffffffff
-    return event["eip"] + (ARENA if event["cs"] & ~7 in BASED else 0) & 0xffffffff
+    based = event["cs"] & ~7 in BASED and event["eip"] < ARENA   # SYSEXIT's CS is flat, whatever its selector
+    return event["eip"] + (ARENA if based else 0) & 0xffffffff
 
 
 def instruction_at(program, event, record=None):

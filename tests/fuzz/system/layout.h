@@ -39,7 +39,12 @@
 #define BIG_PAGE 0xc00000       /* a 4 MiB (2 MiB) page over physical 0 */
 
 /* Outlives a reset of the machine. */
+#define PROGRAMS 0x1000000      /* where a loader puts them differs */
 #define PERSISTENT 0x3000000
+#define OUTPUT 0x3100000        /* packets, in QEMU */
+#define OUTPUT_SIZE 0xf00000
+#define STORE 0x2800000         /* for guest/bios.S: STORE_INFO bytes of Multiboot information, and the guest's image */
+#define STORE_INFO 0x1000
 
 #define S_KCODE 0x08
 #define S_KDATA 0x10

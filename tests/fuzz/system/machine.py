@@ -1,10 +1,11 @@
 """Runs the guest over programs, in bt or in QEMU, and takes its packets apart."""
 import os
+import shutil
 import struct
 import subprocess
 import time
 
-RESULT, EVENT, DIFF, END, TALLY, DONE = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6
+RESULT, EVENT, DIFF, END, TALLY, DONE, START = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7
 ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog", "hang", "emulator ended"]
 PROPER = (0, 1, 2, 3, 4)     # how the guest says that a program ended
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -12,9 +13,9 @@ END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED = 2, 3, 4, 5, 6   # th
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 TALLY_VECTORS = 34
-START_SECONDS, HANG_SECONDS, IDLE_SECONDS = 15, 2, 15   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset); by the clock
-RESULTS = struct.Struct("<8I")
-RESULT_HEAD = RESULT << 24 | 7
+START_SECONDS, HANG_SECONDS = 15, 0.6   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset)
+IDLE_LOOKS = 15             # 0.05 s apart, at which none of its threads wants a CPU
+START_BYTES = struct.pack("<3I", START << 24 | 2, 0x74736574, 0x6d657473)
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
 
 
@@ -31,6 +32,7 @@ class Record:
 
     def __init__(self):
         self.result, self.events, self.diffs, self.before, self.msrs = None, [], {}, {}, None   # `before`: what changed words were in the arena
+        self.half_written = None     # deviations.py keeps it here
 
     @property
     def end(self):
@@ -38,7 +40,13 @@ class Record:
 
 
 def packets(data):
-    """(kind, words) up to the first thing that is none: a program may have got at the serial port, or at the guest's own memory."""
+    """(kind, words), from each start of the machine up to the first thing that is none: Bochs' debugger speaks between them, and a program may have got at
+    the serial port, or at the guest's own memory."""
+    for piece in data.split(START_BYTES)[1:]:
+        yield from packets_of_one(piece)
+
+
+def packets_of_one(data):
     at = 0
     while at + 4 <= len(data):
         head, = struct.unpack_from("<I", data, at)
@@ -71,12 +79,13 @@ def full_records(data):
 
 
 def hash_results(data):
-    """(results in order, tally or None): in `hash` mode there is nothing but results before the tally."""
-    count, head = 0, struct.Struct("<2I")
-    while RESULTS.size * (count + 1) <= len(data) and head.unpack_from(data, RESULTS.size * count) == (RESULT_HEAD, count):
-        count += 1
-    tail = [words for kind, words in packets(data[RESULTS.size * count:]) if kind == TALLY]
-    return [words[1:] for words in RESULTS.iter_unpack(data[:RESULTS.size * count])], tail[0] if tail else None
+    """(results in order, tally or None)"""
+    results, tally = [], None
+    for kind, words in packets(data):
+        if kind == RESULT and len(words) == 7 and words[0] == len(results):
+            results.append(words)
+        tally = words if kind == TALLY else tally
+    return results, tally
 
 
 def cpu_seconds(pid):
@@ -86,8 +95,22 @@ def cpu_seconds(pid):
     return (int(words[11]) + int(words[12])) / TICKS
 
 
+def asleep(pid):
+    """None of its threads wants a CPU."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/stat", encoding="ascii", errors="replace") as file:
+                if file.read().rpartition(")")[2].split()[0] != "S":
+                    return False
+        except OSError:
+            return False
+    return True
+
+
 class Side:
     """One emulator: `command` is its program and its own arguments, among them the CPU's model."""
+
+    stdout_is_output = False     # what the guest says is what it prints, not a file
 
     def __init__(self, name, command, guest, folder):
         self.name, self.command, self.guest, self.folder = name, command, guest, folder
@@ -106,31 +129,44 @@ class Side:
         return ["-kernel", self.guest, "-initrd", self._file("bin", data), "-append", mode]
 
     def _execute(self, data, mode, arguments):
-        """The serial port's bytes, and whether the emulator ended by itself."""
+        """The guest's packets, and whether the emulator ended by itself."""
         output = self._file("out")
-        words = self.command + arguments + ["-m", "64", *self._load(data, mode), "-display", "none", "-nodefaults", "-serial", "file:" + output,
-                                            "-device", "isa-debug-exit,iobase=0x8e74,iosize=4"]
-        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
-            ended = self._wait(child, output)
-            self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
+        with open(output, "wb") as said, open(os.devnull, "wb") as nothing:
+            words = self._words(data, mode, arguments, output)
+            with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=said if self.stdout_is_output else nothing, stderr=subprocess.PIPE) as child:
+                ended = self._wait(child, output)
+                self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
         if ended and child.returncode < 0:
             self.crashes.append(f"signal {-child.returncode}: {self.complaint}")
+        return self._said(output), ended
+
+    def _said(self, output):
         with open(output, "rb") as file:
-            return file.read(), ended
+            return file.read()
+
+    def _progress(self, output):
+        """What grows with each packet."""
+        return os.path.getsize(output)
+
+    def _words(self, data, mode, arguments, output):
+        return self.command + arguments + ["-m", "64", *self._load(data, mode), "-display", "none", "-nodefaults", "-serial", "file:" + output,
+                                           "-device", "isa-debug-exit,iobase=0x8e74,iosize=4"]
 
     def _wait(self, child, output):
         """True: it ended by itself. False: too long without a packet, in time that it had a CPU for: a busy machine changes nothing."""
-        size, since, used = 0, time.monotonic(), 0
+        size, used, idle = 0, 0, 0
         while True:
             try:
                 child.wait(0.05)
                 return True
             except subprocess.TimeoutExpired:
                 pass
-            now = os.path.getsize(output)
+            now = self._progress(output)
             if now != size:
-                size, since, used = now, time.monotonic(), cpu_seconds(child.pid)
-            elif cpu_seconds(child.pid) - used > (HANG_SECONDS if size else START_SECONDS) or time.monotonic() - since > IDLE_SECONDS:
+                size, used, idle = now, cpu_seconds(child.pid), 0
+                continue
+            idle = idle + 1 if asleep(child.pid) else 0
+            if cpu_seconds(child.pid) - used > (HANG_SECONDS if size else START_SECONDS) or idle > IDLE_LOOKS:
                 child.kill()
                 return False
 
@@ -161,16 +197,77 @@ class Side:
         return records
 
 
-class Qemu(Side):
-    """Boots by guest/bios.S: with SeaBIOS a triple fault costs as much as two hundred programs."""
+class Firmware(Side):
+    """Boots by guest/bios.S: with SeaBIOS a triple fault costs as much as two hundred programs. Nothing but memory tells it what to do."""
 
-    INFO, COMMAND_LINE, MODULES, PROGRAMS = 0x9000, 0x9080, 0x9040, 0x1000000
+    INFO, COMMAND_LINE, MODULES, PROGRAMS, STORE, STORE_INFO = 0x9000, 0x9080, 0x9040, 0x1000000, 0x2800000, 0x1000
 
-    def _load(self, data, mode):
+    def _beside(self, name):
+        return os.path.join(os.path.dirname(self.guest), name)
+
+    def _files(self, data, mode):
+        """[(file, address)] to be put into memory."""
         info = struct.pack("<7I", 0, 0, 0, 0, self.COMMAND_LINE, 1, self.MODULES).ljust(self.MODULES - self.INFO, b"\0")
         info += struct.pack("<2I", self.PROGRAMS, self.PROGRAMS + len(data)).ljust(self.COMMAND_LINE - self.MODULES, b"\0") + mode.encode() + b"\0"
-        loads = [("info", info, self.INFO), ("bin", data, self.PROGRAMS)]
-        words = ["-bios", os.path.join(os.path.dirname(self.guest), "system-bios.bin"), "-device", f"loader,file={self.guest}"]
-        for suffix, blob, address in loads:
-            words += ["-device", f"loader,file={self._file(suffix, blob)},addr={address},force-raw=on"]
+        with open(self._beside("system.bin"), "rb") as image:
+            store = info.ljust(self.STORE_INFO, b"\0") + image.read()
+        return [(self._file("store", store), self.STORE), (self._file("bin", data), self.PROGRAMS)]
+
+
+class Qemu(Firmware):
+    """Its memory is a file, in which packets are found: a byte on its serial port costs 3 us."""
+
+    SIZE, WRITTEN, OUTPUT = 64 << 20, 0x300000c, 0x3100000   # layout.h; the member `output` of struct persistent
+
+    def _load(self, data, mode):
+        memory = os.path.join(self.folder, self.name + ".memory")
+        with open(memory, "wb") as file:
+            file.truncate(self.SIZE)
+        words = ["-bios", self._beside("system-bios.bin"), "-machine", "pc,memory-backend=ram", "-object", f"memory-backend-file,id=ram,size=64M,mem-path={memory},share=on"]
+        for path, address in self._files(data, mode + " memory"):
+            words += ["-device", f"loader,file={path},addr={address},force-raw=on"]
         return words
+
+    def _memory(self, address, size):
+        with open(os.path.join(self.folder, self.name + ".memory"), "rb") as file:
+            file.seek(address)
+            return file.read(size)
+
+    def _progress(self, output):
+        return 4 * int.from_bytes(self._memory(self.WRITTEN, 4), "little")
+
+    def _said(self, output):
+        return self._memory(self.OUTPUT, self._progress(output))
+
+
+class Bochs(Firmware):
+    """The third opinion, where bt and QEMU differ. Its debugger reads one command, "continue"; its one display library without a window listens for VNC clients."""
+
+    stdout_is_output = True
+    CONFIGURATION = """config_interface: textconfig
+display_library: rfb, options="timeout=0"
+romimage: file={bios}, address=0xffff0000, options=none
+vgaromimage: file={vga}
+vga: extension=none
+cpu: model=core_duo_t2400_yonah, ips=40000000, reset_on_triple_fault=1, ignore_bad_msrs=0
+memory: guest=64, host=64
+clock: sync=none, time0=1577836800
+port_e9_hack: enabled=1
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+com1: enabled=0
+log: /dev/null
+panic: action=report
+error: action=ignore
+info: action=ignore
+debug: action=ignore
+"""
+
+    def __init__(self, name, command, guest, folder):
+        alone = ["unshare", "--net", "--map-root-user"]   # nobody can see it there; where the kernel refuses, it listens
+        refused = not shutil.which(alone[0]) or subprocess.run([*alone, "true"], stderr=subprocess.DEVNULL, check=False).returncode
+        super().__init__(name, command if refused else alone + command, guest, folder)
+
+    def _words(self, data, mode, arguments, output):
+        text = self.CONFIGURATION.format(bios=self._beside("system-bios.bin"), vga=self._file("vga", bytes(2048)))
+        text += "".join(f"optramimage{n}: file={path}, address={address:#x}\n" for n, (path, address) in enumerate(self._files(data, mode + " bochs"), 1))
+        return self.command + ["-q", "-f", self._file("rc", text.encode()), "-rc", self._file("commands", b"c\n" * 10000)]   # it stops at each triple fault

@@ -1,5 +1,4 @@
 """Makes a program that differs smaller: candidates with one thing less are run all at once, and what can go goes together as far as it can."""
-import compare
 import programs
 
 YIELD = b"\xcd\x7f"   # INT 7Fh: on to the next slot, entered afresh
@@ -37,13 +36,13 @@ STEPS = [without_slots, without_patches, without_registers, shorter_slots]
 
 
 class Shrinker:
-    def __init__(self, pair, wanted, axis, table):
-        self.pair, self.wanted, self.axis, self.table = pair, wanted.signature(), axis, table
+    def __init__(self, pair, wanted, axis):
+        self.pair, self.wanted, self.axis = pair, wanted.signature(), axis
 
     def differences(self, candidates):
         """For each: its first unexplained difference, if it is still the one."""
-        records = self.pair.records([p.pack() for p in candidates], self.axis)
-        found = [compare.examine(p, both, self.table, "--exact-flags" in self.axis).failure for p, both in zip(candidates, records)]
+        packed = [p.pack() for p in candidates]
+        found = [verdict.failure for verdict in self.pair.verdicts(packed, self.pair.records(packed, self.axis), self.axis)]
         return [d if d is not None and d.signature() == self.wanted else None for d in found]
 
     def step(self, program, changes):
@@ -64,9 +63,9 @@ def apply(program, changes):
     return smaller
 
 
-def minimise(pair, program, difference, axis, table):
+def minimise(pair, program, difference, axis):
     """(smaller program, its difference)"""
-    shrinker = Shrinker(pair, difference, axis, table)
+    shrinker = Shrinker(pair, difference, axis)
     for _ in range(3):
         before = program.pack()
         for step in STEPS:

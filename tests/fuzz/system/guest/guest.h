@@ -28,7 +28,7 @@ void arena_restore(void (*found)(uint32_t at, uint32_t old, uint32_t value));
 void arena_df_task(void);              /* the double fault's task as it was */
 
 /* output.c */
-void output_start(void);
+void output_start(volatile uint32_t *count);     /* where it counts the words that it puts into memory, if it does */
 void output_packet(unsigned kind, const uint32_t *words, unsigned count);
 _Noreturn void output_leave(void);
 
@@ -37,3 +37,4 @@ void watchdog_reset(void);
 void watchdog_arm(void);
 bool watchdog_fired(void);             /* its NMI may have been lost in a double fault */
 extern volatile uint32_t watchdog_expired;   /* its NMI came */
+extern bool in_bochs;                  /* whose serial port is slow, whose local APIC's LINT0 is not wired, and which has no debug exit */

@@ -7,9 +7,10 @@
 
 enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RF = 1 << 16, RESUME_FLAGS = 0x243200 };   /* AC, IOPL, IF, ID */
 enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };   /* ..31, 32: the rest, 33: yields */
-struct persistent { uint32_t magic, next, running, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
+struct persistent { uint32_t magic, next, running, output, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
 static volatile struct persistent *const kept = (volatile struct persistent *)PERSISTENT;
 
+extern char image_end[];
 struct state state;
 static const struct program *programs, *program;
 static uint32_t count, hashes[HASHES], events, last_slot;
@@ -84,7 +85,12 @@ static uint32_t saved_flags(uint32_t address) {
   return task == 2 ? (offset == 16 ? ARITHMETIC : 0) : offset == 36 ? ARITHMETIC | RF : 0;
 }
 
+static bool is_own_code(uint32_t address, uint32_t value) {
+  return address >= A_SLOTS && address < A_SLOTS_END && value == ((const uint32_t *)program->code)[(address - A_SLOTS) / 4];
+}
+
 static void diff_found(uint32_t address, uint32_t old, uint32_t value) {
+  if (is_own_code(address, value)) return;
   uint32_t accessed = accessed_bits(address, value), flags = saved_flags(address), undefined = accessed | flags;
   int entry = upper_entry(address);
   if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value, old}, 3);
@@ -128,16 +134,23 @@ static void load_system_registers(void) {
   arena_df_task();
 }
 
+/* Memory that is no part of the arena: programs that get lost in it stop at once. */
+static void fill(uint32_t from, uint32_t end) {
+  uint32_t words = (end - from) / 4;
+  __asm__ volatile("rep stosl" : "+D"(from), "+c"(words) : "a"(0xcccccccc) : "memory");
+}
 /* PLAY and the like are memory too, which no program may find as another one left it. */
-static void clean(uint32_t from, uint32_t size) { __asm__ volatile("rep stosl" : "+D"(from), "+c"(size) : "a"(0) : "memory"); }
 static void clean_unpaged(void) {
-  if (unpaged || !(program->cr0 >> 31)) clean(PLAY - 0x1000, 0x13000 / 4), clean(2 * PLAY - 0x1000, 0x13000 / 4), clean(BIG_PAGE + A_DATA - 0x1000, 0x3000 / 4);
+  if (unpaged || !(program->cr0 >> 31)) fill(PLAY - 0x1000, PLAY + 0x12000), fill(2 * PLAY - 0x1000, 2 * PLAY + 0x12000), fill(BIG_PAGE + A_DATA - 0x1000, BIG_PAGE + A_DATA + 0x2000);
   unpaged = !(program->cr0 >> 31);
 }
 
 static void apply(void) {
   volatile uint32_t *code = (volatile uint32_t *)A_SLOTS;
-  for (unsigned i = 0; i < SLOTS * SLOT_SIZE / 4; i++) code[i] = ((const uint32_t *)program->code)[i];
+  for (unsigned i = 0; i < SLOTS * SLOT_SIZE / 4; i++) {
+    uint32_t word = ((const uint32_t *)program->code)[i];
+    if (code[i] != word) code[i] = word;
+  }
   for (unsigned i = 0; i < program->patch_count && i < PATCHES; i++) {
     uint32_t to = program->patches[i].at & ~3u;
     if (to >= ARENA && to < ARENA_END) *(volatile uint32_t *)to = program->patches[i].value;
@@ -213,20 +226,27 @@ static bool has_word(const char *text, const char *word) {
   return false;
 }
 
+/* From the end: the places may overlap. */
+static void move_up(uint32_t *to, const uint32_t *from, uint32_t words) {
+  while (words--) to[words] = from[words];
+}
+
 void guest_main(const uint32_t *info) {
   const uint32_t *module = (const uint32_t *)info[6];
-  full = has_word((const char *)info[4], "full");
-  programs = (const struct program *)module[0], count = (module[1] - module[0]) / sizeof(struct program);
-  output_start();
-  for (volatile uint32_t *low = 0; low < (uint32_t *)ARENA; low++) *low = 0;   /* what firmware left there differs; programs that got lost read it */
+  full = has_word((const char *)info[4], "full"), in_bochs = has_word((const char *)info[4], "bochs");
+  programs = (const struct program *)PROGRAMS, count = (module[1] - module[0]) / sizeof(struct program);
+  if (kept->magic != MAGIC) {
+    move_up((uint32_t *)PROGRAMS, (const uint32_t *)module[0], count * sizeof(struct program) / 4);   /* programs that get lost see it */
+    for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
+    kept->magic = MAGIC;
+  }
+  output_start(has_word((const char *)info[4], "memory") ? &kept->output : NULL);
+  output_packet(PACKET_START, (const uint32_t[]){START_1, START_2}, 2);
+  fill(0, ARENA), fill(ARENA_END, 0xa0000), fill((uint32_t)image_end, PROGRAMS);
   arena_create(), arena_copy();
   __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
   WRITE_REGISTER(cr0, 0x31);
   watchdog_reset();
-  if (kept->magic != MAGIC) {
-    for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
-    kept->magic = MAGIC;
-  }
   if (kept->running) {
     uint32_t end = END_TRIPLE_FAULT << 8;
     kept->running = 0;
