@@ -5,7 +5,7 @@ A row looks at the event that differs, or at the word of memory; what it says of
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
 import programs
-from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, code_of, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, bases_of, code_of, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -520,7 +520,7 @@ def stale_tlb(d):
 
 def stale_words(d):
     """What an access through such an entry of PLAY's has read or written: the sides have marked the entry differently."""
-    if d.kind != "memory" and not d.only(*GENERAL, "arithmetic"):
+    if d.kind != "memory" and not d.only("arithmetic"):
         return False
     bt, qemu = d.records
     entries = [a for a in {*bt.diffs} & {*qemu.diffs} if PT2 <= a < PD2 or a >= PAE_PT2]
@@ -655,7 +655,7 @@ def beyond_ram(address):
 
 
 def read_firmware(d):
-    """Without paging: a register leads to firmware, at the end of the first or of the last MiB, or what was read there was stored, or is a selector."""
+    """Without paging: an operand is in firmware, at the end of the first or of the last MiB, or what was read there was stored, or is a selector."""
     if d.kind == "memory":
         return all((d.bt ^ d.qemu) >> n & 0xff == 0 or d.bt >> n & 0xff == 0xff for n in (0, 8, 16, 24)) and any(not e["cr0"] >> 31 for e in d.records[0].events)
     return led_to(d, firmware) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
@@ -673,7 +673,8 @@ def led_to(d, place):
         return True
     if not d.only(*GENERAL, "arithmetic"):
         return False
-    return any(place(e[r]) or place(e[r] - 0x80 & 0xffffffff) for e in d.records[0].events[max(0, d.index - 1):d.index + 1] for r in GENERAL)
+    events = d.records[0].events[max(0, d.index - 1):d.index + 1]
+    return any(place(a + base & 0xffffffff) for i in slot_instructions(d, behind=True) for e in events for a, _ in touched(i, e) for base in bases_of(e))
 
 
 def no_stack(d):
@@ -689,9 +690,12 @@ def no_port(d):
     """Ports of devices that one side does not have, or that count: what an IN since the event before read."""
     if not d.only("eax"):
         return False
+    wide = (d.bt["eax"] ^ d.qemu["eax"]) > 0xff
+    if wide and d.qemu["eax"] not in (0, 0xffffffff) and d.qemu["eax"] & 0xffff not in (0, 0xffff):
+        return False   # what a device of a byte has for more
     before = max((e["slot"] for e in d.records[0].events[:d.index] if e["slot"] < 16), default=0)
     code = code_of(d.program, d.code)[32 * before:32 * (min(d.bt["slot"], 15) + 1)]
-    return touches_ports(code, wide=(d.bt["eax"] ^ d.qemu["eax"]) > 0xff)
+    return touches_ports(code, wide)
 
 
 def table_code(d):
@@ -778,7 +782,7 @@ TABLE = Table([
     Row("rf_in_memory", "3B, 17.3.1.1", "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as memory", rf_in_memory),
     Row("no_stack", "-", "a frame was pushed where there is no memory, and the vector popped from there", no_stack, choice=True),
     Row("no_port", "-", "ports of devices that one side does not have", no_port, choice=True),
-    Row("stale_words", "3A, 4.10.2", "words and registers behind an access by the old translation or by the new one, as row stale_tlb", stale_words, choice=True),
+    Row("stale_words", "3A, 4.10.2", "words and flags behind an access by the old translation or by the new one, as row stale_tlb", stale_words, choice=True),
     Row("read_accessed", "3A, 4.8", "a register that the program loaded from a page table: accessed and dirty bits of the rows above", read_accessed, choice=True),
     Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
     Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged, choice=True),
