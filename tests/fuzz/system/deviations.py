@@ -506,7 +506,9 @@ def signed_release(d):
 
 def stale_tlb(d):
     """One side has a #PF (or a double or triple fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, or
-    the arena's."""
+    the arena's. Or it is the page of the code: one side goes on in the old page, the other in the new one."""
+    if d.kind == "event" and any(entry_changed(d, PT + 4 * page) or entry_changed(d, PAE_PT + 8 * (page & 0x1ff)) for page in pages_of_code(d)):
+        return True
     if d.kind != "event" or sum(not e or e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) not in (1, 2):
         return False
     fault = next((e for e in (d.bt, d.qemu) if e and e["vector"] == 14), None) or d.bt or d.qemu
@@ -516,6 +518,12 @@ def stale_tlb(d):
     play = entry_changed(d, PT2 + 4 * (page & 0x3ff)) or entry_changed(d, PAE_PT2 + 8 * (page & 0x1ff))
     arena = page < 0x400 and (entry_changed(d, PT + 4 * page) or entry_changed(d, PAE_PT + 8 * (page & 0x1ff)))
     return (play and at(d).opcode in STRINGS) or arena
+
+
+def pages_of_code(d):
+    """Linear pages of what ran at the event, in a segment from 0 or from 64 KiB on, where the arena is."""
+    linear = {e["eip"] + base for e in (d.bt, d.qemu) if e for base in (0, 0x10000)}
+    return {address >> 12 for address in linear if address < 0x400000}
 
 
 def stale_words(d):

@@ -176,6 +176,10 @@ class Side:
         while len(results) < count:
             output, ended = self._execute(data[size * len(results):], "hash", list(arguments))
             more, tally = hash_results(output)
+            wrecked = next((n for n, result in enumerate(more) if end_of(result) == END_HARNESS), None)
+            if wrecked is not None:   # the guest is not what it was: it begins anew with the next program
+                results += more[:wrecked + 1]
+                continue
             results += more
             tallies += [tally] if tally else []
             if len(results) < count:
@@ -190,6 +194,10 @@ class Side:
         while len(records) < len(programs):
             output, ended = self._execute(b"".join(programs[len(records):]), "full", list(arguments))
             more, lost, _ = full_records(output)
+            wrecked = next((n for n, record in enumerate(more) if record.end == END_HARNESS), None)
+            if wrecked is not None:   # as above
+                records += more[:wrecked + 1]
+                continue
             records += more
             if len(records) < len(programs):
                 lost.result = lost_result(END_DIED if ended else END_HANG)

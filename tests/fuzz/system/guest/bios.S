@@ -53,7 +53,7 @@ gdtr:
   .word . - gdt - 1
   .long gdt
 
-  .org 0xfff0
+  .org 0xfff0, 0xff       /* as memory that is not there reads in bt */
   .code16
   ljmp $0xf000, $0
-  .org 0x10000
+  .org 0x10000, 0xff
