@@ -340,7 +340,7 @@ def v86_limit(d):
 def iret_to_v86(d):
     """IRET outside ring 0 with a frame that has VM set, or in ring 0 to an EIP beyond 64 KiB."""
     if bt_faults(d, 13, 0) and at(d).opcode == 0xcf and not d.bt["cs"] & 3:
-        return bool(d.qemu and d.qemu["eflags"] & VM)
+        return bool(d.qemu and (d.qemu["eflags"] & VM or d.qemu["kind"] == 2))   # or it cannot deliver the fault of the first fetch
     if not bt_faults(d, 13) or d.bt["eflags"] & VM or not d.bt["cs"] & 3 or at(d).opcode != 0xcf:
         return False
     return any(at_ & 0x3f == 8 and value & VM for at_, value in d.program.patches if FRAMES <= at_ < FRAMES_END)
@@ -506,8 +506,8 @@ def signed_release(d):
 
 def stale_tlb(d):
     """One side has a #PF (or a double or triple fault by it) in a page whose entry the program changed without INVLPG: PLAY's by a string instruction, or
-    the arena's. Or it is the page of the code: one side goes on in the old page, the other in the new one."""
-    if d.kind == "event" and any(entry_changed(d, PT + 4 * page) or entry_changed(d, PAE_PT + 8 * (page & 0x1ff)) for page in pages_of_code(d)):
+    the arena's. Or it is the page of the code or of the stack: one side goes on in the old page, the other in the new one."""
+    if d.kind == "event" and any(entry_changed(d, PT + 4 * page) or entry_changed(d, PAE_PT + 8 * (page & 0x1ff)) for page in pages_in_use(d)):
         return True
     if d.kind != "event" or sum(not e or e["vector"] == 14 or e["kind"] == 2 for e in (d.bt, d.qemu)) not in (1, 2):
         return False
@@ -520,10 +520,11 @@ def stale_tlb(d):
     return (play and at(d).opcode in STRINGS) or arena
 
 
-def pages_of_code(d):
-    """Linear pages of what ran at the event, in a segment from 0 or from 64 KiB on, where the arena is."""
+def pages_in_use(d):
+    """Linear pages of what ran at the event and of its stacks, in segments from 0 or from 64 KiB on, where the arena is."""
     linear = {e["eip"] + base for e in (d.bt, d.qemu) if e for base in (0, 0x10000)}
-    return {address >> 12 for address in linear if address < 0x400000}
+    linear |= {e[esp] - 4 + base for e in (d.bt, d.qemu) if e for esp in ("esp", "inner_esp") for base in (0, 0x10000)}
+    return {address >> 12 for address in linear if 0 <= address < 0x400000}
 
 
 def stale_words(d):
@@ -539,6 +540,23 @@ def entry_changed(d, address):
     """More than its accessed and dirty bits."""
     record = d.records[0]
     return address in record.diffs and (record.diffs[address] ^ record.before[address]) & ~0x60 != 0
+
+
+def read_pushed_flags(d):
+    """A register, or a selector in an error code, that is a pushed EFLAGS or part of one: it differs in flags in which an event before differs by a row above."""
+    if not d.only(*GENERAL, "error"):
+        return False
+    before = list(zip(*(record.events[:d.index] for record in d.records)))
+    bits = sum(bit for bit in (1 << n for n in range(32)) if any((x["arithmetic"] ^ y["arithmetic"] | x["rf"] ^ y["rf"]) & bit for x, y in before))
+    return all(any((d.bt[f] ^ d.qemu[f]) & ~(bits << 8 * n) & ~(bits >> 8 * n) == 0 for n in range(3)) for f in d.fields)
+
+
+def stored_and_overwritten(d):
+    """Loaded later from where an ENTER or PUSHA with a #PF had stored a register, which the program has overwritten since: bytes of QEMU's that are of such registers."""
+    stored = {e[r] >> 8 * n & 0xff for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL[:8] for n in range(4)}
+    if not stored or not d.only(*GENERAL):
+        return False
+    return all((d.bt[f] ^ d.qemu[f]) >> n & 0xff == 0 or d.qemu[f] >> n & 0xff in stored for f in d.fields for n in (0, 8, 16, 24))
 
 
 def undefined_flags(d):
@@ -793,6 +811,8 @@ TABLE = Table([
     Row("stale_words", "3A, 4.10.2", "words and flags behind an access by the old translation or by the new one, as row stale_tlb", stale_words, choice=True),
     Row("read_accessed", "3A, 4.8", "a register that the program loaded from a page table: accessed and dirty bits of the rows above", read_accessed, choice=True),
     Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
+    Row("stored_and_overwritten", "3A, 6.5", "a register that the program loaded from a word of row half_written before it overwrote it", stored_and_overwritten, choice=True),
+    Row("read_pushed_flags", "3B, 17.3.1.1", "a register or selector that the program loaded from a pushed EFLAGS whose difference a row above explained", read_pushed_flags, choice=True),
     Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged, choice=True),
     Row("table_code", "3A, 4.8", "what page-table entries do as code follows from their accessed and dirty bits", table_code, choice=True),
     Row("by_the_clock", "-", "ended by the watchdog while it ran through memory that is no program: how far it came is a matter of speed", by_the_clock, choice=True),
