@@ -546,9 +546,11 @@ def read_pushed_flags(d):
     """A register, or a selector in an error code, that is a pushed EFLAGS or part of one: it differs in flags in which an event before differs by a row above."""
     if not d.only(*GENERAL, "error"):
         return False
-    before = list(zip(*(record.events[:d.index] for record in d.records)))
-    bits = sum(bit for bit in (1 << n for n in range(32)) if any((x["arithmetic"] ^ y["arithmetic"] | x["rf"] ^ y["rf"]) & bit for x, y in before))
-    return all(any((d.bt[f] ^ d.qemu[f]) & ~(bits << 8 * n) & ~(bits >> 8 * n) == 0 for n in range(3)) for f in d.fields)
+    bits = 0
+    for x, y in zip(*(record.events[:d.index] for record in d.records)):
+        bits |= x["arithmetic"] ^ y["arithmetic"] | x["rf"] ^ y["rf"]
+    reserved = {"error": (0x8028, 0)}   # bits that an EFLAGS always has, and how
+    return all((d.bt[f] ^ d.qemu[f]) & ~bits == 0 and d.bt[f] & reserved.get(f, (0x802a, 2))[0] == reserved.get(f, (0x802a, 2))[1] for f in d.fields)
 
 
 def stored_and_overwritten(d):
