@@ -35,7 +35,6 @@ static void open_standard_descriptors(void) {
 
 /* ---- signals ---- */
 
-/* In the I/O thread. The second request in a row finds a machine that did not heed the first. */
 /* A handler that writes to a pipe, and not a signalfd: whoever polls one of those is woken by every signal of the process, the vCPU's timer included
  * (half a per cent of a core for an idle guest). The process's signals are its own, not a machine's, so the pipe's end may be static. */
 static int signal_pipe = -1;
@@ -49,6 +48,7 @@ static void note_signal(int number, siginfo_t *info, void *context) {
   errno = saved;
 }
 
+/* In the I/O thread. The second request in a row finds a machine that did not heed the first. */
 static void signalled(void *opaque) {
   struct program *p = opaque;
   struct told told;

@@ -549,8 +549,9 @@ def read_pushed_flags(d):
     bits = 0
     for x, y in zip(*(record.events[:d.index] for record in d.records)):
         bits |= x["arithmetic"] ^ y["arithmetic"] | x["rf"] ^ y["rf"]
-    reserved = {"error": (0x8028, 0)}   # bits that an EFLAGS always has, and how
-    return all((d.bt[f] ^ d.qemu[f]) & ~bits == 0 and d.bt[f] & reserved.get(f, (0x802a, 2))[0] == reserved.get(f, (0x802a, 2))[1] for f in d.fields)
+    def like_eflags(f):   # by the bits that an EFLAGS always has; an error code lacks the lowest
+        return d.bt[f] & 0x8028 == 0 and (f == "error" or d.bt[f] & 2 == 2)
+    return all((d.bt[f] ^ d.qemu[f]) & ~bits == 0 and like_eflags(f) for f in d.fields)
 
 
 def stored_and_overwritten(d):
