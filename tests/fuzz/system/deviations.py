@@ -5,7 +5,7 @@ A row looks at the event that differs, or at the word of memory; what it says of
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
 import programs
-from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, bases_of, code_of, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, bases_of, code_of, effective, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -38,7 +38,8 @@ DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x1480
 CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
-LOADS = (0x87, 0x8a, 0x8b, 0xa0, 0xa1)
+LOADS = (0x58, 0x61, 0x87, 0x8a, 0x8b, 0x8e, 0xa0, 0xa1, 0xac, 0xad)
+SELECTORS = ("ds", "es", "fs", "gs", "ss")
 PAGES = (*range(0x10, 0x21), *range(0x100, 0x140))   # that entries lead to
 VM, NT, USER = 1 << 17, 1 << 14, 4
 EFLAGS_BITS = 0x3f7fd5
@@ -252,7 +253,7 @@ def read_half_written(d):
         there = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed if a != d.address for n in range(-3, 4)]
         return any(m & differs == differs and (x ^ d.bt) & differs == 0 == (y ^ d.qemu) & differs for (x, m), (y, _) in there)
     fault = next((e for e in (d.bt, d.qemu) if e["vector"] == 14), None)
-    if fault and d.bt["vector"] != d.qemu["vector"]:   # in a page whose entry is such a word
+    if fault and (d.bt["vector"] != d.qemu["vector"] or d.only("error")):   # in a page whose entry is such a word
         page = fault["cr2"] >> 12
         if any((half_written(d.at_word(a)) or frame_half_written(d.at_word(a))) and (bt.diffs.get(a) != qemu.diffs.get(a)) for a in (PT2 + 4 * (page & 0x3ff), PAE_PT2 + 8 * (page & 0x1ff))):
             return True
@@ -261,7 +262,7 @@ def read_half_written(d):
     if fault is d.bt and d.qemu["kind"] == 2 and TSS <= d.bt["esp"] < STACK0:   # the stack of the fault's own handler
         return True
     near = slot_instructions(d, behind=True)
-    if double_fault(d) and d.only(*GENERAL) and any(i.opcode in LOADS and any(not 0x40 <= a & 0xfff < 0xf60 for a, _ in touched(i, d.bt)) for i in near):
+    if double_fault(d) and d.only(*GENERAL, *SELECTORS) and any(i.opcode in LOADS and any(not 0x40 <= a & 0xfff < 0xf60 for a, _ in touched(i, d.bt)) for i in near):
         return True   # a load at an end of a page, which something has written over since
     if not d.only(*GENERAL):
         return (d.bt["vector"] == 5 or d.only("arithmetic")) and any(touches_word(i, d.bt, a) for a in changed for i in [at(d), *near] if i.memory)
@@ -281,7 +282,7 @@ def read_accessed(d):
     """Entries of page tables that a program has loaded or copied."""
     if d.kind == "memory":
         return d.address < PD and (d.bt ^ d.qemu) & ~0x60 == 0 and d.bt >> 12 in PAGES
-    return d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
+    return d.only(*GENERAL, *SELECTORS) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
 
 
 def arpl_dirty(d):
@@ -335,6 +336,12 @@ def v86_limit(d):
     i = at(d)
     beyond = (bt_faults(d, 13, 0) and (transfers(i) or i.memory or i.opcode in STRINGS)) or (bt_faults(d, 12, 0) and i.opcode in (0xc8, 0xc9))
     return beyond and d.bt["eflags"] & VM
+
+
+def wrapped_table(d):
+    """SGDT and SIDT that end beyond FFFFh in 16-bit addresses."""
+    i = at(d) if bt_faults(d, 13, 0) or bt_faults(d, 12, 0) else NONE
+    return i.opcode == 0x0f01 and i.memory and i.reg < 2 and effective(i, d.bt) > 0xfffa
 
 
 def iret_to_v86(d):
@@ -409,6 +416,11 @@ def reserved_bits(d):
     i = at(d) if bt_faults(d, 13, 0) else NONE
     eax = d.bt["eax"] if i.opcode == 0x0f22 and i.reg == 0 else 0
     return (i.opcode in (0x0f20, 0x0f22) and d.bt["cr4"] & 0x20) or (i.opcode == 0x0f22 and i.reg == 4) or eax >> 31 > eax & 1 or eax >> 29 & 3 == 1
+
+
+def pdpt_reload(d):
+    """The program changed the PDPT: one side has read it again and lost its memory."""
+    return d.kind == "event" and (not d.bt or bool(d.bt["cr4"] & 0x20)) and entry_changed(d, PDPT) and machine.END_TRIPLE in [r.end for r in d.records]
 
 
 def cr0_reserved(d):
@@ -562,16 +574,10 @@ def stored_and_overwritten(d):
     return all((d.bt[f] ^ d.qemu[f]) >> n & 0xff == 0 or d.qemu[f] >> n & 0xff in stored for f in d.fields for n in (0, 8, 16, 24))
 
 
-def undefined_flags(d):
-    """Flags that an instruction since the event before leaves undefined: shifts AF and OF, MUL all but CF and OF, DIV all, BSF and BSR all but ZF."""
-    if d.kind == "memory":   # as it was pushed
-        return (d.bt ^ d.qemu) & ~ARITHMETIC == 0 and d.bt & 0x802a == 2 and any(x["arithmetic"] != y["arithmetic"] for x, y in zip(*(r.events for r in d.records)))
-    if not d.only("arithmetic"):
-        return False
-    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
-    slots = range(before if before < 16 else 0, (d.bt["slot"] if d.bt["slot"] < 16 else 15) + 1)
+def undefined_by(code):
+    """Arithmetic flags that an instruction anywhere in these bytes leaves undefined: shifts AF and OF, MUL all but CF and OF, DIV all, BSF and BSR all but ZF."""
     undefined = 0
-    for i in (Instruction(d.program.slots[s][n:]) for s in slots for n in range(31)):
+    for i in (Instruction(code[n:n + 20]) for n in range(len(code))):
         if i.opcode in (0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3, 0x0fa4, 0x0fa5, 0x0fac, 0x0fad):
             undefined |= 0x810 if i.opcode not in (0xd0, 0xd1) else 0x10
         elif i.opcode in (0xf6, 0xf7) and i.reg > 3:
@@ -580,7 +586,31 @@ def undefined_flags(d):
             undefined |= 0xd4
         elif i.opcode in (0x0fbc, 0x0fbd):
             undefined |= ARITHMETIC & ~0x40
-    return (d.bt["arithmetic"] ^ d.qemu["arithmetic"]) & ~undefined == 0
+    return undefined
+
+
+def pushed_flags(d):
+    """How far a differing word of memory is off from a pushed EFLAGS, at any address, that differs in arithmetic flags only; None: it is no such thing."""
+    for n in range(-3, 4):
+        mask = (ARITHMETIC << 8 * n if n >= 0 else ARITHMETIC >> -8 * n) & 0xffffffff
+        value, known = word_at(*d.records, d.address + n)
+        if (d.bt ^ d.qemu) & ~mask == 0 and known & 0xffff == 0xffff and value & 0x802a == 2:
+            return n
+    return None
+
+
+def undefined_flags(d):
+    """Flags that an instruction since the event before leaves undefined; as they were pushed, or as a task switch saved them."""
+    code = code_of(d.program, d.code)
+    if d.kind == "memory":
+        n = pushed_flags(d)
+        changed = None if n is None else (d.bt ^ d.qemu) >> 8 * n if n >= 0 else (d.bt ^ d.qemu) << -8 * n
+        return changed is not None and changed & ~undefined_by(code) == 0
+    if not d.only("arithmetic"):
+        return False
+    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
+    first, last = before if before < 16 else 0, d.bt["slot"] if d.bt["slot"] < 16 else 15
+    return (d.bt["arithmetic"] ^ d.qemu["arithmetic"]) & ~undefined_by(code[programs.SLOT_SIZE * first:programs.SLOT_SIZE * (last + 1)]) == 0
 
 
 def pushed_bits(d):
@@ -684,10 +714,18 @@ def beyond_ram(address):
 
 
 def read_firmware(d):
-    """Without paging: an operand is in firmware, at the end of the first or of the last MiB, or what was read there was stored, or is a selector."""
+    """Code is in firmware. Without paging: an operand is, at the end of the first or of the last MiB, or what was read there was stored, or is a selector."""
     if d.kind == "memory":
         return all((d.bt ^ d.qemu) >> n & 0xff == 0 or d.bt >> n & 0xff == 0xff for n in (0, 8, 16, 24)) and any(not e["cr0"] >> 31 for e in d.records[0].events)
-    return led_to(d, firmware) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
+    return led_to(d, firmware) or in_firmware(d) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
+
+
+def in_firmware(d):
+    """A side's code is there: with paging by BIG_PAGE."""
+    def is_there(event):
+        base = BIG_PAGE if event["cr0"] >> 31 else 0
+        return any(firmware(at_ - base) for at_ in (event["eip"], linear_eip(event), event["eip"] + 0x10000))
+    return d.kind == "event" and any(e and is_there(e) for e in (d.bt, d.qemu))
 
 
 def no_memory(d):
@@ -771,6 +809,7 @@ TABLE = Table([
     Row("task_in_ldt", "2A, JMP", "a task state segment in the LDT is #GP; QEMU has #TS", task_in_ldt, True),
     Row("task_return", "2A, IRET", "a back link to what is no busy TSS is #TS, present or not; QEMU has #NP, as Bochs", task_return, True, choice=True),
     Row("v86_limit", "3A, 20.2", "segments have 64 KiB in V86 mode; QEMU jumps beyond", v86_limit),
+    Row("wrapped_table", "2B, SGDT", "six bytes from FFFBh on, in 16-bit addresses: the base is beyond the limit; in QEMU and Bochs its address wraps", wrapped_table, choice=True),
     Row("iret_to_v86", "2A, IRET", "VM in a frame counts in ring 0 only; QEMU goes to V86 mode from every ring", iret_to_v86, choice=True),
     Row("absent_stack", "2B, RET", "a stack segment that is not present is #SS; QEMU has #NP", absent_stack, True, choice=True),
     Row("sysenter_null", "2B, SYSENTER", "an MSR with a null selector is #GP; QEMU tests for 0 only", sysenter_null),
@@ -783,6 +822,7 @@ TABLE = Table([
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
     Row("no_vme", "3A, 2.5", "bt's models have no virtual-mode extensions: CR4.VME and PVI are reserved; QEMU and Bochs have them", no_vme, choice=True),
     Row("reserved_bits", "3A, 4.4.1", "reserved bits of PDPTEs and of CR4 are #GP when they are loaded; QEMU checks them later, or not", reserved_bits),
+    Row("pdpt_reload", "3A, 4.4.1", "a MOV to CR0 that changes neither PG, CD nor NW leaves the PDPTEs as they are; QEMU reads them at each walk, Bochs at each MOV to CR0", pdpt_reload, choice=True),
     Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
     Row("unknown_msr", "2B, RDMSR", "an MSR or a bit of EFER that does not exist is #GP; QEMU ignores it", unknown_msr),
     Row("task_fault", "3A, 7.3", "a fault of a new task's segments is at its first instruction; QEMU has the EIP of the jump, in a half-switched state", task_fault),
