@@ -555,10 +555,11 @@ def entry_changed(d, address):
 
 
 def read_pushed_flags(d):
-    """A register, or a selector in an error code, that is a pushed EFLAGS or part of one: it differs in flags in which an event before differs by a row above."""
+    """A register, or a selector in an error code, that is a pushed EFLAGS or part of one: it differs in flags that were undefined, or in which an event before
+    differs by a row above."""
     if not d.only(*GENERAL, "error"):
         return False
-    bits = 0
+    bits = undefined_by(code_since(d))
     for x, y in zip(*(record.events[:d.index] for record in d.records)):
         bits |= x["arithmetic"] ^ y["arithmetic"] | x["rf"] ^ y["rf"]
     def like_eflags(f):   # by the bits that an EFLAGS always has; an error code lacks the lowest
@@ -601,16 +602,18 @@ def pushed_flags(d):
 
 def undefined_flags(d):
     """Flags that an instruction since the event before leaves undefined; as they were pushed, or as a task switch saved them."""
-    code = code_of(d.program, d.code)
     if d.kind == "memory":
         n = pushed_flags(d)
         changed = None if n is None else (d.bt ^ d.qemu) >> 8 * n if n >= 0 else (d.bt ^ d.qemu) << -8 * n
-        return changed is not None and changed & ~undefined_by(code) == 0
-    if not d.only("arithmetic"):
-        return False
+        return changed is not None and changed & ~undefined_by(code_of(d.program, d.code)) == 0
+    return d.only("arithmetic") and (d.bt["arithmetic"] ^ d.qemu["arithmetic"]) & ~undefined_by(code_since(d)) == 0
+
+
+def code_since(d):
+    """The code of the slots from the event before to this one."""
     before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
     first, last = before if before < 16 else 0, d.bt["slot"] if d.bt["slot"] < 16 else 15
-    return (d.bt["arithmetic"] ^ d.qemu["arithmetic"]) & ~undefined_by(code[programs.SLOT_SIZE * first:programs.SLOT_SIZE * (last + 1)]) == 0
+    return code_of(d.program, d.code)[programs.SLOT_SIZE * first:programs.SLOT_SIZE * (last + 1)]
 
 
 def pushed_bits(d):
