@@ -1,11 +1,14 @@
-"""Compares what a program did on both sides: results at once in `hash` mode, and in `full` mode event by event.
+"""Compares what a program did on both sides: results at once in `hash` mode, and where they differ, step by step.
+
+A step goes from one event to the next. Each of bt's steps (and of Bochs') begins with the state that QEMU had there (machine.py, fixups_of()): every step is an
+experiment of its own, and what it finds is not what an earlier one left.
 
 Some differences are so frequent, and so harmless, that `hash` mode forgives them in the one direction that QEMU is known for; one program in
-FORGIVEN_ONE_IN is looked at in `full` mode all the same, where a row of deviations.py must explain it."""
+FORGIVEN_ONE_IN is looked at in steps all the same, where a row of deviations.py must explain it."""
 from collections import Counter
 
 import machine
-from machine import ACCESSED, FLAGS, MAIN, PF_WRITES, RF_WRONG, STATUS
+from machine import ACCESSED, FLAGS, HIDDEN_FIELDS, MAIN, PF_WRITES, RF_WRONG, STATUS
 
 FORGIVEN_ONE_IN = 64
 UPPER_PDPT = 1 << 15
@@ -13,6 +16,7 @@ VOTED = "bochs_agrees"
 LOST = (machine.END_TRIPLE, machine.END_HARNESS, machine.END_WATCHDOG, machine.END_HANG)
 MINOR = {"arithmetic", "rf", "write"}
 TSS, TSS_SIZE, RF, ARITHMETIC = 0x16000, 0x200, 1 << 16, 0x8d5
+UNCOMPARED = ((0x14500, 0x15000), (0x17000, 0x18000))   # stacks of ring 0, and what idioms use as one: frames with undefined flags and halves of selectors
 
 
 def sure(result):
@@ -21,7 +25,7 @@ def sure(result):
 
 
 def suspects(bt, qemu, exact_flags, forgiven):
-    """Numbers of the programs that must be looked at in full mode. `forgiven` (Counter) is told what was not."""
+    """Numbers of the programs that must be looked at in steps. `forgiven` (Counter) is told what was not."""
     found = []
     for i, (a, b) in enumerate(zip(bt, qemu)):
         if a[1:] == b[1:] and not a[RF_WRONG]:
@@ -45,21 +49,32 @@ def clock_of_one(bt, qemu):
     return machine.END_WATCHDOG in ends and bool(ends & {0, 1, 2, 3})
 
 
-class Difference:
-    """One thing that differs. `kind`: event (`fields` differ, or one of `bt` and `qemu` is None), end, memory (`address`, values), msr."""
+class Step:
+    """From event `index - 1` of a program to the next one: `events` of bt and of QEMU, or None, and the words that are known of the arena before."""
 
-    def __init__(self, kind, program, records, **facts):
-        self.kind, self.program, self.records = kind, program, records
-        self.index, self.fields, self.address, self.bt, self.qemu = None, frozenset(), None, None, None
-        self.code = records[0]       # with whose changes the program's code is read
-        self.__dict__.update(facts)
+    def __init__(self, program, records, index, memory):
+        self.program, self.records, self.index, self.memory = program, records, index, memory
+        self.events = tuple(r.events[index] if index < len(r.events) else None for r in records)
+        self.changes = tuple(r.changes[index] if index < len(r.changes) else {} for r in records)
+        self.before = {**memory, **{a: v for r in records if index < len(r.before) for a, v in r.before[index].items()}}
+        self.first_slot = max((e["slot"] + 1 for e in records[1].events[:index] if e["slot"] < 16), default=0)
+
+    def word(self, side, address):
+        """As bt (0) or QEMU (1) left it; None: it is what it is in every program."""
+        return self.changes[side].get(address, self.before.get(address))
+
+
+class Difference:
+    """One thing that differs in a step. `kind`: event (`fields` differ, or one of `bt` and `qemu` is None), end, memory (`address`, values); whole: no step differs."""
+
+    def __init__(self, kind, step, bt=None, qemu=None, fields=frozenset(), address=None):
+        self.kind, self.step, self.bt, self.qemu, self.fields, self.address = kind, step, bt, qemu, frozenset(fields), address
+        self.program, self.records, self.index = step.program, step.records, step.index
+        self.events = [e for e in step.events if e]
+        self.code = {}               # the words with which the program's code is read
 
     def only(self, *fields):
         return bool(self.fields) and self.fields <= set(fields)
-
-    def at_word(self, address):
-        """As if the difference was one of memory, with all events before it."""
-        return Difference("memory", self.program, self.records, address=address, code=self.code)
 
     def signature(self):
         vectors = tuple(e and e["vector"] for e in (self.bt, self.qemu)) if self.kind == "event" else ()
@@ -68,34 +83,16 @@ class Difference:
     def text(self):
         if self.kind == "event" and self.bt and self.qemu:
             slot, eip = self.bt["slot"], self.bt["eip"]
-            words = [f"{f} {self.bt[f]:x}/{self.qemu[f]:x}" for f in machine.EVENT_FIELDS if f in self.fields]
+            words = [f"{f} {self.bt[f]:x}/{self.qemu[f]:x}" for f in machine.EVENT_FIELDS + HIDDEN_FIELDS if f in self.fields]
             return f"event {self.index} (slot {slot}, vector {self.bt['vector']}, eip {eip:x}), bt/QEMU: " + ", ".join(words)
         if self.kind == "event":
             return f"event {self.index}: only on {'bt' if self.bt else 'QEMU'}: {self.bt or self.qemu}; ends: {self.ends()}"
         if self.kind == "memory":
-            return f"memory at {self.address:x}, bt/QEMU: {self.bt:x}/{self.qemu:x}"
-        return f"{self.kind}, bt/QEMU: {self.ends() if self.kind == 'end' else f'{self.bt}/{self.qemu}'}"
+            return f"event {self.index}, memory at {self.address:x}, bt/QEMU: {self.bt:x}/{self.qemu:x}"
+        return f"{'hashes, but no step' if self.kind == 'whole' else 'end'}, bt/QEMU: {self.ends()}"
 
     def ends(self):
         return "/".join(machine.ENDS[r.end] for r in self.records)
-
-
-def event_differences(program, records, exact_flags):
-    """Differences of events in order, minor fields apart from the others."""
-    a, b = (r.events for r in records)
-    for i in range(max(len(a), len(b))):
-        x, y = (e[i] if i < len(e) else None for e in (a, b))
-        if x is None or y is None:
-            yield Difference("event", program, records, index=i, bt=x, qemu=y)
-            return
-        if x == y:
-            continue
-        fields = {f for f in machine.EVENT_FIELDS if x[f] != y[f]}
-        if fields - MINOR:
-            yield Difference("event", program, records, index=i, bt=x, qemu=y, fields=frozenset(fields - MINOR))
-        for field in sorted(fields & MINOR - ({"arithmetic"} if not exact_flags else set())):
-            if x["vector"] == y["vector"]:
-                yield Difference("event", program, records, index=i, bt=x, qemu=y, fields=frozenset({field}))
 
 
 def undefined_bits(address, exact_flags):
@@ -106,21 +103,24 @@ def undefined_bits(address, exact_flags):
     return (RF if task != 2 else 0) | (0 if exact_flags else ARITHMETIC)
 
 
-def final_differences(program, records, exact_flags):
-    a, b = records
-    if a.end != b.end:
-        yield Difference("end", program, records)
+def differences(step, exact_flags):
+    """Of events in order, minor fields apart from the others, then of memory."""
+    x, y = step.events
+    if x is None or y is None:
+        yield Difference("event", step, x, y)
         return
-    if not sure(a.result):
-        return
-    for address in sorted(set(a.diffs) | set(b.diffs)):
-        before = a.before.get(address, b.before.get(address))
-        x, y = a.diffs.get(address, before), b.diffs.get(address, before)
+    fields = {f for f in machine.EVENT_FIELDS + HIDDEN_FIELDS if x[f] != y[f]}
+    minor = MINOR | set(HIDDEN_FIELDS)
+    if fields - minor:
+        yield Difference("event", step, x, y, fields - minor)
+    for field in sorted(fields & minor - ({"arithmetic"} if not exact_flags else set())):
+        if x["vector"] == y["vector"]:
+            yield Difference("event", step, x, y, {field})
+    for address in sorted(set(step.changes[0]) | set(step.changes[1])):
+        bt, qemu = (step.word(side, address) for side in (0, 1))
         undefined = undefined_bits(address, exact_flags)
-        if x != y and (not undefined or x & ~undefined != y & ~undefined):
-            yield Difference("memory", program, records, address=address, bt=x, qemu=y)
-    if a.msrs != b.msrs:
-        yield Difference("msr", program, records, bt=a.msrs, qemu=b.msrs)
+        if (bt ^ qemu) & ~undefined and not any(a <= address < b for a, b in UNCOMPARED):
+            yield Difference("memory", step, bt, qemu, address=address)
 
 
 def alike(x, y, minor):
@@ -132,43 +132,31 @@ def alike(x, y, minor):
 
 
 def sides_with(difference, bochs, exact_flags):
-    """"bt" or "QEMU": whose word Bochs has at a difference, having gone the same way up to there. None: it has another one, or went another way."""
-    bt, qemu = difference.records
-    minor = difference.fields & (MINOR | {"cr2"} if difference.only(*MINOR, "cr2", "error") else MINOR)
-    upto = len(bt.events) if difference.index is None else difference.index
-    if len(bochs.events) < upto or not all(alike(x, y, frozenset()) for x, y in zip(bt.events[:upto], bochs.events)):
-        return None
-    if difference.kind == "event":
-        third = bochs.events[upto] if upto < len(bochs.events) else None
-        for name, event, record in (("bt", difference.bt, bt), ("QEMU", difference.qemu, qemu)):
-            if alike(event, third, minor) or (event is None and third is None and record.end == bochs.end):
-                return name
-        return None
-    if len(bochs.events) != upto or (difference.kind != "end" and bochs.end != bt.end):
-        return None
+    """"bt" or "QEMU": whose word Bochs has at a difference. None: it has another one."""
+    (bt, qemu), index = difference.records, difference.index
+    third = bochs.events[index] if index < len(bochs.events) else None
+    if difference.kind == "end":
+        return "bt" if bochs.end == bt.end else "QEMU" if bochs.end == qemu.end else None
     if difference.kind == "memory":
+        if not any(alike(e, third, frozenset()) for e in difference.step.events):
+            return None
         bits = ~undefined_bits(difference.address, exact_flags)
-        before = next(r.before[difference.address] for r in (bt, qemu) if difference.address in r.before)
-        third, words = bochs.diffs.get(difference.address, before) & bits, (difference.bt & bits, difference.qemu & bits)
-    else:
-        third, words = (bochs.end, (bt.end, qemu.end)) if difference.kind == "end" else (bochs.msrs, (bt.msrs, qemu.msrs))
-    return "bt" if third == words[0] else "QEMU" if third == words[1] else None
+        word = bochs.changes[index].get(difference.address, difference.step.before[difference.address]) & bits
+        return "bt" if word == difference.bt & bits else "QEMU" if word == difference.qemu & bits else None
+    if difference.only(*HIDDEN_FIELDS):
+        return next((name for name, e in (("bt", difference.bt), ("QEMU", difference.qemu)) if third and all(third[f] == e[f] for f in difference.fields)), None)
+    minor = difference.fields & (MINOR | {"cr2"} if difference.only(*MINOR, "cr2", "error") else MINOR)
+    for name, event, record in (("bt", difference.bt, bt), ("QEMU", difference.qemu, qemu)):
+        if alike(event, third, minor) or (event is None and third is None and len(bochs.events) == index and record.end == bochs.end):
+            return name
+    return None
 
 
-def dead_flags_first(inexact, exact):
-    """bt's records without and with --exact-flags part in arithmetic flags only: in EFLAGS, or where a program has put or loaded a pushed EFLAGS (docs/design.md, D2).
-    What is behind the first event that differs may follow from them: a frame's flags may be read as an address, or run as code."""
-    def dead(field, x, y):
-        pushed = (y & 0x802a == 2 and field not in ("vector", "eip")) or field in ("arithmetic", "error")
-        return x == y or (pushed and (x ^ y) & ~ARITHMETIC == 0)
-    for x, y in zip(inexact.events, exact.events):
-        if x != y:
-            return all(dead(f, x[f], y[f]) for f in machine.EVENT_FIELDS)
-    if inexact.end != exact.end or len(inexact.events) != len(exact.events) or inexact.msrs != exact.msrs:
+def another_begins(bt, qemu):
+    """Whether bt's next step can begin with what QEMU has: no bits that bt's models have not, and not NW without CD."""
+    if not bt or not qemu or any(bt[f] != qemu[f] for f in ("tr", "ldtr")):
         return False
-    words = {**inexact.before, **exact.before}   # unaligned too
-    return all(any((inexact.diffs.get(a, old) ^ exact.diffs.get(a, old)) & ~(ARITHMETIC << n | ARITHMETIC >> 32 - n) & 0xffffffff == 0 for n in range(0, 32, 8))
-               for a, old in words.items())
+    return not any(qemu[f] & ~machine.ABSENT[f] for f in ("cr0", "cr4", "efer")) and qemu["cr0"] >> 29 & 3 != 1
 
 
 class Verdict:
@@ -178,11 +166,6 @@ class Verdict:
     def __init__(self):
         self.failure, self.cut, self.hits, self.voted, self.votes = None, None, set(), [], []
 
-    def end(self, difference, cut):
-        """At a difference that a row explains (`cut`), or none."""
-        self.cut, self.failure = (cut, None) if cut else (None, difference)
-        return self
-
 
 def qemu_stopped(difference, records):
     """QEMU got no further than to here, by itself."""
@@ -190,41 +173,94 @@ def qemu_stopped(difference, records):
     return names.get(records[1].end) if difference.kind == "end" or (difference.kind == "event" and difference.qemu is None) else None
 
 
-def examine(program, records, table, exact_flags=False, bochs=None):
-    """The first difference decides: behind it the states of both sides have parted. A `harmless` row is about what an event reports and not about
-    the state behind it. Words of memory are looked at one by one. With a record of Bochs', what no row explains is QEMU's if Bochs has what bt has; and a row
-    explains nothing that Bochs has as QEMU has it, unless it says so."""
-    verdict = Verdict()
+class Judge:
+    """Of one program. With a record of Bochs', what no row explains is QEMU's if Bochs has what bt has; and a row explains nothing that Bochs has as QEMU has it,
+    unless it says so."""
 
-    def name_of(difference, row):
-        """The row that counts, or None."""
-        side = sides_with(difference, bochs, exact_flags) if bochs else None
+    def __init__(self, table, exact_flags, bochs):
+        self.table, self.exact_flags, self.bochs, self.verdict = table, exact_flags, bochs, Verdict()
+
+    def explain(self, difference):
+        """(what explains it, or None; whether the comparison of the step goes on)"""
+        stopped = qemu_stopped(difference, difference.records)
+        if stopped:
+            return stopped, False
+        row, side = self.table.explain(difference), sides_with(difference, self.bochs, self.exact_flags) if self.bochs else None
         if row and side == "QEMU" and not row.choice:
-            row = table.explain(difference, choice=True)
-        if row and (side != "QEMU" or row.choice):
-            verdict.votes += [(row.name, side)] if bochs else []
-            return row.name
-        if row or side != "bt":
-            return None
-        verdict.voted.append(difference)
-        return VOTED
-    both_lost = records[0].end == machine.END_HANG and records[1].end in LOST   # the program has wrecked the guest
-    if records[0].end not in machine.PROPER and not both_lost:
-        verdict.failure = Difference("end", program, records)
-        return verdict
-    for difference in event_differences(program, records, exact_flags):
-        row = table.explain(difference)
-        name = qemu_stopped(difference, records) or name_of(difference, row)
-        if name is None:
-            return verdict.end(difference, None)
-        verdict.hits.add(name)
-        if not row or not row.harmless:
-            return verdict.end(difference, name)
-    for difference in final_differences(program, records, exact_flags):
-        name = qemu_stopped(difference, records) or name_of(difference, table.explain(difference))
-        if name is None:
-            return verdict.end(difference, None)
-        verdict.hits.add(name)
-        if difference.kind == "end":
-            return verdict.end(difference, name)
-    return verdict
+            row = self.table.explain(difference, choice=True)
+        if row:
+            self.verdict.votes += [(row.name, side)] if self.bochs else []
+            return row.name, row.harmless or difference.kind == "memory"
+        if side != "bt":
+            return None, False
+        self.verdict.voted.append(difference)
+        return VOTED, difference.kind == "memory"
+
+    def goes_on(self, step):
+        """Judges a step. False: it is the last that can be compared."""
+        for difference in differences(step, self.exact_flags):
+            name, more = self.explain(difference)
+            if name is None:
+                self.verdict.failure = difference
+                return False
+            self.verdict.hits.add(name)
+            if not another_begins(*step.events):
+                self.verdict.cut = name
+                return False
+            if not more:
+                break
+        return True
+
+    def judge_end(self, difference):
+        self.verdict.cut, _ = self.explain(difference)
+        self.verdict.hits |= {self.verdict.cut} - {None}
+        self.verdict.failure = None if self.verdict.cut else difference
+
+
+def steps(program, records):
+    """As if each could be compared."""
+    memory = {a & ~3: value for a, value in program.patches}
+    for index in range(max(len(r.events) for r in records)):
+        step = Step(program, records, index, memory)
+        memory = {**step.before, **step.changes[1]}
+        yield step
+
+
+def all_differences(program, records, exact_flags):
+    """For people."""
+    for step in steps(program, records):
+        yield from differences(step, exact_flags)
+
+
+def whole(program, records):
+    """The difference of a program none of whose steps differs."""
+    return Difference("whole", Step(program, records, len(records[0].events), {}))
+
+
+def dead_flags_only(difference, exact):
+    """A difference of bt's without --exact-flags, and bt's record with: in that step the two differ in arithmetic flags only, in EFLAGS or where a program has put or loaded
+    a pushed EFLAGS (docs/design.md, D2)."""
+    def dead(field, x, y):
+        pushed = (y & 0x802a == 2 and field not in ("vector", "eip")) or field in ("arithmetic", "error")
+        return x == y or (pushed and (x ^ y) & ~ARITHMETIC == 0)
+    step, index = difference.step, difference.index
+    if index >= len(exact.events) or not step.events[0]:
+        return False
+    x, y = step.events[0], exact.events[index]
+    words = {**step.before, **exact.before[index]}   # unaligned too
+    return all(dead(f, x[f], y[f]) for f in machine.EVENT_FIELDS) and all(
+        any((step.changes[0].get(a, old) ^ exact.changes[index].get(a, old)) & ~(ARITHMETIC << n | ARITHMETIC >> 32 - n) & 0xffffffff == 0 for n in range(0, 32, 8))
+        for a, old in words.items())
+
+
+def examine(program, records, table, exact_flags=False, bochs=None):
+    """The verdict. Within a step the first difference decides: behind it the states of both sides have parted. A `harmless` row is about what an event reports and
+    not about the state behind it. Words of memory are looked at one by one."""
+    bt, qemu = records
+    judge, last = Judge(table, exact_flags, bochs), Step(program, records, len(bt.events), {})
+    both_lost = bt.end == machine.END_HANG and qemu.end in LOST   # the program has wrecked the guest
+    if bt.end not in machine.PROPER and not both_lost:
+        judge.verdict.failure = Difference("end", last)
+    elif all(map(judge.goes_on, steps(program, records))) and bt.end != qemu.end:
+        judge.judge_end(Difference("end", last))
+    return judge.verdict

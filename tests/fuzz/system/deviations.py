@@ -5,7 +5,7 @@ A row looks at the event that differs, or at the word of memory; what it says of
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
 import programs
-from instructions import BASED, BASES32, PUSHES, STRINGS, Instruction, bases_of, code_of, effective, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+from instructions import BASED, BASES32, STRINGS, Instruction, bases_of, code_of, effective, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -20,9 +20,10 @@ class Table:
         self.rows = rows
 
     def explain(self, difference, choice=False):
-        """With the program's code as it was left, or as it was first: it may have changed before the event, or after it. `choice`: by such a row only."""
-        for left in (True, False):
-            difference.code = difference.records[0] if left else None
+        """With the program's code as the step left it, or as it was before. `choice`: by such a row only."""
+        step = difference.step
+        for changes in ({**step.before, **step.changes[0]}, step.before) if step.changes[0] else (step.before,):
+            difference.code = changes
             row = next((row for row in self.rows if row.choice >= choice and row.explains(difference)), None)
             if row:
                 return row
@@ -38,11 +39,9 @@ DATA, GDT, POINTERS, TSS, TSS_SIZE, STACK0, SLOTS_END = 0x12000, 0x14000, 0x1480
 CONFORMING = 0x78
 CODE_PAGES = (0x0a, 0x0c, 0x10, 0x11, 0, 1)   # of PLAY, of the arena, in segments based there
 LOST = {machine.END_WATCHDOG, machine.END_HANG, machine.END_HARNESS, machine.END_TRIPLE}
-LOADS = (0x58, 0x61, 0x87, 0x8a, 0x8b, 0x8e, 0xa0, 0xa1, 0xac, 0xad)
 SELECTORS = ("ds", "es", "fs", "gs", "ss")
 PAGES = (*range(0x10, 0x21), *range(0x100, 0x140))   # that entries lead to
 VM, NT, USER = 1 << 17, 1 << 14, 4
-EFLAGS_BITS = 0x3f7fd5
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
 BIG_PAGE, RAM_END, EFER, RF, ARITHMETIC = 0xc00000, 0x4000000, 0xc0000080, 1 << 16, 0x8d5
@@ -56,19 +55,26 @@ def at(d):
     return (instruction_at(d.program, d.bt, d.code) if d.kind == "event" and d.bt else None) or NONE
 
 
+def slots_since(d):
+    """Of the step, from where it began to where its events are."""
+    ends = [e["slot"] if e["slot"] < 16 else 15 for e in d.events] + [min(d.step.first_slot, 15)]
+    return range(min(ends), max(ends) + 1)
+
+
 def slot_instructions(d, behind=False):
-    """At every byte of the slots that bt's and QEMU's events are in, and with `behind` of those since the event before: there is no telling where instructions begin."""
-    slots = {e["slot"] for e in (d.bt, d.qemu) if e and e["slot"] < 16}
-    if behind:
-        before = max((e["slot"] for e in d.records[0].events[:d.index] if e["slot"] < 16), default=0)
-        slots = set(range(before, max(slots, default=15) + 1))
-    return [Instruction(d.program.slots[s][n:]) for s in slots for n in range(programs.SLOT_SIZE)]
+    """At every byte of the slots that bt's and QEMU's events are in, and with `behind` of all of the step's: there is no telling where instructions begin."""
+    slots, code = slots_since(d) if behind else {e["slot"] for e in d.events if e["slot"] < 16}, code_of(d.program, d.code)
+    return [Instruction(code[at_:at_ + 20]) for s in slots for at_ in range(programs.SLOT_SIZE * s, programs.SLOT_SIZE * (s + 1))]
 
 
-def earlier(d):
-    """[(event, its instruction)] of page faults of bt before the difference, all of them if it is memory."""
-    events = [e for e in d.records[0].events[:d.index] if e["vector"] == 14]
-    return [(e, instruction_at(d.program, e, d.code) or NONE) for e in events]
+def all_events(d):
+    """[(event, its instruction)] of the step, bt's and QEMU's."""
+    return [(e, instruction_at(d.program, e, d.code) or NONE) for e in d.events]
+
+
+def faulted(d):
+    """Of those, page faults."""
+    return [(e, i) for e, i in all_events(d) if e["vector"] == 14]
 
 
 def outside(program, event):
@@ -179,103 +185,50 @@ def leaf_marked(d):
     leaf = leaf_of(d.address) if d.kind == "memory" else None
     if not leaf or not sets_more(d, 0x60):
         return False
-    events = earlier(d) + [(e, i) for e, i in all_events(d) if e["vector"] == 6 and i.memory]
+    events = faulted(d) + [(e, i) for e, i in all_events(d) if e["vector"] == 6 and i.memory]
     return any(touches_page(i, e, *leaf) for e, i in events) or double_fault(d)
 
 
-def all_events(d):
-    return [(e, instruction_at(d.program, e, d.code) or NONE) for e in d.records[0].events]
+def parameters_marked(d):
+    """The page of the stack from which a call gate's parameters are, where then something else faults."""
+    if d.kind != "memory" or not leaf_of(d.address) or d.bt & 0x60 != 0x20 or d.qemu != d.bt & ~0x20:
+        return False
+    return any(i.opcode in (0x9a, 0xff) for i in slot_instructions(d, behind=True))
 
 
 def cmps_marked(d):
     """The page of CMPS's first operand, whose second one faults."""
     if d.kind != "memory" or not leaf_of(d.address) or d.bt & 0x60 != 0x20 or d.qemu != d.bt & ~0x20:
         return False
-    return any(i.opcode in (0xa6, 0xa7) for _, i in earlier(d))
+    return any(i.opcode in (0xa6, 0xa7) for _, i in faulted(d))
 
 
 def double_fault(d):
-    return any(e["kind"] == 2 for e in d.records[0].events)
+    return any(e["kind"] == 2 for e in d.events)
 
 
 def half_written(d):
     """A word of the operand or frame of an instruction with a #PF."""
-    return d.kind == "memory" and any(touches_word(i, e, d.address) for e, i in earlier(d))
+    return d.kind == "memory" and any(touches_word(i, e, d.address) for e, i in faulted(d))
 
 
 def frame_half_written(d):
-    """A word of the stack on which an exception could not be delivered: near an end of a page, near the ESP that a task has saved, or written in QEMU only and
-    around an EFLAGS; and what an ENTER or PUSHA has stored whose #PF became a double fault."""
+    """A word of the stack on which an exception could not be delivered: near the ESP that the task has saved."""
     if d.kind != "memory" or not double_fault(d):
         return False
-    bt, qemu = d.records
-    saved = [bt.diffs.get(TSS + TSS_SIZE * n + 56) for n in (0, 1, 3)]
-    if not 0x40 <= d.address & 0xfff < 0xf60 or any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved):
-        return True
-    if d.qemu in {d.program.registers[r] for r in GENERAL[:8]} | {e[r] for e in bt.events for r in GENERAL[:8]}:
-        return True
-    return d.address not in bt.diffs and any(word_at(qemu, bt, d.address + n)[0] & ~EFLAGS_BITS == 2 for n in range(-12, 13))
+    saved = [d.step.word(side, TSS + TSS_SIZE * n + 56) for n in (0, 1, 3) for side in (0, 1)]
+    saved += [word >> 16 for word in (d.step.word(side, TSS + TSS_SIZE * 2 + 24) for side in (0, 1)) if word is not None]   # the 16-bit one's SP
+    return any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
 
 
-def word_at(record, other, address):
-    """(what is known of four bytes of the arena as a program left them, from what changed on either side; the mask of what is known)"""
+def word_at(d, side, address):
+    """(what is known of four bytes of the arena as bt (0) or QEMU (1) left them; the mask of what is known)"""
     value = mask = 0
     for n in range(4):
-        word = (address + n) & ~3
-        held = record.diffs.get(word, record.before.get(word, other.before.get(word)))
+        held = d.step.word(side, address + n & ~3)
         if held is not None:
             value, mask = value | (held >> 8 * (address + n & 3) & 0xff) << 8 * n, mask | 0xff << 8 * n
     return value, mask
-
-
-def half_written_words(d):
-    """Their addresses: of few, because a program that has written over all of the arena has so many that nothing follows from them."""
-    bt, qemu = d.records
-    if bt.half_written is None:
-        words = {*bt.diffs, *qemu.diffs}
-        differ = [a for a in words if bt.diffs.get(a, qemu.before.get(a)) != qemu.diffs.get(a, bt.before.get(a))]
-        bt.half_written = [a for a in differ if half_written(d.at_word(a)) or frame_half_written(d.at_word(a))] if len(differ) < 200 else []
-    return bt.half_written
-
-
-def read_half_written(d):
-    """What a program popped or loaded later from such a word: as it is still there, or a register that a PUSHA or ENTER had stored; or BOUND with such an operand, and
-    code of that kind; or what a string instruction has copied from there."""
-    bt, qemu = d.records
-    if d.kind != "memory" and (d.kind != "event" or not d.bt or not d.qemu):
-        return False
-    words = half_written_words(d)
-    changed = [a for a in words if a < PD]
-    if d.kind == "memory" and any((bt.diffs.get(a, qemu.before.get(a)) ^ qemu.diffs.get(a, bt.before.get(a))) & ~0x60 for a in words if a >= PT2):
-        return True   # through such an entry of a page table
-    if d.kind == "memory":
-        differs = sum(0xff << n for n in (0, 8, 16, 24) if (d.bt ^ d.qemu) >> n & 0xff)
-        there = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed if a != d.address for n in range(-3, 4)]
-        return any(m & differs == differs and (x ^ d.bt) & differs == 0 == (y ^ d.qemu) & differs for (x, m), (y, _) in there)
-    fault = next((e for e in (d.bt, d.qemu) if e["vector"] == 14), None)
-    if fault and (d.bt["vector"] != d.qemu["vector"] or d.only("error")):   # in a page whose entry is such a word
-        page = fault["cr2"] >> 12
-        if any((half_written(d.at_word(a)) or frame_half_written(d.at_word(a))) and (bt.diffs.get(a) != qemu.diffs.get(a)) for a in (PT2 + 4 * (page & 0x3ff), PAE_PT2 + 8 * (page & 0x1ff))):
-            return True
-    if any(-16 < a - linear_eip(e) < 16 for a in changed for e in (d.bt, d.qemu)):   # code
-        return True
-    if fault is d.bt and d.qemu["kind"] == 2 and TSS <= d.bt["esp"] < STACK0:   # the stack of the fault's own handler
-        return True
-    near = slot_instructions(d, behind=True)
-    if double_fault(d) and d.only(*GENERAL, *SELECTORS) and any(i.opcode in LOADS and any(not 0x40 <= a & 0xfff < 0xf60 for a, _ in touched(i, d.bt)) for i in near):
-        return True   # a load at an end of a page, which something has written over since
-    if not d.only(*GENERAL):
-        return (d.bt["vector"] == 5 or d.only("arithmetic")) and any(touches_word(i, d.bt, a) for a in changed for i in [at(d), *near] if i.memory)
-    stored = {e[r] for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL}
-    stored |= {e[r] for e in bt.events for r in ("cs", "ss")} if double_fault(d) else set()   # a frame's
-    if all(d.qemu[f] in stored for f in d.fields):
-        return True
-    if all((d.bt[f] ^ d.qemu[f]) >> 16 == 0 for f in d.fields):   # or a half of it
-        low = [(word_at(bt, qemu, a + n)[0] & 0xffff, word_at(qemu, bt, a + n)[0] & 0xffff) for a in changed for n in range(-1, 4)]
-        if all((d.bt[f] & 0xffff, d.qemu[f] & 0xffff) in low for f in d.fields):
-            return True
-    held = [(word_at(bt, qemu, a + n), word_at(qemu, bt, a + n)) for a in changed for n in range(-3, 4)]
-    return all(any((d.bt[f] ^ x) & m == 0 == (d.qemu[f] ^ y) & k and x & m != y & k and (d.bt[f] ^ d.qemu[f]) & ~m == 0 for (x, m), (y, k) in held) for f in d.fields)
 
 
 def read_accessed(d):
@@ -285,8 +238,14 @@ def read_accessed(d):
     return d.only(*GENERAL, *SELECTORS) and all((d.bt[f] ^ d.qemu[f]) & ~0x60 == 0 for f in d.fields)
 
 
+def half_written_stack(d):
+    """Over the stack pointer of the fault's own handler, in the task's state."""
+    at_ = next((a for a in (TSS + 4, TSS + 8) if d.step.word(0, a) != d.step.word(1, a)), None)
+    return d.kind == "event" and at_ is not None and any(touches_word(i, e, at_) for e, i in faulted(d))
+
+
 def arpl_dirty(d):
-    return d.kind == "memory" and d.address >= PT and sets_more(d, 0x40) and b"\x63" in code_of(d.program, d.records[0])
+    return d.kind == "memory" and d.address >= PT and sets_more(d, 0x40) and b"\x63" in code_of(d.program, d.code)
 
 
 def gdt_dirty(d):
@@ -298,7 +257,7 @@ def gdt_dirty(d):
 
 def upper_halves(d):
     """Registers of 16 bits after a switch to the 16-bit task."""
-    if d.kind != "event" or not d.bt or not d.qemu:
+    if d.kind != "event" or not d.bt or not d.qemu or not switched(d):
         return False
     halves = [r for r in GENERAL if d.bt[r] >> 16 == 0xffff != d.qemu[r] >> 16 and (d.bt[r] ^ d.qemu[r]) & 0xffff == 0]
     return len(halves) > 3 or (bool(halves) and d.only(*GENERAL, "eflags", "inner_eflags"))
@@ -406,13 +365,13 @@ def lock_ignored(d):
 
 def no_vme(d):
     i = at(d) if bt_faults(d, 13, 0) else NONE
-    return i.opcode == 0x0f22 and i.reg == 4 and d.bt[BASES32[i.rm]] & 3
+    return i.opcode == 0x0f22 and i.reg == 4 and d.bt[BASES32[i.rm]] & 0x43
 
 
 def reserved_bits(d):
     """CR3 that leads to reserved bits of a PDPTE, or reserved bits of CR4."""
     if bt_faults(d, 13, 0) and 0x100000 <= d.bt["eip"] < 0x108000:   # the guest's own MOV CR0: the program wrote into the PDPT
-        return bool(d.records[0].diffs.get(PDPT, 1) & 0x1e6)
+        return bool((d.step.word(0, PDPT) or 1) & 0x1e6)
     i = at(d) if bt_faults(d, 13, 0) else NONE
     eax = d.bt["eax"] if i.opcode == 0x0f22 and i.reg == 0 else 0
     return (i.opcode in (0x0f20, 0x0f22) and d.bt["cr4"] & 0x20) or (i.opcode == 0x0f22 and i.reg == 4) or eax >> 31 > eax & 1 or eax >> 29 & 3 == 1
@@ -460,11 +419,11 @@ def general_detect(d):
 
 def sysenter_cs(d):
     """What WRMSR put into the upper half of SYSENTER_CS."""
-    if d.kind == "msr":
-        return d.bt and d.qemu and d.bt[0] & 0xffff == d.qemu[0] and d.bt[1:] == d.qemu[1:]
+    if d.only("sysenter_cs"):
+        return d.bt["sysenter_cs"] & 0xffff == d.qemu["sysenter_cs"]
     if d.kind == "event" and d.qemu and d.qemu["vector"] == 14 and d.qemu["cr2"] == d.qemu["eax"] < 0x10000:   # as an address
-        return b"\x0f\x32" in code_of(d.program, d.records[0])
-    return d.only("eax") and d.bt["eax"] >> 16 and d.bt["eax"] & 0xffff == d.qemu["eax"] and b"\x0f\x32" in code_of(d.program, d.records[0])
+        return b"\x0f\x32" in code_of(d.program, d.code)
+    return d.only("eax") and d.bt["eax"] >> 16 and d.bt["eax"] & 0xffff == d.qemu["eax"] and b"\x0f\x32" in code_of(d.program, d.code)
 
 
 def setcc_flags(d):
@@ -473,7 +432,9 @@ def setcc_flags(d):
 
 
 def null_rpl(d):
-    """DS to GS that held a null selector when a return left the ring."""
+    """DS to GS that held a null selector when a return left the ring; or as a task switch saved it."""
+    if d.kind == "memory":
+        return TSS <= d.address < STACK0 and d.bt < 4 and not d.qemu and switched(d)
     return d.only("ds", "es", "fs", "gs") and all(d.bt[f] < 4 and d.qemu[f] == 0 for f in d.fields)
 
 
@@ -543,36 +504,23 @@ def stale_words(d):
     """What an access through such an entry of PLAY's has read or written: the sides have marked the entry differently."""
     if d.kind != "memory" and not d.only("arithmetic"):
         return False
-    bt, qemu = d.records
-    entries = [a for a in {*bt.diffs} & {*qemu.diffs} if PT2 <= a < PD2 or a >= PAE_PT2]
-    return any(entry_changed(d, a) and 0 != bt.diffs[a] ^ qemu.diffs[a] == (bt.diffs[a] ^ qemu.diffs[a]) & 0x60 for a in entries)
+    entries = [a for a in d.step.changes[0] if PT2 <= a < PD2 or a >= PAE_PT2]
+    return any(entry_changed(d, a) and 0 != d.step.word(0, a) ^ d.step.word(1, a) == (d.step.word(0, a) ^ d.step.word(1, a)) & 0x60 for a in entries)
 
 
 def entry_changed(d, address):
-    """More than its accessed and dirty bits."""
-    record = d.records[0]
-    return address in record.diffs and (record.diffs[address] ^ record.before[address]) & ~0x60 != 0
+    """In this step, by more than its accessed and dirty bits."""
+    return address in d.step.changes[0] and (d.step.changes[0][address] ^ d.step.before[address]) & ~0x60 != 0
 
 
 def read_pushed_flags(d):
-    """A register, or a selector in an error code, that is a pushed EFLAGS or part of one: it differs in flags that were undefined, or in which an event before
-    differs by a row above."""
+    """A register, or a selector in an error code, that is a pushed EFLAGS or part of one: it differs in flags that were undefined."""
     if not d.only(*GENERAL, "error"):
         return False
     bits = undefined_by(code_since(d))
-    for x, y in zip(*(record.events[:d.index] for record in d.records)):
-        bits |= x["arithmetic"] ^ y["arithmetic"] | x["rf"] ^ y["rf"]
     def like_eflags(f):   # by the bits that an EFLAGS always has; an error code lacks the lowest
         return d.bt[f] & 0x8028 == 0 and (f == "error" or d.bt[f] & 2 == 2)
     return all((d.bt[f] ^ d.qemu[f]) & ~bits == 0 and like_eflags(f) for f in d.fields)
-
-
-def stored_and_overwritten(d):
-    """Loaded later from where an ENTER or PUSHA with a #PF had stored a register, which the program has overwritten since: bytes of QEMU's that are of such registers."""
-    stored = {e[r] >> 8 * n & 0xff for e, i in earlier(d) if i.opcode in (0x60, 0xc8) for r in GENERAL[:8] for n in range(4)}
-    if not stored or not d.only(*GENERAL):
-        return False
-    return all((d.bt[f] ^ d.qemu[f]) >> n & 0xff == 0 or d.qemu[f] >> n & 0xff in stored for f in d.fields for n in (0, 8, 16, 24))
 
 
 def undefined_by(code):
@@ -594,7 +542,7 @@ def pushed_flags(d):
     """How far a differing word of memory is off from a pushed EFLAGS, at any address, that differs in arithmetic flags only; None: it is no such thing."""
     for n in range(-3, 4):
         mask = (ARITHMETIC << 8 * n if n >= 0 else ARITHMETIC >> -8 * n) & 0xffffffff
-        value, known = word_at(*d.records, d.address + n)
+        value, known = word_at(d, 0, d.address + n)
         if (d.bt ^ d.qemu) & ~mask == 0 and known & 0xffff == 0xffff and value & 0x802a == 2:
             return n
     return None
@@ -610,16 +558,15 @@ def undefined_flags(d):
 
 
 def code_since(d):
-    """The code of the slots from the event before to this one."""
-    before = d.records[0].events[d.index - 1]["slot"] if d.index else 0
-    first, last = before if before < 16 else 0, d.bt["slot"] if d.bt["slot"] < 16 else 15
-    return code_of(d.program, d.code)[programs.SLOT_SIZE * first:programs.SLOT_SIZE * (last + 1)]
+    """The code of those slots."""
+    slots = slots_since(d)
+    return code_of(d.program, d.code)[programs.SLOT_SIZE * slots.start:programs.SLOT_SIZE * slots.stop]
 
 
 def pushed_bits(d):
     """{address modulo 4096: bits} of what in the frames of bt's events may differ: RF, flags that were dead, and who read what in a #PF's error code."""
     bits = {}
-    for e in d.records[0].events:
+    for e in d.events:
         v86, inner = e["eflags"] & VM, e["cs"] & 3
         top = e["inner_esp"] - (28 if v86 else 12 if inner else 4)
         fields = [(top, RF | ARITHMETIC)] + ([(top - 12, 6)] if e["vector"] == 14 else [])
@@ -635,8 +582,8 @@ def pushed_rf(d, changed):
     if changed not in (1, 0x100, RF, 0x1000000) or not d.bt & changed:
         return False
     at_ = d.address + (changed.bit_length() - 1) // 8 - 2
-    low = d.records[0].diffs.get(at_ & ~3, 2 << 8 * (at_ & 3)) >> 8 * (at_ & 3)   # a word that did not change may hold anything
-    return low & 0x2a == 2
+    low, known = word_at(d, 0, at_)
+    return not known & 0xff or low & 0x2a == 2   # a word that never changed may hold anything
 
 
 def rf_in_memory(d):
@@ -686,7 +633,7 @@ def task_fault_saved(d):
 def task_flags(d):
     """Arithmetic flags behind a task switch, as they are or as PUSHF and another switch stored them."""
     if d.kind == "memory":   # QEMU's have reserved bits too
-        return (d.bt ^ d.qemu) & ~(ARITHMETIC | 0x28) == 0 and switched(d)
+        return d.address < PD and (d.bt ^ d.qemu) & ~(ARITHMETIC | 0x28) == 0 and switched(d)
     if d.kind != "event" or not d.bt or not d.qemu or not switched(d):
         return False
     return d.only("arithmetic") or (d.only(*GENERAL) and all((d.bt[f] ^ d.qemu[f]) & ~ARITHMETIC == 0 for f in d.fields))
@@ -694,7 +641,7 @@ def task_flags(d):
 
 def switched(d):
     """CR0.TS, or another task: a task switch happened."""
-    return any(e["cr0"] & 8 or e["tr"] & ~3 != 0x28 for e in d.records[0].events)
+    return any(e["cr0"] & 8 or e["tr"] & ~3 != 0x28 for e in d.events)
 
 
 def descriptor_accessed(d):
@@ -719,7 +666,7 @@ def beyond_ram(address):
 def read_firmware(d):
     """Code is in firmware. Without paging: an operand is, at the end of the first or of the last MiB, or what was read there was stored, or is a selector."""
     if d.kind == "memory":
-        return all((d.bt ^ d.qemu) >> n & 0xff == 0 or d.bt >> n & 0xff == 0xff for n in (0, 8, 16, 24)) and any(not e["cr0"] >> 31 for e in d.records[0].events)
+        return all((d.bt ^ d.qemu) >> n & 0xff == 0 or d.bt >> n & 0xff == 0xff for n in (0, 8, 16, 24)) and any(not e["cr0"] >> 31 for e in d.events)
     return led_to(d, firmware) or in_firmware(d) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
 
 
@@ -743,7 +690,7 @@ def led_to(d, place):
         return True
     if not d.only(*GENERAL, "arithmetic"):
         return False
-    events = d.records[0].events[max(0, d.index - 1):d.index + 1]
+    events = d.records[1].events[max(0, d.index - 1):d.index] + d.events
     return any(place(a + base & 0xffffffff) for i in slot_instructions(d, behind=True) for e in events for a, _ in touched(i, e) for base in bases_of(e))
 
 
@@ -758,14 +705,7 @@ def no_stack(d):
 
 def no_port(d):
     """Ports of devices that one side does not have, or that count: what an IN since the event before read."""
-    if not d.only("eax"):
-        return False
-    wide = (d.bt["eax"] ^ d.qemu["eax"]) > 0xff
-    if wide and d.qemu["eax"] not in (0, 0xffffffff) and d.qemu["eax"] & 0xffff not in (0, 0xffff):
-        return False   # what a device of a byte has for more
-    before = max((e["slot"] for e in d.records[0].events[:d.index] if e["slot"] < 16), default=0)
-    code = code_of(d.program, d.code)[32 * before:32 * (min(d.bt["slot"], 15) + 1)]
-    return touches_ports(code, wide)
+    return d.only("eax") and touches_ports(code_since(d))
 
 
 def table_code(d):
@@ -780,7 +720,7 @@ def by_the_clock(d):
     if d.kind == "end":
         return set(ends) <= LOST
     lost = d.bt or d.qemu
-    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or lost["slot"] >= 16 or bool(lost["cs"] & ~7 in BASED))
+    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or outside(d.program, lost) or bool(lost["cs"] & ~7 in BASED))
 
 
 TABLE = Table([
@@ -801,8 +741,10 @@ TABLE = Table([
     Row("leaf_marked", "3A, 4.8", "QEMU does a part of an access (one page of two, the reading half, one operand of two) before another part faults", leaf_marked, choice=True),
     Row("pdpt_accessed", "3A, 4.4.1", "entries of the PDPT have no accessed bit; QEMU sets it", pdpt_accessed, choice=True),
     Row("cmps_marked", "2A, CMPS", "the same, where the second operand faults", cmps_marked, choice=True),
+    Row("parameters_marked", "2A, CALL", "a call gate's parameters are read before the new stack is written; QEMU and Bochs begin with the new stack", parameters_marked, choice=True),
     Row("half_written", "3A, 6.5", "a faulting instruction has no effect; QEMU stores what lies in the page that does not fault, as Bochs", half_written, choice=True),
     Row("frame_half_written", "3A, 6.15, #DF", "the same of a frame: QEMU and Bochs have pushed a part of it before they find that there is no room", frame_half_written, choice=True),
+    Row("half_written_stack", "3A, 6.5", "the same over the state of the task, whose stack the fault is delivered on", half_written_stack, choice=True),
     Row("arpl_dirty", "2A, ARPL", "ARPL writes if it changes something; QEMU always", arpl_dirty, choice=True),
     Row("gdt_dirty", "3A, 3.4.5.1", "the page of the GDT is dirty where only one side set a descriptor's accessed bit", gdt_dirty),
     Row("upper_halves", "3A, 7.6", "a 16-bit task loads FFFFh into the upper halves (as Bochs does); QEMU leaves what was there", upper_halves),
@@ -823,7 +765,7 @@ TABLE = Table([
     Row("undefined_group", "2D, A.4", "an undefined row of a group is #UD at once; QEMU reads its operand first, or ignores ModRM.reg", undefined_group),
     Row("alignment", "3A, 6.15, #AC", "QEMU has no alignment check", alignment),
     Row("lock_ignored", "2A, LOCK", "LOCK before what cannot be locked is #UD; QEMU ignores it before some instructions", lock_ignored),
-    Row("no_vme", "3A, 2.5", "bt's models have no virtual-mode extensions: CR4.VME and PVI are reserved; QEMU and Bochs have them", no_vme, choice=True),
+    Row("no_vme", "3A, 2.5", "bt's models have no virtual-mode extensions and no machine-check exception: CR4.VME, PVI and MCE are reserved; QEMU and Bochs have them", no_vme, choice=True),
     Row("reserved_bits", "3A, 4.4.1", "reserved bits of PDPTEs and of CR4 are #GP when they are loaded; QEMU checks them later, or not", reserved_bits),
     Row("pdpt_reload", "3A, 4.4.1", "a MOV to CR0 that changes neither PG, CD nor NW leaves the PDPTEs as they are; QEMU reads them at each walk, Bochs at each MOV to CR0", pdpt_reload, choice=True),
     Row("cr0_reserved", "3A, 2.5", "bits of CR0 that do not exist stay 0; QEMU keeps them", cr0_reserved),
@@ -856,8 +798,6 @@ TABLE = Table([
     Row("no_port", "-", "ports of devices that one side does not have", no_port, choice=True),
     Row("stale_words", "3A, 4.10.2", "words and flags behind an access by the old translation or by the new one, as row stale_tlb", stale_words, choice=True),
     Row("read_accessed", "3A, 4.8", "a register that the program loaded from a page table: accessed and dirty bits of the rows above", read_accessed, choice=True),
-    Row("read_half_written", "3A, 6.5", "a register that the program loaded from a word of the two rows above", read_half_written, choice=True),
-    Row("stored_and_overwritten", "3A, 6.5", "a register that the program loaded from a word of row half_written before it overwrote it", stored_and_overwritten, choice=True),
     Row("read_pushed_flags", "3B, 17.3.1.1", "a register or selector that the program loaded from a pushed EFLAGS whose difference a row above explained", read_pushed_flags, choice=True),
     Row("guest_damaged", "-", "the program wrote over what records events", guest_damaged, choice=True),
     Row("table_code", "3A, 4.8", "what page-table entries do as code follows from their accessed and dirty bits", table_code, choice=True),

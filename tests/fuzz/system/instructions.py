@@ -24,10 +24,10 @@ class Instruction:
         return self.mod != 3
 
 
-def code_of(program, record=None):
-    """The slots' bytes; with a record, as the program left them."""
+def code_of(program, words=None):
+    """The slots' bytes, with words {address: value} that have changed."""
     code = bytearray(b"".join(program.slots))
-    for address, value in record.diffs.items() if record else ():
+    for address, value in (words or {}).items():
         if SLOTS_AT <= address < SLOTS_AT + len(code):
             code[address - SLOTS_AT:address - SLOTS_AT + 4] = value.to_bytes(4, "little")
     return bytes(code)
@@ -40,12 +40,12 @@ def linear_eip(event):
     return event["eip"] + (ARENA if based else 0) & 0xffffffff
 
 
-def instruction_at(program, event, record=None):
+def instruction_at(program, event, words=None):
     """At an event's EIP; None where it is not in the slots."""
     at = linear_eip(event) - SLOTS_AT
     if not 0 <= at < programs.SLOTS * programs.SLOT_SIZE:
         return None
-    return Instruction(code_of(program, record)[at:at + 20])
+    return Instruction(code_of(program, words)[at:at + 20])
 
 
 # Those that push or pop; 0f34 and the like not.
@@ -111,8 +111,8 @@ def touches_page(i, event, index, mask):
     return any((page & mask) == index for a, b in touched(i, event) for base in bases_of(event) for page in range(a + base >> 12, (b - 1 + base >> 12) + 1))
 
 
-def touches_ports(code, wide):
-    return any(byte in code for byte in ((0xe5, 0xed) if wide else (0xe4, 0xe5, 0xec, 0xed)))
+def touches_ports(code):
+    return any(byte in code for byte in (0xe4, 0xe5, 0xec, 0xed))
 
 
 def writes_after_reading(i):
@@ -136,5 +136,3 @@ def transfers(i):
     return i.opcode in (0x9a, 0xea, 0xc2, 0xc3, 0xca, 0xcb, 0xcf, 0xe8, 0xe9)
 
 
-def transfers_far(i):
-    return i.opcode in (0x9a, 0xea, 0xca, 0xcb, 0xcc, 0xcd, 0xce, 0xcf, 0x0f34, 0x0f35) or (i.opcode == 0xff and i.reg in (3, 5))

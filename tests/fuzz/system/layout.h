@@ -135,3 +135,4 @@
 #define ST_DR7 112
 #define ST_GDTR 116
 #define ST_IDTR 124
+#define ST_HIDDEN 132

@@ -5,16 +5,22 @@ import struct
 import subprocess
 import time
 
-RESULT, EVENT, DIFF, END, TALLY, DONE, START = 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7
+RESULT, EVENT, HIDDEN, CHANGE, TALLY, DONE, START = range(0xa1, 0xa8)
 ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog", "hang", "emulator ended"]
 PROPER = (0, 1, 2, 3, 4)     # how the guest says that a program ended
 TICKS = os.sysconf("SC_CLK_TCK")
 END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED = 2, 3, 4, 5, 6   # the last two are what this file says, not the guest
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
+HIDDEN_FIELDS = ["dr0", "dr1", "dr2", "dr3", "sysenter_cs", "sysenter_esp", "sysenter_eip", "efer"]
 TALLY_VECTORS = 34
+# What of an event is in struct state (guest/guest.h), in the order in which it is to be written there: the base of a table is behind its limit's 16 bits.
+STATE = {"eax": 0, "ecx": 4, "edx": 8, "ebx": 12, "ebp": 20, "esi": 24, "edi": 28, "eip": 32, "kind": 72, "cr0": 76, "cr3": 84, "cr4": 88, "dr7": 112,
+         "gdt_limit": 116, "gdt_base": 118, "idt_limit": 124, "idt_base": 126, **{name: 132 + 4 * n for n, name in enumerate(HIDDEN_FIELDS)}}
 START_SECONDS, HANG_SECONDS = 15, 0.6   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset)
 IDLE_LOOKS = 15             # 0.05 s apart, at which none of its threads wants a CPU
+ABSENT = {"cr0": 0xe005003f, "cr4": 0x7bc, "efer": 0x801, 0x1d000: ~0x20 & 0xffffffff}   # what QEMU has that bt has not: masks; at last the PDPT's accessed bit
+FIXUP = struct.Struct("<4I")
 START_BYTES = struct.pack("<3I", START << 24 | 2, 0x74736574, 0x6d657473)
 MAIN, ACCESSED, FLAGS, RF_WRONG, PF_WRITES, STATUS = 1, 2, 3, 4, 5, 6   # of a result: program.h
 
@@ -28,11 +34,10 @@ def lost_result(end):
 
 
 class Record:
-    """What one program did, in `full` mode: its events, changed words, model-specific registers and how it ended."""
+    """What one program did: its events, each with the words {address: value} that the step up to it changed, and what there was before; and how it ended."""
 
     def __init__(self):
-        self.result, self.events, self.diffs, self.before, self.msrs = None, [], {}, {}, None   # `before`: what changed words were in the arena
-        self.half_written = None     # deviations.py keeps it here
+        self.result, self.events, self.changes, self.before = None, [], [], []
 
     @property
     def end(self):
@@ -63,10 +68,12 @@ def full_records(data):
     for kind, words in packets(data):
         if kind == EVENT:
             current.events.append(dict(zip(EVENT_FIELDS, words)))
-        elif kind == DIFF:
-            current.diffs[words[0]], current.before[words[0]] = words[1:]
-        elif kind == END:
-            current.msrs = words[1:]
+            current.changes.append({})
+            current.before.append({})
+        elif kind == HIDDEN and current.events:
+            current.events[-1].update(zip(HIDDEN_FIELDS, words))
+        elif kind == CHANGE and current.events:
+            current.changes[-1][words[0]], current.before[-1][words[0]] = words[1:]
         elif kind == RESULT:
             if words[0] != len(records):
                 break
@@ -105,6 +112,15 @@ def asleep(pid):
         except OSError:
             return False
     return True
+
+
+def fixups_of(number, record):
+    """struct fixup for each word of a record's state at each event. Registers are those of the next step, which are not all of them."""
+    data = []
+    for n, (event, changes) in enumerate(zip(record.events, record.changes)):
+        data += [(number, n, at, event[field] & ABSENT.get(field, 0xffffffff)) for field, at in STATE.items() if field in event]
+        data += [(number, n, at, value & ABSENT.get(at, 0xffffffff)) for at, value in changes.items()]
+    return b"".join(FIXUP.pack(*words) for words in data)
 
 
 class Side:
@@ -188,11 +204,13 @@ class Side:
         self.programs += count
         return results, tallies
 
-    def records(self, programs, arguments=()):
-        """Records of `programs` (bytes each)."""
+    def records(self, programs, arguments=(), leaders=None):
+        """Records of `programs` (bytes each). Each step begins with the state in which a leader's record was then, if there are leaders."""
         records = []
         while len(records) < len(programs):
-            output, ended = self._execute(b"".join(programs[len(records):]), "full", list(arguments))
+            left = programs[len(records):]
+            fixups = b"".join(fixups_of(n, leader) for n, leader in enumerate(leaders[len(records):])) if leaders else b""
+            output, ended = self._execute(b"".join(left) + fixups, f"steps={len(left)}", list(arguments))
             more, lost, _ = full_records(output)
             wrecked = next((n for n, record in enumerate(more) if record.end == END_HARNESS), None)
             if wrecked is not None:   # as above

@@ -19,8 +19,12 @@ struct program {
   uint8_t code[SLOTS][SLOT_SIZE];
 };
 
+/* What a step begins with in the place of what the event before left: a word of the arena, or of struct state (guest/guest.h) if `at` is an offset in it.
+ * They are behind the programs, in order of programs and events. */
+struct fixup { uint32_t program, event, at, value; };
+
 /* Packets: a word KIND << 24 | words that follow. */
-enum { PACKET_RESULT = 0xa1, PACKET_EVENT, PACKET_DIFF, PACKET_END, PACKET_TALLY, PACKET_DONE, PACKET_START };   /* START: at each start of the machine */
+enum { PACKET_RESULT = 0xa1, PACKET_EVENT, PACKET_HIDDEN, PACKET_CHANGE, PACKET_TALLY, PACKET_DONE, PACKET_START };   /* START: at each start of the machine */
 enum { START_1 = 0x74736574, START_2 = 0x6d657473 };
 enum { END_LAST_SLOT, END_EVENTS, END_TRIPLE_FAULT, END_HARNESS, END_WATCHDOG };
 enum { EVENT_32, EVENT_16, EVENT_DOUBLE_FAULT };

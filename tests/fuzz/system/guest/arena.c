@@ -7,7 +7,7 @@ enum { FLAT = 12, FLAT16 = 8, SMALL = 4 };   /* G, D/B */
 enum { GATE_CALL = 0x8c, GATE_CALL16 = 0x84, GATE_TASK = 0x85, GATE_INT = 0x8e, GATE_TRAP = 0x8f, GATE_INT16 = 0x86, GATE_TRAP16 = 0x87 };
 
 extern char stubs32[], stubs16[], df_entry[], own_fault[], own_nmi[], df_stack_top[], image_end[];
-static uint32_t pristine[(ARENA_END - ARENA) / 4] __attribute__((aligned(4096)));
+static uint32_t pristine[(ARENA_END - ARENA) / 4] __attribute__((aligned(4096))), marked[(ARENA_END - ARENA) / 4];
 static uint32_t own_gdt[A_GDT_ENTRIES * 2], own_idt[512], df_tss[26];
 static uint32_t df_root[1024] __attribute__((aligned(4096))), df_table[1024] __attribute__((aligned(4096))), df_pae[1024] __attribute__((aligned(4096)));
 struct pseudo_descriptor own_gdtr, own_idtr;
@@ -142,4 +142,28 @@ void arena_restore(void (*found)(uint32_t at, uint32_t old, uint32_t value)) {
     bool stack = (address >= A_STACK0 && address < A_TRAP_TOP) || (address >= A_LDT + 0x100 && address < A_IDT);
     if (!stack) found(address, pristine[i], value);
   }
+}
+
+void arena_mark(void) {
+  const volatile uint32_t *now = (volatile uint32_t *)ARENA;
+  for (unsigned i = 0; i < sizeof marked / 4; i++) marked[i] = now[i];
+}
+
+void arena_changes(void (*found)(uint32_t at, uint32_t old, uint32_t value), bool undo) {
+  const uint32_t *now = (const uint32_t *)ARENA, *then = marked;
+  uint32_t left = sizeof marked / 4;
+  while (left) {
+    bool differs;   /* one instruction: Bochs takes 25 ms a program for a loop of them */
+    __asm__ volatile("cmp %0,%0\n repe cmpsl\n setne %3" : "+S"(now), "+D"(then), "+c"(left), "=q"(differs) : : "memory", "cc");
+    if (!differs) break;
+    unsigned i = (unsigned)(then - 1 - marked);
+    uint32_t old = marked[i], value = now[-1];
+    if (undo) *(volatile uint32_t *)(now - 1) = old;
+    else marked[i] = value;
+    found(ARENA + 4 * i, old, value);
+  }
+}
+
+void arena_put(uint32_t at, uint32_t value) {
+  *(volatile uint32_t *)at = marked[(at - ARENA) / 4] = value;
 }

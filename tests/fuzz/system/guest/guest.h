@@ -10,9 +10,10 @@ struct __attribute__((packed)) table_register { uint16_t limit; uint32_t base; u
 struct state {
   uint32_t gpr[8], eip, eflags, cs, ss, ds, es, fs, gs, vector, error, kind, cr0, cr2, cr3, cr4, inner_esp, inner_ss, inner_eflags, tr, ldtr, dr7;
   struct table_register gdtr, idtr;
+  uint32_t hidden[8];   /* DR0 to DR3, the MSRs of SYSENTER, EFER: in `steps` only */
 };
 _Static_assert(offsetof(struct state, cs) == ST_CS && offsetof(struct state, kind) == ST_KIND && offsetof(struct state, tr) == ST_TR &&
-               offsetof(struct state, idtr) == ST_IDTR, "layout.h");
+               offsetof(struct state, idtr) == ST_IDTR && offsetof(struct state, hidden) == ST_HIDDEN, "layout.h");
 extern struct state state;
 
 static inline void outb(uint16_t p, uint8_t v) { __asm__ volatile("outb %0,%1" : : "a"(v), "Nd"(p)); }
@@ -25,6 +26,10 @@ void arena_create(void);               /* the pristine one, and the guest's own 
 void arena_copy(void);                 /* all of it, after a start of the machine */
 /* Calls `found` for each word that differs (not the ring 0 stacks, which A_POINTERS may be) and puts it back. */
 void arena_restore(void (*found)(uint32_t at, uint32_t old, uint32_t value));
+/* Calls `found` for each word that differs from what it was at the last call, or at arena_mark(); `undo`: and puts it back. */
+void arena_changes(void (*found)(uint32_t at, uint32_t old, uint32_t value), bool undo);
+void arena_mark(void);
+void arena_put(uint32_t at, uint32_t value);   /* which arena_changes() does not call a change */
 void arena_df_task(void);              /* the double fault's task as it was */
 
 /* output.c */

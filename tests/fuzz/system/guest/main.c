@@ -1,13 +1,14 @@
 /* Runs the programs of the Multiboot module, one after the other: each begins with the same arena and the same registers, goes from slot to
- * slot, and every exception is recorded and followed by the next slot, entered in its own mode. What is recorded becomes hashes, or with
- * "full" on the command line, packets.
+ * slot, and every exception is recorded and followed by the next slot, entered in its own mode. What is recorded becomes hashes, or
+ * with "steps=COUNT" on the command line, packets: each event, and the words that changed up to it. `struct fixup`s behind the COUNT programs then say what
+ * each step begins with.
  *
  * A triple fault resets the machine: what must outlive it is at PERSISTENT. */
 #include "guest.h"
 
 enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RF = 1 << 16, RESUME_FLAGS = 0x243200 };   /* AC, IOPL, IF, ID */
 enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };   /* ..31, 32: the rest, 33: yields */
-struct persistent { uint32_t magic, next, running, output, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
+struct persistent { uint32_t magic, next, running, output, fixed, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
 static volatile struct persistent *const kept = (volatile struct persistent *)PERSISTENT;
 
 extern char image_end[];
@@ -16,7 +17,9 @@ static const struct program *programs, *program;
 static uint32_t count, hashes[HASHES], events, last_slot;
 static uint32_t rf_wrong, pf_writes;    /* a bit for each event */
 static uint32_t upper;                  /* directory entries that were accessed: upper_entry() */
-static bool full, unpaged = true;         /* a program may have written where PLAY is without paging */
+static const struct fixup *fixups;      /* those behind kept->fixed are still to come */
+static uint32_t fixup_count;
+static bool steps, unpaged = true;         /* a program may have written where PLAY is without paging */
 
 _Noreturn void enter(void);
 void guest_main(const uint32_t *info);
@@ -93,7 +96,6 @@ static void diff_found(uint32_t address, uint32_t old, uint32_t value) {
   if (is_own_code(address, value)) return;
   uint32_t accessed = accessed_bits(address, value), flags = saved_flags(address), undefined = accessed | flags;
   int entry = upper_entry(address);
-  if (full) output_packet(PACKET_DIFF, (uint32_t[]){address, value, old}, 3);
   if (entry >= 0 && ((old ^ value) & 0x20)) upper |= 1u << entry, value ^= 0x20;
   if ((old ^ value) & accessed) mix(HASH_ACCESSED, address), mix(HASH_ACCESSED, value & accessed);
   if ((old ^ value) & flags) mix(HASH_FLAGS, address), mix(HASH_FLAGS, value & ARITHMETIC);
@@ -115,12 +117,47 @@ static void record_event(int slot) {
                       state.inner_ss & 0xffff, state.inner_eflags & ~(uint32_t)ARITHMETIC, state.tr, state.ldtr, state.gdtr.limit, state.gdtr.base,
                       state.idtr.limit, state.idtr.base, dr6, state.dr7, flags, rf, write};
   enum { WORDS = sizeof words / sizeof *words };
-  if (full) output_packet(PACKET_EVENT, words, WORDS);
+  if (steps) output_packet(PACKET_EVENT, words, WORDS);
   for (unsigned i = 0; i + 3 < WORDS; i++) mix(HASH_MAIN, words[i]);
   mix(HASH_FLAGS, flags);
   if (rf_is_wrong(rf)) rf_wrong |= 1u << events;
   if (write) pf_writes |= 1u << events;
   if (slot >= 0 && slot < SLOTS) kept->tally[program->idiom[slot] % TALLY_IDIOMS][state.vector < 32 ? state.vector : state.vector == V_YIELD ? 33 : 32]++;
+}
+
+/* ---- slots that begin with the state of another side ---- */
+
+static const uint32_t hidden_msrs[4] = {0x174, 0x175, 0x176, 0xc0000080};
+
+static void change_found(uint32_t address, uint32_t old, uint32_t value) { output_packet(PACKET_CHANGE, (uint32_t[]){address, value, old}, 3); }
+
+static void read_hidden(void) {
+  state.hidden[0] = READ_REGISTER(dr0), state.hidden[1] = READ_REGISTER(dr1), state.hidden[2] = READ_REGISTER(dr2), state.hidden[3] = READ_REGISTER(dr3);
+  for (unsigned i = 0; i < 4; i++) state.hidden[4 + i] = read_msr(hidden_msrs[i]);
+}
+static void write_hidden(void) {
+  WRITE_REGISTER(dr0, state.hidden[0]), WRITE_REGISTER(dr1, state.hidden[1]), WRITE_REGISTER(dr2, state.hidden[2]), WRITE_REGISTER(dr3, state.hidden[3]);
+  for (unsigned i = 0; i < 4; i++)
+    if (read_msr(hidden_msrs[i]) != state.hidden[4 + i]) write_msr(hidden_msrs[i], state.hidden[4 + i]);
+}
+
+static void fix(const struct fixup *f) {
+  if (f->at < sizeof state) *(volatile uint32_t *)((char *)&state + (f->at & ~1u)) = f->value;
+  else if (f->at >= ARENA && f->at < ARENA_END) arena_put(f->at & ~3u, f->value);
+}
+
+static void end_step(void) {
+  uint32_t index = kept->next - 1;
+  read_hidden();
+  output_packet(PACKET_HIDDEN, state.hidden, 8);
+  arena_changes(change_found, fixup_count);
+  for (; kept->fixed < fixup_count; kept->fixed++) {
+    const struct fixup *f = fixups + kept->fixed;
+    if (f->program > index || (f->program == index && f->event > events)) break;
+    if (f->program == index && f->event == events) fix(f);
+  }
+  write_hidden();
+  watchdog_arm();   /* all this takes Bochs longer than a program */
 }
 
 /* ---- a program's beginning and end ---- */
@@ -175,6 +212,7 @@ static _Noreturn void next_program(void) {
   watchdog_arm();
   WRITE_REGISTER(dr0, program->dr[0]), WRITE_REGISTER(dr1, program->dr[1]), WRITE_REGISTER(dr2, program->dr[2]), WRITE_REGISTER(dr3, program->dr[3]);
   for (unsigned i = 0; i < 8; i++) state.gpr[i] = program->gpr[i];
+  if (steps) arena_mark();
   state.cr0 = program->cr0, state.cr3 = program->cr3, state.cr4 = program->cr4, state.dr7 = program->dr7;
   run_slot(0);
 }
@@ -187,7 +225,6 @@ static _Noreturn void finish(unsigned how) {
     for (unsigned i = 0; i < HASHES; i++) hashes[i] = 0;
     events = rf_wrong = pf_writes = upper = 0;
   }
-  if (full) output_packet(PACKET_END, (uint32_t[]){how, read_msr(0x174), read_msr(0x175), read_msr(0x176)}, 4);
   output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], rf_wrong, pf_writes,
                                             events | how << 8 | upper << 16}, 7);
   kept->running = 0;
@@ -210,11 +247,25 @@ void event(void) {
   if (!(state.cr0 >> 31)) unpaged = true;
   int slot = slot_of(state.eip);
   record_event(slot);
+  if (steps) end_step(), slot = slot_of(state.eip);
   if (state.kind == EVENT_DOUBLE_FAULT) load_system_registers();
   unsigned next = (slot < (int)last_slot ? last_slot : (unsigned)slot) + 1;
   if (++events >= EVENTS_MOST) finish(END_EVENTS);
   if (next >= SLOTS) finish(END_LAST_SLOT);
   run_slot(next);
+}
+
+/* The number behind a word; 0: it is not there. */
+static uint32_t number_behind(const char *text, const char *word) {
+  for (; *text; text++) {
+    unsigned n = 0;
+    uint32_t value = 0;
+    while (word[n] && text[n] == word[n]) n++;
+    if (word[n]) continue;
+    for (text += n; *text >= '0' && *text <= '9'; text++) value = 10 * value + (uint32_t)(*text - '0');
+    return value;
+  }
+  return 0;
 }
 
 static bool has_word(const char *text, const char *word) {
@@ -233,10 +284,12 @@ static void move_up(uint32_t *to, const uint32_t *from, uint32_t words) {
 
 void guest_main(const uint32_t *info) {
   const uint32_t *module = (const uint32_t *)info[6];
-  full = has_word((const char *)info[4], "full"), in_bochs = has_word((const char *)info[4], "bochs");
-  programs = (const struct program *)PROGRAMS, count = (module[1] - module[0]) / sizeof(struct program);
+  in_bochs = has_word((const char *)info[4], "bochs"), steps = has_word((const char *)info[4], "steps=");
+  uint32_t size = module[1] - module[0];
+  programs = (const struct program *)PROGRAMS, count = steps ? number_behind((const char *)info[4], "steps=") : size / sizeof(struct program);
+  fixups = (const struct fixup *)(programs + count), fixup_count = (size - count * sizeof(struct program)) / sizeof *fixups;
   if (kept->magic != MAGIC) {
-    move_up((uint32_t *)PROGRAMS, (const uint32_t *)module[0], count * sizeof(struct program) / 4);   /* programs that get lost see it */
+    move_up((uint32_t *)PROGRAMS, (const uint32_t *)module[0], size / 4);   /* programs that get lost see it */
     for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
     kept->magic = MAGIC;
   }
@@ -250,7 +303,6 @@ void guest_main(const uint32_t *info) {
   if (kept->running) {
     uint32_t end = END_TRIPLE_FAULT << 8;
     kept->running = 0;
-    if (full) output_packet(PACKET_END, (uint32_t[]){END_TRIPLE_FAULT, 0, 0, 0}, 4);
     output_packet(PACKET_RESULT, (uint32_t[]){kept->next - 1, 0, 0, 0, 0, 0, end}, 7);
   }
   next_program();
