@@ -62,12 +62,14 @@ def packets_of_one(data):
         at += 4 + 4 * count
 
 
-def full_records(data):
+def step_records(data):
     """(records in order, the unfinished one, tally or None)"""
-    records, current, tally = [], Record(), None
+    records, current, tally, sizes = [], Record(), None, {EVENT: len(EVENT_FIELDS), HIDDEN: len(HIDDEN_FIELDS), CHANGE: 3, RESULT: 7}
     for kind, words in packets(data):
+        if len(words) != sizes.get(kind, len(words)):   # a program got at the serial port
+            break
         if kind == EVENT:
-            current.events.append(dict(zip(EVENT_FIELDS, words)))
+            current.events.append(dict.fromkeys(HIDDEN_FIELDS, 0) | dict(zip(EVENT_FIELDS, words)))
             current.changes.append({})
             current.before.append({})
         elif kind == HIDDEN and current.events:
@@ -118,7 +120,7 @@ def fixups_of(number, record):
     """struct fixup for each word of a record's state at each event. Registers are those of the next step, which are not all of them."""
     data = []
     for n, (event, changes) in enumerate(zip(record.events, record.changes)):
-        data += [(number, n, at, event[field] & ABSENT.get(field, 0xffffffff)) for field, at in STATE.items() if field in event]
+        data += [(number, n, at, event[field] & ABSENT.get(field, 0xffffffff)) for field, at in STATE.items()]
         data += [(number, n, at, value & ABSENT.get(at, 0xffffffff)) for at, value in changes.items()]
     return b"".join(FIXUP.pack(*words) for words in data)
 
@@ -211,7 +213,7 @@ class Side:
             left = programs[len(records):]
             fixups = b"".join(fixups_of(n, leader) for n, leader in enumerate(leaders[len(records):])) if leaders else b""
             output, ended = self._execute(b"".join(left) + fixups, f"steps={len(left)}", list(arguments))
-            more, lost, _ = full_records(output)
+            more, lost, _ = step_records(output)
             wrecked = next((n for n, record in enumerate(more) if record.end == END_HARNESS), None)
             if wrecked is not None:   # as above
                 records += more[:wrecked + 1]
