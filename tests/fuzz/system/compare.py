@@ -12,7 +12,7 @@ from machine import ACCESSED, FLAGS, HIDDEN_FIELDS, MAIN, PF_WRITES, RF_WRONG, S
 
 FORGIVEN_ONE_IN = 64
 UPPER_PDPT = 1 << 15
-VOTED = "bochs_agrees"
+VOTED, DEAD_FLAGS = "bochs_agrees", "dead_flags"
 LOST = (machine.END_TRIPLE, machine.END_HARNESS, machine.END_WATCHDOG, machine.END_HANG)
 MINOR = {"arithmetic", "rf", "write"}
 TSS, TSS_SIZE, RF, ARITHMETIC = 0x16000, 0x200, 1 << 16, 0x8d5

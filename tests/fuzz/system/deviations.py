@@ -213,12 +213,13 @@ def half_written(d):
 
 
 def frame_half_written(d):
-    """A word of the stack on which an exception could not be delivered: near the ESP that the task has saved."""
+    """A word of the stack on which an exception could not be delivered: near the ESP that the task has saved, or just below those that it has for inner rings."""
     if d.kind != "memory" or not double_fault(d):
         return False
     saved = [d.step.word(side, TSS + TSS_SIZE * n + 56) for n in (0, 1, 3) for side in (0, 1)]
     saved += [word >> 16 for word in (d.step.word(side, TSS + TSS_SIZE * 2 + 24) for side in (0, 1)) if word is not None]   # the 16-bit one's SP
-    return any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
+    inner = [d.step.word(side, TSS + TSS_SIZE * n + at_) for n in (0, 1, 3) for at_ in (4, 12, 20) for side in (0, 1)]
+    return any(esp is not None and (esp - d.address - 1) % 4096 < 0x40 for esp in inner) or any(esp is not None and (esp + 0x94 - d.address) % 4096 < 0x128 for esp in saved)
 
 
 def word_at(d, side, address):
@@ -720,7 +721,7 @@ def by_the_clock(d):
     if d.kind == "end":
         return set(ends) <= LOST
     lost = d.bt or d.qemu
-    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or outside(d.program, lost) or bool(lost["cs"] & ~7 in BASED))
+    return d.kind == "event" and not (d.bt and d.qemu) and not LOST.isdisjoint(ends) and (set(ends) <= LOST or outside(d.program, lost) or bool(lost["cs"] & ~7 in BASED or lost["eflags"] & VM))
 
 
 TABLE = Table([
