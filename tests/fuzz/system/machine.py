@@ -66,7 +66,7 @@ def step_records(data):
     """(records in order, the unfinished one, tally or None)"""
     records, current, tally, sizes = [], Record(), None, {EVENT: len(EVENT_FIELDS), HIDDEN: len(HIDDEN_FIELDS), CHANGE: 3, RESULT: 7}
     for kind, words in packets(data):
-        if len(words) != sizes.get(kind, len(words)):   # a program got at the serial port
+        if len(words) != sizes.get(kind, len(words)):   # a program got at the serial port, or at the packets in memory
             break
         if kind == EVENT:
             current.events.append(dict.fromkeys(HIDDEN_FIELDS, 0) | dict(zip(EVENT_FIELDS, words)))
