@@ -53,7 +53,7 @@ class Step:
     """From event `index - 1` of a program to the next one: `events` of bt and of QEMU, or None, and the words that are known of the arena before."""
 
     def __init__(self, program, records, index, memory):
-        self.program, self.records, self.index, self.memory = program, records, index, memory
+        self.program, self.records, self.index = program, records, index
         self.events = tuple(r.events[index] if index < len(r.events) else None for r in records)
         self.changes = tuple(r.changes[index] if index < len(r.changes) else {} for r in records)
         self.before = {**memory, **{a: v for r in records if index < len(r.before) for a, v in r.before[index].items()}}
