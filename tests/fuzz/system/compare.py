@@ -258,7 +258,7 @@ def examine(program, records, table, exact_flags=False, bochs=None):
     not about the state behind it. Words of memory are looked at one by one."""
     bt, qemu = records
     judge, last = Judge(table, exact_flags, bochs), Step(program, records, len(bt.events), {})
-    both_lost = bt.end == machine.END_HANG and qemu.end in LOST   # the program has wrecked the guest
+    both_lost = bt.end == machine.END_HANG and qemu.end in (*LOST, machine.END_DIED)   # the program has wrecked the guest
     if bt.end not in machine.PROPER and not both_lost:
         judge.verdict.failure = Difference("end", last)
     elif all(map(judge.goes_on, steps(program, records))) and bt.end != qemu.end:

@@ -44,7 +44,7 @@ PAGES = (*range(0x10, 0x21), *range(0x100, 0x140))   # that entries lead to
 VM, NT, USER = 1 << 17, 1 << 14, 4
 FRAMES, FRAMES_END = 0x14800, 0x15000   # what idioms return through, 40h bytes a slot
 UNWRITABLE = (0x08, 0x18, 0x38, 0x48, 0x58, 0x68, 0x78, 0x80, 0x88, 0x108, 0x118)   # code, read-only, empty
-BIG_PAGE, RAM_END, EFER, RF, ARITHMETIC = 0xc00000, 0x4000000, 0xc0000080, 1 << 16, 0x8d5
+BIG_PAGES, RAM_END, EFER, RF, ARITHMETIC = (0xc00000, 0x1000000), 0x4000000, 0xc0000080, 1 << 16, 0x8d5
 MSRS = (0x174, 0x175, 0x176, 0xc0000080)
 GENERAL = ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "inner_esp")
 NONE = Instruction(b"\x90\xc0")   # where nobody knows: a NOP
@@ -664,19 +664,22 @@ def beyond_ram(address):
     return address >= RAM_END
 
 
+def physical(event, linear):
+    """With paging: through the arena's big pages, which begin at 0; elsewhere what is neither firmware nor beyond RAM."""
+    if not event["cr0"] >> 31:
+        return linear & 0xffffffff
+    return next((linear - base for base in BIG_PAGES if 0 <= linear - base < 0x400000), 0)
+
+
 def read_firmware(d):
-    """Code is in firmware. Without paging: an operand is, at the end of the first or of the last MiB, or what was read there was stored, or is a selector."""
+    """Code or an operand is in firmware, at the end of the first or of the last MiB. Without paging: or what was read there was stored, or is a selector."""
     if d.kind == "memory":
         return all((d.bt ^ d.qemu) >> n & 0xff == 0 or d.bt >> n & 0xff == 0xff for n in (0, 8, 16, 24)) and any(not e["cr0"] >> 31 for e in d.events)
     return led_to(d, firmware) or in_firmware(d) or (bt_faults(d, 13, 0xfffc) and not d.bt["cr0"] >> 31)
 
 
 def in_firmware(d):
-    """A side's code is there: with paging by BIG_PAGE."""
-    def is_there(event):
-        base = BIG_PAGE if event["cr0"] >> 31 else 0
-        return any(firmware(at_ - base) for at_ in (event["eip"], linear_eip(event), event["eip"] + 0x10000))
-    return d.kind == "event" and any(e and is_there(e) for e in (d.bt, d.qemu))
+    return d.kind == "event" and any(firmware(physical(e, at_)) for e in d.events for at_ in (e["eip"], linear_eip(e), e["eip"] + 0x10000))
 
 
 def no_memory(d):
@@ -685,21 +688,21 @@ def no_memory(d):
 
 
 def led_to(d, place):
-    if d.kind != "event" or not d.bt or d.bt["cr0"] >> 31:
+    if d.kind != "event" or not d.bt:
         return False
-    if any(e and place(e["eip"]) for e in (d.bt, d.qemu)):
+    if any(place(physical(e, e["eip"])) for e in d.events):
         return True
     if not d.only(*GENERAL, "arithmetic"):
         return False
     events = d.records[1].events[max(0, d.index - 1):d.index] + d.events
-    return any(place(a + base & 0xffffffff) for i in slot_instructions(d, behind=True) for e in events for a, _ in touched(i, e) for base in bases_of(e))
+    return any(place(physical(e, a + base)) for i in slot_instructions(d, behind=True) for e in events for a, _ in touched(i, e) for base in bases_of(e))
 
 
 def no_stack(d):
-    """Nonsense was popped in the place of a vector, or the stack is in what is no memory: without paging, or by BIG_PAGE."""
+    """Nonsense was popped in the place of a vector, or the stack is in what is no memory."""
     if d.kind != "event" or not d.bt:
         return False
-    if any(e and (e["vector"] > 255 or firmware(e["inner_esp"] - BIG_PAGE)) for e in (d.bt, d.qemu)):
+    if any(e["vector"] > 255 or firmware(physical(e, e["inner_esp"])) for e in d.events):
         return True
     return not d.bt["cr0"] >> 31 and any(e and (firmware(e[r]) or beyond_ram(e[r]) or e[r] < 0x60) for e in (d.bt, d.qemu) for r in ("esp", "inner_esp"))
 

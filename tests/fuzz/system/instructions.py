@@ -33,11 +33,15 @@ def code_of(program, words=None):
     return bytes(code)
 
 
+def is_based(event):
+    """Code in a 16-bit segment: SYSENTER's and SYSEXIT's CS is flat, whatever its selector."""
+    return event["cs"] & ~7 in BASED and event["eip"] < ARENA
+
+
 def linear_eip(event):
     if event["eflags"] & VM:
         return (event["cs"] << 4) + event["eip"] & 0xffffffff
-    based = event["cs"] & ~7 in BASED and event["eip"] < ARENA   # SYSEXIT's CS is flat, whatever its selector
-    return event["eip"] + (ARENA if based else 0) & 0xffffffff
+    return event["eip"] + (ARENA if is_based(event) else 0) & 0xffffffff
 
 
 def instruction_at(program, event, words=None):
@@ -63,7 +67,7 @@ def signed(data):
 
 def effective(i, event):
     """The offset of the operand that ModRM names, if it is one."""
-    small = bool(event["eflags"] & VM or event["cs"] & ~7 in BASED) != (0x67 in i.prefixes)
+    small = bool(event["eflags"] & VM or is_based(event)) != (0x67 in i.prefixes)
     mod, rm, code = i.mod, i.rm, i.operands[1:]
     if small:
         at = sum(event[r] for r in BASES16[rm]) if mod or rm != 6 else 0
