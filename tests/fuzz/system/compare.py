@@ -13,7 +13,7 @@ from machine import ACCESSED, FLAGS, HIDDEN_FIELDS, MAIN, PF_WRITES, RF_WRONG, S
 FORGIVEN_ONE_IN = 64
 UPPER_PDPT = 1 << 15
 VOTED, DEAD_FLAGS = "bochs_agrees", "dead_flags"
-LOST = (machine.END_TRIPLE, machine.END_HARNESS, machine.END_WATCHDOG, machine.END_HANG)
+LOST = (machine.END_TRIPLE, machine.END_HARNESS, machine.END_WATCHDOG, machine.END_HANG, machine.END_EXIT)
 MINOR = {"arithmetic", "rf", "write"}
 TSS, TSS_SIZE, RF, ARITHMETIC = 0x16000, 0x200, 1 << 16, 0x8d5
 UNCOMPARED = ((0x14500, 0x15000), (0x17000, 0x18000))   # stacks of ring 0, and what idioms use as one: frames with undefined flags and halves of selectors
@@ -258,7 +258,7 @@ def examine(program, records, table, exact_flags=False, bochs=None):
     not about the state behind it. Words of memory are looked at one by one."""
     bt, qemu = records
     judge, last = Judge(table, exact_flags, bochs), Step(program, records, len(bt.events), {})
-    both_lost = bt.end == machine.END_HANG and qemu.end in (*LOST, machine.END_DIED)   # the program has wrecked the guest
+    both_lost = bt.end in (machine.END_HANG, machine.END_EXIT) and qemu.end in (*LOST, machine.END_DIED)   # the program has wrecked the guest
     if bt.end not in machine.PROPER and not both_lost:
         judge.verdict.failure = Difference("end", last)
     elif all(map(judge.goes_on, steps(program, records))) and bt.end != qemu.end:

@@ -6,10 +6,11 @@ import subprocess
 import time
 
 RESULT, EVENT, HIDDEN, CHANGE, TALLY, DONE, START = range(0xa1, 0xa8)
-ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog", "hang", "emulator ended"]
+ENDS = ["last slot", "too many events", "triple fault", "harness fault", "watchdog", "hang", "emulator ended", "exit"]
 PROPER = (0, 1, 2, 3, 4)     # how the guest says that a program ended
 TICKS = os.sysconf("SC_CLK_TCK")
-END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED = 2, 3, 4, 5, 6   # the last two are what this file says, not the guest
+END_TRIPLE, END_HARNESS, END_WATCHDOG, END_HANG, END_DIED, END_EXIT = 2, 3, 4, 5, 6, 7   # the last three are what this file says, not the guest
+EXITED = 1                   # status of an emulator whose guest said that it has done, by isa-debug-exit or Bochs' shutdown: a program can lead to there
 EVENT_FIELDS = ["slot", "vector", "kind", "error", "eip", "cs", "eflags", "esp", "ss", "ds", "es", "fs", "gs", "eax", "ecx", "edx", "ebx", "ebp", "esi", "edi", "cr0", "cr2",
                 "cr3", "cr4", "inner_esp", "inner_ss", "inner_eflags", "tr", "ldtr", "gdt_limit", "gdt_base", "idt_limit", "idt_base", "dr6", "dr7", "arithmetic", "rf", "write"]
 HIDDEN_FIELDS = ["dr0", "dr1", "dr2", "dr3", "sysenter_cs", "sysenter_esp", "sysenter_eip", "efer"]
@@ -129,6 +130,7 @@ class Side:
     """One emulator: `command` is its program and its own arguments, among them the CPU's model."""
 
     stdout_is_output = False     # what the guest says is what it prints, not a file
+    chatty = False               # says something on stderr even if nothing is wrong
 
     def __init__(self, name, command, guest, folder):
         self.name, self.command, self.guest, self.folder = name, command, guest, folder
@@ -147,7 +149,7 @@ class Side:
         return ["-kernel", self.guest, "-initrd", self._file("bin", data), "-append", mode]
 
     def _execute(self, data, mode, arguments):
-        """The guest's packets, and whether the emulator ended by itself."""
+        """The guest's packets, and the end of the program that it was in, if it was in one."""
         output = self._file("out")
         with open(output, "wb") as said, open(os.devnull, "wb") as nothing:
             words = self._words(data, mode, arguments, output)
@@ -156,7 +158,8 @@ class Side:
                 self.complaint = child.stderr.read().decode("utf-8", "replace").strip()[-300:]
         if ended and child.returncode < 0:
             self.crashes.append(f"signal {-child.returncode}: {self.complaint}")
-        return self._said(output), ended
+        exited = child.returncode == EXITED and (self.chatty or not self.complaint)
+        return self._said(output), END_HANG if not ended else END_EXIT if exited else END_DIED
 
     def _said(self, output):
         with open(output, "rb") as file:
@@ -192,7 +195,7 @@ class Side:
         """Results of the programs in `data`, each of `size` bytes, and the tallies. A program that hangs is ended, and the rest is run after it."""
         results, tallies, start, count = [], [], time.monotonic(), len(data) // size
         while len(results) < count:
-            output, ended = self._execute(data[size * len(results):], "hash", list(arguments))
+            output, end = self._execute(data[size * len(results):], "hash", list(arguments))
             more, tally = hash_results(output)
             wrecked = next((n for n, result in enumerate(more) if end_of(result) == END_HARNESS), None)
             if wrecked is not None:   # the guest is not what it was: it begins anew with the next program
@@ -201,7 +204,7 @@ class Side:
             results += more
             tallies += [tally] if tally else []
             if len(results) < count:
-                results.append(lost_result(END_DIED if ended else END_HANG))
+                results.append(lost_result(end))
         self.seconds += time.monotonic() - start
         self.programs += count
         return results, tallies
@@ -212,7 +215,7 @@ class Side:
         while len(records) < len(programs):
             left = programs[len(records):]
             fixups = b"".join(fixups_of(n, leader) for n, leader in enumerate(leaders[len(records):])) if leaders else b""
-            output, ended = self._execute(b"".join(left) + fixups, f"steps={len(left)}", list(arguments))
+            output, end = self._execute(b"".join(left) + fixups, f"steps={len(left)}", list(arguments))
             more, lost, _ = step_records(output)
             wrecked = next((n for n, record in enumerate(more) if record.end == END_HARNESS), None)
             if wrecked is not None:   # as above
@@ -220,7 +223,7 @@ class Side:
                 continue
             records += more
             if len(records) < len(programs):
-                lost.result = lost_result(END_DIED if ended else END_HANG)
+                lost.result = lost_result(end)
                 records.append(lost)
         return records
 
@@ -271,7 +274,7 @@ class Qemu(Firmware):
 class Bochs(Firmware):
     """The third opinion, where bt and QEMU differ. Its debugger reads one command, "continue"; its one display library without a window listens for VNC clients."""
 
-    stdout_is_output = True
+    stdout_is_output = chatty = True
     CONFIGURATION = """config_interface: textconfig
 display_library: rfb, options="timeout=0"
 romimage: file={bios}, address=0xffff0000, options=none
