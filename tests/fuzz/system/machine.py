@@ -19,6 +19,7 @@ TALLY_VECTORS = 34
 STATE = {"eax": 0, "ecx": 4, "edx": 8, "ebx": 12, "ebp": 20, "esi": 24, "edi": 28, "eip": 32, "kind": 72, "cr0": 76, "cr3": 84, "cr4": 88, "dr7": 112,
          "gdt_limit": 116, "gdt_base": 118, "idt_limit": 124, "idt_base": 126, **{name: 132 + 4 * n for n, name in enumerate(HIDDEN_FIELDS)}}
 START_SECONDS, HANG_SECONDS = 15, 0.6   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset)
+OUTPUT_MOST = 256 << 20     # bytes of packets: a guest that says more never ends
 IDLE_LOOKS = 15             # 0.05 s apart, at which none of its threads wants a CPU
 ABSENT = {"cr0": 0xe005003f, "cr4": 0x7bc, "efer": 0x801, 0x1d000: ~0x20 & 0xffffffff}   # what QEMU has that bt has not: masks; at last the PDPT's accessed bit
 FIXUP = struct.Struct("<4I")
@@ -174,7 +175,7 @@ class Side:
                                            "-device", "isa-debug-exit,iobase=0x8e74,iosize=4"]
 
     def _wait(self, child, output):
-        """True: it ended by itself. False: too long without a packet, in time that it had a CPU for: a busy machine changes nothing."""
+        """True: it ended by itself. False: too long without a packet, in time that it had a CPU for (a busy machine changes nothing), or too many of them."""
         size, used, idle = 0, 0, 0
         while True:
             try:
@@ -183,11 +184,11 @@ class Side:
             except subprocess.TimeoutExpired:
                 pass
             now = self._progress(output)
-            if now != size:
+            if now != size and now < OUTPUT_MOST:
                 size, used, idle = now, cpu_seconds(child.pid), 0
                 continue
             idle = idle + 1 if asleep(child.pid) else 0
-            if cpu_seconds(child.pid) - used > (HANG_SECONDS if size else START_SECONDS) or idle > IDLE_LOOKS:
+            if now >= OUTPUT_MOST or cpu_seconds(child.pid) - used > (HANG_SECONDS if size else START_SECONDS) or idle > IDLE_LOOKS:
                 child.kill()
                 return False
 
