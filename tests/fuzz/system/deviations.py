@@ -5,7 +5,7 @@ A row looks at the event that differs, or at the word of memory; what it says of
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
 import programs
-from instructions import BASED, BASES32, STRINGS, Instruction, bases_of, code_of, effective, instruction_at, linear_eip, touched, touches_page, touches_ports, touches_word, transfers, writes_after_reading
+from instructions import ARENA, BASED, BASES32, SLOTS_AT, STRINGS, Instruction, bases_of, code_of, effective, instruction_at, instructions_of, linear_eip, reads_ports, touched, touches_page, touches_word, transfers, writes_after_reading
 
 
 class Row:
@@ -61,10 +61,11 @@ def slots_since(d):
     return range(min(ends), max(ends) + 1)
 
 
-def slot_instructions(d, behind=False):
-    """At every byte of the slots that bt's and QEMU's events are in, and with `behind` of all of the step's: there is no telling where instructions begin."""
-    slots, code = slots_since(d) if behind else {e["slot"] for e in d.events if e["slot"] < 16}, code_of(d.program, d.code)
-    return [Instruction(code[at_:at_ + 20]) for s in slots for at_ in range(programs.SLOT_SIZE * s, programs.SLOT_SIZE * (s + 1))]
+def instructions_since(d, slots=None):
+    """Those of the step's slots, or of others. They begin where slots do, where events are, and where frames and pointers in memory lead to."""
+    code, places = code_of(d.program, d.code), [programs.SLOT_SIZE * s for s in slots or slots_since(d)]
+    starts = [linear_eip(e) - SLOTS_AT for e in d.events] + [value + base - SLOTS_AT for _, value in d.program.patches for base in (0, ARENA)]
+    return [i for at_ in places for i in instructions_of(code[at_:at_ + programs.SLOT_SIZE + 20], [n - at_ for n in starts])]
 
 
 def all_events(d):
@@ -139,7 +140,7 @@ def supervisor_push(d):
 
 def own_code(d):
     """A repeated string instruction that writes over itself, or just behind, at its own address or through PLAY's pages 10 and 12. EDI is where it left off."""
-    if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in slot_instructions(d, behind=True)):
+    if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in instructions_since(d)):
         return False
     if d.bt and d.qemu and (d.bt["cs"] & ~7 in BASED or d.bt["eflags"] & VM) and not d.bt["ecx"] & 0xffff and d.qemu["ecx"] & 0xffff:
         return True   # all of 64 KiB
@@ -193,7 +194,7 @@ def parameters_marked(d):
     """The page of the stack from which a call gate's parameters are, where then something else faults."""
     if d.kind != "memory" or not leaf_of(d.address) or d.bt & 0x60 != 0x20 or d.qemu != d.bt & ~0x20:
         return False
-    return any(i.opcode in (0x9a, 0xff) for i in slot_instructions(d, behind=True))
+    return any(i.opcode in (0x9a, 0xff) for i in instructions_since(d))
 
 
 def cmps_marked(d):
@@ -518,16 +519,16 @@ def read_pushed_flags(d):
     """A register, or a selector in an error code, that is a pushed EFLAGS or part of one: it differs in flags that were undefined."""
     if not d.only(*GENERAL, "error"):
         return False
-    bits = undefined_by(code_since(d))
+    bits = undefined_by(instructions_since(d))
     def like_eflags(f):   # by the bits that an EFLAGS always has; an error code lacks the lowest
         return d.bt[f] & 0x8028 == 0 and (f == "error" or d.bt[f] & 2 == 2)
     return all((d.bt[f] ^ d.qemu[f]) & ~bits == 0 and like_eflags(f) for f in d.fields)
 
 
-def undefined_by(code):
-    """Arithmetic flags that an instruction anywhere in these bytes leaves undefined: shifts AF and OF, MUL all but CF and OF, DIV all, BSF and BSR all but ZF."""
+def undefined_by(instructions):
+    """Arithmetic flags that one of these leaves undefined: shifts AF and OF, MUL all but CF and OF, DIV all, BSF and BSR all but ZF."""
     undefined = 0
-    for i in (Instruction(code[n:n + 20]) for n in range(len(code))):
+    for i in instructions:
         if i.opcode in (0xc0, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3, 0x0fa4, 0x0fa5, 0x0fac, 0x0fad):
             undefined |= 0x810 if i.opcode not in (0xd0, 0xd1) else 0x10
         elif i.opcode in (0xf6, 0xf7) and i.reg > 3:
@@ -554,14 +555,8 @@ def undefined_flags(d):
     if d.kind == "memory":
         n = pushed_flags(d)
         changed = None if n is None else (d.bt ^ d.qemu) >> 8 * n if n >= 0 else (d.bt ^ d.qemu) << -8 * n
-        return changed is not None and changed & ~undefined_by(code_of(d.program, d.code)) == 0
-    return d.only("arithmetic") and (d.bt["arithmetic"] ^ d.qemu["arithmetic"]) & ~undefined_by(code_since(d)) == 0
-
-
-def code_since(d):
-    """The code of those slots."""
-    slots = slots_since(d)
-    return code_of(d.program, d.code)[programs.SLOT_SIZE * slots.start:programs.SLOT_SIZE * slots.stop]
+        return changed is not None and changed & ~undefined_by(instructions_since(d, range(programs.SLOTS))) == 0
+    return d.only("arithmetic") and (d.bt["arithmetic"] ^ d.qemu["arithmetic"]) & ~undefined_by(instructions_since(d)) == 0
 
 
 def pushed_bits(d):
@@ -695,7 +690,7 @@ def led_to(d, place):
     if not d.only(*GENERAL, "arithmetic"):
         return False
     events = d.records[1].events[max(0, d.index - 1):d.index] + d.events
-    return any(place(physical(e, a + base)) for i in slot_instructions(d, behind=True) for e in events for a, _ in touched(i, e) for base in bases_of(e))
+    return any(place(physical(e, a + base)) for i in instructions_since(d) for e in events for a, _ in touched(i, e) for base in bases_of(e))
 
 
 def no_stack(d):
@@ -709,7 +704,7 @@ def no_stack(d):
 
 def no_port(d):
     """Ports of devices that one side does not have, or that count: what an IN since the event before read."""
-    return d.only("eax") and touches_ports(code_since(d))
+    return d.only("eax") and any(map(reads_ports, instructions_since(d)))
 
 
 def table_code(d):

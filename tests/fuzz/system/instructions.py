@@ -4,6 +4,16 @@ import programs
 ARENA, SLOTS_AT = 0x10000, 0x10f00
 VM, BASED = 1 << 17, (0x38, 0x48)   # code segments with base ARENA
 PREFIXES = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3}
+# Opcodes with a ModRM byte that may name memory (SDM 2D, A.3), and those whose ModRM byte names registers only.
+MODRM = {*(row + column for row in range(0, 0x40, 8) for column in range(4)), 0x62, 0x63, 0x69, 0x6b, *range(0x80, 0x90), 0xc0, 0xc1, *range(0xc4, 0xc8),
+         *range(0xd0, 0xd4), *range(0xd8, 0xe0), 0xf6, 0xf7, 0xfe, 0xff, *range(0x0f00, 0x0f04), 0x0f0d, *range(0x0f10, 0x0f20), *range(0x0f28, 0x0f30),
+         *range(0x0f38, 0x0f77), *range(0x0f78, 0x0f80), *range(0x0f90, 0x0fa0), *range(0x0fa3, 0x0fa6), *range(0x0fab, 0x0fc8), *range(0x0fd0, 0x1000)}
+REGISTERS_ONLY = set(range(0x0f20, 0x0f27))
+# Those with an immediate operand of a byte, of the operand size, and of other sizes.
+BYTES = {*range(0x04, 0x40, 8), 0x6a, 0x6b, *range(0x70, 0x80), 0x80, 0x82, 0x83, 0xa8, *range(0xb0, 0xb8), 0xc0, 0xc1, 0xc6, 0xcd, 0xd4, 0xd5, *range(0xe0, 0xe8), 0xeb,
+         0x0f3a, *range(0x0f70, 0x0f74), 0x0fa4, 0x0fac, 0x0fba, 0x0fc2, 0x0fc4, 0x0fc5, 0x0fc6}
+WORDS = {*range(0x05, 0x40, 8), 0x68, 0x69, 0x81, 0xa9, *range(0xb8, 0xc0), 0xc7, 0xe8, 0xe9, *range(0x0f80, 0x0f90)}
+FAR, OFFSETS, OTHERS = {0x9a, 0xea}, set(range(0xa0, 0xa4)), {0xc2: 2, 0xca: 2, 0xc8: 3}
 
 
 class Instruction:
@@ -16,12 +26,45 @@ class Instruction:
         self.prefixes = code[:at]
         code = code[at:].ljust(12, b"\x90")
         self.opcode = 0x0f00 | code[1] if code[0] == 0x0f else code[0]
-        self.operands = code[2:] if code[0] == 0x0f else code[1:]
+        self.opcode_size = 1 if code[0] != 0x0f else 3 if code[1] in (0x38, 0x3a) else 2
+        self.operands = code[self.opcode_size:]
         self.mod, self.reg, self.rm = self.operands[0] >> 6, self.operands[0] >> 3 & 7, self.operands[0] & 7
 
     @property
     def memory(self):
-        return self.mod != 3
+        """Whether it has a ModRM byte, and that names memory."""
+        return self.opcode in MODRM and self.mod != 3
+
+    def length(self, small):
+        """In bytes, in code whose default size is 16 bits or not (SDM 2A, 2.1)."""
+        word, address = (2 if small != (prefix in self.prefixes) else 4 for prefix in (0x66, 0x67))
+        immediate = 1 if self.opcode in BYTES else word if self.opcode in WORDS else word + 2 if self.opcode in FAR else address if self.opcode in OFFSETS else 0
+        if self.opcode in (0xf6, 0xf7) and self.reg < 2:
+            immediate = word if self.opcode & 1 else 1
+        return len(self.prefixes) + self.opcode_size + self.addressing_size(address) + OTHERS.get(self.opcode, immediate)
+
+    def addressing_size(self, address):
+        """Of ModRM, SIB and displacement."""
+        if self.opcode in REGISTERS_ONLY:
+            return 1
+        if self.opcode not in MODRM or self.mod == 3:
+            return self.opcode in MODRM
+        if address == 2:
+            return 1 + (self.mod if self.mod else 2 * (self.rm == 6))
+        sib = self.rm == 4
+        bare = not self.mod and (self.operands[1] & 7 if sib else self.rm) == 5
+        return 1 + sib + (4 if bare or self.mod == 2 else self.mod)
+
+
+def instructions_of(code, starts=()):
+    """Those of one slot: decoded from its begin on, and from `starts` that are in it, as 16- and as 32-bit code."""
+    found = {}
+    for small in (False, True):
+        for at in (0, *starts):
+            while 0 <= at < programs.SLOT_SIZE and (at, small) not in found:
+                found[at, small] = Instruction(code[at:at + 20])
+                at += found[at, small].length(small)
+    return list({at: i for (at, _), i in found.items()}.values())
 
 
 def code_of(program, words=None):
@@ -115,8 +158,8 @@ def touches_page(i, event, index, mask):
     return any((page & mask) == index for a, b in touched(i, event) for base in bases_of(event) for page in range(a + base >> 12, (b - 1 + base >> 12) + 1))
 
 
-def touches_ports(code):
-    return any(byte in code for byte in (0xe4, 0xe5, 0xec, 0xed))
+def reads_ports(i):
+    return i.opcode in (0xe4, 0xe5, 0xec, 0xed)
 
 
 def writes_after_reading(i):
