@@ -5,7 +5,7 @@ A row looks at the event that differs, or at the word of memory; what it says of
 `harmless` rows are about what an event reports, not about the state behind it: the comparison goes on behind them."""
 import machine
 import programs
-from instructions import ARENA, BASED, BASES32, SLOTS_AT, STRINGS, Instruction, bases_of, code_of, effective, instruction_at, instructions_of, linear_eip, reads_ports, touched, touches_page, touches_word, transfers, writes_after_reading
+from instructions import ARENA, BASED, BASES32, SLOTS_AT, STRINGS, Instruction, bases_of, code_of, effective, instruction_at, linear_eip, reads_ports, touched, touches_page, touches_word, transfers, walk, writes_after_reading
 
 
 class Row:
@@ -62,10 +62,11 @@ def slots_since(d):
 
 
 def instructions_since(d, slots=None):
-    """Those of the step's slots, or of others. They begin where slots do, where events are, and where frames and pointers in memory lead to."""
-    code, places = code_of(d.program, d.code), [programs.SLOT_SIZE * s for s in slots or slots_since(d)]
-    starts = [linear_eip(e) - SLOTS_AT for e in d.events] + [value + base - SLOTS_AT for _, value in d.program.patches for base in (0, ARENA)]
-    return [i for at_ in places for i in instructions_of(code[at_:at_ + programs.SLOT_SIZE + 20], [n - at_ for n in starts])]
+    """Those of the step's slots, or of others. They may begin where events are, and where words of the code and of memory may lead to: frames, gates, pointers."""
+    code, slots = code_of(d.program, d.code), slots or slots_since(d)
+    words = [code[n:n + 2] for n in range(len(code) - 1)] + [(value >> n & 0xffff).to_bytes(2, "little") for _, value in d.program.patches for n in (0, 16)]
+    starts = {linear_eip(e) - SLOTS_AT for e in d.events} | {ARENA + int.from_bytes(word, "little") - SLOTS_AT for word in words if word[1] in (0x0f, 0x10)}
+    return [i for at_, i in walk(code, frozenset(starts)) if at_ // programs.SLOT_SIZE in slots]
 
 
 def all_events(d):

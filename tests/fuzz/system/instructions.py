@@ -1,4 +1,6 @@
 """What instruction a program has at an address: enough of a decoder for the predicates of deviations.py."""
+import functools
+
 import programs
 
 ARENA, SLOTS_AT = 0x10000, 0x10f00
@@ -13,6 +15,7 @@ REGISTERS_ONLY = set(range(0x0f20, 0x0f27))
 BYTES = {*range(0x04, 0x40, 8), 0x6a, 0x6b, *range(0x70, 0x80), 0x80, 0x82, 0x83, 0xa8, *range(0xb0, 0xb8), 0xc0, 0xc1, 0xc6, 0xcd, 0xd4, 0xd5, *range(0xe0, 0xe8), 0xeb,
          0x0f3a, *range(0x0f70, 0x0f74), 0x0fa4, 0x0fac, 0x0fba, 0x0fc2, 0x0fc4, 0x0fc5, 0x0fc6}
 WORDS = {*range(0x05, 0x40, 8), 0x68, 0x69, 0x81, 0xa9, *range(0xb8, 0xc0), 0xc7, 0xe8, 0xe9, *range(0x0f80, 0x0f90)}
+RELATIVE = {*range(0x70, 0x80), *range(0xe0, 0xe4), 0xe8, 0xe9, 0xeb, *range(0x0f80, 0x0f90)}
 FAR, OFFSETS, OTHERS = {0x9a, 0xea}, set(range(0xa0, 0xa4)), {0xc2: 2, 0xca: 2, 0xc8: 3}
 
 
@@ -56,15 +59,21 @@ class Instruction:
         return 1 + sib + (4 if bare or self.mod == 2 else self.mod)
 
 
-def instructions_of(code, starts=()):
-    """Those of one slot: decoded from its begin on, and from `starts` that are in it, as 16- and as 32-bit code."""
+@functools.lru_cache(maxsize=16)
+def walk(code, starts):
+    """[(offset, instruction)] of what may be run: from the begin of each slot and from `starts` on, and from where relative jumps and calls lead, as 16- and as
+    32-bit code."""
     found = {}
     for small in (False, True):
-        for at in (0, *starts):
-            while 0 <= at < programs.SLOT_SIZE and (at, small) not in found:
-                found[at, small] = Instruction(code[at:at + 20])
-                at += found[at, small].length(small)
-    return list({at: i for (at, _), i in found.items()}.values())
+        ways = [*range(0, len(code), programs.SLOT_SIZE), *starts]
+        while ways:
+            at = ways.pop()
+            while 0 <= at < len(code) and (at, small) not in found:
+                i = found[at, small] = Instruction(code[at:at + 20])
+                at += i.length(small)
+                if i.opcode in RELATIVE:
+                    ways.append(at + signed(i.operands[:1 if i.opcode in BYTES else 2 if small != (0x66 in i.prefixes) else 4]))
+    return sorted({at: i for (at, _), i in found.items()}.items(), key=lambda item: item[0])
 
 
 def code_of(program, words=None):
