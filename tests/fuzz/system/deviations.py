@@ -64,8 +64,8 @@ def slots_since(d):
 def instructions_since(d, slots=None):
     """Those of the step's slots, or of others. They may begin where events are, and where words of the code and of memory may lead to: frames, gates, pointers."""
     code, slots = code_of(d.program, d.code), slots or slots_since(d)
-    words = [code[n:n + 2] for n in range(len(code) - 1)] + [(value >> n & 0xffff).to_bytes(2, "little") for _, value in d.program.patches for n in (0, 16)]
-    starts = {linear_eip(e) - SLOTS_AT for e in d.events} | {ARENA + int.from_bytes(word, "little") - SLOTS_AT for word in words if word[1] in (0x0f, 0x10)}
+    words = {int.from_bytes(code[n:n + 2], "little") for n in range(len(code))} | {value >> n & 0xffff for _, value in d.program.patches for n in (0, 16)}
+    starts = {linear_eip(e) - SLOTS_AT for e in d.events} | {ARENA + word - SLOTS_AT for word in words}
     return [i for at_, i in walk(code, frozenset(starts)) if at_ // programs.SLOT_SIZE in slots]
 
 

@@ -19,7 +19,7 @@ TALLY_VECTORS = 34
 STATE = {"eax": 0, "ecx": 4, "edx": 8, "ebx": 12, "ebp": 20, "esi": 24, "edi": 28, "eip": 32, "kind": 72, "cr0": 76, "cr3": 84, "cr4": 88, "dr7": 112,
          "gdt_limit": 116, "gdt_base": 118, "idt_limit": 124, "idt_base": 126, **{name: 132 + 4 * n for n, name in enumerate(HIDDEN_FIELDS)}}
 START_SECONDS, HANG_SECONDS = 15, 0.6   # of its CPU's time without a packet (the guest's watchdog ends a program after 0.05 s, a triple fault is a reset)
-OUTPUT_MOST = 256 << 20      # bytes of packets: a guest that says more never ends
+OUTPUT_MOST = 256 << 20     # bytes of packets: a guest that says more never ends
 IDLE_LOOKS = 15             # 0.05 s apart, at which none of its threads wants a CPU
 ABSENT = {"cr0": 0xe005003f, "cr4": 0x7bc, "efer": 0x801, 0x1d000: ~0x20 & 0xffffffff}   # what QEMU has that bt has not: masks; at last the PDPT's accessed bit
 FIXUP = struct.Struct("<4I")
