@@ -140,12 +140,13 @@ def supervisor_push(d):
 
 
 def own_code(d):
-    """A repeated string instruction that writes over itself, or just behind, at its own address or through PLAY's pages 10 and 12. EDI is where it left off."""
+    """A repeated string instruction that writes over itself, or just behind, at its own address or through PLAY's pages 10 and 12. EDI is where it left off, and one
+    side at least is still there."""
     if d.kind != "event" or not any(i.opcode in STRINGS and 0xf3 in i.prefixes for i in instructions_since(d)):
         return False
     if d.bt and d.qemu and (d.bt["cs"] & ~7 in BASED or d.bt["eflags"] & VM) and not d.bt["ecx"] & 0xffff and d.qemu["ecx"] & 0xffff:
         return True   # all of 64 KiB
-    return any(e and e["edi"] >> 12 & 0xff in CODE_PAGES and abs((e["edi"] & 0xfff) - (e["eip"] & 0xfff)) < 128 for e in (d.bt, d.qemu))
+    return any(e["edi"] >> 12 & 0xff in CODE_PAGES and abs((e["edi"] & 0xfff) - (place["eip"] & 0xfff)) < 128 for e in d.events for place in d.events)
 
 
 def pusha_order(d):
