@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include "translator/opcodes.h"
 
 enum { PAGE = 4096 };
@@ -72,7 +71,7 @@ struct isa_case {
   bool store_may_be_skipped;       /* x87 stores with unmasked exceptions: whether the address is looked at before they are found is not defined */
 };
 
-static inline void case_set_name(struct isa_case *c, const char *name) { snprintf(c->name, sizeof c->name, "%s", name); }
+void case_set_name(struct isa_case *c, const char *name);   /* single.c; cut to what fits */
 
 /* A changed line of the data pages. */
 enum { LINE = 64, MAX_LINES = 24 };

@@ -27,6 +27,8 @@ void case_start(struct isa_case *c, struct random *random, uint32_t region) {
   c->flags_compared = c->fault_flags = FLAGS_ARITH;
 }
 
+void case_set_name(struct isa_case *c, const char *name) { snprintf(c->name, sizeof c->name, "%s", name); }
+
 int case_fx_use(const struct opcode_row *row) {
   switch ((enum fpu_need)row->fpu) {
   case FPU_X87: case FPU_WAIT: case FPU_MMX: return FX_FOR_X87;
