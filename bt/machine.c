@@ -90,10 +90,13 @@ static bool read_symbols(struct machine *m, char error[ERROR_TEXT]) {
 }
 
 static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
+  const struct monitor_options *o = &m->options->monitor;
   const struct cpu_model *model = NULL;
   uint64_t features = 0;
+  uint32_t host = host_cpu_features(), missing = o->host_wanted & ~host;
   const char *why = NULL;
-  if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", &model, &features, &why)) return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
+  if (missing) return boot_fail(error, "--host: this host's CPU has no %s (--host=native uses what there is)", host_feature_name((enum host_feature)__builtin_ctz(missing)));
+  if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", host & ~o->host_hidden, &model, &features, &why)) return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
   m->monitor = monitor_create(m, m->mmu, m->clock, model, features, &m->options->monitor, &why);
   return m->monitor || boot_fail(error, "the virtual CPU cannot be made: %s", why);
 }

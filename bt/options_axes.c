@@ -1,5 +1,6 @@
 /* Options about logs, statistics and how the translator works (the axes that every test can run over). */
 #include <string.h>
+#include "../translator/host_cpu.h"
 #include "options_handlers.h"
 
 struct item { const char *name, *help; };
@@ -19,6 +20,12 @@ static int print_items(const struct item *items, unsigned count) {
   for (unsigned i = 0; i < count; i++) printf("%-14s %s\n", items[i].name, items[i].help);
   return OPTIONS_DONE;
 }
+static const struct item host_features[HOST_FEATURE_COUNT] = {
+#define HOST_ITEM(id, name, leaf, reg, bit, help) {name, help},
+  HOST_FEATURES(HOST_ITEM)
+#undef HOST_ITEM
+};
+
 /* Adds the bits of a list of names to *mask. */
 static int parse_items(struct parser *p, const struct item *items, unsigned count, uint32_t *mask) {
   struct suboption s;
@@ -76,6 +83,18 @@ int handle_icount(struct parser *p) {
 int handle_singlestep(struct parser *p) { return p->o->monitor.one_insn = true, OPTIONS_OK; }
 int handle_exact_flags(struct parser *p) { return p->o->monitor.exact_flags = true, OPTIONS_OK; }
 int handle_without(struct parser *p) { return parse_items(p, optimisations, OPT_COUNT, &p->o->monitor.without); }
+
+/* What is named and the host has not is refused when the machine is made: parsing asks the host nothing. */
+int handle_host(struct parser *p) {
+  struct monitor_options *m = &p->o->monitor;
+  uint32_t named = 0;
+  m->host_hidden = m->host_wanted = 0;
+  if (!strcmp(p->value, "native")) return OPTIONS_OK;
+  if (!strcmp(p->value, "baseline")) return m->host_hidden = HOST_ALL, OPTIONS_OK;
+  int result = parse_items(p, host_features, HOST_FEATURE_COUNT, &named);
+  if (result == OPTIONS_OK) m->host_hidden = HOST_ALL & ~named, m->host_wanted = named;
+  return result;
+}
 
 static int count(struct parser *p, uint64_t *where) {
   return value_number(p->value, UINT64_MAX, where) ? OPTIONS_OK : complain(p, "not a number");

@@ -109,7 +109,7 @@ static int accel_property(struct parser *p, const struct suboption *s) {
   if (!strcmp(s->key, "tb-size")) return code_size(p, s->value);
   if (!strcmp(s->key, "thread")) return !strcmp(s->value, "single") || !strcmp(s->value, "multi") ? OPTIONS_OK : complain(p, "thread is single or multi");
   if (!strcmp(s->key, "one-insn-per-tb")) return value_switch(s->value, &p->o->monitor.one_insn) ? OPTIONS_OK : complain(p, "on or off");
-  if (!strcmp(s->key, "split-wx")) return value_switch(s->value, &on) ? OPTIONS_OK : complain(p, "on or off");   /* always on here (I3) */
+  if (!strcmp(s->key, "split-wx")) return value_switch(s->value, &on) ? p->o->monitor.single_map = !on, OPTIONS_OK : complain(p, "on or off");
   return complain(p, "no such property");
 }
 int handle_accel(struct parser *p) {

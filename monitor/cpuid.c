@@ -1,10 +1,9 @@
 /* CPUID: the models of -cpu, their parsing, and what the instruction answers (SDM vol. 2, CPUID).
  *
  * The models carry QEMU's names, signatures and brand strings, with those of their features that this CPU really has: no VME, MCE,
- * MCA, 3DNow!, MONITOR, VMX, CX16 or XSAVE. Copied instructions run on the host, so what the host lacks is left out (host_features()).
+ * MCA, 3DNow!, MONITOR, VMX, CX16 or XSAVE. Copied instructions run on the host, so what the host lacks is left out (offered()).
  * "max" looks like an in-order Atom: no guest need mitigate speculation there, and none of it would do any good under a translator.
  * No libc: x_cpuid() calls cpuid_leaf() with the guest's FPU state live. */
-#include <cpuid.h>
 #include "bytes.h"
 #include "cpuid.h"
 
@@ -98,14 +97,15 @@ const struct cpu_model *cpu_model_list(unsigned *count)
 const char *cpu_feature_name(enum cpu_feature feature) { return feature < FEAT_COUNT ? feature_names[feature] : ""; }
 
 /* What copied instructions can count on. x86-64 itself promises the rest; RDTSCP and NX are ours. */
-static uint64_t host_features(void)
+static uint64_t offered(uint32_t host)
 {
-  unsigned eax, ebx, ecx = 0, edx;
-  uint64_t have = ~(F(VME) | F(SSE3) | F(SSSE3) | F(SSE41) | F(SSE42) | F(MOVBE) | F(POPCNT));
-  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
-  for (unsigned n = 0; n < sizeof feature_bits / sizeof feature_bits[0]; n++)
-    if (feature_bits[n].where == ECX_1 && ecx >> feature_bits[n].bit & 1)
-      have |= (uint64_t)1 << feature_bits[n].feature;
+  static const struct { uint8_t guest, host; } copied[] = {
+    { FEAT_SSE3, HOST_SSE3 }, { FEAT_SSSE3, HOST_SSSE3 }, { FEAT_SSE41, HOST_SSE41 }, { FEAT_SSE42, HOST_SSE42 }, { FEAT_MOVBE, HOST_MOVBE }, { FEAT_POPCNT, HOST_POPCNT },
+  };
+  uint64_t have = ~F(VME);
+  for (unsigned n = 0; n < sizeof copied / sizeof copied[0]; n++)
+    if (!(host >> copied[n].host & 1))
+      have &= ~((uint64_t)1 << copied[n].guest);
   return have;
 }
 
@@ -121,7 +121,7 @@ static enum cpu_feature find_feature(struct slice name)
 }
 
 /* One "+feature", "-feature" or "feature=on|off". */
-static bool apply_feature(struct slice item, uint64_t *features, const char **error)
+static bool apply_feature(struct slice item, uint64_t can_have, uint64_t *features, const char **error)
 {
   bool on = true;
   struct slice name = item;
@@ -144,7 +144,7 @@ static bool apply_feature(struct slice item, uint64_t *features, const char **er
     *error = "unknown CPU feature";
     return false;
   }
-  if (on && !(host_features() >> feature & 1)) {
+  if (on && !(can_have >> feature & 1)) {
     *error = "this CPU feature is not available: bt does not offer it, or the host's CPU lacks it";
     return false;
   }
@@ -152,7 +152,7 @@ static bool apply_feature(struct slice item, uint64_t *features, const char **er
   return true;
 }
 
-bool cpu_model_parse(const char *text, const struct cpu_model **model, uint64_t *features, const char **error)
+bool cpu_model_parse(const char *text, uint32_t host, const struct cpu_model **model, uint64_t *features, const char **error)
 {
   struct slice item = slice_until(text, ',');
   const struct cpu_model *found = find(item);
@@ -160,10 +160,10 @@ bool cpu_model_parse(const char *text, const struct cpu_model **model, uint64_t 
     *error = "unknown CPU model";
     return false;
   }
-  uint64_t set = found->features & host_features();
+  uint64_t can_have = offered(host), set = found->features & can_have;
   for (text += item.length; *text == ','; text += item.length) {
     item = slice_until(++text, ',');
-    if (!apply_feature(item, &set, error))
+    if (!apply_feature(item, can_have, &set, error))
       return false;
   }
   *model = found;

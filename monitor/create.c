@@ -1,6 +1,7 @@
 /* Making and unmaking a monitor: its memory, its trace cache, its options. */
 #define _GNU_SOURCE
 #include "private.h"
+#include "../translator/host_cpu.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,6 +38,7 @@ static unsigned translator_options(const struct monitor_options *o) {
   for (unsigned i = 0; i < sizeof map / sizeof map[0]; i++)
     if (o->without >> map[i].opt & 1) bits |= map[i].tr;
   if (o->exact_flags) bits |= TR_EXACT_FLAGS;
+  if (!(host_cpu_features() & ~o->host_hidden & 1u << HOST_BMI2)) bits |= TR_NO_SHRX;
   bits |= o->icount_shift >= 0 ? TR_COUNT : TR_REAL_TSC;
   return bits;
 }
@@ -60,7 +62,7 @@ static void block_died(void *opaque, const struct tc_block *b) {
 
 struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model, uint64_t features,
                                const struct monitor_options *options, const char **error) {
-  if (!tr_host_supported(error)) return NULL;
+  if (!host_cpu_supported(error)) return NULL;
   struct monitor *m = calloc(1, sizeof *m);
   *error = "no memory for the virtual CPU";
   if (!m) return NULL;
@@ -71,7 +73,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   if (m->options.no_chain) m->translate_options |= TR_NO_HASH;
   m->jitter_state = options->irq_jitter_seed * 2 + 1;
   if (!map_memory(m)) { monitor_destroy(m); return NULL; }
-  m->tcache = tcache_create(options->code_size ? options->code_size : 64 << 20, block_died, m, error);
+  m->tcache = tcache_create(options->code_size ? options->code_size : 64 << 20, options->single_map, block_died, m, error);
   if (!m->tcache) { monitor_destroy(m); return NULL; }
   m->enter = (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->tcache, tcache_stubs(m->tcache)->enter);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->model = model, m->v->features = features;

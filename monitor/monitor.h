@@ -39,6 +39,7 @@ enum log_item {
 
 struct monitor_options {
   uint64_t code_size;        /* bytes of code cache; 0: default 64 MiB, of which pages are touched as needed */
+  bool single_map;           /* code memory has one mapping, writable or executable by turns (split-wx=off) */
   bool one_insn;             /* -singlestep */
   bool no_chain;
   bool exact_flags;
@@ -47,6 +48,8 @@ struct monitor_options {
   bool irq_jitter; uint64_t irq_jitter_seed;
   int icount_shift;          /* < 0: off */
   uint32_t without;          /* bit per enum optimisation */
+  uint32_t host_hidden;      /* bit per enum host_feature: not to be used, as if the host had it not (--host) */
+  uint32_t host_wanted;      /* the same: was asked for by name, so that a host without it is an error */
   uint32_t log;              /* bit per enum log_item */
 };
 

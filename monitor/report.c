@@ -33,9 +33,9 @@ static void disassemble(struct monitor *m, bool guest, unsigned bits, const uint
 }
 
 static void disassemble_block(struct monitor *m, const struct tc_block *b, const char *indent) {
-  disassemble(m, false, 64, tcache_writable(m->tcache, b->code), b->code_size, b->code, indent);
+  disassemble(m, false, 64, tcache_address(m->tcache, b->code), b->code_size, b->code, indent);
   if (b->cold_size) machine_log(m->machine, "%scold:", indent);
-  disassemble(m, false, 64, tcache_writable(m->tcache, b->cold), b->cold_size, b->cold, indent);
+  disassemble(m, false, 64, tcache_address(m->tcache, b->cold), b->cold_size, b->cold, indent);
 }
 
 static void list_sites(struct monitor *m, const struct tc_block *b) {

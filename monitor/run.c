@@ -199,6 +199,7 @@ void run_enter(struct monitor *m, const void *code) {
     vcpu_unpark_fp(v);
   }
   if (monitor_counted(m)) v->s.safepoint = (uint64_t)v->s.insns_left;
+  tcache_close(m->tcache);
   m->enter(&v->s, code);
 }
 

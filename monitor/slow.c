@@ -98,7 +98,7 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
       run_flush(m);
       at = tcache_thunk_space(m->tcache);
     }
-    e->thunk_exit = at + tr_write_thunk(&e->insn, tcache_writable(m->tcache, at), at, tcache_stubs(m->tcache), NO_SITE, &e->thunk_fault) - TR_EXIT_SIZE;
+    e->thunk_exit = at + tr_write_thunk(&e->insn, tcache_writable(m->tcache, at, TR_THUNK_SIZE), at, tcache_stubs(m->tcache), NO_SITE, &e->thunk_fault) - TR_EXIT_SIZE;
     e->thunk = at, e->generation = tcache_generation(m->tcache);
   }
   m->counters.bounces++;

@@ -1,8 +1,8 @@
-/* Maps code memory (twice: I3) and the tables. The only file of tcache/ that calls the host. */
+/* Maps code memory (twice, where that can be: I3) and the tables. With protect.c the only file of tcache/ that calls the host. */
 #define _GNU_SOURCE
 #include "private.h"
-#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,9 +12,27 @@ static void *reserve(uint64_t size) {   /* zero, taken as needed; used from the 
   return p == MAP_FAILED ? NULL : p;
 }
 
-static bool map_code(struct tcache *t, const char **error) {
+static void unmap(void *p, uint64_t size) { if (p) munmap(p, size); }
+
+static void unmap_code(struct tcache *t) {
+  unmap(t->executable, t->size);
+  if (!t->single) unmap(t->writable, t->size);
+  t->writable = t->executable = NULL;
+}
+
+/* MOV EAX, imm32; RET at the start of code memory gives the imm32 that was written last. */
+static bool shows_changes(struct tcache *t) {
+  for (uint32_t n = 1; n <= 2; n++) {
+    uint8_t code[] = {0xb8, (uint8_t)n, 0, 0, 0, 0xc3};
+    memcpy(tcache_writable(t, 0, sizeof code), code, sizeof code);
+    tcache_close(t);
+    if (((uint32_t (*)(void))(uintptr_t)t->executable)() != n) return false;
+  }
+  return true;
+}
+
+static bool map_twice(struct tcache *t) {
   int fd = memfd_create("bt-code", MFD_CLOEXEC);
-  if (fd < 0 && (errno == EMFILE || errno == ENFILE)) *error = "no file descriptor is left for the code cache";
   if (fd < 0) return false;
   void *w = MAP_FAILED, *x = MAP_FAILED;
   if (ftruncate(fd, t->size) == 0) {
@@ -22,9 +40,25 @@ static bool map_code(struct tcache *t, const char **error) {
     x = mmap(NULL, t->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
   }
   close(fd);
+  t->single = false;
   t->writable = w == MAP_FAILED ? NULL : w;
   t->executable = x == MAP_FAILED ? NULL : x;
-  return t->writable && t->executable;
+  if (t->writable && t->executable && shows_changes(t)) return true;
+  unmap_code(t);
+  return false;
+}
+
+/* The rights that protect.c will ask for are asked for here first: what refuses them must not do so later. */
+static bool map_once(struct tcache *t, const char **error) {
+  uint8_t *p = mmap(NULL, t->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) return false;
+  t->single = true;
+  t->writable = t->executable = p;
+  *error = "the host lets no memory be executed (a seccomp filter, SELinux or the like)";
+  if (mprotect(p, t->size, PROT_READ | PROT_EXEC) == 0 && mprotect(p, 4096, PROT_READ | PROT_WRITE) == 0 && mprotect(p, 4096, PROT_READ | PROT_EXEC) == 0 && shows_changes(t))
+    return true;
+  unmap_code(t);
+  return false;
 }
 
 static bool map_tables(struct tcache *t) {
@@ -36,7 +70,7 @@ static bool map_tables(struct tcache *t) {
   return t->blocks && t->sites && t->callouts && t->hash && t->by_frame && t->by_page;
 }
 
-struct tcache *tcache_create(uint64_t code_size, void (*died)(void *, const struct tc_block *), void *opaque, const char **error) {
+struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void *, const struct tc_block *), void *opaque, const char **error) {
   struct tcache *t = calloc(1, sizeof *t);
   *error = "no memory for the code cache";
   if (!t) return NULL;
@@ -44,18 +78,18 @@ struct tcache *tcache_create(uint64_t code_size, void (*died)(void *, const stru
   if (code_size > 1u << 30) code_size = 1u << 30;
   t->size = (uint32_t)((code_size + 4095) & ~4095ull);
   t->died = died, t->opaque = opaque;
-  if (!map_code(t, error) || !map_tables(t)) { tcache_destroy(t); return NULL; }
-  tr_write_stubs(t->writable, &t->stubs);
+  if ((single || !map_twice(t)) && !map_once(t, error)) { tcache_destroy(t); return NULL; }
+  *error = "no memory for the code cache";
+  if (!map_tables(t)) { tcache_destroy(t); return NULL; }
+  tr_write_stubs(tcache_writable(t, 0, 4096), &t->stubs);
   t->used = t->stubs_end = (t->stubs.size + 63) & ~63u;
   t->cold_start = t->cold_used = t->size / 8 * 5 & ~63u;
   return t;
 }
 
-static void unmap(void *p, uint64_t size) { if (p) munmap(p, size); }
-
 void tcache_destroy(struct tcache *t) {
   if (!t) return;
-  unmap(t->writable, t->size), unmap(t->executable, t->size);
+  unmap_code(t);
   unmap(t->blocks, (uint64_t)t->block_max * sizeof *t->blocks);
   unmap(t->sites, (uint64_t)t->site_max * sizeof *t->sites);
   unmap(t->callouts, (uint64_t)t->callout_max * sizeof *t->callouts);

@@ -4,8 +4,14 @@
 
 enum { HASH_HEADS = 1 << 16, FRAMES = 1 << 20, PAGES = 1 << 20, UNBOUND = 0x7fffffff };
 
+enum { OPEN_RUNS = 8 };
+struct tc_run { uint32_t from, to; };   /* whole pages of code memory */
+
 struct tcache {
-  uint8_t *writable, *executable;
+  uint8_t *writable, *executable;   /* the same where there is one mapping */
+  bool single;
+  struct tc_run open[OPEN_RUNS];    /* single: what is writable now, and so not executable */
+  unsigned open_count;
   uint32_t size, used, stubs_end;
   uint32_t cold_start, cold_used;   /* hot code lies below cold_start, cold stubs from there to cold_used */
   struct tr_stubs stubs;

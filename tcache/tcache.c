@@ -3,7 +3,6 @@
 
 const struct tr_stubs *tcache_stubs(const struct tcache *t) { return &t->stubs; }
 const void *tcache_address(const struct tcache *t, uint32_t offset) { return t->executable + offset; }
-uint8_t *tcache_writable(const struct tcache *t, uint32_t offset) { return t->writable + offset; }
 uint32_t tcache_offset(const struct tcache *t, uint64_t address) {
   uint64_t offset = address - (uint64_t)(uintptr_t)t->executable;
   return offset < t->size ? (uint32_t)offset : 0;
@@ -31,8 +30,8 @@ struct tc_block *tcache_find(struct tcache *t, struct tc_key key) {
 
 bool tcache_begin(struct tcache *t, struct tr_request *rq) {
   if (t->used + TR_MAX_CODE > t->cold_start || t->cold_used + TR_MAX_COLD > t->size || t->block_count == t->block_max || t->site_count + TR_MAX_SITES > t->site_max || t->callout_count + TR_MAX_INSNS > t->callout_max) return false;
-  rq->offset = t->used, rq->code = t->writable + t->used;
-  rq->cold_offset = t->cold_used, rq->cold = t->writable + t->cold_used;
+  rq->offset = t->used, rq->code = tcache_writable(t, t->used, TR_MAX_CODE);
+  rq->cold_offset = t->cold_used, rq->cold = tcache_writable(t, t->cold_used, TR_MAX_COLD);
   rq->first_site = t->site_count, rq->sites = t->sites + t->site_count, rq->callouts = t->callouts + t->callout_count;
   return true;
 }
@@ -60,22 +59,22 @@ struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, co
 }
 
 uint32_t tcache_thunk_space(struct tcache *t) {
-  if (t->used + 128 > t->cold_start) return 0;
+  if (t->used + TR_THUNK_SIZE > t->cold_start) return 0;
   uint32_t at = t->used;
-  t->used += 128;
+  t->used += TR_THUNK_SIZE;
   return at;
 }
 
 /* ---- chaining -------------------------------------------------------------------------------------------------- */
 
-static void patch32(struct tcache *t, uint32_t at, uint32_t value) { __builtin_memcpy(t->writable + at, &value, 4); }
+static void patch32(struct tcache *t, uint32_t at, uint32_t value) { __builtin_memcpy(tcache_writable(t, at, 4), &value, 4); }
 static void point(struct tcache *t, uint32_t rel32, uint32_t target) { patch32(t, rel32, target - (rel32 + 4)); }
 
 /* Takes a chained site out of the list of the block that it leads to. */
 static void unlink_incoming(struct tcache *t, uint32_t number) {
   struct tr_site *s = &t->sites[number];
   int32_t rel;
-  __builtin_memcpy(&rel, t->writable + s->host, 4);
+  __builtin_memcpy(&rel, t->executable + s->host, 4);
   struct tc_block *old = tcache_block_at(t, s->host + 4 + (uint32_t)rel);
   for (uint32_t *p = old ? &old->incoming : NULL; p && *p && *p != UINT32_MAX; p = &t->sites[*p - 1].next_in)
     if (*p == number + 1) { *p = s->next_in; break; }

@@ -1,6 +1,6 @@
 /* The trace cache: code memory, blocks and their lookup, chaining, invalidation, and the map from host code back to the guest (D4).
  *
- * I3: code memory is one memfd mapped twice, writable here and executable there. It has a part for hot code and one for cold stubs; space in each is given out
+ * I3: code memory is one memfd mapped twice, writable here and executable there, or one private mapping whose pages are either (protect.c). It has a part for hot code and one for cold stubs; space in each is given out
  * upwards; a dead block's space comes back when everything is flushed. All but tcache_create/destroy may run while the guest's x87/SSE state is live. One thread uses it (D11). */
 #pragma once
 #include <stdbool.h>
@@ -23,21 +23,25 @@ struct tc_block {
 };
 
 struct tcache;
-/* NULL and *error (a literal) without memory. `died` is told of each block that dies before it does; NULL in tests. */
-struct tcache *tcache_create(uint64_t code_size, void (*died)(void *opaque, const struct tc_block *), void *opaque, const char **error);
+/* NULL and *error (a literal) without memory. single: one mapping, whose pages are writable or executable; without, that is what becomes of hosts on which two
+ * cannot be had or do not show each other's changes. `died` is told of each block that dies before it does; NULL in tests. */
+struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void *opaque, const struct tc_block *), void *opaque, const char **error);
 void tcache_destroy(struct tcache *t);
 const struct tr_stubs *tcache_stubs(const struct tcache *t);
-/* C address to call or enter for a code-memory offset, and back (0: not code memory). */
+/* C address to call or enter (or read) for a code-memory offset, and back (0: not code memory). */
 const void *tcache_address(const struct tcache *t, uint32_t offset);
 uint32_t tcache_offset(const struct tcache *t, uint64_t address);
-uint8_t *tcache_writable(const struct tcache *t, uint32_t offset);
+
+/* Where `size` bytes at `offset` can be written, until tcache_close(), which comes before code is entered. */
+uint8_t *tcache_writable(struct tcache *t, uint32_t offset, uint32_t size);
+void tcache_close(struct tcache *t);
 
 struct tc_block *tcache_find(struct tcache *t, struct tc_key key);
 /* Prepares a request's output side (code, cold, their offsets, first_site, sites, callouts). False: full, flush first. */
 bool tcache_begin(struct tcache *t, struct tr_request *request);
 /* Takes what tr_translate() put there. frame2: frame + 1 of a straddling block's second page, else 0. */
 struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *request, const struct tr_result *result, struct tc_key key, uint32_t frame2);
-/* Room for a bounce thunk (128 bytes); 0: full. */
+/* Room for a bounce thunk (TR_THUNK_SIZE bytes); 0: full. */
 uint32_t tcache_thunk_space(struct tcache *t);
 
 struct tr_site *tcache_site(struct tcache *t, uint32_t number);

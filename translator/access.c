@@ -68,12 +68,30 @@ static void check_limit(struct block *b, unsigned seg, unsigned size, struct col
 
 static bool power_of_two(unsigned n) { return (n & (n - 1)) == 0; }
 
-/* dst = src >> 12. R12's low five bits are 12 wherever it is the safepoint pointer, so it serves as SHRX's count: no flag is touched. */
+/* R12's low five bits are 12 wherever it is the safepoint pointer, so it serves as SHRX's count. */
+static bool shifts_by_r12(const struct block *b) { return !block_option(b, TR_COUNT | TR_NO_SHRX); }
+
+/* dst = src >> 12. Flags are free. */
 void access_page_number(struct block *b, unsigned dst, unsigned src) {
   struct host_code *c = &b->code;
-  if (!block_option(b, TR_COUNT)) { host_shrx(c, dst, src, H_R12); return; }
+  if (shifts_by_r12(b)) { host_shrx(c, dst, src, H_R12); return; }
   if (dst != src) host_op_reg(c, false, 0x89, src, dst);
   host_shift_imm(c, false, 5, dst, 12);
+}
+
+/* The same with flags kept; dst is another register than src, and R11 is free. */
+void access_page_number_keeping_flags(struct block *b, unsigned dst, unsigned src) {
+  struct host_code *c = &b->code;
+  if (!block_option(b, TR_NO_SHRX)) {
+    if (!shifts_by_r12(b)) host_mov_imm(c, dst, 12);
+    host_shrx(c, dst, src, shifts_by_r12(b) ? H_R12 : dst);
+    return;
+  }
+  host_op_reg(c, true, 0x89, H_RAX, H_R11);
+  host_8(c, 0x9f);                                  /* LAHF */
+  host_op_reg(c, false, 0x0f90, 0, H_RAX);          /* SETO AL */
+  access_page_number(b, dst, src);
+  restore_flags(c, SAVED_R11);
 }
 
 static struct host_mem shadow_entry(unsigned page, bool write) { return hm_index(H_R14, page, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY); }
@@ -129,7 +147,7 @@ static struct host_mem window_operand(const struct block *b, const struct access
   return hm(w->reg, a->offset - w->lo);
 }
 
-/* One byte with live flags: nothing to align, so JRCXZ does for TEST and JZ and no flag needs keeping. */
+/* One byte with live flags: nothing to align, so JRCXZ does for TEST and JZ and no flag needs keeping (where R12 is SHRX's count). */
 static void check_byte(struct block *b, bool write, unsigned site) {
   struct host_code *c = &b->code;
   access_page_number(b, H_R9, H_R8);
@@ -162,7 +180,7 @@ struct host_mem access_mem(struct block *b) {
   unsigned site = access_site(b, a);
   access_effective_address(b, H_R8);
   if (class == TR_SEG_BASED) add_segment_base(b, s->insn.seg, H_R8);
-  if (a->size == 1 && s->live_before && a->addend == H_NONE && class != TR_SEG_LIMITED && !block_option(b, TR_COUNT)) {
+  if (a->size == 1 && s->live_before && a->addend == H_NONE && class != TR_SEG_LIMITED && shifts_by_r12(b)) {
     check_byte(b, a->access & ACCESS_W, site);
     return hm_index(H_R9, H_R8, 0, 0);
   }

@@ -90,7 +90,8 @@ struct host_mem access_mem(struct block *b);
 struct host_mem access_bit(struct block *b);   /* BT m,r and its like; the rest of the bit offset is in R9 */
 struct host_mem access_stack(struct block *b, int32_t stack_offset);
 void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access);
-void access_page_number(struct block *b, unsigned dst, unsigned src);
+void access_page_number(struct block *b, unsigned dst, unsigned src);                /* dst = src >> 12; flags are free */
+void access_page_number_keeping_flags(struct block *b, unsigned dst, unsigned src);  /* R11 is free */
 void access_forget_addends(struct block *b);
 void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail);
 void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up);

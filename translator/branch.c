@@ -105,12 +105,7 @@ void branch_indirect(struct block *b) {
   unsigned site = block_site(b, TR_SITE_INDIRECT);
   b->rq->sites[site].index = b->index + 1;
   if (!may_chain(b) || block_option(b, TR_NO_HASH)) { block_exit_here(b, site); return; }
-  if (block_option(b, TR_COUNT)) {
-    host_mov_imm(c, H_R9, 12);
-    host_shrx(c, H_R9, H_R8, H_R9);
-  } else {
-    access_page_number(b, H_R9, H_R8);
-  }
+  access_page_number_keeping_flags(b, H_R9, H_R8);
   host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
   host_op_reg(c, false, 0x0fb7, H_R11, H_R8);
   host_op_mem(c, true, 0x8d, H_R11, hm_index(H_R11, H_R11, 0, 0));

@@ -112,7 +112,7 @@ bool copy_may_fault(const struct insn *insn) {
 }
 
 uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site, uint32_t *fault_offset) {
-  struct host_code c = {.start = code, .at = code, .end = code + 128, .offset = offset};
+  struct host_code c = {.start = code, .at = code, .end = code + TR_THUNK_SIZE, .offset = offset};
   host_op_mem(&c, true, 0x8b, H_R8, HM_STATE(scratch[0]));
   struct host_mem m = hm(H_R8, 0);
   copy_insn(&c, insn, insn->has_mem ? &m : NULL, fault_offset);

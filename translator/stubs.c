@@ -1,7 +1,6 @@
 /* The two stubs between the C run loop and translated code (D1). */
 #include "host.h"
 #include "translator.h"
-#include <cpuid.h>
 
 static const uint8_t callee_saved[] = {H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15};
 
@@ -64,11 +63,4 @@ void tr_write_stubs(uint8_t *code, struct tr_stubs *stubs) {
   write_enter(&c, &stubs->enter_jump);
   while (c.at < c.end && (host_here(&c) & 63)) host_8(&c, 0xcc);
   stubs->size = host_here(&c);
-}
-
-bool tr_host_supported(const char **missing) {
-  unsigned a, b, c, d;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & 1 << 8)) { *missing = "BMI2 (SHRX)"; return false; }
-  if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !(c & 1)) { *missing = "LAHF in 64-bit mode"; return false; }
-  return true;
 }

@@ -42,7 +42,8 @@ static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) { r
 /* Optimisations that can be left out; the monitor maps --without on them. */
 enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, TR_NO_STRINGS = 16, TR_NO_HASH = 32, TR_EXACT_FLAGS = 128,
        TR_COUNT = 256 /* -icount: count instructions in R12 */, TR_REAL_TSC = 512 /* RDTSC may be inlined */,
-       TR_NO_LOOPS = 1024, TR_NO_ADDENDS = 2048, TR_NO_STACK_PAGE = 4096, TR_NO_SEGCACHE = 8192 };
+       TR_NO_LOOPS = 1024, TR_NO_ADDENDS = 2048, TR_NO_STACK_PAGE = 4096, TR_NO_SEGCACHE = 8192,
+       TR_NO_SHRX = 16384 /* the host has no BMI2, or is not to use it */ };
 
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
@@ -81,7 +82,7 @@ struct tr_site {
 };
 
 enum { TR_ACCESS_LIMITED = 4 /* exit_linear may still lack the segment's base */, TR_ACCESS_SHADOW = 8 /* the instruction follows an STI */ };
-enum { TR_EXIT_SIZE = 10 };   /* PUSH imm32; JMP rel32 */
+enum { TR_EXIT_SIZE = 10 /* PUSH imm32; JMP rel32 */, TR_THUNK_SIZE = 128 /* at most */ };
 enum { TR_MAX_INSNS = 48, TR_MAX_SITES = 320, TR_MAX_CODE = 8 << 10, TR_MAX_COLD = 8 << 10 };
 
 struct tr_request {
@@ -122,9 +123,7 @@ struct tr_stubs {
  * translated code leaves through `exit` (PUSH site number, JMP exit), state stored. */
 void tr_write_stubs(uint8_t *code, struct tr_stubs *stubs);
 /* Writes a thunk that runs a COPY instruction with its memory operand at [state->scratch[0]] and leaves through site `site`.
- * Returns its size, at most 128 bytes; its last TR_EXIT_SIZE bytes are the exit. `code` is the writable view of code-memory offset `offset`. */
+ * Returns its size, at most TR_THUNK_SIZE bytes; its last TR_EXIT_SIZE bytes are the exit. `code` is the writable view of code-memory offset `offset`. */
 uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site, uint32_t *fault_offset);
 
-/* What the host CPU offers the emitter. */
-bool tr_host_supported(const char **missing);
 const char *tr_site_name(enum tr_site_kind kind);

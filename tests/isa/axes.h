@@ -3,5 +3,5 @@
 #include "monitor/monitor.h"
 
 struct isa_axis { const char *name; struct monitor_options options; };
-enum { ISA_AXIS_COUNT = 8 + OPT_COUNT };
+enum { ISA_AXIS_COUNT = 10 + OPT_COUNT };
 extern const struct isa_axis isa_axes[ISA_AXIS_COUNT];

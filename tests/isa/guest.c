@@ -280,7 +280,7 @@ uint64_t guest_features(void) {
   static uint64_t features;      /* asked for with every instruction that is made */
   const struct cpu_model *model;
   const char *error;
-  if (!features) cpu_model_parse("max", &model, &features, &error);
+  if (!features) cpu_model_parse("max", host_cpu_features(), &model, &features, &error);
   return features;
 }
 
@@ -303,7 +303,7 @@ struct guest *guest_create(const struct monitor_options *options, const char **e
   struct mmu_config config = {.ram_size = RAM_SIZE, .opaque = g, .code_written = code_written, .fetch_dropped = fetch_dropped, .data_dropped = data_dropped, .before_io = before_io};
   g->mmu = mmu_create(&config, error);
   g->clock = g->mmu ? clock_create(options->icount_shift, 0) : NULL;
-  if (g->clock && cpu_model_parse("max", &model, &features, error)) g->monitor = monitor_create(&g->machine, g->mmu, g->clock, model, features, options, error);
+  if (g->clock && cpu_model_parse("max", host_cpu_features() & ~options->host_hidden, &model, &features, error)) g->monitor = monitor_create(&g->machine, g->mmu, g->clock, model, features, options, error);
   if (!g->monitor) { guest_destroy(g); return NULL; }
   g->v = monitor_vcpu(g->monitor);
   make_page_tables(g);

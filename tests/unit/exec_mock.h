@@ -156,7 +156,7 @@ static inline int fixture_setup(void **state)
   f->mmu.table = mmap(NULL, MMU_TABLE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   f->v.mmu = &f->mmu;
   f->v.machine = &f->machine;
-  if (!cpu_model_parse("max", &f->v.model, &f->v.features, &error))
+  if (!cpu_model_parse("max", HOST_ALL, &f->v.model, &f->v.features, &error))
     return -1;
   f->v.features |= (uint64_t)1 << FEAT_SSE3;
   vcpu_reset(&f->v);

@@ -250,7 +250,7 @@ static inline rig *rig_create(const struct monitor_options *options) {
   assert_non_null(r);
   struct mmu_config config = {.ram_size = RIG_RAM, .opaque = r, .code_written = rig_code_written, .fetch_dropped = rig_fetch_dropped,
                               .data_dropped = rig_data_dropped, .before_io = rig_before_io};
-  assert_true(cpu_model_parse("max", &model, &features, &error));
+  assert_true(cpu_model_parse("max", host_cpu_features() & ~options->host_hidden, &model, &features, &error));
   r->vector = -1;
   r->mmu = mmu_create(&config, &error);
   assert_non_null(r->mmu);

@@ -14,16 +14,16 @@ static void models_and_features(void **state)
   static const char *const names[] = { "486", "pentium", "pentium2", "pentium3", "n270", "coreduo", "core2duo", "qemu32", "athlon", "kvm32", "max" };
   for (unsigned n = 0; n < sizeof names / sizeof names[0]; n++) {
     assert_non_null(cpu_model_find(names[n]));
-    assert_true(cpu_model_parse(names[n], &model, &features, &error));
+    assert_true(cpu_model_parse(names[n], HOST_ALL, &model, &features, &error));
     assert_string_equal(model->name, names[n]);
     assert_true(features & bit(FEAT_ALWAYS) && features & bit(FEAT_FPU) && !(features & bit(FEAT_VME)));
     assert_int_equal(features & ~model->features, 0);
   }
   assert_int_equal(count, sizeof names / sizeof names[0]);
   assert_string_equal(list[0].name, "max");
-  assert_true(cpu_model_parse("n270,-nx,+pse36,sep=off,mtrr=on", &model, &features, &error));
+  assert_true(cpu_model_parse("n270,-nx,+pse36,sep=off,mtrr=on", HOST_ALL, &model, &features, &error));
   assert_int_equal(features & (bit(FEAT_NX) | bit(FEAT_PSE36) | bit(FEAT_SEP) | bit(FEAT_MTRR)), bit(FEAT_PSE36) | bit(FEAT_MTRR));
-  assert_true(cpu_model_parse("pentium3,+sse2,sse4_1=off,-sse4-2,-pni,lahf-lm=on", &model, &features, &error));
+  assert_true(cpu_model_parse("pentium3,+sse2,sse4_1=off,-sse4-2,-pni,lahf-lm=on", HOST_ALL, &model, &features, &error));
   assert_true(features & bit(FEAT_SSE2) && features & bit(FEAT_LAHF));
 }
 
@@ -35,7 +35,7 @@ static void refused(void **state)
     const struct cpu_model *model = NULL;
     const char *error = NULL;
     uint64_t features = 42;
-    assert_false(cpu_model_parse(texts[n], &model, &features, &error));
+    assert_false(cpu_model_parse(texts[n], HOST_ALL, &model, &features, &error));
     assert_non_null(error);
     assert_null(model);
     assert_int_equal(features, 42);
@@ -59,7 +59,7 @@ static void random_text_never_crashes(void **state)
       length += strlen(word);
     }
     text = realloc(text, length + 1);
-    if (cpu_model_parse(text, &model, &features, &error))
+    if (cpu_model_parse(text, HOST_ALL, &model, &features, &error))
       assert_true(model && features & bit(FEAT_ALWAYS));
     free(text);
   }
@@ -112,7 +112,7 @@ static void amd_repeats_leaf_1(void **state)
   const struct cpu_model *model;
   const char *error;
   uint64_t features;
-  assert_true(cpu_model_parse("athlon", &model, &features, &error));
+  assert_true(cpu_model_parse("athlon", HOST_ALL, &model, &features, &error));
   struct cpuid_regs r = cpuid_leaf(model, features, 0x80000000, 0), one = cpuid_leaf(model, features, 1, 0);
   assert_memory_equal(&r.ebx, "Auth", 4);
   r = cpuid_leaf(model, features, 0x80000001, 0);

@@ -229,7 +229,7 @@ static void unknown_msrs(void **state)
     write_msr(f, unknown[n], 0, false);
   }
   const char *error;
-  assert_true(cpu_model_parse("486", &f->v.model, &f->v.features, &error));
+  assert_true(cpu_model_parse("486", HOST_ALL, &f->v.model, &f->v.features, &error));
   static const uint32_t gone[] = { 0x10, 0x1b, 0x8b, 0x174, 0x277, 0x2ff, 0xfe, 0xc0000080, 0xc0000103 };
   for (unsigned n = 0; n < sizeof gone / sizeof gone[0]; n++) {
     f->v.s.gpr[REG_ECX] = gone[n];

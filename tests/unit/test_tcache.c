@@ -20,9 +20,11 @@ static void died(void *opaque, const struct tc_block *b) {
   d->dead_already |= b->dead;
 }
 
+static bool single;   /* which kind of mapping the tests run with */
+
 static struct tcache *make(uint64_t size, struct deaths *d) {
   const char *error;
-  struct tcache *t = tcache_create(size, d ? died : NULL, d, &error);
+  struct tcache *t = tcache_create(size, single, d ? died : NULL, d, &error);
   assert_non_null(t);
   return t;
 }
@@ -91,16 +93,39 @@ static void never_writable_and_executable(void **state) {
   for (uint32_t at = 0; at < 1 << 20; at += 4096) {
     permissions(tcache_address(t, at), p);
     assert_string_equal(p, "r-xs");
-    permissions(tcache_writable(t, at), p);
+    permissions(tcache_writable(t, at, 1), p);
     assert_string_equal(p, "rw-s");
   }
   uint32_t space = tcache_thunk_space(t);
-  memcpy(tcache_writable(t, space), "hello", 6);
+  memcpy(tcache_writable(t, space, 6), "hello", 6);
   assert_string_equal(tcache_address(t, space), "hello");
   assert_int_equal(tcache_offset(t, (uintptr_t)tcache_address(t, space)), space);
   assert_int_equal(tcache_offset(t, (uintptr_t)tcache_address(t, 0) - 1), 0);
   assert_int_equal(tcache_offset(t, (uintptr_t)tcache_address(t, 0) + (1 << 20)), 0);
-  assert_int_equal(tcache_offset(t, (uintptr_t)tcache_writable(t, space)), 0);
+  assert_int_equal(tcache_offset(t, (uintptr_t)tcache_writable(t, space, 6)), 0);
+  tcache_destroy(t);
+}
+
+/* The same with one mapping: what is written to is not executable, and nothing is writable when code is entered. */
+static void one_mapping_is_writable_or_executable(void **state) {
+  const char *error;
+  struct tcache *t = tcache_create(1 << 20, true, NULL, NULL, &error);
+  assert_non_null(t);
+  char p[5];
+  for (uint32_t at = 0; at + 8192 <= 1 << 20; at += 3 * 4096) {   /* more runs than are remembered as open */
+    uint8_t *w = tcache_writable(t, at + 4090, 12);   /* open runs that are too many become one */
+    assert_ptr_equal(w, tcache_address(t, at + 4090));
+    memset(w, 0x90, 12);
+    for (uint32_t k = 0; k < 2; k++) {
+      permissions(tcache_address(t, at + 4096 * k), p);
+      assert_string_equal(p, "rw-p");
+    }
+  }
+  tcache_close(t);
+  for (uint32_t at = 0; at < 1 << 20; at += 4096) {
+    permissions(tcache_address(t, at), p);
+    assert_string_equal(p, "r-xp");
+  }
   tcache_destroy(t);
 }
 
@@ -477,8 +502,11 @@ static void small_blocks_fill_a_table(void **state) {
 int main(void) {
   const char *filter = getenv("CMOCKA_TEST_FILTER");
   if (filter) cmocka_set_test_filter(filter);
-  const struct CMUnitTest tests[] = {
+  const struct CMUnitTest mappings[] = {
     cmocka_unit_test(never_writable_and_executable),
+    cmocka_unit_test(one_mapping_is_writable_or_executable),
+  };
+  const struct CMUnitTest tests[] = {
     cmocka_unit_test(stubs_come_first),
     cmocka_unit_test(every_part_of_the_key_counts),
     cmocka_unit_test(callouts_are_renumbered),
@@ -498,5 +526,7 @@ int main(void) {
     cmocka_unit_test(a_full_cache_refuses),
     cmocka_unit_test(small_blocks_fill_a_table),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  int failed = cmocka_run_group_tests(mappings, NULL, NULL) + cmocka_run_group_tests_name("two mappings", tests, NULL, NULL);
+  single = true;
+  return failed + cmocka_run_group_tests_name("one mapping", tests, NULL, NULL);
 }

@@ -28,10 +28,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const struct cpu_model *model = NULL, *model_again = NULL;
   uint64_t features = 0x1234567, features_again = 0;
   const char *why = NULL;
-  if (cpu_model_parse(text, &model, &features, &why)) {
+  if (cpu_model_parse(text, HOST_ALL, &model, &features, &why)) {
     REQUIRE(model && !(features >> FEAT_COUNT) && features & 1, "features %llx", (unsigned long long)features);
     write_down(again, sizeof again, model, features);
-    REQUIRE(cpu_model_parse(again, &model_again, &features_again, &why), "%s: %s", again, why);
+    REQUIRE(cpu_model_parse(again, HOST_ALL, &model_again, &features_again, &why), "%s: %s", again, why);
     REQUIRE(model_again == model && features_again == features, "%s becomes %s", text, again);
     check_cpuid(model, features, leaf);
   } else {
