@@ -1,4 +1,4 @@
-/* The list of options, from which -help is printed, and the loop over argv. What a value means: options_machine.c (the machine and
+/* The list of options, from which -help and the manual page (manual.c) are made, and the loop over argv. What a value means: options_machine.c (the machine and
  * its devices), options_axes.c (logs, statistics, the axes of the translator). */
 #include "options.h"
 #include <stdarg.h>
@@ -13,19 +13,22 @@ enum argument {
   ARG_OPTIONAL,   /* --name or --name=VALUE: ours */
 };
 struct option_row {
-  const char *name;
+  const char *name;             /* NULL: `help` is the heading of the rows below */
   enum argument argument;
   const char *value, *help;     /* of -help; help NULL: another name for the row above */
   option_handler *handler;
 };
 
 static const struct option_row rows[] = {
+  {NULL, ARG_NONE, "", "General", NULL},
   {"h", ARG_NONE, "", "print this text", handle_help},
   {"help", ARG_NONE, "", NULL, handle_help},
   {"version", ARG_NONE, "", "print the version", handle_version},
+  {NULL, ARG_NONE, "", "What is booted", NULL},
   {"kernel", ARG_VALUE, "FILE", "boot this kernel: bzImage, Multiboot 1, or an ELF file with a PVH note", handle_kernel},
   {"initrd", ARG_VALUE, "FILE", "initial RAM disk; with Multiboot: 'FILE ARGUMENTS,FILE ARGUMENTS' modules", handle_initrd},
   {"append", ARG_VALUE, "TEXT", "the kernel's command line", handle_append},
+  {NULL, ARG_NONE, "", "The machine", NULL},
   {"m", ARG_VALUE, "[size=]N[K|M|G]", "guest RAM, in MiB without a suffix: 16M to 3G (default 128M)", handle_memory},
   {"cpu", ARG_VALUE, "MODEL[,+X][,-X]", "CPU model and features to add or take away; 'help' lists them", handle_cpu},
   {"smp", ARG_VALUE, "1", "number of CPUs: one", handle_smp},
@@ -36,6 +39,7 @@ static const struct option_row rows[] = {
   {"no-acpi", ARG_NONE, "", "no ACPI tables", handle_noacpi},
   {"rtc", ARG_VALUE, "base=utc", "what the clock chip shows: UTC", handle_rtc},
   {"icount", ARG_VALUE, "[shift=]N", "deterministic time: an instruction takes 2^N ns", handle_icount},
+  {NULL, ARG_NONE, "", "Devices", NULL},
   {"serial", ARG_VALUE, "stdio|mon:stdio|file:F|unix:P[,server=on][,wait=off]|null|none", "backend of the next serial port (up to four)", handle_serial},
   {"nographic", ARG_NONE, "", "no display; serial port on the terminal with Ctrl-A escapes (Ctrl-A h lists them)", handle_nographic},
   {"echr", ARG_VALUE, "N", "the escape character in place of Ctrl-A (1)", handle_echr},
@@ -47,6 +51,7 @@ static const struct option_row rows[] = {
   {"parallel", ARG_VALUE, "none", "there is no parallel port", handle_none_or_null},
   {"net", ARG_VALUE, "none", "there is no network yet", handle_none_only},
   {"nic", ARG_VALUE, "none", NULL, handle_none_only},
+  {NULL, ARG_NONE, "", "The program", NULL},
   {"no-reboot", ARG_NONE, "", "a reset or triple fault ends the program (status 0)", handle_noreboot},
   {"action", ARG_VALUE, "reboot=reset|shutdown", "reboot=shutdown is -no-reboot", handle_action},
   {"name", ARG_VALUE, "TEXT", "name of the machine", handle_name},
@@ -54,12 +59,14 @@ static const struct option_row rows[] = {
   {"daemonize", ARG_NONE, "", "go into the background once the machine is made", handle_daemonize},
   {"d", ARG_VALUE, "ITEM,...", "log these; 'help' lists them", handle_log},
   {"D", ARG_VALUE, "FILE", "log to FILE in place of stderr", handle_logfile},
+  {NULL, ARG_NONE, "", "QEMU's, for command lines that have them", NULL},
   {"k", ARG_VALUE, "LAYOUT", "accepted, without effect here", handle_ignored},
   {"L", ARG_VALUE, "DIR", NULL, handle_ignored},
   {"boot", ARG_VALUE, "ORDER", NULL, handle_ignored},
   {"no-hpet", ARG_NONE, "", NULL, handle_ignored},
   {"no-fd-bootchk", ARG_NONE, "", NULL, handle_ignored},
   {"no-user-config", ARG_NONE, "", NULL, handle_ignored},
+  {NULL, ARG_NONE, "", "The translator, and what can be seen of it", NULL},
   {"singlestep", ARG_NONE, "", "one instruction a block", handle_singlestep},
   {"stats", ARG_OPTIONAL, "json", "print every counter at the end, on stderr", handle_stats},
   {"symbols", ARG_EQUALS, "FILE", "names for logs: a System.map or an ELF file with symbols", handle_symbols},
@@ -95,17 +102,29 @@ void warn(const struct parser *p, const char *format, ...) {
   va_end(args);
 }
 
+bool options_help_line(unsigned i, struct help_line *line) {
+  if (i >= ROWS) return false;
+  const struct option_row *r = &rows[i];
+  bool ours = r->argument >= ARG_EQUALS, optional = r->argument == ARG_OPTIONAL, valued = *r->value;
+  if (!r->name) *line = (struct help_line){.heading = r->help};
+  else *line = (struct help_line){.dashes = ours ? "--" : "-", .name = r->name, .before = !valued ? "" : optional ? "[=" : ours ? "=" : " ",
+                                  .value = r->value, .after = valued && optional ? "]" : "", .help = r->help};
+  return true;
+}
+
 void options_print_help(FILE *out) {
-  fputs("usage: bt [options]   runs a 32-bit x86 PC in user space; options have one dash or two\n\n", out);
-  for (unsigned i = 0; i < ROWS; i++) {
-    const struct option_row *r = &rows[i];
-    bool ours = r->argument >= ARG_EQUALS;
+  struct help_line line;
+  fputs("usage: bt [options]   runs a 32-bit x86 PC in user space; options have one dash or two\n", out);
+  for (unsigned i = 0; options_help_line(i, &line); i++) {
     char left[128];
-    snprintf(left, sizeof left, "%s%s%s%s%s", ours ? "--" : "-", r->name,
-             !*r->value ? "" : r->argument == ARG_OPTIONAL ? "[=" : ours ? "=" : " ", r->value, r->argument == ARG_OPTIONAL ? "]" : "");
-    if (!r->help) fprintf(out, "  %s\n", left);
-    else if (strlen(left) > 36) fprintf(out, "  %s\n  %36s  %s\n", left, "", r->help);
-    else fprintf(out, "  %-36s  %s\n", left, r->help);
+    if (line.heading) {
+      fprintf(out, "\n%s:\n", line.heading);
+      continue;
+    }
+    help_line_tag(&line, left, sizeof left);
+    if (!line.help) fprintf(out, "  %s\n", left);
+    else if (strlen(left) > 36) fprintf(out, "  %s\n  %36s  %s\n", left, "", line.help);
+    else fprintf(out, "  %-36s  %s\n", left, line.help);
   }
   fputs("\nstatus: 0 power-off (and a reset under -no-reboot), VALUE*2+1 by isa-debug-exit, 1 bad command line or file,\n"
         "4 a machine that had to stop\n", out);
@@ -117,7 +136,7 @@ static const struct option_row *find_row(const char *argument, const char **valu
   size_t length = strcspn(name, "=");
   for (unsigned i = 0; i < ROWS; i++) {
     const struct option_row *r = &rows[i];
-    if (strlen(r->name) != length || strncmp(r->name, name, length)) continue;
+    if (!r->name || strlen(r->name) != length || strncmp(r->name, name, length)) continue;
     if (name[length] && r->argument != ARG_EQUALS && r->argument != ARG_OPTIONAL) return NULL;
     *value = name[length] ? name + length + 1 : NULL;
     return r;

@@ -45,5 +45,18 @@ int options_parse(struct bt_options *o, int argc, char **argv, FILE *err);
 static inline bool options_cpu_help(const struct bt_options *o) { return o->cpu && (!__builtin_strcmp(o->cpu, "help") || !__builtin_strcmp(o->cpu, "?")); }
 void options_print_help(FILE *out);
 
+/* A line of -help or of the manual page: an option, in parts, or the heading of those that follow. */
+struct help_line {
+  const char *heading;                  /* NULL: an option */
+  const char *dashes, *name;
+  const char *before, *value, *after;   /* " FILE", "=N", "[=json]", in parts; empty without a value */
+  const char *help;                     /* NULL: another name for the option above */
+};
+bool options_help_line(unsigned i, struct help_line *line);   /* false: there are less than i + 1 */
+/* "--name=VALUE" */
+static inline void help_line_tag(const struct help_line *l, char *out, size_t size) {
+  snprintf(out, size, "%s%s%s%s%s", l->dashes, l->name, l->before, l->value, l->after);
+}
+
 /* A name that QEMU has and we do not (without dashes). */
 bool options_qemu_has(const char *name);

@@ -30,16 +30,9 @@ void vcpu_set_eflags(struct vcpu *v, uint32_t eflags)
   v->s.flags = eflags & FLAGS_USER;
 }
 
-int fault_raise(struct vcpu *v, enum vector vector)
+void fault_fill(struct vcpu *v, enum vector vector, bool has_error, uint32_t error)
 {
-  v->fault = (struct fault){.vector = (uint8_t)vector};
-  return EXEC_FAULT;
-}
-
-int fault_raise_error(struct vcpu *v, enum vector vector, uint32_t error)
-{
-  v->fault = (struct fault){.vector = (uint8_t)vector, .has_error = true, .error = error};
-  return EXEC_FAULT;
+  v->fault = (struct fault){.vector = (uint8_t)vector, .has_error = has_error, .error = error};
 }
 
 static void reset_segments(struct vcpu *v)

@@ -108,9 +108,10 @@ void vcpu_reset_fp(struct vcpu *v);    /* x87/SSE state after power-up (fpu.c); 
 void vcpu_reset_msrs(struct vcpu *v);  /* PAT, MTRRs, MISC_ENABLE, microcode revision, EFER... after power-up (msr.c) */
 void vm_stop(struct vcpu *v, const char *reason);   /* sticky: the first reason is kept; `reason` is a literal */
 
-/* Fills v->fault and returns EXEC_FAULT. */
-int fault_raise(struct vcpu *v, enum vector vector);                       /* no error code */
-int fault_raise_error(struct vcpu *v, enum vector vector, uint32_t error);
+/* Fills v->fault and returns EXEC_FAULT: inline, so that the compiler, too, knows that a caller's results are not looked at then. */
+void fault_fill(struct vcpu *v, enum vector vector, bool has_error, uint32_t error);
+static inline int fault_raise(struct vcpu *v, enum vector vector) { return fault_fill(v, vector, false, 0), EXEC_FAULT; }   /* no error code */
+static inline int fault_raise_error(struct vcpu *v, enum vector vector, uint32_t error) { return fault_fill(v, vector, true, error), EXEC_FAULT; }
 
 /* ---- guest memory from C (guestmem.c). All return EXEC_NEXT or EXEC_FAULT with v->fault filled; nothing is changed
  * on a fault (a write that crosses a page translates both halves first). MMIO is dispatched. ------------------- */

@@ -25,20 +25,38 @@ struct diff {
 
 /* ---- the command line ---- */
 
+/* Those with a value first, in the order of own_option()'s cases. */
+static const struct { const char *name, *value, *help; } options[] = {
+  {"from", "ADDRESS|ring3|kernel", "where to begin: when the reference first gets to this linear address, to user mode, to the kernel's entry (default)"},
+  {"max-insns", "N", "stop after N guest instructions, with 0 when all were equal (suffixes K, M, G)"},
+  {"every", "insn|block|N", "compare at every instruction, at every block (default), or about every N instructions and bisect"},
+  {"memory-every", "N", "compare all of RAM and the x87/SSE state about every N instructions (default 20M, with Bochs 50K and at the end)"},
+  {"reference", "qemu|bochs", "what is compared with (default qemu). Bochs decides where QEMU is wrong: it checks segment limits; it is slow"},
+  {"qemu", "PROGRAM", "which QEMU (default qemu-system-i386 on the PATH)"},
+  {"keep-log", "FILE", "a copy of the reference's log"},
+  {"bochs", "PROGRAM", "which Bochs, with its debugger (default bochs on the PATH, Debian's package bochs)"},
+  {"fp", "", "x87 and SSE registers at every comparison"},
+  {"no-bisect", "", "do not repeat the run to find the exact instruction"},
+  {"deviations", "", "list the differences that are explained, and why"},
+};
+enum { OPTIONS = sizeof options / sizeof options[0] };
+
+bool diff_help_line(unsigned i, struct help_line *line) {
+  if (i >= OPTIONS) return false;
+  *line = (struct help_line){.dashes = "--", .name = options[i].name, .before = *options[i].value ? "=" : "", .value = options[i].value, .after = "",
+                             .help = options[i].help};
+  return true;
+}
+
 static void help(FILE *out) {
-  fputs("bt diff [OPTION...] [bt's options...]: runs the machine under bt and under QEMU (TCG) or Bochs in step, until they differ\n"
-        "  --from=ADDRESS|ring3|kernel where to begin: when the reference first gets to this linear address, to user mode, to the kernel's entry (default)\n"
-        "  --max-insns=N               stop after N guest instructions, with 0 when all were equal (suffixes K, M, G)\n"
-        "  --every=insn|block|N        compare at every instruction, at every block (default), or about every N instructions and bisect\n"
-        "  --memory-every=N            compare all of RAM and the x87/SSE state about every N instructions (default 20M, with Bochs 50K and at the end)\n"
-        "  --fp                        x87 and SSE registers at every comparison\n"
-        "  --no-bisect                 do not repeat the run to find the exact instruction\n"
-        "  --reference=qemu|bochs      what is compared with (default qemu). Bochs decides where QEMU is wrong: it checks segment limits; it is slow\n"
-        "  --qemu=PROGRAM              which QEMU (default qemu-system-i386 on the PATH)\n"
-        "  --bochs=PROGRAM             which Bochs, with its debugger (default bochs on the PATH, Debian's package bochs)\n"
-        "  --keep-log=FILE             a copy of the reference's log\n"
-        "  --deviations                list the differences that are explained, and why\n"
-        "Status: 0 no unexplained divergence, 2 a divergence, 1 a bad command line, 4 the run could not go on.\n", out);
+  struct help_line line;
+  fputs("bt diff [OPTION...] [bt's options...]: runs the machine under bt and under QEMU (TCG) or Bochs in step, until they differ\n", out);
+  for (unsigned i = 0; diff_help_line(i, &line); i++) {
+    char left[64];
+    help_line_tag(&line, left, sizeof left);
+    fprintf(out, "  %-27s %s\n", left, line.help);
+  }
+  fputs("Status: 0 no unexplained divergence, 2 a divergence, 1 a bad command line, 4 the run could not go on.\n", out);
 }
 
 static bool number(const char *text, uint64_t *out) { return value_size(text, 1, out); }
@@ -59,12 +77,17 @@ static bool set_every(struct diff *d, const char *value) {
   return d->reference.one_insn || !strcmp(value, "block") || (number(value, &d->run.every) && d->run.every);
 }
 
+/* Behind "--name="; NULL: not this option, or it has no value. */
+static const char *option_value(const char *argument, const char *name) {
+  size_t length = strlen(name);
+  return !strncmp(argument, "--", 2) && !strncmp(argument + 2, name, length) && argument[2 + length] == '=' ? argument + 3 + length : NULL;
+}
+
 /* True: the argument is one of ours; *bad: and no good. */
 static bool own_option(struct diff *d, const char *argument, bool *bad) {
-  static const struct { const char *name; } names[] = {{"--from="}, {"--max-insns="}, {"--every="}, {"--memory-every="}, {"--reference="}, {"--qemu="}, {"--keep-log="}, {"--bochs="}};
   unsigned i = 0;
-  while (i < sizeof names / sizeof names[0] && strncmp(argument, names[i].name, strlen(names[i].name))) i++;
-  const char *value = i < sizeof names / sizeof names[0] ? argument + strlen(names[i].name) : NULL;
+  const char *value = NULL;
+  while (i < OPTIONS && !(value = option_value(argument, options[i].name))) i++;
   switch (i) {
   case 0: *bad = !set_from(d, value); return true;
   case 1: *bad = !number(value, &d->run.max_insns) || !d->run.max_insns; return true;

@@ -24,7 +24,7 @@ struct lockstep {
   struct deviations deviations;
   struct block_infos infos;
   enum lockstep_end end;
-  char why[256];                      /* in one line: what diverged or failed */
+  char why[REF_TEXT];                 /* in one line: what diverged or failed */
   struct differences differences;
   uint64_t good, bad;                 /* LOCKSTEP_DIVERGED: equal after `good` instructions, not after `bad` */
   struct ref_event current, next;     /* the block that our side is about to run, and what comes after its unit */

@@ -182,6 +182,7 @@ static void say_end(struct qemu_reference *r, const char *why)
 static void say_error(struct qemu_reference *r, const char *why)
 {
   char words[120];
+  _Static_assert(QEMU_ERROR + sizeof ": " + sizeof words <= REF_TEXT, "nothing of an error is cut off");
   qemu_last_words(&r->qemu, words, sizeof words);
   r->state = OVER;
   r->last = (struct ref_event){ .kind = REF_ERROR };

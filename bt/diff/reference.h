@@ -47,6 +47,7 @@ enum ref_kind {
   REF_ERROR,       /* the reference cannot go on (died, log not understood...): `text` */
 };
 
+enum { REF_TEXT = 560 };        /* why a reference cannot go on, and the last words of its program */
 struct ref_event {
   enum ref_kind kind;
   struct ref_cpu cpu;
@@ -63,7 +64,7 @@ struct ref_event {
   unsigned size;
   char device[24];              /* the reference's name for what answered */
   int status;                   /* END */
-  char text[200];
+  char text[REF_TEXT];
 };
 
 struct ref_cpuid { uint32_t leaf, subleaf, eax, ebx, ecx, edx; };

@@ -364,10 +364,11 @@ static void death_turns_jumps_to_their_exits(void **state) {
 }
 
 /* Chains, kills and unchains at random against a model that only knows which site should lead where. */
+static uint32_t random_next(uint32_t *x) { return (*x = *x * 1664525 + 1013904223) >> 8; }   /* a call: two of them in one expression have an order */
+#define RANDOM(n) (random_next(&x) % (n))
 enum { MODEL_BLOCKS = 200, MODEL_FRAMES = 8 };
 static void chaining_at_random(void **state) {
   uint32_t x = 12345;
-#define RANDOM(n) ((x = x * 1664525 + 1013904223) >> 8) % (n)
   for (unsigned round = 0; round < 20; round++) {
     struct tcache *t = make(4 << 20, NULL);
     struct tc_block *b[MODEL_BLOCKS];
