@@ -6,7 +6,7 @@
 #include "mp_table.h"
 #include "acpi_pm.h"
 
-enum { POINTER_SIZE = 16, REVISION = 4, APIC_VERSION = 0x14, IOAPIC_VERSION = 0x20 };
+enum { POINTER_SIZE = 16, REVISION = 4, APIC_VERSION = 0x14, IOAPIC_VERSION = 0x11 /* SeaBIOS's: what an 82093AA has */ };
 enum { LAPIC_ADDRESS = 0xfee00000, IOAPIC_ADDRESS = (int)0xfec00000, IOAPIC_ID = 0 };
 enum entry_type { ENTRY_PROCESSOR, ENTRY_BUS, ENTRY_IOAPIC, ENTRY_IO_INTERRUPT, ENTRY_LOCAL_INTERRUPT };
 enum interrupt_type { TYPE_INT, TYPE_NMI, TYPE_SMI, TYPE_EXTINT };

@@ -236,7 +236,7 @@ static const struct { uint16_t port; uint8_t value; } bios_writes[] = {
   {0x70, 0x0b}, {0x71, 0x02},           /* RTC: 24 hours, BCD, no interrupts */
   {0x21, 0xb8}, {0xa1, 0x8e},           /* 8259s: open are IRQ 0, 1, 2, 6, and 8, 12, 13, 14 */
 };
-enum { UART_LCR = 3, EIGHT_BITS = 3, SVR_ENABLED = 0x1ff, LINT_EXTINT = 0x8700, LINT_NMI = 0x8400 };
+enum { UART_LCR = 3, EIGHT_BITS = 3, UART_MCR = 4, OUT2 = 8, SVR_ENABLED = 0x1ff, LINT_EXTINT = 0x8700, LINT_NMI = 0x8400 };
 
 static void leave_as_bios(struct pc *pc) {
   pc->lapic.svr = SVR_ENABLED;
@@ -245,8 +245,10 @@ static void leave_as_bios(struct pc *pc) {
   for (unsigned i = 0; i < sizeof bios_writes / sizeof *bios_writes; i++)
     io_bus_write(pc->io, bios_writes[i].port, 1, bios_writes[i].value);
   for (unsigned i = 0; i < SERIAL_PORTS; i++)
-    if (pc->config.serial_present[i])
+    if (pc->config.serial_present[i]) {
       io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_LCR), 1, EIGHT_BITS);
+      io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_MCR), 1, OUT2);
+    }
 }
 
 void pc_reset(struct pc *pc) {
