@@ -110,12 +110,12 @@ void boot_files_free(struct boot_files *f) {
   *f = (struct boot_files){0};
 }
 
-bool boot_load(const struct boot_files *f, const struct boot_memory *mem, uint64_t rsdp, struct boot_cpu *cpu, char error[ERROR_TEXT]) {
+bool boot_load(const struct boot_files *f, const struct boot_memory *mem, const struct boot_platform *platform, struct boot_cpu *cpu, char error[ERROR_TEXT]) {
   char why[ERROR_TEXT];
-  firmware_write(mem);
-  *cpu = (struct boot_cpu){.esp = BOOT_STACK};
-  bool ok = f->kind == BOOT_LINUX ? boot_linux(f, mem, rsdp, cpu, why) : f->kind == BOOT_MULTIBOOT ? boot_multiboot(f, mem, cpu, why)
-          : boot_pvh(f, mem, rsdp, cpu, why);
+  firmware_write(mem, platform);
+  *cpu = (struct boot_cpu){.esp = BOOT_STACK, .gdt = f->kind == BOOT_MULTIBOOT ? boot_gdt_multiboot : boot_gdt_linux};
+  bool ok = f->kind == BOOT_LINUX ? boot_linux(f, mem, platform->rsdp, cpu, why) : f->kind == BOOT_MULTIBOOT ? boot_multiboot(f, mem, cpu, why)
+          : boot_pvh(f, mem, platform->rsdp, cpu, why);
   char name[128];
   return ok || boot_fail(error, "%s: %.140s", value_printable(name, f->kernel_name), why);
 }

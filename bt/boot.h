@@ -5,15 +5,29 @@
  * bounds the work by the sizes of both.
  *
  * Low memory as the loaders leave it (a Multiboot or ELF kernel may be loaded over it):
- *   00000 interrupt vectors   00400 BIOS data   00800 GDT   07C00 stack, downwards   10000 PVH start info
- *   20000 command line        90000 Linux's zero page       9FC00 extended BIOS data    F0000 ACPI tables, FFFF0 reset vector */
+ *   00000 interrupt vectors   00400 BIOS data   07C00 stack, downwards   09500 Multiboot information   10000 PVH start info
+ *   90000 Linux's zero page   91000 command line   9FC00 extended BIOS data   F0000 ACPI tables   F8000 MP table, SMBIOS
+ *   FFD00 GDTs, FFFF0 reset vector
+ * Nothing that Linux needs lies between 2000h and 90000h: the decompressors of 2.4 and 2.6.12 use that as a buffer. The GDTs are in the
+ * firmware's range, as QEMU's are, so that a kernel that clears low memory still has them. */
 #pragma once
 #include "image.h"
 
 enum {
-  BOOT_GDT = 0x800, BOOT_STACK = 0x7c00, BOOT_PVH_INFO = 0x10000, BOOT_CMDLINE = 0x20000, BOOT_CMDLINE_MAX = 0x10000,
-  BOOT_ZERO_PAGE = 0x90000, BOOT_EBDA = 0x9fc00, BOOT_HOLE = 0xa0000, BOOT_HIGH = 0x100000,
-  BOOT_CS = 0x10, BOOT_DS = 0x18,      /* Documentation/x86/boot.rst: __BOOT_CS, __BOOT_DS */
+  BOOT_STACK = 0x7c00, BOOT_MULTIBOOT_INFO = 0x9500 /* QEMU's place */, BOOT_PVH_INFO = 0x10000, BOOT_ZERO_PAGE = 0x90000, BOOT_CMDLINE = 0x91000,
+  BOOT_CMDLINE_MAX = 0xe000, BOOT_EBDA = 0x9fc00, BOOT_HOLE = 0xa0000, BOOT_HIGH = 0x100000,
+};
+
+/* A GDT at entry, and the selectors of its flat segments. */
+struct boot_gdt { uint32_t at; uint16_t limit, cs, ds; };
+extern const struct boot_gdt boot_gdt_linux;       /* Documentation/x86/boot.rst: __BOOT_CS 10h, __BOOT_DS 18h */
+extern const struct boot_gdt boot_gdt_multiboot;   /* 08h and 10h: the Specification leaves them open, kernels rely on QEMU's and GRUB's */
+
+/* What of the machine a firmware tells kernels. */
+struct boot_platform {
+  uint64_t rsdp;                 /* of the ACPI tables; 0: none */
+  uint16_t serial[4];            /* ports of COM1..; 0: not there */
+  uint32_t day_seconds;          /* what the RTC shows, since midnight */
 };
 
 struct boot_memory {
@@ -27,8 +41,8 @@ struct boot_range { uint64_t base, size; uint32_t type; };
 /* The PC's memory map, by E820's types. */
 void boot_memory_map(uint64_t ram_size, struct boot_range out[RANGE_COUNT]);
 
-/* At entry: protected mode, paging and interrupts off, CS = BOOT_CS, all data segments = BOOT_DS, 4 GiB flat, EBP = EDI = ECX = EDX = 0. */
-struct boot_cpu { uint32_t eip, eax, ebx, esi, esp; };
+/* At entry: protected mode, paging and interrupts off, CS and data segments of `gdt`, 4 GiB flat, EBP = EDI = ECX = EDX = 0. */
+struct boot_cpu { uint32_t eip, eax, ebx, esi, esp; struct boot_gdt gdt; };
 
 enum boot_kind { BOOT_UNKNOWN, BOOT_LINUX, BOOT_MULTIBOOT, BOOT_ELF };
 struct boot_module {
@@ -47,8 +61,8 @@ struct boot_files {
 bool boot_files_read(struct boot_files *f, const char *kernel, const char *initrd, const char *append, uint64_t ram_size, char error[ERROR_TEXT]);
 void boot_files_free(struct boot_files *f);
 
-/* Writes what a BIOS leaves behind, then the kernel. `rsdp`: of the ACPI tables, 0 for none. */
-bool boot_load(const struct boot_files *f, const struct boot_memory *mem, uint64_t rsdp, struct boot_cpu *cpu, char error[ERROR_TEXT]);
+/* Writes what a BIOS leaves behind, then the kernel. */
+bool boot_load(const struct boot_files *f, const struct boot_memory *mem, const struct boot_platform *platform, struct boot_cpu *cpu, char error[ERROR_TEXT]);
 
 /* ---- between the loaders ---- */
 enum boot_kind boot_detect(const struct image *kernel);
@@ -57,7 +71,7 @@ bool boot_linux(const struct boot_files *f, const struct boot_memory *mem, uint6
 bool boot_multiboot(const struct boot_files *f, const struct boot_memory *mem, struct boot_cpu *cpu, char error[ERROR_TEXT]);
 bool boot_pvh(const struct boot_files *f, const struct boot_memory *mem, uint64_t rsdp, struct boot_cpu *cpu, char error[ERROR_TEXT]);
 bool multiboot_find(const struct image *kernel, size_t *offset);
-void firmware_write(const struct boot_memory *mem);
+void firmware_write(const struct boot_memory *mem, const struct boot_platform *platform);
 
 /* Copies to guest RAM; false when it does not fit there. size 0 is fine. */
 bool boot_copy(const struct boot_memory *mem, uint64_t addr, const void *from, uint64_t size);
@@ -69,9 +83,12 @@ uint64_t boot_place_high(uint64_t floor, uint64_t end, uint64_t size);
 struct boot_elf {
   uint32_t entry;                /* physical */
   uint64_t low, high;            /* of all that was loaded */
+  uint64_t base_low, base_high;  /* of what was loaded below 640 KiB; base_high 0: nothing was */
   bool has_pvh;
   uint32_t pvh_entry;
 };
+/* Notes that [from, to) was loaded. */
+void boot_elf_note(struct boot_elf *out, uint64_t from, uint64_t to);
 bool boot_elf_load(const struct image *file, const struct boot_memory *mem, struct boot_elf *out, char error[ERROR_TEXT]);
 
 /* Little-endian fields of images and tables. */

@@ -31,14 +31,23 @@ static void find_pvh_note(const struct image *file, const GElf_Phdr *ph, struct 
   }
 }
 
+void boot_elf_note(struct boot_elf *out, uint64_t from, uint64_t to) {
+  if (from < out->low) out->low = from;
+  if (to > out->high) out->high = to;
+  if (from >= BOOT_HOLE) return;
+  if (!out->base_high || from < out->base_low) out->base_low = from;
+  if (to > out->base_high) out->base_high = to;
+}
+
+/* A segment without bytes in the file may have any p_offset: ld before 2.40 gives a .bss one behind the file's end. */
 static bool load_segment(const struct image *file, const struct boot_memory *mem, const GElf_Phdr *ph, struct boot_elf *out, char error[ERROR_TEXT]) {
-  if (ph->p_filesz > ph->p_memsz || !in_file(file, ph->p_offset, ph->p_filesz)) return boot_fail(error, "the ELF file is damaged or truncated");
+  if (ph->p_filesz > ph->p_memsz || (ph->p_filesz && !in_file(file, ph->p_offset, ph->p_filesz))) return boot_fail(error, "the ELF file is damaged or truncated");
+  const uint8_t *bytes = ph->p_filesz ? file->bytes + ph->p_offset : NULL;
   if (!ph->p_memsz) return true;
   uint64_t end = ph->p_paddr + ph->p_memsz;   /* of 32-bit numbers */
-  if (!boot_copy(mem, ph->p_paddr, file->bytes + ph->p_offset, ph->p_filesz) || !boot_zero(mem, ph->p_paddr + ph->p_filesz, ph->p_memsz - ph->p_filesz))
+  if (!boot_copy(mem, ph->p_paddr, bytes, ph->p_filesz) || !boot_zero(mem, ph->p_paddr + ph->p_filesz, ph->p_memsz - ph->p_filesz))
     return boot_fail(error, "a segment at %#llx-%#llx does not fit in RAM (-m)", (unsigned long long)ph->p_paddr, (unsigned long long)end);
-  if (ph->p_paddr < out->low) out->low = ph->p_paddr;
-  if (end > out->high) out->high = end;
+  boot_elf_note(out, ph->p_paddr, end);
   return true;
 }
 

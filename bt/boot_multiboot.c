@@ -30,16 +30,17 @@ static bool load_kludge(const struct image *kernel, size_t header, const struct 
   uint64_t end = load + size;
   if (!boot_copy(mem, load, kernel->bytes + offset, size) || (bss_end > end && !boot_zero(mem, end, bss_end - end)))
     return boot_fail(error, "the kernel does not fit in RAM (-m)");
-  *out = (struct boot_elf){.entry = get32(h + 28), .low = load, .high = bss_end > end ? bss_end : end};
+  *out = (struct boot_elf){.entry = get32(h + 28), .low = UINT64_MAX};
+  boot_elf_note(out, load, bss_end > end ? bss_end : end);
   return true;
 }
 
-/* Takes RAM upwards from the kernel's end; what does not fit below the hole at 640 KiB goes above it. */
-struct space { const struct boot_memory *mem; uint64_t next; };
+/* Takes RAM upwards, from `next` to `end` (but not across the hole at 640 KiB). */
+struct space { const struct boot_memory *mem; uint64_t next, end; };
 static uint64_t take(struct space *s, uint64_t size, uint64_t align) {
   uint64_t at = (s->next + align - 1) & ~(align - 1);
   if (at < BOOT_HIGH && at + size > BOOT_EBDA) at = BOOT_HIGH;
-  if (at + size > s->mem->size) return 0;
+  if (at + size > s->end) return 0;
   s->next = at + size;
   return at;
 }
@@ -59,7 +60,8 @@ static bool put_string(struct space *s, uint32_t *guest, const char *a, const ch
   return true;
 }
 
-static bool put_modules(const struct boot_files *f, struct space *s, uint8_t *info) {
+/* The modules go behind the kernel, from a page's start each; their list and strings to the information. */
+static bool put_modules(const struct boot_files *f, struct space *s, struct space *behind, uint8_t *info) {
   if (!f->module_count) return true;
   uint32_t table_at, at, text;
   uint8_t *table = reserve(s, (uint64_t)f->module_count * MODULE_ENTRY, 4, &table_at);
@@ -67,7 +69,7 @@ static bool put_modules(const struct boot_files *f, struct space *s, uint8_t *in
   memset(table, 0, (size_t)f->module_count * MODULE_ENTRY);
   for (unsigned i = 0; i < f->module_count; i++) {
     const struct boot_module *m = &f->modules[i];
-    uint8_t *to = reserve(s, m->image.size, 4096, &at);
+    uint8_t *to = reserve(behind, m->image.size, 4096, &at);
     if (!to || !put_string(s, &text, m->text, "", "")) return false;
     memcpy(to, m->image.bytes, m->image.size);
     put32(table + MODULE_ENTRY * i, at);
@@ -99,7 +101,32 @@ static bool put_memory_map(struct space *s, uint8_t *info) {
   return true;
 }
 
-static bool put_information(const struct boot_files *f, struct space *s, uint32_t *at) {
+static uint64_t string_room(const char *text) { return (strlen(text) + 4) & ~UINT64_C(3); }
+
+/* No less than put_information() takes, without the modules themselves. */
+static uint64_t information_room(const struct boot_files *f) {
+  uint64_t room = INFO_SIZE + MAP_ENTRY * RANGE_COUNT + string_room(f->kernel_name) + string_room(f->append) + string_room("bt " BT_VERSION);
+  for (unsigned i = 0; i < f->module_count; i++) room += MODULE_ENTRY + string_room(f->modules[i].text);
+  return room;
+}
+
+/* The information lies where QEMU's does, below or above what of the kernel is there, and at the end of RAM where none of that has room; not behind the kernel's
+ * end, where many kernels have their heap or their page tables before they have read it. */
+static bool find_information_space(const struct boot_memory *mem, const struct boot_elf *kernel, uint64_t room, struct space *s) {
+  uint64_t from = BOOT_MULTIBOOT_INFO, to = BOOT_EBDA;
+  if (kernel->base_high && kernel->base_low < to && kernel->base_high > from) {
+    if (kernel->base_low >= from + room) to = kernel->base_low;
+    else from = (kernel->base_high + 3) & ~UINT64_C(3);
+  }
+  if (from + room > to) {
+    from = boot_place_high(kernel->high > BOOT_HIGH ? kernel->high : BOOT_HIGH, mem->size, room);
+    to = from + room;
+  }
+  *s = (struct space){mem, from, to};
+  return from;
+}
+
+static bool put_information(const struct boot_files *f, struct space *s, struct space *behind, uint32_t *at) {
   uint32_t text;
   uint8_t *info = reserve(s, INFO_SIZE, 4, at);
   if (!info) return false;
@@ -110,7 +137,7 @@ static bool put_information(const struct boot_files *f, struct space *s, uint32_
   put32(info + 16, text);
   if (!put_string(s, &text, "bt ", BT_VERSION, "")) return false;
   put32(info + 64, text);
-  return put_memory_map(s, info) && put_modules(f, s, info);
+  return put_memory_map(s, info) && put_modules(f, s, behind, info);
 }
 
 bool boot_multiboot(const struct boot_files *f, const struct boot_memory *mem, struct boot_cpu *cpu, char error[ERROR_TEXT]) {
@@ -122,8 +149,10 @@ bool boot_multiboot(const struct boot_files *f, const struct boot_memory *mem, s
     return boot_fail(error, "the Multiboot header requires what bt does not know (flags %#x)", flags);
   bool ok = flags & FLAG_KLUDGE ? load_kludge(&f->kernel, header, mem, &loaded, error) : boot_elf_load(&f->kernel, mem, &loaded, error);
   if (!ok) return false;
-  struct space s = {mem, loaded.high};
-  if (!put_information(f, &s, &cpu->ebx)) return boot_fail(error, "the modules do not fit in RAM beside the kernel (-m)");
+  struct space s, behind = {mem, loaded.high, mem->size};
+  if (!find_information_space(mem, &loaded, information_room(f), &s)) return boot_fail(error, "no RAM for the Multiboot information (-m)");
+  if (s.next >= BOOT_HIGH) behind.end = s.next;
+  if (!put_information(f, &s, &behind, &cpu->ebx)) return boot_fail(error, "the modules do not fit in RAM beside the kernel (-m)");
   cpu->eip = loaded.entry;
   cpu->eax = LOADER_MAGIC;
   return true;

@@ -30,9 +30,9 @@ static void enter_kernel(struct vcpu *v, const struct boot_cpu *cpu) {
   vcpu_set_eflags(v, 2);
   v->cpl = 0;
   v->cr0 = CR0_PE | CR0_ET;
-  v->gdt = (struct dtable){BOOT_GDT, 31};
-  v->s.seg[SEG_CS] = flat_segment(BOOT_CS, 0xc09b);
-  for (unsigned i = 0; i < sizeof data; i++) v->s.seg[data[i]] = flat_segment(BOOT_DS, 0xc093);
+  v->gdt = (struct dtable){cpu->gdt.at, cpu->gdt.limit};
+  v->s.seg[SEG_CS] = flat_segment(cpu->gdt.cs, 0xc09b);
+  for (unsigned i = 0; i < sizeof data; i++) v->s.seg[data[i]] = flat_segment(cpu->gdt.ds, 0xc093);
   v->mode_dirty = true;
   vcpu_paging_changed(v);
 }
@@ -47,8 +47,9 @@ static bool reset_machine(struct machine *m, char error[ERROR_TEXT]) {
   mmu_reset(m->mmu);
   monitor_reset(m->monitor);
   pc_reset(m->pc);
-  uint64_t rsdp = m->options->acpi ? pc_write_acpi(m->pc).v : 0;
-  if (!boot_load(&m->boot, &mem, rsdp, &cpu, error)) return false;
+  struct boot_platform platform = {.rsdp = pc_write_tables(m->pc).v, .day_seconds = pc_day_seconds(m->pc)};
+  for (unsigned i = 0; i < 4; i++) platform.serial[i] = pc_serial_base(m->pc, i);
+  if (!boot_load(&m->boot, &mem, &platform, &cpu, error)) return false;
   enter_kernel(v, &cpu);
   return true;
 }
@@ -104,7 +105,10 @@ static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
 static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   if (!make_vcpu(m, error)) return false;
   struct pc_config config = machine_pc_config(m);
-  config.apic = monitor_vcpu(m->monitor)->features >> FEAT_APIC & 1;
+  const struct vcpu *v = monitor_vcpu(m->monitor);
+  struct cpuid_regs version = cpuid_leaf(v->model, v->features, 1, 0);
+  config.apic = v->features >> FEAT_APIC & 1;
+  config.cpu_signature = version.eax, config.cpu_features = version.edx;
   m->pc = pc_create(&config);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: not enough memory");
   m->ports = pc_io(m->pc);

@@ -1,15 +1,16 @@
 /* ACPI tables. ACPI 3.0, chapter 5; the subset that Linux, BSD and Windows ask for on a PC of the PIIX4 kind.
  *
- * Owns the layout in F0000h-FFFFFh: RSDP first, tables 64-byte aligned behind it (FACS must be). Addresses and register blocks come from
+ * Owns the layout in F0000h-F7FFFh (tables.h): RSDP first, tables 64-byte aligned behind it (FACS must be). Addresses and register blocks come from
  * acpi_pm.h; the PIRQ wiring from pci_pirq(). The same link devices serve PIC and APIC mode, because the router's IRQ n
  * is also the I/O APIC's pin n; the MADT marks those pins level, active high.
  */
 #include "acpi.h"
 #include "acpi_pm.h"
 #include "aml.h"
+#include "tables.h"
 #include <string.h>
 
-enum { AREA = 0xf0000, AREA_END = 0x100000, ALIGN = 64 };
+enum { AREA = TABLES_ACPI, AREA_END = TABLES_ACPI_END, ALIGN = 64 };
 enum { RSDP_SIZE = 20, FACS_SIZE = 64, IOAPIC_ADDRESS = 0xfec00000, LAPIC_ADDRESS = 0xfee00000 };
 enum { RESET_PORT = 0xcf9, RESET_VALUE = 6, CENTURY = 0x32 };
 enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FADT_FIX_RTC = 1 << 6, FADT_RESET_REG = 1 << 10 };

@@ -4,11 +4,11 @@
  * 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to LINT0 of the local APIC, to pin 0 of the
  * I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to the CPU. INTR is high exactly while
  * pc_ack_interrupt() would return a vector.
- * After pc_reset() the machine is as a BIOS leaves it where a kernel relies on that (see reset() of each chip); there is no display.
+ * After pc_reset() the machine is as a BIOS leaves it where a kernel relies on that (see reset() of each chip, and bios_writes[] below); there is no display.
  */
 #include "pc.h"
-#include "acpi.h"
 #include "acpi_pm.h"
+#include "crtc.h"
 #include "dma8237.h"
 #include "i8042.h"
 #include "i8254.h"
@@ -17,10 +17,13 @@
 #include "lapic.h"
 #include "mc146818.h"
 #include "port92.h"
+#include "tables.h"
 #include "uart16550.h"
 #include <stdlib.h>
 
 enum { MAX_DEVICES = 24, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+
+static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 
 /* Who can pull an ISA interrupt line up. */
 enum irq_source { FROM_CHIP, FROM_PIRQ, FROM_COM1, FROM_COM2, FROM_COM3, FROM_COM4, SOURCE_COUNT };
@@ -39,6 +42,7 @@ struct pc {
   struct dma8237 dma;
   struct pci pci;
   struct acpi_pm pm;
+  struct crtc crtc;
   struct uart16550 serial[SERIAL_PORTS];
   struct debug_exit debug_exit;
   uint16_t lines[SOURCE_COUNT];     /* ISA IRQs that each source holds high */
@@ -174,7 +178,6 @@ static void add(struct pc *pc, struct device device) { pc->devices[pc->count++] 
 
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
 static void assemble(struct pc *pc) {
-  static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
   static const char *const serial_name[SERIAL_PORTS] = {"com1", "com2", "com3", "com4"};
   struct pc_config *c = &pc->config;
   struct irq_line a20 = wire(pc, a20_line, 0), reset = wire(pc, reset_line, 0);
@@ -192,6 +195,7 @@ static void assemble(struct pc *pc) {
   add(pc, pci_init(&pc->pci, pc->io, wire(pc, pirq_line, 0), reset));
   if (c->acpi)
     add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, wire(pc, chip_line, ACPI_SCI), wire(pc, power_line, 0)));
+  add(pc, crtc_init(&pc->crtc, pc->io));
   for (int i = 0; i < SERIAL_PORTS; i++)
     if (c->serial_present[i])
       add(pc, uart16550_init(&pc->serial[i], pc->io, serial_base[i], serial_name[i], c->clock, c->serial[i], wire(pc, serial_line, i)));
@@ -226,9 +230,31 @@ void pc_destroy(struct pc *pc) {
   free(pc);
 }
 
+/* What a BIOS has written to the chips before it starts a kernel, on top of their own resets: SeaBIOS 1.16.2's values, read under QEMU 7.2 at a kernel's entry. */
+static const struct { uint16_t port; uint8_t value; } bios_writes[] = {
+  {0x43, 0x34}, {0x40, 0}, {0x40, 0},   /* PIT channel 0: mode 2, 65536: 18.2 Hz */
+  {0x70, 0x0b}, {0x71, 0x02},           /* RTC: 24 hours, BCD, no interrupts */
+  {0x21, 0xb8}, {0xa1, 0x8e},           /* 8259s: open are IRQ 0, 1, 2, 6, and 8, 12, 13, 14 */
+};
+enum { UART_LCR = 3, EIGHT_BITS = 3, UART_MCR = 4, OUT2 = 8, SVR_ENABLED = 0x1ff, LINT_EXTINT = 0x8700, LINT_NMI = 0x8400 };
+
+static void leave_as_bios(struct pc *pc) {
+  pc->lapic.svr = SVR_ENABLED;
+  pc->lapic.lvt[LVT_LINT0] = LINT_EXTINT;
+  pc->lapic.lvt[LVT_LINT1] = LINT_NMI;
+  for (unsigned i = 0; i < sizeof bios_writes / sizeof *bios_writes; i++)
+    io_bus_write(pc->io, bios_writes[i].port, 1, bios_writes[i].value);
+  for (unsigned i = 0; i < SERIAL_PORTS; i++)
+    if (pc->config.serial_present[i]) {
+      io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_LCR), 1, EIGHT_BITS);
+      io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_MCR), 1, OUT2);
+    }
+}
+
 void pc_reset(struct pc *pc) {
   for (unsigned i = 0; i < pc->count; i++)
     pc->devices[i].reset(pc->devices[i].state);
+  leave_as_bios(pc);
 }
 
 /* ---- what the rest of bt sees ---- */
@@ -261,7 +287,20 @@ void pc_power_button(struct pc *pc) {
     acpi_pm_power_button(&pc->pm);
 }
 
-gpa pc_write_acpi(struct pc *pc) { return pc->config.acpi ? acpi_write(pc->config.mmu, &pc->config) : to_gpa(0); }
+gpa pc_write_tables(struct pc *pc) { return tables_write(pc->config.mmu, &pc->config); }
+
+static unsigned cmos_bcd(struct pc *pc, uint8_t index) {
+  io_bus_write(pc->io, 0x70, 1, index);
+  uint32_t value = io_bus_read(pc->io, 0x71, 1);
+  return (value >> 4 & 15) * 10 + (value & 15);
+}
+
+uint32_t pc_day_seconds(struct pc *pc) {
+  unsigned hour = cmos_bcd(pc, 4), minute = cmos_bcd(pc, 2), second = cmos_bcd(pc, 0);
+  return hour * 3600 + minute * 60 + second;
+}
+
+uint16_t pc_serial_base(struct pc *pc, unsigned port) { return port < SERIAL_PORTS && pc->config.serial_present[port] ? serial_base[port] : 0; }
 
 const struct device *pc_devices(struct pc *pc, unsigned *count) {
   *count = pc->count;

@@ -23,6 +23,7 @@ struct pc_config {
   bool serial_present[4];
   bool debug_exit_present; uint16_t debug_exit_base, debug_exit_size;
   bool acpi, apic;                                      /* apic: the CPU model has a local APIC */
+  uint32_t cpu_signature, cpu_features;                 /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
 };
 
 struct pc;
@@ -42,8 +43,10 @@ unsigned pc_serial_room(struct pc *pc, unsigned port);  /* bytes that it can tak
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes /* set 2 */, unsigned n);
 /* The mouse moved (counts; dy up, dz: the wheel, towards the user), and which buttons are down: bit 0 left, 1 right, 2 middle. */
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons);
-/* ACPI tables and the MP-less minimum a kernel finds without a BIOS: writes RSDP.. into F0000h-FFFFFh and returns the RSDP's address. */
-gpa pc_write_acpi(struct pc *pc);
+/* ACPI, MP and SMBIOS tables: writes them into F0000h-FFFFFh and returns the RSDP's address; 0: there is none. */
+gpa pc_write_tables(struct pc *pc);
+uint32_t pc_day_seconds(struct pc *pc);                 /* since midnight, by the RTC; after pc_reset() */
+uint16_t pc_serial_base(struct pc *pc, unsigned port);  /* 0: that port is not there */
 /* All chips, for save/load/compare/info. */
 const struct device *pc_devices(struct pc *pc, unsigned *count);
 struct clock *pc_clock(struct pc *pc);

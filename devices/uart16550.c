@@ -3,7 +3,8 @@
  * Owns one port's registers and its 16-byte receive FIFO. Transmission takes no time: a byte written to THR is with the back-end before the
  * write ends, LSR never shows the transmitter busy, and its interrupt is due again at once. Reception is paced by the FIFO's room alone
  * (uart16550_room()); the character timeout follows the programmed baud rate. The modem at the other end is always there: CTS, DSR and
- * DCD are on. As on the PC's boards, OUT2 gates the interrupt line - here in loopback too, so that a driver's self test sees its interrupts.
+ * DCD are on. As on the PC's boards, OUT2 gates the interrupt line - here in loopback too, so that a driver's self test sees its interrupts. QEMU's line
+ * ignores OUT2; its chip and ours have it set when a kernel is entered (pc.c), so that a driver that never writes MCR gets its interrupts on both.
  * Missing: received breaks, parity and framing errors (no back-end makes any); the non-FIFO transmit FIFO depth cannot be observed.
  */
 #include "uart16550.h"

@@ -178,7 +178,8 @@ static bool load_kernel(struct diff *d, char error[ERROR_TEXT]) {
   struct boot_memory memory = {scratch_at, &ram, o->ram_size};
   struct boot_files files = {0};
   struct boot_cpu cpu = {0};
-  bool good = ram.bytes ? boot_files_read(&files, o->kernel, o->initrd, o->append, o->ram_size, error) && boot_load(&files, &memory, 0, &cpu, error)
+  const struct boot_platform platform = {.serial = {0x3f8}};
+  bool good = ram.bytes ? boot_files_read(&files, o->kernel, o->initrd, o->append, o->ram_size, error) && boot_load(&files, &memory, &platform, &cpu, error)
                         : boot_fail(error, "not enough memory");
   boot_files_free(&files);
   d->boot_ram = ram.bytes;

@@ -21,7 +21,7 @@ GUEST(ticks,
   " cmp $16, %ebx\n jb 5b\n" EXIT(7)
   "2: inc %ebx\n push %eax\n mov $0x20, %al\n out %al, $0x20\n pop %eax\n iret\n"
   ".balign 8\n3: .word 0x107\n .long 4f - base_ticks + 0x100000\n .balign 8\n 4: .fill 32, 8, 0\n"
-  ".word 2b - base_ticks, 0x10, 0x8e00, 0x10\n");
+  ".word 2b - base_ticks, 0x08, 0x8e00, 0x10\n");
 /* PAE paging whose PDPT is gone from memory: only the registers know it. Ends with 9. */
 GUEST(pae,
   " movl $0x301001, 0x300000\n movl $0x83, 0x301000\n movl $0x200083, 0x301008\n mov $0x300000, %eax\n mov %eax, %cr3\n mov %cr4, %eax\n or $0x20, %eax\n mov %eax, %cr4\n"

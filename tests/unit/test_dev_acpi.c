@@ -22,7 +22,7 @@ static uint8_t sum(struct rig *r, uint32_t at, uint32_t n) {
 
 /* Address of a table found from the RSDP, as a kernel does it; 0: not there. */
 static uint32_t find_table(struct rig *r, const char *signature) {
-  uint32_t rsdp = (uint32_t)pc_write_acpi(r->pc).v, rsdt;
+  uint32_t rsdp = (uint32_t)pc_write_tables(r->pc).v, rsdt;
   assert_in_range(rsdp, 0xe0000, 0xfffff);
   assert_int_equal(rsdp % 16, 0);
   assert_memory_equal(r->mmu.low + rsdp, "RSD PTR ", 8);

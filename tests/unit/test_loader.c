@@ -35,8 +35,9 @@ static struct boot_files *with(enum boot_kind kind, size_t size, const char *app
   return &files;
 }
 static bool load(const struct boot_files *f, struct boot_cpu *cpu) {
+  static const struct boot_platform platform = {.rsdp = 0xf1230, .serial = {0x3f8, 0, 0x3e8}, .day_seconds = 3600};
   memset(error, 0, sizeof error);
-  return boot_load(f, &memory, 0xf1230, cpu, error);
+  return boot_load(f, &memory, &platform, cpu, error);
 }
 static void assert_refused(const struct boot_files *f, const char *part) {
   struct boot_cpu cpu;
@@ -54,6 +55,7 @@ static size_t make_bzimage(size_t size) {
   memcpy(file + 0x202, "HdrS", 4);
   put16(file + 0x206, 0x20f);
   file[0x211] = 1;                             /* LOADED_HIGH */
+  put32(file + 0x214, MIB);                    /* code32_start */
   put32(file + 0x22c, 0x7fffffff);
   put32(file + 0x230, 0x1000);
   file[0x234] = 1;
@@ -156,6 +158,52 @@ static void linux_old_command_line(void **state) {
   assert_int_equal(get64(zp + 0x70), 0);
 }
 
+/* The decompressors of Linux 2.4 and 2.6.12 use 2000h-90000h as a buffer, and 90000h-90FFFh is the zero page. */
+static void linux_command_line_in_the_decompressors_buffer(void **state) {
+  static const uint16_t versions[] = {0x200, 0x201, 0x202, 0x203, 0x206, 0x20f};
+  for (unsigned i = 0; i < sizeof versions / sizeof *versions; i++) {
+    struct boot_cpu cpu;
+    struct boot_files *f = with(BOOT_LINUX, make_bzimage(100), "root=/dev/hda1 quiet");
+    put16(file + 0x206, versions[i]);
+    assert_true(load(f, &cpu));
+    memset(ram + 0x2000, '!', BOOT_ZERO_PAGE - 0x2000);
+    memset(ram + BOOT_EBDA, '!', BOOT_HOLE - BOOT_EBDA);
+    const uint8_t *zp = ram + BOOT_ZERO_PAGE;
+    uint32_t old = BOOT_ZERO_PAGE + get16(zp + 0x22), at = versions[i] >= 0x202 ? get32(zp + 0x228) : old;
+    assert_in_range(at, BOOT_ZERO_PAGE + 0x1000, BOOT_EBDA);
+    assert_string_equal(ram + at, "root=/dev/hda1 quiet");
+    assert_true(cpu.gdt.at < 0x2000 || cpu.gdt.at >= BOOT_ZERO_PAGE);
+    assert_int_equal(get64(ram + cpu.gdt.at + 0x10), 0x00cf9b000000ffff);   /* __BOOT_CS, __BOOT_DS */
+    assert_int_equal(get64(ram + cpu.gdt.at + 0x18), 0x00cf93000000ffff);
+    assert_int_equal(cpu.gdt.cs << 16 | cpu.gdt.ds, 0x100018);
+  }
+}
+
+static void linux_64_bit_only(void **state) {
+  make_bzimage(100);
+  file[0x236] = 1;                             /* XLF_KERNEL_64 */
+  assert_refused(with(BOOT_LINUX, 1124, ""), "64-bit");
+  put16(file + 0x206, 0x20b);                  /* before 2.12 the field is padding */
+  struct boot_cpu cpu;
+  assert_true(load(with(BOOT_LINUX, 1124, ""), &cpu));
+}
+
+/* iPXE has no 32-bit entry (code32_start 0); MEMDISK has, but lives in real mode. */
+static void linux_real_mode_only(void **state) {
+  struct boot_cpu cpu;
+  make_bzimage(100);
+  put32(file + 0x214, 0);
+  assert_refused(with(BOOT_LINUX, 1124, ""), "needs a BIOS");
+  make_bzimage(100);
+  put16(file + 0x20e, 0x100);
+  memcpy(file + 0x300, "MEMDISK 6.04 20200816", 22);
+  assert_refused(with(BOOT_LINUX, 1124, ""), "needs a BIOS");
+  memcpy(file + 0x300, "6.1.0 MEMDISK ", 14);
+  assert_true(load(with(BOOT_LINUX, 1124, ""), &cpu));
+  put16(file + 0x20e, 0xffff);                 /* a text behind the file's end */
+  assert_true(load(with(BOOT_LINUX, 1124, ""), &cpu));
+}
+
 static void linux_refusals(void **state) {
   static char longer[2100];
   memset(longer, 'a', sizeof longer - 1);
@@ -174,12 +222,19 @@ static void linux_refusals(void **state) {
   assert_refused(with(BOOT_LINUX, 1124, ""), "needs 68 MiB");
 }
 
-/* What BIOS and boot loader leave: flat GDT, extended BIOS data, a reset vector that resets. */
+/* What a BIOS leaves: the words of its data area that kernels read, a reset vector that resets. */
 static void firmware_remains(void **state) {
   struct boot_cpu cpu;
   assert_true(load(with(BOOT_LINUX, make_bzimage(100), ""), &cpu));
-  assert_int_equal(get64(ram + BOOT_GDT + BOOT_CS), 0x00cf9b000000ffff);
-  assert_int_equal(get64(ram + BOOT_GDT + BOOT_DS), 0x00cf93000000ffff);
+  assert_int_equal(get64(ram + 0x400), 0x3e803f8);   /* COM1 and, without a gap, COM3 */
+  assert_int_equal(get16(ram + 0x410), 0x0426);      /* two serial ports, 80 columns of colour, mouse, x87 */
+  assert_int_equal(get32(ram + 0x46c), 65543);       /* an hour of 18.2 Hz */
+  assert_int_equal(ram[0x449], 3);
+  assert_int_equal(get16(ram + 0x44a), 80);
+  assert_int_equal(get16(ram + 0x463), 0x3d4);
+  assert_int_equal(ram[0x475], 0);
+  assert_int_equal(ram[0x484], 24);
+  assert_int_equal(ram[0x9fc00], 1);
   assert_int_equal(get16(ram + 0x40e), 0x9fc0);
   assert_int_equal(get16(ram + 0x413), 639);
   static const uint8_t reset[] = {0xb0, 0xfe, 0xe6, 0x64};
@@ -214,6 +269,20 @@ static void pvh_start_info(void **state) {
   assert_int_equal(get64(map + 72), MIB);
   assert_int_equal(get64(map + 80), RAM - MIB);
   assert_int_equal(get32(map + 88), 1);
+}
+
+/* ld before 2.40 writes such a .bss for small kernels. */
+static void elf_bss_behind_the_files_end(void **state) {
+  struct boot_cpu cpu;
+  size_t size = make_elf(2 * MIB, 3000, true);
+  Elf32_Phdr ph = {PT_LOAD, (Elf32_Off)size + 100000, 0, 3 * MIB, 0, 5000, PF_R | PF_W, 4096}, note;
+  memcpy(&note, file + 52 + 32, sizeof note);
+  put16(file + 44, 3);   /* e_phnum */
+  memcpy(file + 52 + 64, &ph, sizeof ph);
+  memset(ram + 3 * MIB, 0xee, 5001);
+  assert_true(load(with(BOOT_ELF, size, ""), &cpu));
+  assert_int_equal(ram[3 * MIB] | ram[3 * MIB + 4999], 0);
+  assert_int_equal(ram[3 * MIB + 5000], 0xee);
 }
 
 static void elf_refusals(void **state) {
@@ -267,8 +336,37 @@ static void multiboot_elf(void **state) {
   add_modules(f, 2);
   assert_true(load(f, &cpu));
   assert_int_equal(cpu.eip, 3 * MIB + 0x10);   /* the entry is virtual: it moves with its segment */
-  assert_true(cpu.ebx >= 3 * MIB + 6000);
+  assert_int_equal(cpu.ebx, 0x9500);           /* QEMU's place */
+  assert_int_equal(cpu.gdt.cs << 16 | cpu.gdt.ds, 0x80010);
+  assert_int_equal(get64(ram + cpu.gdt.at + 8), 0x00cf9b000000ffff);
+  assert_int_equal(get64(ram + cpu.gdt.at + 16), 0x00cf93000000ffff);
   check_information(&cpu, 2);
+}
+
+/* Kernels have their heap or their page tables behind their end, and clear it before they look at the information. */
+static void multiboot_information_behind_the_kernel(void **state) {
+  struct boot_cpu cpu;
+  size_t size = make_elf(3 * MIB, 3000, false);
+  put_multiboot_header(1024, 7);
+  assert_true(load(with(BOOT_MULTIBOOT, size, "a b"), &cpu));
+  memset(ram + 3 * MIB + 6000, 0, 1 << 16);
+  check_information(&cpu, 0);
+}
+
+/* Kernels that lie where the information would: it goes above, or, where there is no room, to the end of RAM. */
+static void multiboot_information_in_the_kernel(void **state) {
+  static const struct { uint32_t from, to; } spans[] = {{0x9000, 0xa000}, {0x600, 0x9501}, {0x9580, 0x9f000}, {0x500, 0x9fc00}, {0x9600, 0x9fbf0}, {0x9700, 0x9fc00}};
+  for (unsigned i = 0; i < sizeof spans / sizeof *spans; i++) {
+    struct boot_cpu cpu;
+    memset(file, 0x55, 9000);
+    put_multiboot_header(64, 1 << 16);
+    put32(file + 76, spans[i].from + 64), put32(file + 80, spans[i].from), put32(file + 84, spans[i].from + 0x100), put32(file + 88, spans[i].to), put32(file + 92, spans[i].from);
+    assert_true(load(with(BOOT_MULTIBOOT, 9000, "a b"), &cpu));
+    check_information(&cpu, 0);
+    uint32_t last = get32(ram + cpu.ebx + 48) + get32(ram + cpu.ebx + 44);
+    assert_true(last <= spans[i].from || cpu.ebx >= spans[i].to);
+    assert_true(last <= BOOT_EBDA || cpu.ebx >= RAM - 4096);
+  }
 }
 
 static void multiboot_kludge(void **state) {
@@ -285,8 +383,7 @@ static void multiboot_kludge(void **state) {
   assert_int_equal(cpu.eip, 0x90100);
   assert_memory_equal(ram + 0x90000, file, 0x2000);
   assert_int_equal(ram[0x92000] | ram[0x9efff], 0);
-  assert_true(cpu.ebx >= 0x9f000);
-  assert_true(cpu.ebx + 120 <= 0x9fc00 || cpu.ebx >= MIB);
+  assert_int_equal(cpu.ebx, 0x9500);
   check_information(&cpu, 0);
   add_modules(&files, 1);         /* does not fit below the hole */
   assert_true(load(&files, &cpu));
@@ -432,10 +529,13 @@ static void symbols_by_address(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(linux_zero_page), cmocka_unit_test(linux_initrd_respects_its_maximum), cmocka_unit_test(linux_not_relocatable_goes_to_1_mib),
-    cmocka_unit_test(linux_old_command_line), cmocka_unit_test(linux_refusals), cmocka_unit_test(firmware_remains), cmocka_unit_test(pvh_start_info),
-    cmocka_unit_test(elf_refusals), cmocka_unit_test(multiboot_elf), cmocka_unit_test(multiboot_kludge), cmocka_unit_test(multiboot_refusals),
-    cmocka_unit_test(files_that_are_bad), cmocka_unit_test(multiboot_modules_from_the_command_line), cmocka_unit_test(truncated_everywhere),
-    cmocka_unit_test(mutated_everywhere), cmocka_unit_test(symbols_by_address),
+    cmocka_unit_test(linux_old_command_line), cmocka_unit_test(linux_command_line_in_the_decompressors_buffer), cmocka_unit_test(linux_64_bit_only),
+    cmocka_unit_test(linux_real_mode_only), cmocka_unit_test(linux_refusals), cmocka_unit_test(firmware_remains), cmocka_unit_test(pvh_start_info),
+    cmocka_unit_test(elf_bss_behind_the_files_end), cmocka_unit_test(elf_refusals), cmocka_unit_test(multiboot_elf),
+    cmocka_unit_test(multiboot_information_behind_the_kernel), cmocka_unit_test(multiboot_information_in_the_kernel),
+    cmocka_unit_test(multiboot_kludge), cmocka_unit_test(multiboot_refusals), cmocka_unit_test(files_that_are_bad),
+    cmocka_unit_test(multiboot_modules_from_the_command_line), cmocka_unit_test(truncated_everywhere), cmocka_unit_test(mutated_everywhere),
+    cmocka_unit_test(symbols_by_address),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

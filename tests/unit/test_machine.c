@@ -39,7 +39,7 @@ GUEST(ticks,
   "1: hlt\n cmp $100, %ebx\n jb 1b\n" EXIT(7)
   "2: inc %ebx\n push %eax\n mov $0x20, %al\n out %al, $0x20\n pop %eax\n iret\n"
   ".balign 8\n3: .word 0x107\n .long 4f - base_ticks + 0x100000\n .balign 8\n 4: .fill 32, 8, 0\n"
-  ".word 2b - base_ticks, 0x10, 0x8e00, 0x10\n");
+  ".word 2b - base_ticks, 0x08, 0x8e00, 0x10\n");
 /* Echoes COM1 (8 bits) by polling; 'q' ends with 8. */
 GUEST(echo, " mov $0x3fb, %dx\n mov $3, %al\n out %al, %dx\n 1: mov $0x3fd, %dx\n in %dx, %al\n test $1, %al\n jz 1b\n mov $0x3f8, %dx\n in %dx, %al\n cmp $'q', %al\n je 2f\n out %al, %dx\n jmp 1b\n 2:" EXIT(8));
 

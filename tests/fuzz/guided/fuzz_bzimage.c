@@ -27,6 +27,7 @@ static void check(const struct loaded *l) {
   const uint8_t *zp = l->ram + BOOT_ZERO_PAGE, *file = l->kernel;
   unsigned version = get16(file + 0x206), sectors = file[0x1f1] ? file[0x1f1] : 4;
   uint64_t setup = (sectors + 1) * 512, size = l->kernel_size - setup, load = l->cpu.eip, needs = size;
+  REQUIRE(get32(file + 0x214) && (version < 0x20c || file[0x201] < 0x36 || !(file[0x236] & 1)), "an image that has no use for the 32-bit entry");
   REQUIRE(l->kernel_size > setup, "setup part of %llu bytes", (unsigned long long)setup);
   REQUIRE(load >= BOOT_HIGH && l->cpu.esi == BOOT_ZERO_PAGE, "loaded at %llx, ESI %x", (unsigned long long)load, l->cpu.esi);
   if (version >= 0x20a && file[0x201] >= 0x62 && get32(file + 0x260) > needs) needs = get32(file + 0x260);

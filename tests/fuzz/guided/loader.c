@@ -101,10 +101,11 @@ static char *take_append(struct input *in, unsigned length, unsigned bits) {
 static void load(struct loaded *l, const char *append, const char *initrd, void (*check)(const struct loaded *)) {
   char error[ERROR_TEXT] = "";
   struct boot_memory memory = {at, l, l->ram_size};
+  const struct boot_platform platform = {.rsdp = LOADER_RSDP, .serial = {0x3f8}};
   bool ok = boot_files_read(&l->files, "kernel", initrd, append, l->ram_size, error);
   if (ok) {
     ASAN_POISON_MEMORY_REGION(l->ram, RAM_MOST);
-    ok = boot_load(&l->files, &memory, LOADER_RSDP, &l->cpu, error);
+    ok = boot_load(&l->files, &memory, &platform, &l->cpu, error);
     ASAN_UNPOISON_MEMORY_REGION(l->ram, RAM_MOST);
     if (ok) check(l);
   }

@@ -121,4 +121,6 @@ void *memset(void *to, int value, size_t n);
 void *memcpy(void *to, const void *from, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 
+extern uint32_t entry_eax, entry_ebx;   /* what the loader left */
+void at_entry(void);    /* where a test has it: called before anything is set up, with the loader's segments, GDT and chips */
 void test_main(void);   /* the test */

@@ -12,10 +12,18 @@
   .text
   .globl _start
 _start:
+  mov %eax, entry_eax
+  mov %ebx, entry_ebx
   mov $boot_stack_top, %esp
   cld
   push $0
   popf
+  .weak at_entry         /* a test's own look at the machine, before the runtime touches it */
+  mov $at_entry, %eax
+  test %eax, %eax
+  jz 1f
+  call *%eax
+1:
   call runtime_init
   call test_main
   push $0
@@ -139,5 +147,8 @@ entry_stack_top:
   .globl df_stack_top
 df_stack_top:
   .globl run_saved_esp, run_context
+  .globl entry_eax, entry_ebx
+entry_eax: .long 0
+entry_ebx: .long 0
 run_saved_esp: .long 0
 run_context: .long 0
