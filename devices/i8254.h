@@ -8,6 +8,7 @@ enum pit_state { PIT_IDLE /* mode set, no count yet */, PIT_WAIT /* modes 1, 5: 
 
 struct pit_channel {
   uint8_t mode, bcd, access;        /* access: 1 low byte, 2 high byte, 3 low then high */
+  uint8_t mode_written;             /* as the status shows it: 6 and 7 are modes 2 and 3 */
   uint8_t gate;
   uint8_t state;                    /* enum pit_state */
   uint8_t write_high, read_high;    /* access 3: the next byte is the high one */
