@@ -52,6 +52,9 @@ struct cpu_model {
   const char *brand;
 };
 
+/* Its vendor: AMD's CPUs differ in a few things that are no feature's. */
+static inline bool cpu_model_is_amd(const struct cpu_model *model) { return model->vendor[0] == 'A'; }
+
 /* What CPUID answers in place of the model (bt diff: what the other emulator answers). The first that fits EAX and ECX, else EAX alone, else the highest
  * basic leaf, as CPUs of Intel's do (SDM vol. 2, CPUID). */
 struct cpuid_answer { uint32_t leaf, subleaf, eax, ebx, ecx, edx; };
