@@ -260,7 +260,7 @@ static void locked(struct generator *g, struct writer *w) {
 
 static void write_msr(struct generator *g, struct writer *w) {
   static const uint32_t msrs[] = {0x10, 0x1b, 0x1b, 0x174, 0x175, 0x176, 0x1a0, 0x1d9, 0x200, 0x201, 0x20f, 0x250, 0x26f, 0x277, 0x277, 0x2ff, 0xfe, 0x79, 0x8b,
-                                  0xc0000080, 0xc0000080, 0xc0000103, 0x17, 0x2a};
+                                  0xc0000080, 0xc0000080, 0xc0000103, 0x17, 0x2a, 0xc2, 0x187, 0x199, 0x19c, 0x30b, 0x390};
   mov_reg(w, 1, random_chance(&g->r, 95) ? RANDOM_OF(&g->r, msrs) : random_32(&g->r));
   mov_reg(w, 0, random_chance(&g->r, 40) ? 0x800u << random_below(&g->r, 2) : some_value(g)), mov_reg(w, 2, random_chance(&g->r, 70) ? 0 : random_32(&g->r));
   emit8(w, 0x0f), emit8(w, random_chance(&g->r, 75) ? 0x30 : 0x32);
