@@ -21,7 +21,7 @@ static const struct field fields[] = {
     FIELD(i8254, channel[n].write_low), FIELD(i8254, channel[n].latched), FIELD(i8254, channel[n].status_latched), \
     FIELD(i8254, channel[n].status), FIELD(i8254, channel[n].latched_count), FIELD(i8254, channel[n].reload), \
     FIELD(i8254, channel[n].next_reload), FIELD(i8254, channel[n].start), FIELD(i8254, channel[n].held)
-  CHANNEL(0), CHANNEL(1), CHANNEL(2), FIELD(i8254, speaker), FIELD(i8254, due), FIELD_TIMER(i8254, timer), FIELD_END
+  CHANNEL(0), CHANNEL(1), CHANNEL(2), FIELD(i8254, connected), FIELD(i8254, speaker), FIELD(i8254, due), FIELD_TIMER(i8254, timer), FIELD_END
 #undef CHANNEL
 };
 
@@ -114,7 +114,7 @@ static void arm(struct i8254 *s, int64_t not_before) {
 }
 
 static void schedule(struct i8254 *s, uint64_t now) {
-  s->due = next_rise(&s->channel[0], now);
+  s->due = s->connected ? next_rise(&s->channel[0], now) : UINT64_MAX;
   arm(s, clock_now(s->clock));
 }
 
@@ -137,8 +137,15 @@ static void fire(void *opaque) {
 static void changed(struct i8254 *s, unsigned n, uint64_t now) {
   if (n != 0)
     return;
-  irq_set(&s->irq0, out_at(&s->channel[0], now));
+  irq_set(&s->irq0, s->connected && out_at(&s->channel[0], now));
   schedule(s, now);
+}
+
+void i8254_connect(struct i8254 *s, bool on) {
+  if (s->connected == on)
+    return;
+  s->connected = on;
+  changed(s, 0, tick_now(s));
 }
 
 /* ---- writes ---- */
@@ -317,6 +324,7 @@ static void reset(void *state) {
   s->channel[1] = (struct pit_channel){.mode = 2, .mode_written = 2, .access = 1, .gate = 1, .reload = REFRESH_TICKS, .start = now, .state = PIT_RUN};
   s->channel[2] = (struct pit_channel){.mode = 3, .mode_written = 3, .access = 3, .gate = 0, .reload = 0x10000, .state = PIT_IDLE};
   s->speaker = 0;
+  s->connected = 1;
   changed(s, 0, now);
 }
 
@@ -341,6 +349,7 @@ static void loaded(void *state) {
   if (s->due != UINT64_MAX)
     s->due &= UINT64_MAX >> 20;
   s->speaker &= SPEAKER_BITS;
+  s->connected = s->connected != 0;
   clock_timer_set(s->clock, &s->timer, s->timer.deadline);
 }
 

@@ -23,6 +23,7 @@ struct pit_channel {
 };
 struct i8254 {
   struct pit_channel channel[3];
+  uint8_t connected;                /* OUT0 is wired to IRQ 0: not while the HPET replaces it */
   uint8_t speaker;                  /* port 61h bits 0-3 */
   uint64_t due;                     /* PIT tick of the next rise of OUT0 */
   struct clock_timer timer;
@@ -31,3 +32,5 @@ struct i8254 {
 };
 
 struct device i8254_init(struct i8254 *s, struct io_bus *io, struct clock *clock, struct irq_line irq0);
+/* Takes OUT0 off IRQ 0 and back; while it is off nothing is timed. */
+void i8254_connect(struct i8254 *s, bool on);

@@ -5,7 +5,7 @@
  * is computed when read. After a stall a periodic timer delivers one interrupt and goes on with the next period that is still
  * to come; interrupts are never closer than MIN_GAP. A change of the timer's mode goes on from the current count, and a one-shot count that has
  * reached 0 stays there, whatever the mode, until the initial count is written (11.5.4; QEMU computes the new mode's count anew).
- * Moving the base onto RAM leaves the registers out of the physical map.
+ * Moving the base onto RAM or another chip leaves the registers out of the physical map.
  * Deviation: after reset LINT0 is ExtINT and not masked, though the APIC is software-disabled, because no BIOS will set up the
  * virtual wire (11.4.7.1 says masked). Software-disabling later masks every LVT as the manual says.
  * Missing: SMI (no SMM), x2APIC, arbitration (one CPU), lowest-priority arbitration likewise.
@@ -22,6 +22,8 @@ enum { ESR_SEND_ILLEGAL = 1 << 5, ESR_RECEIVE_ILLEGAL = 1 << 6, ESR_REGISTER = 1
 enum { BASE_BSP = 1 << 8, BASE_ENABLE = 1 << 11, WINDOW = 0x1000, MIN_GAP = 10000 /* ns */ };
 #define BASE_ADDRESS 0xffffff000ull
 #define DEFAULT_BASE 0xfee00000ull
+#define IOAPIC_WINDOW 0xfec00000ull   /* where other chips' registers are: a page each */
+#define HPET_WINDOW 0xfed00000ull
 
 static const uint32_t lvt_bits[LVT_COUNT] = {0x300ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
 
@@ -362,7 +364,8 @@ static void init_reset(struct lapic *s) {
 static void map(struct lapic *s) {
   static const struct mmu_io_ops ops = {mmio_read, mmio_write};
   uint64_t base = s->base & BASE_ADDRESS;
-  bool free = base >= mmu_ram_size(s->mmu) && base >= 1 << 20 && base + WINDOW <= 0x100000000ull && (base < 0xfec00000 || base >= 0xfec01000);
+  bool taken = base == IOAPIC_WINDOW || base == HPET_WINDOW;
+  bool free = base >= mmu_ram_size(s->mmu) && base >= 1 << 20 && base + WINDOW <= 0x100000000ull && !taken;
   uint64_t wanted = on(s) && free ? base : 0;
   if (wanted == s->mapped)
     return;
