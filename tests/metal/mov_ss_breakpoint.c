@@ -1,5 +1,5 @@
 /* Breakpoints and MOV SS or POP SS: one on the instruction behind is suppressed as if RF were 1, and one on the operand of MOV SS is reported behind the
- * next instruction, INT n too: then at the handler's first instruction (SDM vol. 3A, 6.8.3; Bochs agrees as to the first). LSS and STI suppress nothing.
+ * next instruction, INT n too: then at the handler's first instruction (SDM vol. 3A, 6.8.3). LSS and STI suppress nothing. Bochs agrees, but loses the last.
  * AMD's CPUs deliver the first kind (mov_ss_breakpoint_amd). QEMU does on every model, and reports the second kind at once.
  * EXPECT: behind mov ss: #BP eip=+4
  * EXPECT: behind pop ss: #BP eip=+3
