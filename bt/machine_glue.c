@@ -148,7 +148,7 @@ struct pc_config machine_pc_config(struct machine *m) {
     .mmu = m->mmu, .clock = m->clock, .opaque = m, .cpu_intr = cpu_intr, .cpu_nmi = cpu_nmi,
     /* A lone INIT goes to the BIOS's reset vector, and what stands there on this machine is a reset. */
     .cpu_init = reset, .a20 = set_a20, .reset = reset, .power_off = power_off, .debug_exit = debug_exit,
-    .debug_exit_present = o->debug_exit, .debug_exit_base = o->debug_exit_base, .debug_exit_size = o->debug_exit_size, .acpi = o->acpi,
+    .debug_exit_present = o->debug_exit, .debug_exit_base = o->debug_exit_base, .debug_exit_size = o->debug_exit_size, .acpi = o->acpi, .hpet = o->hpet,
   };
   for (unsigned i = 0; i < SERIAL_PORTS; i++) {
     enum serial_kind kind = o->serial[i].kind;

@@ -32,11 +32,12 @@ static const struct option_row rows[] = {
   {"m", ARG_VALUE, "[size=]N[K|M|G]", "guest RAM, in MiB without a suffix: 16M to 3G (default 128M)", handle_memory},
   {"cpu", ARG_VALUE, "MODEL[,+X][,-X]", "CPU model and features to add or take away; 'help' lists them", handle_cpu},
   {"smp", ARG_VALUE, "1", "number of CPUs: one", handle_smp},
-  {"machine", ARG_VALUE, "pc[,accel=tcg][,acpi=on|off]", "the machine: pc is the one there is", handle_machine},
+  {"machine", ARG_VALUE, "pc[,accel=tcg][,acpi=on|off][,hpet=on|off]", "the machine: pc is the one there is", handle_machine},
   {"M", ARG_VALUE, "", NULL, handle_machine},
   {"accel", ARG_VALUE, "tcg[,tb-size=N][,split-wx=off]", "tcg, with N MiB of code cache (K: N KiB); split-wx=off: one mapping of it, writable or executable by turns; one-insn-per-tb=on as -singlestep", handle_accel},
   {"enable-kvm", ARG_NONE, "", "warns, and goes on translating", handle_kvm},
   {"no-acpi", ARG_NONE, "", "no ACPI tables", handle_noacpi},
+  {"no-hpet", ARG_NONE, "", "no high precision event timers", handle_nohpet},
   {"rtc", ARG_VALUE, "base=utc", "what the clock chip shows: UTC", handle_rtc},
   {"icount", ARG_VALUE, "[shift=]N", "deterministic time: an instruction takes 2^N ns", handle_icount},
   {NULL, ARG_NONE, "", "Devices", NULL},
@@ -63,7 +64,6 @@ static const struct option_row rows[] = {
   {"k", ARG_VALUE, "LAYOUT", "accepted, without effect here", handle_ignored},
   {"L", ARG_VALUE, "DIR", NULL, handle_ignored},
   {"boot", ARG_VALUE, "ORDER", NULL, handle_ignored},
-  {"no-hpet", ARG_NONE, "", NULL, handle_ignored},
   {"no-fd-bootchk", ARG_NONE, "", NULL, handle_ignored},
   {"no-user-config", ARG_NONE, "", NULL, handle_ignored},
   {NULL, ARG_NONE, "", "The translator, and what can be seen of it", NULL},
@@ -192,7 +192,7 @@ static int finish(struct parser *p) {
 }
 
 int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
-  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20, .acpi = true, .escape = 1, .debug_exit_base = 0x501, .debug_exit_size = 2,
+  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20, .acpi = true, .hpet = true, .escape = 1, .debug_exit_base = 0x501, .debug_exit_size = 2,
                            .monitor.icount_shift = -1};
   struct parser p = {.o = o, .err = err, .serial_default = true};
   for (int i = 1; i < argc; i++) {

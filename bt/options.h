@@ -29,7 +29,7 @@ struct bt_options {
   struct serial_option serial[SERIAL_PORTS];
   unsigned serial_count;          /* -serial options given */
   uint8_t escape;                 /* of the console: Ctrl-A, or -echr */
-  bool nographic, nodefaults, no_reboot, acpi, daemonize;
+  bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
   bool debug_exit;
   uint16_t debug_exit_base, debug_exit_size;
   const char *log_file, *symbols, *pidfile, *name;

@@ -19,7 +19,7 @@ int complain(const struct parser *p, const char *format, ...) __attribute__((for
 void warn(const struct parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define OPTION_HANDLERS(X) X(memory) X(kernel) X(initrd) X(append) X(cpu) X(machine) X(accel) X(smp) X(rtc) X(icount) X(kvm) \
-  X(serial) X(device) X(display) X(nographic) X(nodefaults) X(none_only) X(none_or_null) X(echr) X(noreboot) X(action) X(noacpi) X(ignored) \
+  X(serial) X(device) X(display) X(nographic) X(nodefaults) X(none_only) X(none_or_null) X(echr) X(noreboot) X(action) X(noacpi) X(nohpet) X(ignored) \
   X(log) X(logfile) X(name) X(pidfile) X(daemonize) X(version) X(help) \
   X(stats) X(singlestep) X(flush_every) X(irq_jitter) X(exact_flags) X(paranoid) X(host) X(without) X(user) X(symbols)
 #define HANDLER_DECL(name) option_handler handle_##name;

@@ -21,6 +21,7 @@ int handle_nodefaults(struct parser *p) { return p->o->nodefaults = true, OPTION
 int handle_nographic(struct parser *p) { return p->o->nographic = true, OPTIONS_OK; }
 int handle_noreboot(struct parser *p) { return p->o->no_reboot = true, OPTIONS_OK; }
 int handle_noacpi(struct parser *p) { return p->o->acpi = false, OPTIONS_OK; }
+int handle_nohpet(struct parser *p) { return p->o->hpet = false, OPTIONS_OK; }
 int handle_daemonize(struct parser *p) { return p->o->daemonize = true, OPTIONS_OK; }
 int handle_ignored(struct parser *p) { return OPTIONS_OK; }
 int handle_kvm(struct parser *p) { return warn(p, "there is no KVM in bt: it translates"), OPTIONS_OK; }
@@ -69,13 +70,14 @@ static int accelerator(struct parser *p, const char *name) {
 
 /* Properties of -machine that change nothing here when they have this value (NULL: any). */
 static const struct { const char *key, *value; } machine_trivial[] = {
-  {"usb", "off"}, {"vmport", NULL}, {"smm", NULL}, {"hpet", "off"}, {"graphics", "off"}, {"mem-merge", NULL}, {"dump-guest-core", NULL},
+  {"usb", "off"}, {"vmport", NULL}, {"smm", NULL}, {"graphics", "off"}, {"mem-merge", NULL}, {"dump-guest-core", NULL},
   {"kernel-irqchip", NULL}, {"kernel_irqchip", NULL}, {"nvdimm", "off"}, {"sata", "off"}, {"i8042", "on"}, {"pit", "on"}, {"pic", "on"},
   {"serial", "on"}, {"rtc", "on"},
 };
 static int machine_property(struct parser *p, const struct suboption *s) {
   if (!strcmp(s->key, "accel")) return accelerator(p, s->value);
   if (!strcmp(s->key, "acpi")) return value_switch(s->value, &p->o->acpi) ? OPTIONS_OK : complain(p, "acpi is on or off");
+  if (!strcmp(s->key, "hpet")) return value_switch(s->value, &p->o->hpet) ? OPTIONS_OK : complain(p, "hpet is on or off");
   for (unsigned i = 0; i < sizeof machine_trivial / sizeof machine_trivial[0]; i++)
     if (!strcmp(s->key, machine_trivial[i].key) && (!machine_trivial[i].value || !strcmp(s->value, machine_trivial[i].value))) return OPTIONS_OK;
   return complain(p, "bt's machine has no such property or value");

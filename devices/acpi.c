@@ -7,12 +7,13 @@
 #include "acpi.h"
 #include "acpi_pm.h"
 #include "aml.h"
+#include "hpet.h"
 #include "tables.h"
 #include <string.h>
 
 enum { AREA = TABLES_ACPI, AREA_END = TABLES_ACPI_END, ALIGN = 64 };
 enum { RSDP_SIZE = 20, FACS_SIZE = 64, IOAPIC_ADDRESS = 0xfec00000, LAPIC_ADDRESS = 0xfee00000 };
-enum { RESET_PORT = 0xcf9, RESET_VALUE = 6, CENTURY = 0x32 };
+enum { RESET_PORT = 0xcf9, RESET_VALUE = 6, CENTURY = 0x32, HPET_LENGTH = 0x400, MAX_TABLES = 3 };
 enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FADT_FIX_RTC = 1 << 6, FADT_RESET_REG = 1 << 10 };
 enum { BOOT_LEGACY = 1, BOOT_8042 = 2, BOOT_NO_VGA = 4 };
 enum { SERIALIZED = 8 };            /* method flag: it creates names */
@@ -240,6 +241,18 @@ static void processor(struct aml *a) {
   aml_end(a, scope);
 }
 
+/* Its registers; that they are there is the HPET table's word, too. */
+static void hpet_device(struct aml *a) {
+  size_t device = aml_device(a, "HPET");
+  aml_name_eisa(a, "_HID", "PNP0103");
+  aml_name_integer(a, "_UID", 0);
+  aml_name_integer(a, "_STA", 0x0f);
+  size_t template = aml_resources(a, "_CRS");
+  aml_res_memory_fixed(a, HPET_BASE, HPET_LENGTH);
+  aml_end_resources(a, template);
+  aml_end(a, device);
+}
+
 static void build_dsdt(struct aml *a, const struct pc_config *config) {
   acpi_table_begin(a, "DSDT", 1);
   sleep_state(a);
@@ -249,10 +262,12 @@ static void build_dsdt(struct aml *a, const struct pc_config *config) {
   for (unsigned n = 0; n < 4; n++)
     link_device(a, n);
   sci_link(a);
+  if (config->hpet)
+    hpet_device(a);
   aml_end(a, scope);
 }
 
-/* ---- FADT, MADT ---- */
+/* ---- FADT, MADT, HPET ---- */
 
 static void gas_io(struct aml *a, uint16_t port, uint8_t bits) {
   aml_byte(a, port != 0);           /* system I/O; all zero when there is no such block */
@@ -333,6 +348,17 @@ static void build_madt(struct aml *a) {
   aml_bytes(a, "\x04\x06\xff\x00\x00\x01", 6);           /* NMI: all processors, LINT1 */
 }
 
+/* IA-PC HPET specification 1.0a, 3.2.4. */
+static void build_hpet(struct aml *a) {
+  acpi_table_begin(a, "HPET", 1);
+  aml_dword(a, HPET_BLOCK_ID);
+  aml_dword(a, 0);                  /* the address: memory */
+  aml_qword(a, HPET_BASE);
+  aml_byte(a, 0);                   /* number of this block */
+  aml_word(a, 0);                   /* shortest period that loses no tick: none is lost */
+  aml_byte(a, 0);                   /* no page protection */
+}
+
 /* ---- all of them ---- */
 
 static void write_rsdp(struct mmu *mmu, uint32_t rsdt) {
@@ -347,7 +373,7 @@ gpa acpi_write(struct mmu *mmu, const struct pc_config *config) {
   struct aml a;
   uint8_t facs[FACS_SIZE] = "FACS\x40";
   facs[32] = 1;                     /* version */
-  uint32_t facs_at = place(&at, facs, sizeof facs), tables[2] = {0};
+  uint32_t facs_at = place(&at, facs, sizeof facs), tables[MAX_TABLES] = {0};
   build_dsdt(&a, config);
   uint32_t dsdt_at = place_table(&at, &a);
   build_fadt(&a, facs_at, dsdt_at);
@@ -356,8 +382,12 @@ gpa acpi_write(struct mmu *mmu, const struct pc_config *config) {
     build_madt(&a);
     tables[1] = place_table(&at, &a);
   }
+  if (config->hpet) {
+    build_hpet(&a);
+    tables[2] = place_table(&at, &a);
+  }
   acpi_table_begin(&a, "RSDT", 1);
-  for (unsigned i = 0; i < 2; i++)
+  for (unsigned i = 0; i < MAX_TABLES; i++)
     if (tables[i])
       aml_dword(&a, tables[i]);
   uint32_t rsdt_at = place_table(&at, &a);

@@ -210,6 +210,14 @@ void aml_res_interrupts(struct aml *a, const uint8_t *irqs, unsigned n) {
     aml_dword(a, irqs[i]);
 }
 
+void aml_res_memory_fixed(struct aml *a, uint32_t base, uint32_t length) {
+  aml_byte(a, 0x86);
+  aml_word(a, 9);
+  aml_byte(a, 0);                   /* read only: nobody else's */
+  aml_dword(a, base);
+  aml_dword(a, length);
+}
+
 /* Address space descriptors (6.4.3.5): fixed, inclusive ranges that the bridge passes on. */
 static void word_space(struct aml *a, uint8_t type, uint8_t flags, uint16_t first, uint16_t last) {
   aml_byte(a, 0x88);

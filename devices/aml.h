@@ -42,6 +42,7 @@ void aml_res_irq(struct aml *a, unsigned irq);                              /* e
 void aml_res_interrupts(struct aml *a, const uint8_t *irqs, unsigned n);    /* extended: level, high, shared */
 void aml_res_bus(struct aml *a, uint16_t first, uint16_t last);
 void aml_res_io_window(struct aml *a, uint16_t first, uint16_t last);
+void aml_res_memory_fixed(struct aml *a, uint32_t base, uint32_t length);
 void aml_res_memory_window(struct aml *a, uint32_t first, uint32_t last);
 
 /* The 36-byte header of a table at the builder's start, and its length and checksum once it is complete. */

@@ -16,12 +16,12 @@ enum { MIN_GAP = 10000 };           /* ns between two interrupts */
 #define MAX_DEBT PIT_HZ             /* ticks */
 
 static const struct field fields[] = {
-#define CHANNEL(n) FIELD(i8254, channel[n].mode), FIELD(i8254, channel[n].bcd), FIELD(i8254, channel[n].access), FIELD(i8254, channel[n].gate), \
+#define CHANNEL(n) FIELD(i8254, channel[n].mode), FIELD(i8254, channel[n].mode_written), FIELD(i8254, channel[n].bcd), FIELD(i8254, channel[n].access), FIELD(i8254, channel[n].gate), \
     FIELD(i8254, channel[n].state), FIELD(i8254, channel[n].write_high), FIELD(i8254, channel[n].read_high), \
     FIELD(i8254, channel[n].write_low), FIELD(i8254, channel[n].latched), FIELD(i8254, channel[n].status_latched), \
     FIELD(i8254, channel[n].status), FIELD(i8254, channel[n].latched_count), FIELD(i8254, channel[n].reload), \
     FIELD(i8254, channel[n].next_reload), FIELD(i8254, channel[n].start), FIELD(i8254, channel[n].held)
-  CHANNEL(0), CHANNEL(1), CHANNEL(2), FIELD(i8254, speaker), FIELD(i8254, due), FIELD_TIMER(i8254, timer), FIELD_END
+  CHANNEL(0), CHANNEL(1), CHANNEL(2), FIELD(i8254, connected), FIELD(i8254, speaker), FIELD(i8254, due), FIELD_TIMER(i8254, timer), FIELD_END
 #undef CHANNEL
 };
 
@@ -114,7 +114,7 @@ static void arm(struct i8254 *s, int64_t not_before) {
 }
 
 static void schedule(struct i8254 *s, uint64_t now) {
-  s->due = next_rise(&s->channel[0], now);
+  s->due = s->connected ? next_rise(&s->channel[0], now) : UINT64_MAX;
   arm(s, clock_now(s->clock));
 }
 
@@ -137,8 +137,15 @@ static void fire(void *opaque) {
 static void changed(struct i8254 *s, unsigned n, uint64_t now) {
   if (n != 0)
     return;
-  irq_set(&s->irq0, out_at(&s->channel[0], now));
+  irq_set(&s->irq0, s->connected && out_at(&s->channel[0], now));
   schedule(s, now);
+}
+
+void i8254_connect(struct i8254 *s, bool on) {
+  if (s->connected == on)
+    return;
+  s->connected = on;
+  changed(s, 0, tick_now(s));
 }
 
 /* ---- writes ---- */
@@ -189,7 +196,7 @@ static void latch_count(struct pit_channel *c, uint64_t now) {
 static void latch_status(struct pit_channel *c, uint64_t now) {
   if (c->status_latched)
     return;
-  c->status = (uint8_t)((out_at(c, now) ? STATUS_OUT : 0) | (null_count(c, now) ? STATUS_NULL : 0) | c->access << 4 | c->mode << 1 | c->bcd);
+  c->status = (uint8_t)((out_at(c, now) ? STATUS_OUT : 0) | (null_count(c, now) ? STATUS_NULL : 0) | c->access << 4 | c->mode_written << 1 | c->bcd);
   c->status_latched = 1;
 }
 
@@ -219,7 +226,8 @@ static void write_control(struct i8254 *s, uint8_t value) {
     return;
   }
   uint32_t reload = c->reload;
-  *c = (struct pit_channel){.mode = (uint8_t)(mode > 5 ? mode - 4 : mode), .bcd = value & 1, .access = (uint8_t)access, .gate = c->gate, .reload = reload, .state = PIT_IDLE};
+  *c = (struct pit_channel){.mode = (uint8_t)(mode > 5 ? mode - 4 : mode), .mode_written = (uint8_t)mode, .bcd = value & 1, .access = (uint8_t)access,
+                            .gate = c->gate, .reload = reload, .state = PIT_IDLE};
   changed(s, n, now);
 }
 
@@ -312,10 +320,11 @@ static void write_61(void *dev, uint16_t offset, unsigned size, uint32_t value) 
 static void reset(void *state) {
   struct i8254 *s = state;
   uint64_t now = tick_now(s);
-  s->channel[0] = (struct pit_channel){.mode = 3, .access = 3, .gate = 1, .reload = 0x10000, .start = now, .state = PIT_RUN};
-  s->channel[1] = (struct pit_channel){.mode = 2, .access = 1, .gate = 1, .reload = REFRESH_TICKS, .start = now, .state = PIT_RUN};
-  s->channel[2] = (struct pit_channel){.mode = 3, .access = 3, .gate = 0, .reload = 0x10000, .state = PIT_IDLE};
+  s->channel[0] = (struct pit_channel){.mode = 3, .mode_written = 3, .access = 3, .gate = 1, .reload = 0x10000, .start = now, .state = PIT_RUN};
+  s->channel[1] = (struct pit_channel){.mode = 2, .mode_written = 2, .access = 1, .gate = 1, .reload = REFRESH_TICKS, .start = now, .state = PIT_RUN};
+  s->channel[2] = (struct pit_channel){.mode = 3, .mode_written = 3, .access = 3, .gate = 0, .reload = 0x10000, .state = PIT_IDLE};
   s->speaker = 0;
+  s->connected = 1;
   changed(s, 0, now);
 }
 
@@ -324,6 +333,7 @@ static void loaded(void *state) {
   for (unsigned n = 0; n < 3; n++) {
     struct pit_channel *c = &s->channel[n];
     c->mode = c->mode > 5 ? 0 : c->mode;
+    c->mode_written = (c->mode == 2 || c->mode == 3) && c->mode_written == c->mode + 4 ? c->mode_written : c->mode;
     c->bcd &= 1;
     c->access = c->access & 3 ? c->access & 3 : 3;
     c->gate = n < 2 ? 1 : c->gate & 1;
@@ -339,6 +349,7 @@ static void loaded(void *state) {
   if (s->due != UINT64_MAX)
     s->due &= UINT64_MAX >> 20;
   s->speaker &= SPEAKER_BITS;
+  s->connected = s->connected != 0;
   clock_timer_set(s->clock, &s->timer, s->timer.deadline);
 }
 

@@ -8,6 +8,7 @@ enum pit_state { PIT_IDLE /* mode set, no count yet */, PIT_WAIT /* modes 1, 5: 
 
 struct pit_channel {
   uint8_t mode, bcd, access;        /* access: 1 low byte, 2 high byte, 3 low then high */
+  uint8_t mode_written;             /* as the status shows it: 6 and 7 are modes 2 and 3 */
   uint8_t gate;
   uint8_t state;                    /* enum pit_state */
   uint8_t write_high, read_high;    /* access 3: the next byte is the high one */
@@ -22,6 +23,7 @@ struct pit_channel {
 };
 struct i8254 {
   struct pit_channel channel[3];
+  uint8_t connected;                /* OUT0 is wired to IRQ 0: not while the HPET replaces it */
   uint8_t speaker;                  /* port 61h bits 0-3 */
   uint64_t due;                     /* PIT tick of the next rise of OUT0 */
   struct clock_timer timer;
@@ -30,3 +32,5 @@ struct i8254 {
 };
 
 struct device i8254_init(struct i8254 *s, struct io_bus *io, struct clock *clock, struct irq_line irq0);
+/* Takes OUT0 off IRQ 0 and back; while it is off nothing is timed. */
+void i8254_connect(struct i8254 *s, bool on);

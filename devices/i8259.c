@@ -2,10 +2,13 @@
  *
  * Owns the 15 ISA interrupt requests on their way to INTR. Everything is settled at once: after each change settle() derives the slave's
  * INT, the master's IR2 from it, and the master's INT; there is no INTR that goes away between the CPU's look and its acknowledge.
+ * IRR follows the lines: a request must stay high until its acknowledge. One that had raised INT and falls before leaves INT high, and the acknowledge
+ * answers with the vector of IR7 and puts nothing in service (data sheet, "edge triggered mode"; Bochs does so, QEMU keeps the edge). So a
+ * chip of ours that pulses its line ends the pulse high: see fire() in i8254.c.
  * Deliberate deviations:
- *  - An edge request stays latched when its line falls before the acknowledge (the chip turns it into a spurious IR7). A host that was
- *    busy may show both edges of a timer pulse at once, and the tick should survive that.
- *  - IR2 of the master follows the slave's INT instead of latching it: no spurious IRQ 15 when a level request behind the slave goes away.
+ *  - A level request that goes away takes INT with it, and so does the mask for one that was withdrawn: no spurious interrupt that
+ *    no line was ever to blame for.
+ *  - IR2 of the master follows the slave's INT instead of latching it, for the same reason.
  *  - Before the last ICW the chip holds INT low. 8080 mode (ICW4.uPM = 0) is treated as 8086 mode; buffered mode and the cascade ids
  *    have no effect, the wiring is fixed.
  */
@@ -18,7 +21,7 @@ enum { OCW3 = 8, OCW3_READ_ISR = 1, OCW3_READ = 2, OCW3_POLL = 4, OCW3_SMM = 0x2
 enum { EOI_CLEAR_ROTATE_AEOI, EOI, EOI_NOP, EOI_SPECIFIC, EOI_SET_ROTATE_AEOI, EOI_ROTATE, EOI_SET_PRIORITY, EOI_ROTATE_SPECIFIC };
 
 static const struct field fields[] = {
-#define CHIP(n) FIELD(i8259, chip[n].lines), FIELD(i8259, chip[n].irr), FIELD(i8259, chip[n].isr), FIELD(i8259, chip[n].imr), \
+#define CHIP(n) FIELD(i8259, chip[n].lines), FIELD(i8259, chip[n].irr), FIELD(i8259, chip[n].withdrawn), FIELD(i8259, chip[n].isr), FIELD(i8259, chip[n].imr), \
     FIELD(i8259, chip[n].elcr), FIELD(i8259, chip[n].icw1), FIELD(i8259, chip[n].icw2), FIELD(i8259, chip[n].icw3), \
     FIELD(i8259, chip[n].icw4), FIELD(i8259, chip[n].step), FIELD(i8259, chip[n].lowest), FIELD(i8259, chip[n].read_isr), \
     FIELD(i8259, chip[n].poll), FIELD(i8259, chip[n].special_mask), FIELD(i8259, chip[n].rotate_on_aeoi)
@@ -56,22 +59,28 @@ static unsigned pending(const struct i8259_chip *c, bool master) {
   return rank(c, request) < rank(c, first(c, blocking)) ? request : 8;
 }
 
+/* The INT output: a request, or one that was withdrawn and not acknowledged. */
+static bool int_high(const struct i8259_chip *c, bool master) {
+  return pending(c, master) != 8 || (!c->step && (c->withdrawn & (uint8_t)~c->imr));
+}
+
 static void set_line(struct i8259_chip *c, unsigned level, bool high) {
   uint8_t bit = (uint8_t)(1 << level);
-  if (level_triggered(c, level))
-    c->irr = high ? c->irr | bit : c->irr & (uint8_t)~bit;
-  else if (high && !(c->lines & bit))
+  if (!high)
+    c->irr &= (uint8_t)~bit;
+  else if (level_triggered(c, level) || !(c->lines & bit)) {
     c->irr |= bit;
+    c->withdrawn &= (uint8_t)~bit;
+  }
   c->lines = high ? c->lines | bit : c->lines & (uint8_t)~bit;
 }
 
 static void settle(struct i8259 *s) {
-  struct i8259_chip *master = &s->chip[MASTER];
-  bool slave_int = pending(&s->chip[SLAVE], false) != 8;
-  set_line(master, CASCADE, slave_int);
-  if (!slave_int)
-    master->irr &= (uint8_t)~(1 << CASCADE);
-  uint8_t intr = pending(master, true) != 8;
+  struct i8259_chip *master = &s->chip[MASTER], *slave = &s->chip[SLAVE];
+  slave->withdrawn &= (uint8_t)~slave->imr;
+  master->withdrawn &= (uint8_t)~master->imr;
+  set_line(master, CASCADE, int_high(slave, false));
+  uint8_t intr = int_high(master, true);
   if (intr == s->intr)
     return;
   s->intr = intr;
@@ -81,7 +90,10 @@ static void settle(struct i8259 *s) {
 void i8259_set_irq(struct i8259 *s, unsigned irq, bool level) {
   if (irq > 15 || irq == CASCADE)
     return;
-  set_line(&s->chip[irq >> 3], irq & 7, level);
+  struct i8259_chip *c = &s->chip[irq >> 3];
+  if (!level && !level_triggered(c, irq & 7) && pending(c, irq < 8) == (irq & 7))
+    c->withdrawn |= (uint8_t)(1 << (irq & 7));
+  set_line(c, irq & 7, level);
   settle(s);
 }
 
@@ -100,11 +112,13 @@ static void take(struct i8259_chip *c, unsigned level) {
 uint8_t i8259_ack(struct i8259 *s) {
   struct i8259_chip *c = &s->chip[MASTER];
   unsigned level = pending(c, true);
+  c->withdrawn = 0;
   if (level == CASCADE) {
     take(c, CASCADE);
     c->lines &= (uint8_t)~(1 << CASCADE);   /* the slave's INT drops during INTA: what it still wants makes a new edge */
     c = &s->chip[SLAVE];
     level = pending(c, false);
+    c->withdrawn = 0;
   }
   if (level == 8)
     level = 7;                              /* spurious: the vector of IR7, and nothing in service */
@@ -118,12 +132,11 @@ uint8_t i8259_ack(struct i8259 *s) {
 static uint8_t poll_chip(struct i8259 *s, unsigned which) {
   struct i8259_chip *c = &s->chip[which];
   unsigned level = pending(c, which == MASTER);
-  c->poll = 0;
-  if (level == 8)
-    return 0;
-  take(c, level);
+  c->poll = c->withdrawn = 0;
+  if (level != 8)
+    take(c, level);
   settle(s);
-  return 0x80 | (uint8_t)level;
+  return level == 8 ? 0 : 0x80 | (uint8_t)level;
 }
 
 /* ---- commands ---- */
@@ -132,7 +145,7 @@ static void start_init(struct i8259_chip *c, uint8_t value) {
   c->icw1 = value;
   c->step = 2;
   c->imr = c->isr = 0;
-  c->irr = 0;
+  c->irr = c->withdrawn = 0;
   for (unsigned level = 0; level < 8; level++)   /* edges must come anew, levels count at once */
     if (level_triggered(c, level))
       c->irr |= c->lines & 1 << level;

@@ -5,6 +5,7 @@
 struct i8259_chip {
   uint8_t lines;                    /* IR inputs as they are now */
   uint8_t irr, isr, imr;
+  uint8_t withdrawn;                /* edge requests that fell while they held INT high: INT stays high, for a spurious IR7 */
   uint8_t elcr;                     /* 1: level triggered */
   uint8_t icw1, icw2, icw3, icw4;
   uint8_t step;                     /* ICW that the next write to the odd port is (2, 3, 4); 0: initialised */

@@ -3,7 +3,9 @@
  * Owns the registers at IA32_APIC_BASE, the pending (IRR), in-service (ISR) and trigger-mode (TMR) bits, and the timer. The timer
  * runs at 1 GHz before the divider: a tick is a nanosecond of guest time, so it agrees with PIT, PM timer and TSC exactly; the current count
  * is computed when read. After a stall a periodic timer delivers one interrupt and goes on with the next period that is still
- * to come; interrupts are never closer than MIN_GAP. Moving the base onto RAM leaves the registers out of the physical map.
+ * to come; interrupts are never closer than MIN_GAP. A change of the timer's mode goes on from the current count, and a one-shot count that has
+ * reached 0 stays there, whatever the mode, until the initial count is written (11.5.4; QEMU computes the new mode's count anew).
+ * Moving the base onto RAM or another chip leaves the registers out of the physical map.
  * Deviation: after reset LINT0 is ExtINT and not masked, though the APIC is software-disabled, because no BIOS will set up the
  * virtual wire (11.4.7.1 says masked). Software-disabling later masks every LVT as the manual says.
  * Missing: SMI (no SMM), x2APIC, arbitration (one CPU), lowest-priority arbitration likewise.
@@ -20,12 +22,14 @@ enum { ESR_SEND_ILLEGAL = 1 << 5, ESR_RECEIVE_ILLEGAL = 1 << 6, ESR_REGISTER = 1
 enum { BASE_BSP = 1 << 8, BASE_ENABLE = 1 << 11, WINDOW = 0x1000, MIN_GAP = 10000 /* ns */ };
 #define BASE_ADDRESS 0xffffff000ull
 #define DEFAULT_BASE 0xfee00000ull
+#define IOAPIC_WINDOW 0xfec00000ull   /* where other chips' registers are: a page each */
+#define HPET_WINDOW 0xfed00000ull
 
 static const uint32_t lvt_bits[LVT_COUNT] = {0x300ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
 
 static const struct field fields[] = {
   FIELD(lapic, base), FIELD(lapic, id), FIELD(lapic, tpr), FIELD(lapic, ldr), FIELD(lapic, dfr), FIELD(lapic, svr), FIELD(lapic, esr),
-  FIELD(lapic, esr_latched), FIELD_ARRAY(lapic, icr), FIELD_ARRAY(lapic, lvt), FIELD(lapic, initial), FIELD(lapic, divide),
+  FIELD(lapic, esr_latched), FIELD_ARRAY(lapic, icr), FIELD_ARRAY(lapic, lvt), FIELD(lapic, initial), FIELD(lapic, divide), FIELD(lapic, expired),
   FIELD_ARRAY(lapic, isr), FIELD_ARRAY(lapic, tmr), FIELD_ARRAY(lapic, irr), FIELD_ARRAY(lapic, lint), FIELD(lapic, start),
   FIELD_TIMER(lapic, timer), FIELD_END
 };
@@ -190,7 +194,7 @@ static unsigned divider_bits(const struct lapic *s) { return ((s->divide & 3) + 
 static int64_t period_ns(const struct lapic *s) { return (int64_t)((uint64_t)s->initial << divider_bits(s)); }
 
 static uint32_t current_count(const struct lapic *s, int64_t now) {
-  if (!s->initial)
+  if (!s->initial || s->expired)
     return 0;
   uint64_t ticks = (now > s->start ? (uint64_t)(now - s->start) : 0) >> divider_bits(s);
   if (s->lvt[LVT_TIMER] & LVT_PERIODIC)
@@ -201,7 +205,7 @@ static uint32_t current_count(const struct lapic *s, int64_t now) {
 static void arm(struct lapic *s, int64_t now, int64_t not_before) {
   int64_t at = INT64_MAX, period = period_ns(s);
   bool periodic = s->lvt[LVT_TIMER] & LVT_PERIODIC;
-  if (period && on(s) && !(s->lvt[LVT_TIMER] & LVT_MASKED)) {
+  if (period && !s->expired && on(s) && !(s->lvt[LVT_TIMER] & LVT_MASKED)) {
     int64_t passed = now > s->start ? now - s->start : 0;
     if (periodic)
       at = s->start + (passed / period + 1) * period;
@@ -229,18 +233,30 @@ static void catch_up(struct lapic *s, int64_t now) {
   }
 }
 
+/* The count goes on in the new mode: from the period that is running, or not at all where a one-shot has ended. */
+static void change_mode(struct lapic *s, uint32_t lvt, int64_t now) {
+  if (s->initial && (lvt ^ s->lvt[LVT_TIMER]) & LVT_PERIODIC) {
+    uint32_t left = current_count(s, now);
+    s->expired = left == 0;
+    if (left)
+      s->start = now - (int64_t)((uint64_t)(s->initial - left) << divider_bits(s));
+  }
+  s->lvt[LVT_TIMER] = lvt;
+}
+
 static void write_timer(struct lapic *s, unsigned reg, uint32_t value) {
   int64_t now = clock_now(s->clock);
   catch_up(s, now);
   if (reg == REG_INITIAL) {
     s->initial = value;
     s->start = now;
+    s->expired = 0;
   } else if (reg == REG_DIVIDE) {
     uint32_t done = s->initial - current_count(s, now);
     s->divide = value & 0x0b;
     s->start = now - (int64_t)((uint64_t)done << divider_bits(s));
   } else {
-    s->lvt[LVT_TIMER] = value;
+    change_mode(s, value, now);
   }
   arm(s, now, 0);
 }
@@ -332,7 +348,7 @@ static void mmio_write(void *opaque, uint64_t offset, unsigned size, uint32_t va
 static void init_reset(struct lapic *s) {
   uint64_t base = s->base;
   clock_timer_cancel(s->clock, &s->timer);
-  s->tpr = s->ldr = s->esr = s->esr_latched = s->icr[0] = s->icr[1] = s->initial = s->divide = 0;
+  s->tpr = s->ldr = s->esr = s->esr_latched = s->icr[0] = s->icr[1] = s->initial = s->divide = s->expired = 0;
   s->dfr = 0xffffffff;
   s->svr = 0xff;
   for (unsigned i = 0; i < 8; i++)
@@ -348,7 +364,8 @@ static void init_reset(struct lapic *s) {
 static void map(struct lapic *s) {
   static const struct mmu_io_ops ops = {mmio_read, mmio_write};
   uint64_t base = s->base & BASE_ADDRESS;
-  bool free = base >= mmu_ram_size(s->mmu) && base >= 1 << 20 && base + WINDOW <= 0x100000000ull && (base < 0xfec00000 || base >= 0xfec01000);
+  bool taken = base == IOAPIC_WINDOW || base == HPET_WINDOW;
+  bool free = base >= mmu_ram_size(s->mmu) && base >= 1 << 20 && base + WINDOW <= 0x100000000ull && !taken;
   uint64_t wanted = on(s) && free ? base : 0;
   if (wanted == s->mapped)
     return;
@@ -381,6 +398,7 @@ static void loaded(void *state) {
   int64_t now = clock_now(s->clock);
   s->base &= BASE_ADDRESS | BASE_ENABLE | BASE_BSP;
   s->divide &= 0x0b;
+  s->expired = s->expired != 0;
   s->lint[0] = s->lint[0] != 0;
   s->lint[1] = s->lint[1] != 0;
   if (s->start > now || s->start < -(1ll << 40))   /* 2^32 ticks of 128 ns lie in between at most */

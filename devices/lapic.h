@@ -18,6 +18,7 @@ struct lapic {
   uint64_t mapped;                                  /* where the registers are in the physical map; 0: nowhere */
   uint32_t id, tpr, ldr, dfr, svr, esr, esr_latched, icr[2], lvt[LVT_COUNT], initial, divide;
   uint32_t isr[8], tmr[8], irr[8];
+  uint8_t expired;                                  /* a one-shot count ended and the mode was changed: 0 until `initial` is written */
   uint8_t lint[2];                                  /* levels of the pins */
   int64_t start;                                    /* guest ns at which the timer held `initial` */
   struct clock_timer timer;

@@ -2,7 +2,7 @@
  *
  * Owns every chip by value, the level of each ISA interrupt line (several chips may share one), and the CPU's INTR. Each ISA IRQ goes to the
  * 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to LINT0 of the local APIC, to pin 0 of the
- * I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to the CPU. INTR is high exactly while
+ * I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to the CPU. The HPET can replace 8254 and RTC on IRQ 0 and 8. INTR is high exactly while
  * pc_ack_interrupt() would return a vector.
  * After pc_reset() the machine is as a BIOS leaves it where a kernel relies on that (see reset() of each chip, and bios_writes[] below); there is no display.
  */
@@ -10,6 +10,7 @@
 #include "acpi_pm.h"
 #include "crtc.h"
 #include "dma8237.h"
+#include "hpet.h"
 #include "i8042.h"
 #include "i8254.h"
 #include "i8259.h"
@@ -24,9 +25,11 @@
 enum { MAX_DEVICES = 24, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+/* IRQ 2 is no ISA line: as a line's number here it means the I/O APIC's pin 2, which IRQ 0 is wired to as well. */
+enum { IRQ_PIN_2 = 2, LEGACY_LINES = 1 << 0 | 1 << RTC_IRQ };
 
 /* Who can pull an ISA interrupt line up. */
-enum irq_source { FROM_CHIP, FROM_PIRQ, FROM_COM1, FROM_COM2, FROM_COM3, FROM_COM4, SOURCE_COUNT };
+enum irq_source { FROM_CHIP, FROM_PIRQ, FROM_COM1, FROM_COM2, FROM_COM3, FROM_COM4, FROM_HPET, SOURCE_COUNT };
 
 struct pc {
   struct pc_config config;
@@ -35,6 +38,7 @@ struct pc {
   struct lapic lapic;
   struct ioapic ioapic;
   struct i8254 pit;
+  struct hpet hpet;
   struct mc146818 rtc;
   struct i8042 keyboard;
   struct port92 port92;
@@ -45,7 +49,8 @@ struct pc {
   struct crtc crtc;
   struct uart16550 serial[SERIAL_PORTS];
   struct debug_exit debug_exit;
-  uint16_t lines[SOURCE_COUNT];     /* ISA IRQs that each source holds high */
+  uint32_t lines[SOURCE_COUNT];     /* IRQs, and pins of the I/O APIC from 16 on, that each source holds high */
+  uint8_t legacy;                   /* the HPET has IRQ 0 and IRQ 8; 8254 and RTC are off them */
   uint8_t pic_intr, intr;
   bool ready;                       /* every chip is there: INTR may be worked out */
   struct device devices[MAX_DEVICES];
@@ -90,23 +95,42 @@ static void pic_intr(void *opaque, int n, bool level) {
   update_intr(pc);
 }
 
-static void drive_line(struct pc *pc, unsigned irq) {
-  bool level = false;
+/* The lines that somebody holds high. */
+static uint32_t high_lines(const struct pc *pc) {
+  uint32_t high = 0;
   for (unsigned source = 0; source < SOURCE_COUNT; source++)
-    level |= pc->lines[source] >> irq & 1;
-  i8259_set_irq(&pc->pic, irq, level);
-  if (pc->config.apic && irq != 2)
-    ioapic_set_irq(&pc->ioapic, irq ? irq : 2, level);
+    high |= pc->lines[source] & ~(pc->legacy && source == FROM_CHIP ? (uint32_t)LEGACY_LINES : 0);
+  return high;
+}
+
+static void drive_line(struct pc *pc, unsigned irq) {
+  uint32_t high = high_lines(pc);
+  if (irq != IRQ_PIN_2)
+    i8259_set_irq(&pc->pic, irq, high >> irq & 1);
+  if (pc->config.apic && (irq == 0 || irq == IRQ_PIN_2))
+    ioapic_set_irq(&pc->ioapic, IRQ_PIN_2, high & (1u << 0 | 1u << IRQ_PIN_2));
+  else if (pc->config.apic)
+    ioapic_set_irq(&pc->ioapic, irq, high >> irq & 1);
 }
 
 static void set_line(struct pc *pc, enum irq_source source, unsigned irq, bool level) {
-  uint16_t bit = (uint16_t)(1u << irq);
-  pc->lines[source] = level ? pc->lines[source] | bit : pc->lines[source] & (uint16_t)~bit;
+  uint32_t bit = 1u << irq;
+  pc->lines[source] = level ? pc->lines[source] | bit : pc->lines[source] & ~bit;
   drive_line(pc, irq);
 }
 
 static void chip_line(void *opaque, int irq, bool level) { set_line(opaque, FROM_CHIP, (unsigned)irq, level); }
 static void pirq_line(void *opaque, int irq, bool level) { set_line(opaque, FROM_PIRQ, (unsigned)irq, level); }
+
+static void hpet_line(void *opaque, int n, bool level) { set_line(opaque, FROM_HPET, (unsigned)n, level); }
+
+static void legacy_line(void *opaque, int n, bool on) {
+  struct pc *pc = opaque;
+  pc->legacy = on;
+  i8254_connect(&pc->pit, !on);
+  drive_line(pc, 0);
+  drive_line(pc, RTC_IRQ);
+}
 
 /* COM1 and COM3 share IRQ 4, COM2 and COM4 IRQ 3. */
 static void serial_line(void *opaque, int port, bool level) { set_line(opaque, FROM_COM1 + (enum irq_source)port, port & 1 ? 3 : 4, level); }
@@ -131,13 +155,14 @@ static void apic_init(void *opaque) {
 }
 
 /* The lines' levels are saved too: a chip that drives its line again after a load then makes no edge. */
-static const struct field wiring_fields[] = {FIELD_ARRAY(pc, lines), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD_END};
+static const struct field wiring_fields[] = {FIELD_ARRAY(pc, lines), FIELD(pc, legacy), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD_END};
 
 static void wiring_reset(void *state) { update_intr(state); }
 
 /* Last of all: the CPU's pin is not part of the devices' state, so it is told in any case. */
 static void wiring_loaded(void *state) {
   struct pc *pc = state;
+  pc->legacy = pc->legacy != 0;
   pc->intr = pc_interrupt_pending(pc);
   if (pc->config.cpu_intr)
     pc->config.cpu_intr(pc->config.opaque, pc->intr);
@@ -188,6 +213,8 @@ static void assemble(struct pc *pc) {
   add(pc, i8259_init(&pc->pic, pc->io, wire(pc, pic_intr, 0)));
   add(pc, i8254_init(&pc->pit, pc->io, c->clock, wire(pc, chip_line, 0)));
   add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), wire(pc, chip_line, RTC_IRQ)));
+  if (c->hpet)
+    add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, wire(pc, hpet_line, 0), wire(pc, legacy_line, 0)));
   add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, wire(pc, chip_line, KEYBOARD_IRQ), wire(pc, chip_line, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
   add(pc, ferr_init(&pc->ferr, pc->io, wire(pc, chip_line, FERR_IRQ)));

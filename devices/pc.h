@@ -22,7 +22,7 @@ struct pc_config {
   struct char_backend serial[4];                        /* write == NULL: that port has no backend, writes vanish */
   bool serial_present[4];
   bool debug_exit_present; uint16_t debug_exit_base, debug_exit_size;
-  bool acpi, apic;                                      /* apic: the CPU model has a local APIC */
+  bool acpi, apic, hpet;                                /* apic: the CPU model has a local APIC */
   uint32_t cpu_signature, cpu_features;                 /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
 };
 

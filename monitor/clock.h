@@ -1,4 +1,4 @@
-/* The guest clock: the one source of time (D9). TSC, PIT, RTC, ACPI PM timer and LAPIC timer all derive from it.
+/* The guest clock: the one source of time (D9). TSC, PIT, HPET, RTC, ACPI PM timer and LAPIC timer all derive from it.
  *
  * Two modes. Real: guest nanoseconds follow the host's TSC, calibrated once against CLOCK_MONOTONIC. Counted (-icount shift=N): every guest
  * instruction is 2^N ns; HLT jumps to the next deadline; nothing depends on the host. Catch-up after a stall: guest time never stands still

@@ -209,7 +209,7 @@ static struct cpuid_regs brand_leaf(const struct cpu_model *model, unsigned part
 static struct cpuid_regs extended_leaf(const struct cpu_model *model, uint64_t features, uint32_t leaf)
 {
   struct cpuid_regs r = { 0, 0, 0, 0 };
-  bool amd = model->vendor[0] == 'A';
+  bool amd = cpu_model_is_amd(model);
   switch (leaf) {
     case 0x80000000:
       r.eax = model->max_extended;
@@ -239,7 +239,7 @@ struct cpuid_regs cpuid_leaf(const struct cpu_model *model, uint64_t features, u
   if (leaf >= 0x80000000 && leaf <= model->max_extended)
     return extended_leaf(model, features, leaf);
   if (leaf > model->max_leaf) {
-    if (model->vendor[0] == 'A')
+    if (cpu_model_is_amd(model))
       return (struct cpuid_regs){ 0, 0, 0, 0 };
     leaf = model->max_leaf;
   }

@@ -19,7 +19,7 @@ static const struct field vcpu_table[] = {
   FIELD(vcpu, cpl), FIELD(vcpu, inhibit_irq), FIELD(vcpu, inhibit_db), FIELD(vcpu, halted), FIELD(vcpu, nmi_pending), FIELD(vcpu, nmi_blocked),
   FIELD(vcpu, cr0), FIELD(vcpu, cr2), FIELD(vcpu, cr3), FIELD(vcpu, cr4), FIELD(vcpu, efer), FIELD_ARRAY(vcpu, dr), FIELD(vcpu, pending_db),
   FIELD(vcpu, sysenter_cs), FIELD(vcpu, sysenter_esp), FIELD(vcpu, sysenter_eip),
-  FIELD(vcpu, apic_base), FIELD(vcpu, pat), FIELD_ARRAY(vcpu, mtrr), FIELD(vcpu, misc_enable), FIELD(vcpu, ucode_rev),
+  FIELD(vcpu, apic_base), FIELD(vcpu, pat), FIELD_ARRAY(vcpu, mtrr), FIELD(vcpu, misc_enable), FIELD(vcpu, ucode_rev), FIELD_ARRAY(vcpu, model_msrs),
   FIELD_ARRAY(vcpu, fp.bytes), FIELD(vcpu, fp_fip), FIELD(vcpu, fp_fdp), FIELD(vcpu, fp_fcs), FIELD(vcpu, fp_fds), FIELD(vcpu, fp_fop),
   FIELD(vcpu, ferr), FIELD(vcpu, a20_masked), FIELD_END
 };

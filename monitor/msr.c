@@ -1,10 +1,11 @@
-/* Model-specific registers: those of a P6 or Atom that operating systems touch. Anything else is #GP(0), and so is every bit
- * that we would not honour, so that a guest never believes that it has turned something on (SDM vol. 4). */
+/* Model-specific registers: those that do something, or that CPUID shows. What a family of CPUs has besides is in msr_models.c. Anything else is
+ * #GP(0), and so is every bit that we would not honour, so that a guest never believes that it has turned something on (SDM vol. 4). */
 #include "exec.h"
+#include "msr_models.h"
 
 enum msr {
-  MSR_TSC = 0x10, MSR_PLATFORM_ID = 0x17, MSR_APIC_BASE = 0x1b, MSR_EBL_CR_POWERON = 0x2a, MSR_BIOS_UPDT_TRIG = 0x79, MSR_BIOS_SIGN_ID = 0x8b,
-  MSR_MTRRCAP = 0xfe, MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP = 0x175, MSR_SYSENTER_EIP = 0x176, MSR_MISC_ENABLE = 0x1a0, MSR_DEBUGCTL = 0x1d9,
+  MSR_TSC = 0x10, MSR_APIC_BASE = 0x1b, MSR_BIOS_SIGN_ID = 0x8b,
+  MSR_MTRRCAP = 0xfe, MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP = 0x175, MSR_SYSENTER_EIP = 0x176, MSR_PERF_STATUS = 0x198, MSR_MISC_ENABLE = 0x1a0,
   MSR_MTRR_VARIABLE = 0x200, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_EFER = 0xc0000080, MSR_TSC_AUX = 0xc0000103,
 };
 
@@ -17,6 +18,8 @@ enum { MTRRCAP_VALUE = 8 /* variable ranges */ | 1 << 8 /* fixed ranges */ | 1 <
 enum { MISC_ENABLE_FAST_STRINGS = 1, MISC_ENABLE_RESET = MISC_ENABLE_FAST_STRINGS | 1 << 11 | 1 << 12 };
 /* The high half. Linux turns PSE off on early Atoms whose microcode is older than 20Eh (erratum AAE44). */
 #define UCODE_REVISION ((uint64_t)0x219 << 32)
+/* Bus ratio 3 now, 4 at most: what QEMU answers, so that both machines of `bt diff` agree. */
+#define PERF_STATUS_VALUE ((uint64_t)4 << 40 | 1000)
 #define PAT_RESET UINT64_C(0x0007040600070406)
 #define PHYSICAL_MASK ((UINT64_C(1) << 36) - 1)
 
@@ -33,6 +36,7 @@ void vcpu_reset_msrs(struct vcpu *v)
   v->misc_enable = MISC_ENABLE_RESET;
   v->ucode_rev = UCODE_REVISION;
   v->s.tsc_aux = 0;
+  msr_model_reset(v);
 }
 
 /* ---- MTRRs (SDM vol. 3A, 11.11) and PAT (11.12): kept, as all memory is write-back here ---- */
@@ -94,7 +98,7 @@ static bool apic_base_write(struct vcpu *v, uint64_t value)
 
 static bool efer_write(struct vcpu *v, uint64_t value)
 {
-  if (value & ~(uint64_t)EFER_NXE)
+  if (value & ~(uint64_t)(has(v, FEAT_NX) ? EFER_NXE : 0))
     return false;
   uint64_t old = v->efer;
   v->efer = value;
@@ -105,17 +109,19 @@ static bool efer_write(struct vcpu *v, uint64_t value)
   return true;
 }
 
-/* Which registers this CPU has, by feature. */
+/* Those of msr_models.c. A reference that ignores what it does not know ignores these. */
+static bool is_model_row(const struct vcpu *v, uint32_t msr) { return !v->unknown_msrs && msr_model_find(v, msr) == MSR_MODEL_ROW; }
+
+/* Which registers of this file's this CPU has: by feature, or by its family. K7 has an EFER whether it has NX or not. */
 static bool msr_exists(const struct vcpu *v, uint32_t msr)
 {
-  bool p6 = (v->model->signature >> 8 & 0xf) >= 6;
   switch (msr) {
     case MSR_TSC: return has(v, FEAT_TSC);
     case MSR_APIC_BASE: return has(v, FEAT_APIC);
-    case MSR_PLATFORM_ID: case MSR_EBL_CR_POWERON: case MSR_BIOS_UPDT_TRIG: case MSR_BIOS_SIGN_ID: case MSR_MISC_ENABLE: case MSR_DEBUGCTL: return p6;
+    case MSR_BIOS_SIGN_ID: case MSR_PERF_STATUS: case MSR_MISC_ENABLE: return msr_model_find(v, msr) == MSR_MODEL_ELSEWHERE;
     case MSR_SYSENTER_CS: case MSR_SYSENTER_ESP: case MSR_SYSENTER_EIP: return has(v, FEAT_SEP);
     case MSR_PAT: return has(v, FEAT_PAT);
-    case MSR_EFER: return has(v, FEAT_NX);
+    case MSR_EFER: return has(v, FEAT_NX) || (cpu_model_is_amd(v->model) && has(v, FEAT_MSR));
     case MSR_TSC_AUX: return has(v, FEAT_RDTSCP);
     case MSR_MTRRCAP: return has(v, FEAT_MTRR);
     default: return has(v, FEAT_MTRR) && mtrr_index(msr) != MTRR_NONE;
@@ -136,7 +142,7 @@ static uint64_t msr_read(struct vcpu *v, uint32_t msr)
     case MSR_EFER: return v->efer;
     case MSR_TSC_AUX: return v->s.tsc_aux;
     case MSR_MTRRCAP: return MTRRCAP_VALUE;
-    case MSR_PLATFORM_ID: case MSR_EBL_CR_POWERON: case MSR_BIOS_UPDT_TRIG: case MSR_DEBUGCTL: return 0;
+    case MSR_PERF_STATUS: return PERF_STATUS_VALUE;
     default: return v->mtrr[mtrr_index(msr)];
   }
 }
@@ -147,7 +153,7 @@ static bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
   switch (msr) {
     case MSR_TSC: vcpu_park_fp(v); machine_set_tsc(v->machine, value); return true;
     case MSR_APIC_BASE: return apic_base_write(v, value);
-    case MSR_BIOS_UPDT_TRIG: case MSR_BIOS_SIGN_ID: return true;   /* "write 0, CPUID, read": the revision stays */
+    case MSR_BIOS_SIGN_ID: return true;   /* "write 0, CPUID, read": the revision stays */
     case MSR_SYSENTER_CS: v->sysenter_cs = (uint32_t)value; return true;
     case MSR_SYSENTER_ESP: v->sysenter_esp = (uint32_t)value; return true;
     case MSR_SYSENTER_EIP: v->sysenter_eip = (uint32_t)value; return true;
@@ -167,8 +173,7 @@ static bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
         return false;
       v->s.tsc_aux = value;
       return true;
-    case MSR_EBL_CR_POWERON: case MSR_DEBUGCTL: return value == 0;
-    case MSR_PLATFORM_ID: case MSR_MTRRCAP: return false;
+    case MSR_PERF_STATUS: case MSR_MTRRCAP: return false;
     default: return mtrr_write(v, mtrr_index(msr), value);
   }
 }
@@ -184,10 +189,13 @@ static int refuse(struct vcpu *v, const struct insn *i)
 int x_rdmsr(struct vcpu *v, const struct insn *i)
 {
   uint32_t msr = v->s.gpr[REG_ECX];
-  bool exists = v->cpl == 0 && msr_exists(v, msr);
-  if (!exists && (v->cpl != 0 || !v->unknown_msrs))
+  uint64_t value = 0;
+  if (v->cpl == 0 && msr_exists(v, msr))
+    value = msr_read(v, msr);
+  else if (v->cpl == 0 && is_model_row(v, msr))
+    value = msr_model_read(v, msr);
+  else if (v->cpl != 0 || !v->unknown_msrs)
     return fault_raise_error(v, VEC_GP, 0);
-  uint64_t value = exists ? msr_read(v, msr) : 0;
   v->s.gpr[REG_EAX] = (uint32_t)value;
   v->s.gpr[REG_EDX] = (uint32_t)(value >> 32);
   return exec_done(v, i);
@@ -197,7 +205,12 @@ int x_wrmsr(struct vcpu *v, const struct insn *i)
 {
   uint32_t msr = v->s.gpr[REG_ECX];
   uint64_t value = (uint64_t)v->s.gpr[REG_EDX] << 32 | v->s.gpr[REG_EAX];
-  if (v->cpl != 0 || !msr_exists(v, msr) || !msr_write(v, msr, value))
+  bool done = false;
+  if (v->cpl == 0 && msr_exists(v, msr))
+    done = msr_write(v, msr, value);
+  else if (v->cpl == 0 && is_model_row(v, msr))
+    done = msr_model_write(v, msr, value);
+  if (!done)
     return refuse(v, i);
   return exec_done(v, i);
 }

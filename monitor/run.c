@@ -391,11 +391,12 @@ static void raise_trap(struct monitor *m) {   /* #DB traps, SDM vol. 3B, 17.3.1 
   deliver(m);
 }
 
-/* A code breakpoint at EIP is a fault, unless RF says that it has been seen. */
-static bool code_breakpoint(struct monitor *m) {
+/* A code breakpoint at EIP is a fault, unless RF says that it has been seen. Behind MOV SS and POP SS CPUs of Intel's go on as if RF were 1 (SDM
+ * vol. 3A, 6.8.3; Bochs does, QEMU does not); AMD's deliver it. */
+static bool code_breakpoint(struct monitor *m, bool behind_ss) {
   struct vcpu *v = m->v;
   uint32_t hit = 0;
-  if (v->s.sys_flags & FLAG_RF) return false;
+  if ((v->s.sys_flags & FLAG_RF) || (behind_ss && !cpu_model_is_amd(v->model))) return false;
   for (unsigned i = 0; i < 4; i++)
     if ((v->dr[7] >> 2 * i & 3) && (v->dr[7] >> (16 + 4 * i) & 3) == 0 && v->dr[i] == monitor_linear_eip(m)) hit |= 1u << i;
   if (!hit) return false;
@@ -478,7 +479,12 @@ static void after_instruction(struct monitor *m, int result, bool stepped) {
       raise_trap(m);
     }
     break;
-  case EXEC_FAULT: deliver(m); break;
+  case EXEC_FAULT: {
+    bool software = v->fault.software;
+    deliver(m);
+    if (software && v->pending_db) raise_trap(m);     /* what MOV SS held back is due behind the next instruction, and INT n is one: in its handler */
+    break;
+  }
   case EXEC_HALT:
     v->halted = true;
     if (stepped) { v->pending_db |= 1u << 14; v->halted = false; raise_trap(m); }
@@ -506,7 +512,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   bool tf = v->s.sys_flags & FLAG_TF;
   if (mode & TR_STEP) {
     *plain = 0;
-    if (mode_watches_code(v) && code_breakpoint(m)) return;
+    if (mode_watches_code(v) && code_breakpoint(m, shadow_db)) return;
   }
   bool rf = v->s.sys_flags & FLAG_RF;
   if (monitor_counted(m)) budget(m);

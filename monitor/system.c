@@ -5,6 +5,7 @@
  * vcpu_paging_changed(). */
 #include "exec.h"
 #include "cpuid.h"
+#include "msr_models.h"
 #include "../mmu/mmu.h"
 
 static int privileged(struct vcpu *v)
@@ -320,11 +321,13 @@ int x_rdtscp(struct vcpu *v, const struct insn *i)
   return exec_done(v, i);
 }
 
-/* The two counters of a P6 stand still; their event selectors cannot be written (msr.c), so nothing can be counted. */
+/* The counters hold what was written to them and stand still (msr_models.c). */
 int x_rdpmc(struct vcpu *v, const struct insn *i)
 {
-  if ((v->cpl != 0 && !(v->cr4 & CR4_PCE)) || v->s.gpr[REG_ECX] > 1)
+  uint64_t value = 0;
+  if ((v->cpl != 0 && !(v->cr4 & CR4_PCE)) || !msr_model_counter(v, v->s.gpr[REG_ECX], &value))
     return fault_raise_error(v, VEC_GP, 0);
-  v->s.gpr[REG_EAX] = v->s.gpr[REG_EDX] = 0;
+  v->s.gpr[REG_EAX] = (uint32_t)value;
+  v->s.gpr[REG_EDX] = (uint32_t)(value >> 32);
   return exec_done(v, i);
 }

@@ -52,9 +52,14 @@ struct cpu_model {
   const char *brand;
 };
 
+/* Its vendor: AMD's CPUs differ in a few things that are no feature's. */
+static inline bool cpu_model_is_amd(const struct cpu_model *model) { return model->vendor[0] == 'A'; }
+
 /* What CPUID answers in place of the model (bt diff: what the other emulator answers). The first that fits EAX and ECX, else EAX alone, else the highest
  * basic leaf, as CPUs of Intel's do (SDM vol. 2, CPUID). */
 struct cpuid_answer { uint32_t leaf, subleaf, eax, ebx, ecx, edx; };
+
+enum { MODEL_MSRS = 96 };
 
 struct vcpu {
   struct tr_state s;            /* first: R13 points here */
@@ -73,6 +78,7 @@ struct vcpu {
   uint32_t pending_db;          /* DR6 bits of trap #DBs due after the current instruction */
   uint32_t sysenter_cs, sysenter_esp, sysenter_eip;
   uint64_t apic_base, pat, mtrr[32], misc_enable, ucode_rev;
+  uint64_t model_msrs[MODEL_MSRS];   /* what the family's registers hold (msr_models.c) */
   struct fault fault;
   struct fp_image fp;           /* valid while !fp_live */
   uint32_t fp_fip, fp_fdp;      /* guest's last x87 instruction and operand: never a host address (I4) */

@@ -41,6 +41,14 @@ void test_main(void) {
   wr("efer nxe", 0xc0000080, 0x800, 0);    /* EXPECT: efer nxe: done */
   wr("efer off", 0xc0000080, 0, 0);        /* EXPECT: efer off: done */
   wr("mtrr type", 0x2ff, 2, 0);            /* EXPECT: mtrr type: #GP error=0000 eip=+1 */
+  rd("perf status", 0x198);                /* EXPECT: perf status: done */
+  wr("perf status written", 0x198, 0, 0);  /* EXPECT: perf status written: #GP error=0000 eip=+1 */
+  rd("counter", 0xc2);                     /* EXPECT: counter: done */
+  wr("counter written", 0xc2, 0xabcd, 0);  /* EXPECT: counter written: done */
+  print("counter kept: %x\n", (uint32_t)read_msr(0xc2));   /* EXPECT: counter kept: abcd */
+  wr("branch records", 0x1d9, 1, 0);       /* EXPECT: branch records: #GP error=0000 eip=+1 */
+  wr("clock modulation", 0x19a, 0x18, 0);  /* EXPECT: clock modulation: #GP error=0000 eip=+1 */
+  rd("machine checks", 0x179);             /* EXPECT: machine checks: #GP error=0000 eip=+1 eax=77777777 edx=77777777 */
   write_msr(0x174, 0x1234);
   write_msr(0x175, 0x89abcdef);
   write_msr(0x176, 0xfedcba98);

@@ -55,6 +55,16 @@ static void tables_are_found_and_sum_to_zero(void **state) {
   assert_true(find_table(r, "APIC"));
 }
 
+static void hpet_table_says_where_it_is(void **state) {
+  struct rig *r = *state;
+  uint32_t hpet = find_table(r, "HPET");
+  assert_true(hpet);
+  assert_int_equal(get32(r, hpet + 4), 56);
+  assert_int_equal(get32(r, hpet + 36), mmio_in(r, 0xfed00000, 4));
+  assert_int_equal(get32(r, hpet + 40), 0);
+  assert_int_equal(get32(r, hpet + 44), 0xfed00000);
+}
+
 static void madt_only_with_an_apic(void **state) {
   struct rig *r = rig_create(false);
   assert_int_equal(find_table(r, "APIC"), 0);
@@ -195,7 +205,8 @@ int main(int argc, char **argv) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 #define APIC_RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup_apic, rig_teardown)
   const struct CMUnitTest tests[] = {
-    APIC_RIG(tables_are_found_and_sum_to_zero), cmocka_unit_test(madt_only_with_an_apic), APIC_RIG(madt_entries_fill_the_table), RIG(sci_needs_acpi_mode),
+    APIC_RIG(tables_are_found_and_sum_to_zero), cmocka_unit_test(madt_only_with_an_apic), RIG(hpet_table_says_where_it_is),
+    APIC_RIG(madt_entries_fill_the_table), RIG(sci_needs_acpi_mode),
     RIG(s5_powers_off), RIG(pm_timer_24_bits_and_its_overflow), RIG(pm_block_narrow_accesses), RIG(pm_block_moves_with_its_base),
     RIG(gpe_block_keeps_its_enables), APIC_RIG(dsdt_disassembles),
   };

@@ -231,6 +231,60 @@ static void timer_periodic_and_masked(void **state) {
   assert_in_range(count_vector(r, 1000000000, 0xec), 249, 250);
 }
 
+static void timer_expired_stays_at_0_in_another_mode(void **state) {
+  struct rig *r = *state;
+  put(r, 0x3e0, 0xb);
+  put(r, 0x320, 0x000ec);
+  put(r, 0x380, 1000);
+  assert_int_equal(count_vector(r, 5000, 0xec), 1);
+  put(r, 0x320, 0x200ec);             /* periodic: not before the count is written */
+  assert_int_equal(get(r, 0x390), 0);
+  assert_int_equal(count_vector(r, 100000, 0xec), 0);
+  put(r, 0x3e0, 0);
+  assert_int_equal(get(r, 0x390), 0);
+  put(r, 0x320, 0x000ec);             /* there and back is no way out */
+  put(r, 0x320, 0x200ec);
+  assert_int_equal(get(r, 0x390), 0);
+  assert_int_equal(count_vector(r, 100000, 0xec), 0);
+  put(r, 0x380, 500000);              /* 1 ms, divided by 2 */
+  assert_int_equal(count_vector(r, 10500000, 0xec), 10);
+}
+
+static void timer_goes_on_in_another_mode(void **state) {
+  struct rig *r = *state;
+  put(r, 0x3e0, 0xb);
+  put(r, 0x320, 0x200ec);
+  put(r, 0x380, 1000000);
+  assert_int_equal(count_vector(r, 5300000, 0xec), 5);
+  put(r, 0x320, 0x000ec);             /* one-shot: this period ends, and no other begins */
+  assert_int_equal(get(r, 0x390), 700000);
+  assert_int_equal(count_vector(r, 600000, 0xec), 0);
+  assert_int_equal(count_vector(r, 5000000, 0xec), 1);
+  assert_int_equal(get(r, 0x390), 0);
+  put(r, 0x380, 1000000);
+  advance(r, 400000);
+  put(r, 0x320, 0x200ec);             /* periodic from where it is */
+  assert_int_equal(get(r, 0x390), 600000);
+  assert_int_equal(count_vector(r, 5000000, 0xec), 5);
+}
+
+static void timer_counts_while_masked(void **state) {
+  struct rig *r = *state;
+  put(r, 0x3e0, 0xb);
+  put(r, 0x320, 0x100ec);
+  put(r, 0x380, 1000000);
+  advance(r, 400000);
+  assert_int_equal(get(r, 0x390), 600000);
+  put(r, 0x320, 0x000ec);             /* unmasked before the end: it comes */
+  assert_int_equal(count_vector(r, 700000, 0xec), 1);
+  put(r, 0x320, 0x100ec);
+  put(r, 0x380, 1000000);
+  advance(r, 1400000);
+  assert_int_equal(get(r, 0x390), 0);
+  put(r, 0x320, 0x000ec);             /* behind it: an interrupt that was masked is not made up for */
+  assert_int_equal(count_vector(r, 5000000, 0xec), 0);
+}
+
 static void timer_after_a_stall_is_on_its_grid(void **state) {
   struct rig *r = *state;
   put(r, 0x3e0, 0xb);
@@ -334,7 +388,8 @@ int main(void) {
     cmocka_unit_test(reset_values), cmocka_unit_test(virtual_wire_after_reset), APIC(lint0_masked_cuts_the_pic_off), APIC(lint0_fixed_delivers_its_vector),
     APIC(pin_0_extint), APIC(self_ipi_priorities_and_eoi), APIC(tpr_holds_back), APIC(ipi_destinations), APIC(nmi_and_init),
     APIC(errors_are_latched_by_a_write), APIC(software_disable_masks_everything), APIC(timer_one_shot_and_count), APIC(timer_every_divider),
-    APIC(timer_periodic_and_masked), APIC(timer_after_a_stall_is_on_its_grid), APIC(timer_absurd_period_is_limited), APIC(ioapic_edge),
+    APIC(timer_periodic_and_masked), APIC(timer_expired_stays_at_0_in_another_mode),
+    APIC(timer_goes_on_in_another_mode), APIC(timer_counts_while_masked), APIC(timer_after_a_stall_is_on_its_grid), APIC(timer_absurd_period_is_limited), APIC(ioapic_edge),
     APIC(ioapic_masked_edge_waits_while_high), APIC(ioapic_irq_0_is_pin_2), APIC(ioapic_level_remote_irr_and_eoi),
     APIC(ioapic_remote_irr_cleared_by_edge_mode), APIC(base_moves_and_disappears), APIC(narrow_accesses),
   };

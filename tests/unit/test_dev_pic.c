@@ -30,10 +30,21 @@ static int teardown(void **state) {
   return 0;
 }
 
+/* A request that lasts: a low pulse, as every chip of ours that is edge-triggered makes. */
 static void pulse(struct board *b, unsigned irq) {
+  i8259_set_irq(&b->pic, irq, false);
+  i8259_set_irq(&b->pic, irq, true);
+}
+
+/* One that does not. */
+static void glitch(struct board *b, unsigned irq) {
+  i8259_set_irq(&b->pic, irq, false);
   i8259_set_irq(&b->pic, irq, true);
   i8259_set_irq(&b->pic, irq, false);
 }
+
+static uint8_t read_irr(struct board *b, uint16_t port) { out(b, port, 0x0a); return in(b, port); }
+static uint8_t read_isr(struct board *b, uint16_t port) { out(b, port, 0x0b); return in(b, port); }
 
 static void fixed_priority_and_nesting(void **state) {
   struct board *b = *state;
@@ -55,6 +66,68 @@ static void spurious_irq7_is_not_in_service(void **state) {
   assert_int_equal(i8259_ack(&b->pic), 0x37);
   out(b, 0x20, 0x0b);
   assert_int_equal(in(b, 0x20), 0);
+}
+
+static void withdrawn_edge_is_a_spurious_irq7(void **state) {
+  struct board *b = *state;
+  i8259_set_irq(&b->pic, 3, true);
+  assert_int_equal(read_irr(b, 0x20), 8);
+  i8259_set_irq(&b->pic, 3, false);
+  assert_int_equal(read_irr(b, 0x20), 0);
+  assert_true(b->intr);               /* INT stays until it is acknowledged */
+  assert_int_equal(i8259_ack(&b->pic), 0x37);
+  assert_int_equal(read_isr(b, 0x20), 0);
+  assert_false(b->intr);
+}
+
+static void withdrawn_edge_of_the_slave_is_a_spurious_irq15(void **state) {
+  struct board *b = *state;
+  glitch(b, 8);
+  assert_int_equal(read_irr(b, 0xa0), 0);
+  assert_int_equal(i8259_ack(&b->pic), 0x3f);
+  assert_int_equal(read_isr(b, 0xa0), 0);
+  assert_int_equal(read_isr(b, 0x20), 4);   /* the master served its IR2, and wants an EOI */
+  out(b, 0x20, 0x20);
+  assert_false(b->intr);
+}
+
+static void withdrawn_edge_gives_way_to_a_request(void **state) {
+  struct board *b = *state;
+  glitch(b, 3);
+  pulse(b, 5);
+  assert_int_equal(i8259_ack(&b->pic), 0x35);
+  out(b, 0x20, 0x20);
+  assert_false(b->intr);              /* one acknowledge, not two */
+  glitch(b, 3);
+  pulse(b, 3);                        /* the same again, and it lasts */
+  assert_int_equal(i8259_ack(&b->pic), 0x33);
+}
+
+static void withdrawn_edge_that_held_nothing_high_is_nothing(void **state) {
+  struct board *b = *state;
+  out(b, 0x21, 0x08);
+  glitch(b, 3);                       /* masked */
+  assert_false(b->intr);
+  out(b, 0x21, 0);
+  assert_false(b->intr);
+  pulse(b, 1);
+  assert_int_equal(i8259_ack(&b->pic), 0x31);
+  glitch(b, 3);                       /* held back by what is in service */
+  out(b, 0x20, 0x20);
+  assert_false(b->intr);
+  glitch(b, 3);
+  assert_true(b->intr);
+  out(b, 0x21, 0x08);                 /* masked after the fact; initialised: both forget it */
+  assert_false(b->intr);
+  out(b, 0x21, 0);
+  assert_false(b->intr);
+  glitch(b, 3);
+  setup_chips(b, 1);
+  assert_false(b->intr);
+  glitch(b, 3);
+  out(b, 0x20, 0x0c);                 /* a poll is an acknowledge */
+  assert_int_equal(in(b, 0x20) & 0x80, 0);
+  assert_false(b->intr);
 }
 
 static void level_request_that_goes_away(void **state) {
@@ -212,7 +285,9 @@ static void elcr_keeps_only_what_can_be_level(void **state) {
 int main(void) {
 #define BOARD(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
   const struct CMUnitTest tests[] = {
-    BOARD(fixed_priority_and_nesting), BOARD(spurious_irq7_is_not_in_service), BOARD(level_request_that_goes_away), BOARD(edge_needs_a_new_rise),
+    BOARD(fixed_priority_and_nesting), BOARD(spurious_irq7_is_not_in_service), BOARD(withdrawn_edge_is_a_spurious_irq7),
+    BOARD(withdrawn_edge_of_the_slave_is_a_spurious_irq15), BOARD(withdrawn_edge_gives_way_to_a_request),
+    BOARD(withdrawn_edge_that_held_nothing_high_is_nothing), BOARD(level_request_that_goes_away), BOARD(edge_needs_a_new_rise),
     BOARD(cascade_vector_and_two_eois), BOARD(cascade_edge_is_not_lost_when_slave_stays_busy), BOARD(special_fully_nested_lets_the_slave_nest),
     BOARD(mask_holds_back_and_keeps_the_edge), BOARD(special_mask_mode_lets_lower_ones_in), BOARD(rotation), BOARD(auto_eoi_and_its_rotation),
     BOARD(poll_acknowledges), BOARD(init_forgets_edges_and_needs_all_its_words), BOARD(elcr_keeps_only_what_can_be_level),

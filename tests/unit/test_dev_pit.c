@@ -189,6 +189,14 @@ static void readback_latches_status_then_count(void **state) {
   assert_int_equal(in8(r, 0x42), 500 & 0xff);   /* live again */
 }
 
+static void status_shows_the_control_word_as_written(void **state) {
+  struct rig *r = *state;
+  for (uint8_t word = 0x90; word < 0xc0; word++) {   /* channel 2, every access, mode and BCD bit */
+    out8(r, 0x43, word);
+    assert_int_equal(status(r, 2) & 0x3f, word & 0x3f);
+  }
+}
+
 static void control_word_stops_counting(void **state) {
   struct rig *r = *state;
   out8(r, 0x61, 1);
@@ -293,7 +301,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     RIG(mode0_counts_down_and_wraps), RIG(mode0_gate_holds_the_count), RIG(mode1_is_started_by_the_gate), RIG(mode2_is_low_for_one_tick),
     RIG(mode2_new_count_waits_for_the_period), RIG(mode3_halves_of_even_and_odd_counts), RIG(mode4_strobes_once), RIG(mode5_strobes_after_the_gate),
-    RIG(bcd_counts_in_decimal), RIG(readback_latches_status_then_count), RIG(control_word_stops_counting), RIG(irq0_at_100_hz),
+    RIG(bcd_counts_in_decimal), RIG(readback_latches_status_then_count), RIG(status_shows_the_control_word_as_written), RIG(control_word_stops_counting), RIG(irq0_at_100_hz),
     RIG(irq0_mode3_and_bios_rate), RIG(irq0_one_shot_fires_once), RIG(irq0_due_before_a_write_is_not_lost), RIG(stall_is_caught_up),
     RIG(long_stall_is_not_caught_up), RIG(absurd_rate_is_limited), RIG(refresh_toggles_every_15_us),
     cmocka_unit_test_setup_teardown(calibration_sources_agree, rig_setup_apic, rig_teardown),

@@ -79,7 +79,7 @@ static inline struct rig *rig_create(bool apic) {
   r->clock = clock_create(0, 0);
   struct pc_config c = {.mmu = &r->mmu, .clock = r->clock, .opaque = r, .cpu_intr = rig_intr, .cpu_nmi = rig_nmi, .cpu_init = rig_init, .a20 = rig_a20,
     .reset = rig_reset, .power_off = rig_power_off, .debug_exit = rig_exit, .debug_exit_present = true, .debug_exit_base = 0xf4, .debug_exit_size = 4,
-    .acpi = true, .apic = apic};
+    .acpi = true, .apic = apic, .hpet = true};
   for (unsigned i = 0; i < 4; i++) {
     c.serial_present[i] = true;
     c.serial[i] = (struct char_backend){rig_output, r};

@@ -238,6 +238,8 @@ static void fuzz_step(struct rig *r, uint64_t *seed) {
   uint64_t x = next_random(seed), y = next_random(seed);
   unsigned size = 1u << (x >> 40) % 3;
   uint64_t mmio = (x & 1 << 20 ? 0xfee00000 : 0xfec00000) + (x & 1 << 21 ? (y >> 32 & 0xff) * 16 : y >> 32 & 0x1f);
+  if ((x >> 22 & 3) == 0)
+    mmio = 0xfed00000 + (y >> 32 & (x & 1 << 24 ? 0x1ff : 0xf0));
   switch (x >> 56 & 15) {
   case 0 ... 4: io_bus_write(r->io, interesting_port(x), size, (uint32_t)y); break;
   case 5 ... 7: io_bus_read(r->io, interesting_port(x), size); break;

@@ -1,6 +1,7 @@
 // link: bt_monitor
 /* Control and debug registers, MSRs, port I/O, and who may touch them. Run only one: its name as argument. */
 #include "exec_mock.h"
+#include "monitor/msr_models.h"
 
 static struct insn reg_insn(enum op_kind kind, unsigned reg, unsigned rm)
 {
@@ -218,11 +219,131 @@ static void msrs(void **state)
   assert_true(read_msr(f, 0x8b) >> 32 >= 0x20e);
 }
 
+static void use_model(struct fixture *f, const char *name)
+{
+  const char *error;
+  assert_true(cpu_model_parse(name, &f->v.model, &f->v.features, &error));
+  vcpu_reset_msrs(&f->v);
+}
+
+static void read_unknown(struct fixture *f, uint32_t msr)
+{
+  struct insn read = insn_make(OP_RDMSR, 0x32, 4);
+  f->v.s.gpr[REG_ECX] = msr;
+  run_fault(f, &read, VEC_GP, 0);
+}
+
+/* SDM vol. 4 and the K7's manual: what each family always has; `bad` 0: nothing that would be refused. */
+static void model_msrs(void **state)
+{
+  struct fixture *f = *state;
+  static const struct { const char *model; uint32_t msr; uint64_t reset, good, bad; } rows[] = {
+    { "pentium", 0, 0, 0, 1 }, { "pentium", 1, 0, 0, 1 }, { "pentium", 0x11, 0, 0x03ff03ff, 0x400 }, { "pentium", 0x12, 0, 0xffffffffff, 0 },
+    { "pentium2", 0x17, 0, 0, 0 }, { "pentium2", 0x2a, 0, 0, 1 }, { "pentium2", 0x186, 0, 0x00410079, 0 }, { "pentium2", 0xc1, 0, 0x7fffffff, 0 },
+    { "pentium3", 0x1d9, 0, 0, 1 }, { "pentium3", 0x11e, 0x101, 0x101, 0 }, { "pentium3", 0x119, 0, 0x200000, 0 }, { "qemu32", 0xc2, 0, 5, 0 },
+    { "n270", 0x199, 0, 0x0c1f, 0x10000 }, { "n270", 0x19a, 0, 0, 0x18 }, { "n270", 0x19b, 0, 0x13, 0x20 }, { "n270", 0x309, 0, 1, 0 },
+    { "n270", 0xe7, 0, 0, 0 }, { "n270", 0x1c9, 0, 0, 0 }, { "coreduo", 0xcd, 1, 0, 2 }, { "core2duo", 0x38d, 0, 0xbbb, 0x1000 },
+    { "max", 0x198, UINT64_C(0x400000003e8), 0, 0 }, { "max", 0x199, 0, 0, 0x10000 }, { "max", 0x186, 0, 0x00530079, UINT64_C(1) << 32 }, { "max", 0xc2, 0, 7, 0 },
+    { "athlon", 0xc0010000, 0, 0x00530076, 1 << 21 }, { "athlon", 0xc0010007, 0, 0xffffffffffff, 0 }, { "athlon", 0xc0010010, 0x100000, 0x300000, 1 << 19 },
+    { "athlon", 0xc0010015, 0, 0, 1 }, { "athlon", 0xc0010019, 0, 0xff0000800, 0 }, { "athlon", 0xc001001a, 0, 0x8000000, 0 },
+    { "athlon", 0xc0000080, 0, 0, 1 }, { "athlon", 0x1d9, 0, 0, 1 },
+    { "kvm32", 0x2c, 0, 0, 1 }, { "kvm32", 0x198, UINT64_C(0x400000003e8), 0, 0 }, { "kvm32", 0x311, 0, 0xffffffffff, 0 }, { "kvm32", 0x3e1, 0, 9, 0 },
+    { "kvm32", 0x3f1, 0, 0, 1 }, { "kvm32", 0x6cf, 0, 0, 0 },
+  };
+  for (unsigned n = 0; n < sizeof rows / sizeof rows[0]; n++) {
+    use_model(f, rows[n].model);
+    if (read_msr(f, rows[n].msr) != rows[n].reset) fail_msg("%s: MSR %x is %llx after reset", rows[n].model, rows[n].msr, (unsigned long long)read_msr(f, rows[n].msr));
+    if (rows[n].good) {
+      write_msr(f, rows[n].msr, rows[n].good, true);
+      if (read_msr(f, rows[n].msr) != rows[n].good) fail_msg("%s: MSR %x is %llx", rows[n].model, rows[n].msr, (unsigned long long)read_msr(f, rows[n].msr));
+    }
+    if (rows[n].bad)
+      write_msr(f, rows[n].msr, rows[n].bad, false);
+    assert_true(read_msr(f, rows[n].msr) == (rows[n].good ? rows[n].good : rows[n].reset));
+  }
+}
+
+/* What another family has is not there. */
+static void msrs_of_another_family(void **state)
+{
+  struct fixture *f = *state;
+  static const struct { const char *model; uint32_t msr; } rows[] = {
+    { "pentium", 0x17 }, { "pentium", 0xc1 }, { "pentium", 0x1a0 }, { "pentium2", 0x11 }, { "pentium2", 0x198 }, { "pentium2", 0x1a0 }, { "qemu32", 0x1a0 },
+    { "pentium3", 0x309 }, { "coreduo", 0x60 }, { "coreduo", 0x38d }, { "max", 0x300 }, { "athlon", 0x17 }, { "athlon", 0x1a0 }, { "athlon", 0xc1 },
+    { "athlon", 0x198 }, { "kvm32", 0xc1 }, { "kvm32", 0xc0010000 }, { "486", 0 },
+  };
+  for (unsigned n = 0; n < sizeof rows / sizeof rows[0]; n++) {
+    use_model(f, rows[n].model);
+    read_unknown(f, rows[n].msr);
+    write_msr(f, rows[n].msr, 0, false);
+  }
+}
+
+static void msrs_keep_apart(void **state)   /* each has a place of its own, and each model's fit */
+{
+  struct fixture *f = *state;
+  unsigned count;
+  const struct cpu_model *models = cpu_model_list(&count);
+  for (unsigned n = 0; n < count; n++)
+    assert_in_range(msr_model_slots(&models[n]), 0, MODEL_MSRS);
+  use_model(f, "kvm32");
+  for (uint32_t i = 0; i < 18; i++) {
+    write_msr(f, 0x300 + i, 0x1000 + i, true);
+    write_msr(f, 0x360 + i, 0x2000 + i, true);
+  }
+  write_msr(f, 0x3f0, 0x3000, true);
+  for (uint32_t i = 0; i < 18; i++)
+    assert_true(read_msr(f, 0x300 + i) == 0x1000 + i && read_msr(f, 0x360 + i) == 0x2000 + i);
+  vcpu_reset_msrs(&f->v);
+  assert_true(read_msr(f, 0x311) == 0 && read_msr(f, 0x3f0) == 0);
+}
+
+static uint64_t read_counter(struct fixture *f, uint32_t index)
+{
+  struct insn i = insn_make(OP_RDPMC, 0x33, 4);
+  f->v.s.gpr[REG_ECX] = index;
+  run_ok(f, &i);
+  return (uint64_t)f->v.s.gpr[REG_EDX] << 32 | f->v.s.gpr[REG_EAX];
+}
+
+static void performance_counters(void **state)
+{
+  struct fixture *f = *state;
+  use_model(f, "pentium3");
+  write_msr(f, 0xc2, UINT64_C(0xffffffff80000000), true);   /* as profilers write it: all ones above; 40 bits are there */
+  assert_true(read_msr(f, 0xc2) == UINT64_C(0xff80000000));
+  write_msr(f, 0xc2, UINT64_C(0x1280000001), true);         /* bit 31 goes up to bit 39 */
+  assert_true(read_msr(f, 0xc2) == UINT64_C(0xff80000001));
+  assert_true(read_counter(f, 1) == UINT64_C(0xff80000001));
+  struct insn i = insn_make(OP_RDPMC, 0x33, 4);
+  f->v.s.gpr[REG_ECX] = 2;
+  run_fault(f, &i, VEC_GP, 0);
+  use_model(f, "athlon");
+  write_msr(f, 0xc0010007, UINT64_C(0xffffffffffffff00), true);
+  assert_true(read_counter(f, 3) == UINT64_C(0xffffffffff00));
+  use_model(f, "max");
+  write_msr(f, 0x30b, 77, true);
+  assert_true(read_counter(f, 0x40000002) == 77);
+  f->v.s.gpr[REG_ECX] = 0x40000003;
+  run_fault(f, &i, VEC_GP, 0);
+}
+
+/* bt diff with QEMU: what the other emulator does not know reads 0 and takes any value. */
+static void family_msrs_are_unknown_to_qemu(void **state)
+{
+  struct fixture *f = *state;
+  use_model(f, "n270");
+  f->v.unknown_msrs = true;
+  write_msr(f, 0xc1, 5, true);
+  write_msr(f, 0x1d9, 1, true);
+  assert_true(read_msr(f, 0xc1) == 0 && read_msr(f, 0xcd) == 0 && read_msr(f, 0x198) == UINT64_C(0x400000003e8));
+}
+
 static void unknown_msrs(void **state)
 {
   struct fixture *f = *state;
   struct insn read = insn_make(OP_RDMSR, 0x32, 4);
-  static const uint32_t unknown[] = { 0, 0x3a, 0x179, 0x210, 0x1d8, 0x40000000, 0x4b564d00, 0xc0000081, 0xc0000082, 0xc0010015, 0xffffffff };
+  static const uint32_t unknown[] = { 0x11, 0x3a, 0x179, 0x300, 0x680, 0xc0010000, 0x210, 0x1d8, 0x40000000, 0x4b564d00, 0xc0000081, 0xc0000082, 0xc0010015, 0xffffffff };
   for (unsigned n = 0; n < sizeof unknown / sizeof unknown[0]; n++) {
     f->v.s.gpr[REG_ECX] = unknown[n];
     run_fault(f, &read, VEC_GP, 0);
@@ -385,6 +506,8 @@ static void undefined_opcodes(void **state)
 static const struct CMUnitTest tests[] = {
   EXEC_TEST(cr0_rules), EXEC_TEST(unknown_control_registers), EXEC_TEST(pae_and_its_pdptes), EXEC_TEST(cr4_bits_follow_the_features),
   EXEC_TEST(ring_3_may_not), EXEC_TEST(lmsw_cannot_clear_pe), EXEC_TEST(debug_registers), EXEC_TEST(msrs), EXEC_TEST(unknown_msrs),
+  EXEC_TEST(model_msrs), EXEC_TEST(msrs_of_another_family), EXEC_TEST(msrs_keep_apart), EXEC_TEST(performance_counters),
+  EXEC_TEST(family_msrs_are_unknown_to_qemu),
   EXEC_TEST(tsc_and_halt), EXEC_TEST(invlpg_and_clflush), EXEC_TEST(in_and_out), EXEC_TEST(io_bitmap), EXEC_TEST(io_breakpoint),
   EXEC_TEST(fpu_availability), EXEC_TEST(undefined_opcodes),
 };

@@ -57,7 +57,7 @@ static void make(struct fixture *f, const uint8_t image[4096]) {
   FILE *k = fopen(f->path, "w");
   assert_int_equal(fwrite(image, 1, 4096, k), 4096);
   fclose(k);
-  o.ram_size = 16 << 20, o.kernel = f->path, o.acpi = true, o.debug_exit = true, o.debug_exit_base = 0xf4, o.debug_exit_size = 4;
+  o.ram_size = 16 << 20, o.kernel = f->path, o.acpi = o.hpet = true, o.debug_exit = true, o.debug_exit_base = 0xf4, o.debug_exit_size = 4;
   if (!o.monitor.icount_shift) o.monitor.icount_shift = -1;
   f->o = o;
   f->m = machine_create(&f->o, NULL, error);
@@ -276,7 +276,7 @@ static void statistics_name_every_counter(void **state) {
 /* What cannot be made says why. */
 static void refusals(void **state) {
   char error[ERROR_TEXT];
-  struct bt_options o = {.ram_size = 16 << 20, .kernel = "/nonexistent", .acpi = true, .monitor.icount_shift = -1};
+  struct bt_options o = {.ram_size = 16 << 20, .kernel = "/nonexistent", .acpi = true, .hpet = true, .monitor.icount_shift = -1};
   assert_null(machine_create(&o, NULL, error));
   assert_non_null(strstr(error, "/nonexistent"));
   o.ram_size = UINT64_C(1) << 50;

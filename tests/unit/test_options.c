@@ -153,6 +153,14 @@ static void accelerators_and_machines(void **state) {
   GOOD("-machine", "pc,accel=kvm:tcg");
   assert_int_equal(PARSE(&o, "-kernel", "k", "-no-acpi"), OPTIONS_OK);
   assert_false(o.acpi);
+  static const struct { char *option, *value; bool hpet; } hpet[] = {{"-machine", "pc", true}, {"-machine", "hpet=off", false}, {"-M", "pc,hpet=on", true}};
+  for (unsigned i = 0; i < sizeof hpet / sizeof hpet[0]; i++) {
+    assert_int_equal(PARSE(&o, "-kernel", "k", hpet[i].option, hpet[i].value), OPTIONS_OK);
+    assert_int_equal(o.hpet, hpet[i].hpet);
+  }
+  assert_int_equal(PARSE(&o, "-kernel", "k", "-no-hpet"), OPTIONS_OK);
+  assert_false(o.hpet);
+  BAD("hpet is on or off", "-machine", "pc,hpet=maybe");
   BAD("no such machine", "-machine", "q35");
   BAD("no such property", "-M", "pc,colour=red");
   BAD("one CPU", "-smp", "4");

@@ -260,7 +260,7 @@ static void locked(struct generator *g, struct writer *w) {
 
 static void write_msr(struct generator *g, struct writer *w) {
   static const uint32_t msrs[] = {0x10, 0x1b, 0x1b, 0x174, 0x175, 0x176, 0x1a0, 0x1d9, 0x200, 0x201, 0x20f, 0x250, 0x26f, 0x277, 0x277, 0x2ff, 0xfe, 0x79, 0x8b,
-                                  0xc0000080, 0xc0000080, 0xc0000103, 0x17, 0x2a};
+                                  0xc0000080, 0xc0000080, 0xc0000103, 0x17, 0x2a, 0xc2, 0x187, 0x199, 0x19c, 0x30b, 0x390};
   mov_reg(w, 1, random_chance(&g->r, 95) ? RANDOM_OF(&g->r, msrs) : random_32(&g->r));
   mov_reg(w, 0, random_chance(&g->r, 40) ? 0x800u << random_below(&g->r, 2) : some_value(g)), mov_reg(w, 2, random_chance(&g->r, 70) ? 0 : random_32(&g->r));
   emit8(w, 0x0f), emit8(w, random_chance(&g->r, 75) ? 0x30 : 0x32);
@@ -322,6 +322,12 @@ static void apic(struct generator *g, struct writer *w) {
   }
   mov_mem(w, 0xfee00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x400) & ~15u), value);
 }
+static void hpet(struct generator *g, struct writer *w) {
+  static const uint32_t registers[] = {0x10, 0x10, 0x20, 0xf0, 0xf4, 0x100, 0x108, 0x108, 0x10c, 0x120, 0x128, 0x128, 0x12c, 0x140, 0x148};
+  uint32_t value = random_chance(&g->r, 60) ? random_below(&g->r, 0x200) : random_32(&g->r);
+  mov_mem(w, 0xfed00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x200) & ~3u), value);
+  if (random_chance(&g->r, 30)) mov_mem(w, 0xfed00010, random_below(&g->r, 4));
+}
 static void apic_on(struct generator *g, struct writer *w) {
   uint32_t vector = random_chance(&g->r, 90) ? 0x20 + random_below(&g->r, 0xe0) : random_below(&g->r, 0x20), modes = random_chance(&g->r, 70) ? 0 : random_below(&g->r, 8) << 8;
   mov_mem(w, 0xfee000f0, 0x1ff);
@@ -353,7 +359,7 @@ void write_idiom(struct generator *g, struct writer *w) {
   static const struct { void (*write)(struct generator *, struct writer *); unsigned weight; } idioms[] = {
     {set_paging, 10}, {write_cr, 4}, {write_page_table, 12}, {change_entry, 8}, {popf, 5}, {load_tr, 3}, {load_ldt, 3}, {to_user, 5}, {to_v86, 3}, {iret_frame, 3}, {jump_far, 5},
     {jump_chunk, 8}, {loop_back, 6}, {load_stack, 6}, {load_segment, 7}, {load_table, 2}, {software_interrupt, 4}, {string_op, 12}, {write_code, 12},
-    {move_address, 25}, {locked, 3}, {write_msr, 5}, {enter_by_sysenter, 2}, {debug_registers, 3}, {float_state, 6}, {port, 12}, {pci, 2}, {apic, 5},
+    {move_address, 25}, {locked, 3}, {write_msr, 5}, {enter_by_sysenter, 2}, {debug_registers, 3}, {float_state, 6}, {port, 12}, {pci, 2}, {apic, 5}, {hpet, 4},
     {pic_and_timer, 4}, {idle, 2}, {copy_root, 4}, {switch_roots, 2}, {stride, 8}, {contest, 3}, {many_roots, 2}, {toggle, 4}, {ask_selector, 3}, {call_gate, 4}, {user_and_back, 4}, {apic_on, 4}, {mouse_and_keyboard, 3},
   };
   unsigned sum = 0, i = 0;

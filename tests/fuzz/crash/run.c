@@ -31,7 +31,7 @@ static void start_times(struct times *t, const struct fuzz_case *c) {
 }
 
 static struct bt_options options_of(const struct fuzz_case *c, char *kernel) {
-  struct bt_options o = {.ram_size = (uint64_t)c->ram_mib << 20, .kernel = kernel, .cpu = c->cpu, .no_reboot = c->no_reboot, .acpi = c->acpi, .nodefaults = true,
+  struct bt_options o = {.ram_size = (uint64_t)c->ram_mib << 20, .kernel = kernel, .cpu = c->cpu, .no_reboot = c->no_reboot, .acpi = c->acpi, .hpet = true, .nodefaults = true,
                          .debug_exit = true, .debug_exit_base = 0xf4, .debug_exit_size = 4, .log_file = "/dev/null"};
   o.serial[0].kind = SERIAL_NULL;
   o.monitor = (struct monitor_options){.code_size = c->code_size, .one_insn = c->one_insn, .no_chain = c->no_chain, .exact_flags = c->exact_flags, .flush_every = c->flush_every,

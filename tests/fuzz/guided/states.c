@@ -11,7 +11,7 @@ static struct machine *make(struct state_base *b, const uint8_t image[4096], uns
   int fd = memfd_create("kernel", MFD_CLOEXEC);
   if (fd < 0 || write(fd, image, 4096) != 4096) abort();
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  b->options = (struct bt_options){.ram_size = RAM_SIZE, .kernel = path, .acpi = true, .debug_exit = true, .debug_exit_base = 0xf4, .debug_exit_size = 4, .nodefaults = true,
+  b->options = (struct bt_options){.ram_size = RAM_SIZE, .kernel = path, .acpi = true, .hpet = true, .debug_exit = true, .debug_exit_base = 0xf4, .debug_exit_size = 4, .nodefaults = true,
                                    .no_reboot = true};
   struct machine *m = machine_create(&b->options, NULL, error);
   close(fd);
