@@ -11,6 +11,7 @@
 #include "../monitor/cpuid.h"
 #include "background.h"
 #include "diff/diff.h"
+#include "host_limits.h"
 #include "machine.h"
 #include "options.h"
 #include "stats.h"
@@ -30,7 +31,10 @@ struct program {
 /* Files must not get the numbers of closed standard descriptors. */
 static void open_standard_descriptors(void) {
   for (int fd = 0; fd <= 2; fd++)
-    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) < 0) _exit(STATUS_BAD);
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) < 0) {
+      dprintf(STDERR_FILENO, "bt: standard descriptor %d is closed, and /dev/null in its place: %s\n", fd, strerror(errno));
+      _exit(STATUS_BAD);
+    }
 }
 
 /* ---- signals ---- */
@@ -96,14 +100,13 @@ static void take_signals(const struct program *p) {
 
 /* ---- the way through ---- */
 
-static int list_cpus(void) {
+static void list_cpus(void) {
   unsigned count;
   const struct cpu_model *models = cpu_model_list(&count);
   for (unsigned i = 0; i < count; i++) printf("%-12s %s\n", models[i].name, models[i].brand ? models[i].brand : "");
   printf("\nfeatures:");
   for (unsigned i = FEAT_ALWAYS + 1; i < FEAT_COUNT; i++) printf(" %s", cpu_feature_name((enum cpu_feature)i));
   putchar('\n');
-  return 0;
 }
 
 static bool uses_terminal(const struct bt_options *o, bool *mux) {
@@ -134,17 +137,27 @@ static int run(struct program *p) {
     const struct vcpu *v = monitor_vcpu(p->machine->monitor);
     fprintf(stderr, "bt: the machine had to stop: %s (at %04x:%08x)\n", end->reason, v->s.seg[SEG_CS].selector, v->s.eip);
   }
+  if (end->kind == END_UNABLE) fprintf(stderr, "bt: %s\n", end->reason);
   if (p->options.stats) stats_print(p->machine, p->options.stats_json, stderr);
   return end->status;
 }
 
+/* A text that was asked for (-help): was it told? */
+static int told(void) {
+  if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+  fprintf(stderr, "bt: standard output: %s\n", strerror(errno));
+  return STATUS_BAD;
+}
+
 int main(int argc, char **argv) {
+  char error[ERROR_TEXT];
+  open_standard_descriptors();
+  if (!host_limits_prepare(error)) return fprintf(stderr, "bt: %s\n", error), STATUS_BAD;
   if (argc > 1 && !strcmp(argv[1], "diff")) return diff_main(argc - 1, argv + 1, stdout, stderr);
   struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal.keeper_pipe = -1};
-  open_standard_descriptors();
   int parsed = options_parse(&p.options, argc, argv, stderr);
-  if (parsed != OPTIONS_OK) return parsed == OPTIONS_DONE ? 0 : STATUS_BAD;
-  if (options_cpu_help(&p.options)) return list_cpus();
+  if (parsed != OPTIONS_OK) return parsed == OPTIONS_DONE ? told() : STATUS_BAD;
+  if (options_cpu_help(&p.options)) return list_cpus(), told();
   if ((p.options.daemonize && (p.tell = background_start()) < 0) || !open_signals(&p)) {
     fprintf(stderr, "bt: the host lacks processes or descriptors: %s\n", strerror(errno));
     return STATUS_BAD;

@@ -29,7 +29,7 @@ struct bt_options {
   struct serial_option serial[SERIAL_PORTS];
   unsigned serial_count;          /* -serial options given */
   uint8_t escape;                 /* of the console: Ctrl-A, or -echr */
-  bool nographic, nodefaults, no_reboot, acpi, daemonize;
+  bool nographic, nodefaults, no_reboot, no_shutdown, acpi, daemonize;
   bool debug_exit;
   uint16_t debug_exit_base, debug_exit_size;
   const char *log_file, *symbols, *pidfile, *name;
@@ -44,6 +44,3 @@ int options_parse(struct bt_options *o, int argc, char **argv, FILE *err);
 /* -cpu help: the models are the monitor's to list. Nothing else of `o` is checked then. */
 static inline bool options_cpu_help(const struct bt_options *o) { return o->cpu && (!__builtin_strcmp(o->cpu, "help") || !__builtin_strcmp(o->cpu, "?")); }
 void options_print_help(FILE *out);
-
-/* A name that QEMU has and we do not (without dashes). */
-bool options_qemu_has(const char *name);
