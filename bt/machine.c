@@ -116,8 +116,10 @@ static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
   const char *why = NULL;
   if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", &model, &features, &why)) return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
   char hint[96];
+  errno = 0;
   m->monitor = monitor_create(m, m->mmu, m->clock, model, features, &m->options->monitor, &why);
-  return m->monitor || boot_fail(error, "the virtual CPU cannot be made: %s%s", why, host_limits_memory_hint(hint));
+  if (m->monitor) return true;
+  return boot_fail(error, "the virtual CPU cannot be made: %s%s%s%s", why, errno ? ": " : "", errno ? strerror(errno) : "", host_limits_memory_hint(hint));
 }
 
 static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
