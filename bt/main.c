@@ -26,6 +26,7 @@ struct program {
   sigset_t signals;            /* those that signal_fd tells */
   int signal_fd, tell, pidfile;
   bool asked;                  /* I/O thread: a signal has asked us to end */
+  bool out_of_time;            /* it was SIGXCPU */
 };
 
 /* Files must not get the numbers of closed standard descriptors. */
@@ -64,13 +65,15 @@ static void signalled(void *opaque) {
     _exit(STATUS_STOPPED);
   }
   p->asked = true;
-  fprintf(stderr, "bt: terminating on signal %d from pid %d\n", told.number, (int)told.sender);
+  p->out_of_time = told.number == SIGXCPU;
+  if (p->out_of_time) fputs("bt: the CPU time that ulimit -t allows has been used\n", stderr);
+  else fprintf(stderr, "bt: terminating on signal %d from pid %d\n", told.number, (int)told.sender);
   machine_quit(p->machine);
 }
 
 /* What was ignored when we were started (nohup, a shell's background jobs) stays so. */
 static bool open_signals(struct program *p) {
-  static const int wanted[] = {SIGINT, SIGTERM, SIGHUP};
+  static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
   sigemptyset(&p->signals);
   sigaddset(&p->signals, SIGCONT);
   for (unsigned i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
@@ -139,7 +142,7 @@ static int run(struct program *p) {
   }
   if (end->kind == END_UNABLE) fprintf(stderr, "bt: %s\n", end->reason);
   if (p->options.stats) stats_print(p->machine, p->options.stats_json, stderr);
-  return end->status;
+  return p->out_of_time ? STATUS_BAD : end->status;
 }
 
 /* A text that was asked for (-help): was it told? */

@@ -239,6 +239,37 @@ static void pasted_text_arrives_whole(void **state) {
   unmake(&f);
 }
 
+/* A machine that stays after the guest's end reads on: a Ctrl-A x behind more than its queue holds, which no guest takes out. */
+static void *paste_and_quit(void *opaque) {
+  const int *fd = opaque;
+  struct timespec t = {0, 100 * 1000000L};
+  static uint8_t bytes[50000];
+  nanosleep(&t, NULL);
+  memset(bytes, 'a', sizeof bytes);
+  memcpy(bytes + sizeof bytes - 2, "\001x", 2);
+  for (size_t done = 0; done < sizeof bytes;) {
+    ssize_t n = write(*fd, bytes + done, sizeof bytes - done);
+    if (n <= 0) break;
+    done += (size_t)n;
+  }
+  return NULL;
+}
+static void the_escape_is_read_when_the_guest_is_done(void **state) {
+  struct fixture f = {.o = {.no_shutdown = true, .escape = 1, .serial = {{.kind = SERIAL_UNIX, .server = true, .mux = true}}}};
+  pthread_t other;
+  snprintf(f.o.serial[0].path, SERIAL_PATH_MAX, "/tmp/bt-machine-%d", (int)getpid());
+  make(&f, guest_power_off);
+  int fd = connect_to(f.o.serial[0].path);
+  assert_true(fd >= 0);
+  pthread_create(&other, NULL, paste_and_quit, &fd);
+  alarm(20);
+  assert_end(&f, END_QUIT, 0);
+  alarm(0);
+  pthread_join(other, NULL);
+  close(fd);
+  unmake(&f);
+}
+
 /* ---- machines are values ---- */
 
 static void *run_thread(void *opaque) {
@@ -328,6 +359,7 @@ int main(void) {
     cmocka_unit_test(sigusr1_before_the_monitor_listens), cmocka_unit_test(no_reboot_ends_with_0), cmocka_unit_test(hlt_sleeps_and_wakes_in_time), cmocka_unit_test(icount_skips_and_repeats),
     cmocka_unit_test(quit_reaches_a_halted_guest), cmocka_unit_test(quit_reaches_a_spinning_guest), cmocka_unit_test(pasted_text_arrives_whole),
     cmocka_unit_test(no_shutdown_stays_until_it_is_quit), cmocka_unit_test(power_off_and_debug_exit_end_it),
+    cmocka_unit_test(the_escape_is_read_when_the_guest_is_done),
     cmocka_unit_test(two_machines_at_once), cmocka_unit_test(the_other_machine_may_end_first), cmocka_unit_test(statistics_name_every_counter), cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
