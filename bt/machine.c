@@ -110,14 +110,31 @@ static bool no_ram(const struct machine *m, const char *why, char error[ERROR_TE
   return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s%s", (unsigned long long)m->options->ram_size >> 20, why, host_limits_memory_hint(hint));
 }
 
+/* The monitor, with as large a code cache as there is address space for, unless the user says how large. NULL: *why, and errno or 0. */
+static struct monitor *make_monitor(struct machine *m, const struct cpu_model *model, uint64_t features, const char **why) {
+  static const uint64_t sizes[] = {0 /* as usual */, 16 << 20, 4 << 20};
+  struct monitor_options options = m->options->monitor;
+  struct monitor *made = NULL;
+  char hint[96];
+  for (unsigned i = 0; !made && i < (m->options->monitor.code_size ? 1 : sizeof sizes / sizeof sizes[0]); i++) {
+    if (i) options.code_size = sizes[i];
+    errno = 0;
+    made = monitor_create(m, m->mmu, m->clock, model, features, &options, why);
+    if (!made && errno != ENOMEM) break;
+  }
+  if (made && options.code_size != m->options->monitor.code_size)
+    fprintf(stderr, "bt: warning: a code cache of %llu MiB is all that there is memory for%s: translated code is made again more often\n",
+            (unsigned long long)options.code_size >> 20, host_limits_memory_hint(hint));
+  return made;
+}
+
 static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
   const struct cpu_model *model = NULL;
   uint64_t features = 0;
   const char *why = NULL;
   if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", &model, &features, &why)) return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
   char hint[96];
-  errno = 0;
-  m->monitor = monitor_create(m, m->mmu, m->clock, model, features, &m->options->monitor, &why);
+  m->monitor = make_monitor(m, model, features, &why);
   if (m->monitor) return true;
   return boot_fail(error, "the virtual CPU cannot be made: %s%s%s%s", why, errno ? ": " : "", errno ? strerror(errno) : "", host_limits_memory_hint(hint));
 }
