@@ -156,7 +156,10 @@ int main(int argc, char **argv) {
   char error[ERROR_TEXT];
   open_standard_descriptors();
   if (!host_limits_prepare(error)) return fprintf(stderr, "bt: %s\n", error), STATUS_BAD;
-  if (argc > 1 && !strcmp(argv[1], "diff")) return diff_main(argc - 1, argv + 1, stdout, stderr);
+  if (argc > 1 && !strcmp(argv[1], "diff")) {
+    int status = diff_main(argc - 1, argv + 1, stdout, stderr);
+    return status ? status : told();
+  }
   struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal.keeper_pipe = -1};
   int parsed = options_parse(&p.options, argc, argv, stderr);
   if (parsed != OPTIONS_OK) return parsed == OPTIONS_DONE ? told() : STATUS_BAD;
