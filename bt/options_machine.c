@@ -14,7 +14,12 @@ static int keep(struct parser *p, const char **where) {
 int handle_kernel(struct parser *p) { return keep(p, &p->o->kernel); }
 int handle_initrd(struct parser *p) { return keep(p, &p->o->initrd); }
 int handle_append(struct parser *p) { return p->o->append = p->value, OPTIONS_OK; }
-int handle_cpu(struct parser *p) { return keep(p, &p->o->cpu); }   /* understood by cpu_model_parse(), monitor/cpuid.c */
+int handle_cpu(struct parser *p) {   /* understood by cpu_model_parse(), monitor/cpuid.c */
+  if (strcmp(p->value, "host") && strncmp(p->value, "host,", 5)) return keep(p, &p->o->cpu);
+  p->o->cpu = NULL;
+  warn(p, "there is no KVM to hand through the host's CPU: the guest finds bt's own, 'max'");
+  return OPTIONS_OK;
+}
 int handle_name(struct parser *p) { return p->o->name = p->value, OPTIONS_OK; }
 int handle_pidfile(struct parser *p) { return keep(p, &p->o->pidfile); }
 int handle_nodefaults(struct parser *p) { return p->o->nodefaults = true, OPTIONS_OK; }

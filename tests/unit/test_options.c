@@ -181,7 +181,7 @@ static void what_the_guest_does_not_need_warns_once(void **state) {
   for (unsigned i = 0; i < sizeof devices / sizeof devices[0]; i++) WARNS("warning: -device", "-device", devices[i]);
   static char *const more[][2] = {{"-usbdevice", "tablet"}, {"-soundhw", "ac97"}, {"-audiodev", "none,id=a"}, {"-audio", "pa"}, {"-netdev", "user,id=n"}, {"-g", "800x600x32"},
     {"-uuid", "1"}, {"-smbios", "type=1"}, {"-global", "a.b=c"}, {"-sandbox", "on"}, {"-msg", "timestamp=on"}, {"-vnc", ":1"}, {"-spice", "port=1"}, {"-monitor", "stdio"},
-    {"-parallel", "file:p"}, {"-rtc", "base=localtime"}, {"-rtc", "base=2020-01-01T00:00:00,clock=vm"}, {"-accel", "kvm"}, {"-machine", "accel=kvm"}};
+    {"-parallel", "file:p"}, {"-rtc", "base=localtime"}, {"-rtc", "base=2020-01-01T00:00:00,clock=vm"}, {"-accel", "kvm"}, {"-machine", "accel=kvm"}, {"-cpu", "host"}, {"-cpu", "host,kvm=off"}};
   for (unsigned i = 0; i < sizeof more / sizeof more[0]; i++) WARNS(more[i][0], more[i][0], more[i][1]);
   WARNS("-usb:", "-usb", "-usb", "-usb");
   BAD("no such display", "-kernel", "k", "-display", "crt");
