@@ -29,10 +29,11 @@ struct bt_options {
   struct serial_option serial[SERIAL_PORTS];
   unsigned serial_count;          /* -serial options given */
   uint8_t escape;                 /* of the console: Ctrl-A, or -echr */
-  bool nographic, nodefaults, no_reboot, no_shutdown, acpi, daemonize;
+  bool nographic, nodefaults, no_reboot, acpi, daemonize;
   bool debug_exit;
   uint16_t debug_exit_base, debug_exit_size;
   const char *log_file, *symbols, *pidfile, *name;
+  bool no_shutdown;               /* a guest that has ended leaves a machine that stays */
   bool stats, stats_json;
   struct monitor_options monitor;
 };

@@ -22,10 +22,10 @@ int handle_cpu(struct parser *p) {   /* understood by cpu_model_parse(), monitor
 }
 int handle_name(struct parser *p) { return p->o->name = p->value, OPTIONS_OK; }
 int handle_pidfile(struct parser *p) { return keep(p, &p->o->pidfile); }
+int handle_noshutdown(struct parser *p) { return p->o->no_shutdown = true, OPTIONS_OK; }
 int handle_nodefaults(struct parser *p) { return p->o->nodefaults = true, OPTIONS_OK; }
 int handle_nographic(struct parser *p) { return p->o->nographic = true, OPTIONS_OK; }
 int handle_noreboot(struct parser *p) { return p->o->no_reboot = true, OPTIONS_OK; }
-int handle_noshutdown(struct parser *p) { return p->o->no_shutdown = true, OPTIONS_OK; }
 int handle_noacpi(struct parser *p) { return p->o->acpi = false, OPTIONS_OK; }
 int handle_daemonize(struct parser *p) { return p->o->daemonize = true, OPTIONS_OK; }
 int handle_ignored(struct parser *p) { return OPTIONS_OK; }
@@ -86,17 +86,19 @@ static int accelerator(struct parser *p, const char *name) {
 
 /* Properties of -machine that change nothing here when they have this value (NULL: any). */
 static const struct { const char *key, *value; } machine_trivial[] = {
-  {"usb", NULL}, {"pcspk-audiodev", NULL}, {"suppress-vmdesc", NULL}, {"igd-passthru", "off"}, {"vmport", NULL}, {"smm", NULL}, {"hpet", "off"}, {"graphics", NULL}, {"mem-merge", NULL}, {"dump-guest-core", NULL},
+  {"usb", "off"}, {"vmport", NULL}, {"smm", NULL}, {"hpet", "off"}, {"graphics", "off"}, {"mem-merge", NULL}, {"dump-guest-core", NULL},
   {"kernel-irqchip", NULL}, {"kernel_irqchip", NULL}, {"nvdimm", "off"}, {"sata", "off"}, {"i8042", "on"}, {"pit", "on"}, {"pic", "on"},
   {"serial", "on"}, {"rtc", "on"},
+  {"graphics", "on"}, {"pcspk-audiodev", NULL}, {"suppress-vmdesc", NULL}, {"igd-passthru", "off"},
 };
 static int machine_property(struct parser *p, const struct suboption *s) {
   if (!strcmp(s->key, "accel")) return accelerator(p, s->value);
   if (!strcmp(s->key, "acpi")) return value_switch(s->value, &p->o->acpi) ? OPTIONS_OK : complain(p, "acpi is on or off");
-  if (!strcmp(s->key, "usb") && !strcmp(s->value, "on")) warn(p, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse");
   for (unsigned i = 0; i < sizeof machine_trivial / sizeof machine_trivial[0]; i++)
     if (!strcmp(s->key, machine_trivial[i].key) && (!machine_trivial[i].value || !strcmp(s->value, machine_trivial[i].value))) return OPTIONS_OK;
-  return complain(p, "bt's machine has no such property or value");
+  if (strcmp(s->key, "usb") || strcmp(s->value, "on")) return complain(p, "bt's machine has no such property or value");
+  warn(p, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse");
+  return OPTIONS_OK;
 }
 int handle_machine(struct parser *p) {
   struct suboption s;
