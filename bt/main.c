@@ -118,6 +118,12 @@ static bool uses_terminal(const struct bt_options *o, bool *mux) {
   return false;
 }
 
+static void refuse(const char *error) {
+  char hint[96] = "";
+  if (strstr(error, "not enough memory")) host_limits_memory_hint(hint);
+  fprintf(stderr, "bt: %s%s\n", error, hint);
+}
+
 /* Everything up to the guest's first instruction. False: one line has been printed. */
 static bool prepare(struct program *p) {
   char error[ERROR_TEXT];
@@ -126,7 +132,7 @@ static bool prepare(struct program *p) {
   if (p->options.pidfile && (p->pidfile = pidfile_create(p->options.pidfile, error)) < 0) return fprintf(stderr, "bt: %s\n", error), false;
   if (terminal) terminal_open(&p->terminal, STDIN_FILENO);
   p->machine = machine_create(&p->options, &host, error);
-  if (!p->machine) return fprintf(stderr, "bt: %s\n", error), false;
+  if (!p->machine) return refuse(error), false;
   take_signals(p);   /* from here they are read from signal_fd, and the terminal is put back */
   terminal_make_raw(&p->terminal, !mux);
   if (p->tell >= 0) background_ready(p->tell);
