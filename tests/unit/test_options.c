@@ -310,7 +310,7 @@ static void doubled_commas(void **state) {
 /* Any words at all: an answer, and for a refusal one line. Sanitizers watch. */
 static void random_words(void **state) {
   static const char *const words[] = {"-m", "-serial", "-device", "-accel", "-icount", "-d", "--without=", "--stats=", "-machine", "-smp", "-append", "-kernel",
-    "-rtc", "-echr", "--user", "-action", "unix:", "isa-debug-exit,", "tcg,", "shift=", "=", ",", "size=", "1", "99999999999999999999", "K", "on", "help,", "-", "\n", "\xff"};
+    "-display", "-vga", "-usb", "-netdev", "-nografic", "-m=", "slots=", "vnc=", "-rtc", "-echr", "--user", "-action", "unix:", "isa-debug-exit,", "tcg,", "shift=", "=", ",", "size=", "1", "99999999999999999999", "K", "on", "help,", "-", "\n", "\xff"};
   srand(1);
   for (int round = 0; round < 20000; round++) {
     char text[12][400];
