@@ -45,8 +45,10 @@ int pidfile_create(const char *path, char error[ERROR_TEXT]) {
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   bool ok = fd >= 0 && lockf(fd, F_TLOCK, 0) == 0 && ftruncate(fd, 0) == 0;
   int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
-  ok = ok && write(fd, text, (size_t)length) == length;
-  if (ok) return fd;
+  if (ok && write(fd, text, (size_t)length) == length) return fd;
+  int failed = errno;
+  if (ok) unlink(path);   /* locked, so ours: no half a file is left */
+  errno = failed;
   snprintf(error, ERROR_TEXT, "-pidfile: %s: %s", value_printable(name, path), errno == EAGAIN || errno == EACCES ? "in use, or not allowed" : strerror(errno));
   if (fd >= 0) close(fd);
   return -1;

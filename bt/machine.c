@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 #include "../monitor/cpuid.h"
+#include "host_limits.h"
 
 /* ---- loading and resetting ---- */
 
@@ -56,9 +57,17 @@ static bool reset_machine(struct machine *m, char error[ERROR_TEXT]) {
 
 /* ---- making and unmaking ---- */
 
-/* RAM is taken lazily, so that the host would only find out in the middle of the guest's work. */
+/* RAM is taken lazily, so that the host would only find out in the middle of the guest's work: a control group by SIGKILL. */
 static bool check_host_memory(const struct bt_options *o, char error[ERROR_TEXT]) {
+  enum { BESIDES = 64 << 20 };   /* code cache, shadow tables, libraries: what a Linux guest makes of them */
   struct sysinfo host;
+  uint64_t group = host_limits_group_memory("/proc", "/sys/fs/cgroup");
+  if (o->ram_size > group)
+    return boot_fail(error, "-m: a machine with %llu MiB does not fit in the %llu MiB that this process's control group may have",
+                     (unsigned long long)o->ram_size >> 20, (unsigned long long)group >> 20);
+  if (group - o->ram_size < BESIDES)
+    fprintf(stderr, "bt: warning: -m: with %llu MiB of the guest's, the control group's %llu MiB may run out: the host's kernel would end bt then\n",
+            (unsigned long long)o->ram_size >> 20, (unsigned long long)group >> 20);
   if (sysinfo(&host) < 0) return true;
   uint64_t has = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
   if (o->ram_size <= has) return true;
@@ -77,6 +86,13 @@ static bool open_log(struct machine *m, char error[ERROR_TEXT]) {
   return true;
 }
 
+static void close_log(struct machine *m) {
+  if (!m->log || m->log == stderr) return;
+  bool lost = ferror(m->log);
+  lost |= fclose(m->log) != 0;
+  if (lost) fprintf(stderr, "bt: -D: %.150s: the log is not whole: it could not be written\n", m->options->log_file);
+}
+
 /* Names for logs: --symbols, else the kernel's own. */
 static bool read_symbols(struct machine *m, char error[ERROR_TEXT]) {
   if (!m->options->symbols) {
@@ -90,6 +106,29 @@ static bool read_symbols(struct machine *m, char error[ERROR_TEXT]) {
   return m->symbols ? true : boot_fail(error, "--symbols: %.150s: neither a System.map nor an ELF file with symbols", m->options->symbols);
 }
 
+static bool no_ram(const struct machine *m, const char *why, char error[ERROR_TEXT]) {
+  char hint[96];
+  return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s%s", (unsigned long long)m->options->ram_size >> 20, why, host_limits_memory_hint(hint));
+}
+
+/* The monitor, with as large a code cache as there is address space for, unless the user says how large. NULL: *why, and errno or 0. */
+static struct monitor *make_monitor(struct machine *m, const struct cpu_model *model, uint64_t features, const char **why) {
+  static const uint64_t sizes[] = {0 /* as usual */, 16 << 20, 4 << 20};
+  struct monitor_options options = m->options->monitor;
+  struct monitor *made = NULL;
+  char hint[96];
+  for (unsigned i = 0; !made && i < (m->options->monitor.code_size ? 1 : sizeof sizes / sizeof sizes[0]); i++) {
+    if (i) options.code_size = sizes[i];
+    errno = 0;
+    made = monitor_create(m, m->mmu, m->clock, model, features, &options, why);
+    if (!made && errno != ENOMEM) break;
+  }
+  if (made && options.code_size != m->options->monitor.code_size)
+    fprintf(stderr, "bt: warning: a code cache of %llu MiB is all that there is memory for%s: translated code is made again more often\n",
+            (unsigned long long)options.code_size >> 20, host_limits_memory_hint(hint));
+  return made;
+}
+
 static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
   const struct monitor_options *o = &m->options->monitor;
   const struct cpu_model *model = NULL;
@@ -98,8 +137,10 @@ static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
   const char *why = NULL;
   if (missing) return boot_fail(error, "--host: this host's CPU has no %s (--host=native uses what there is)", host_feature_name((enum host_feature)__builtin_ctz(missing)));
   if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", host & ~o->host_hidden, &model, &features, &why)) return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
-  m->monitor = monitor_create(m, m->mmu, m->clock, model, features, &m->options->monitor, &why);
-  return m->monitor || boot_fail(error, "the virtual CPU cannot be made: %s", why);
+  char hint[96];
+  m->monitor = make_monitor(m, model, features, &why);
+  if (m->monitor) return true;
+  return boot_fail(error, "the virtual CPU cannot be made: %s%s%s%s", why, errno ? ": " : "", errno ? strerror(errno) : "", host_limits_memory_hint(hint));
 }
 
 static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
@@ -124,7 +165,7 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   if (!m->clock) return boot_fail(error, "the guest clock cannot be made");
   struct mmu_config mmu = machine_mmu_config(m);
   m->mmu = mmu_create(&mmu, &why);
-  if (!m->mmu) return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s", (unsigned long long)o->ram_size >> 20, why);
+  if (!m->mmu) return no_ram(m, why, error);
   wakeup_init(&m->wakeup, m->clock, o->monitor.icount_shift >= 0);
   struct serial_io_events events = machine_serial_events(m, host);
   m->serial = serial_io_create(o->serial, o->escape, &events, error);
@@ -140,7 +181,7 @@ struct machine *machine_create_replay(const struct bt_options *options, const st
   if (!check_host_memory(options, error) || !open_log(m, error)) return machine_destroy(m), NULL;
   m->clock = clock_create(0, 0);
   if (m->clock) m->mmu = mmu_create(&mmu, &why);
-  if (!m->mmu) return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s", (unsigned long long)options->ram_size >> 20, why ? why : "no clock"), machine_destroy(m), NULL;
+  if (!m->mmu) return no_ram(m, why ? why : "no clock", error), machine_destroy(m), NULL;
   if (!make_vcpu(m, error)) return machine_destroy(m), NULL;
   machine_add_replay_io(m);
   mmu_reset(m->mmu);
@@ -177,7 +218,7 @@ void machine_destroy(struct machine *m) {
   if (m->clock) clock_destroy(m->clock);
   symbols_free(m->symbols);
   boot_files_free(&m->boot);
-  if (m->log && m->log != stderr) fclose(m->log);
+  close_log(m);
   free(m);
 }
 
@@ -191,6 +232,12 @@ void machine_finish(struct machine *m, enum end_kind kind, int status) {
 static void stop(struct machine *m, const char *reason) {
   m->end = (struct machine_end){.kind = END_STOPPED, .status = 4};
   snprintf(m->end.reason, sizeof m->end.reason, "%s", reason);
+}
+
+/* What the host does not give, found when the machine is about to run. */
+static void lack(struct machine *m, const char *what) {
+  m->end = (struct machine_end){.kind = END_UNABLE, .status = 1};
+  snprintf(m->end.reason, sizeof m->end.reason, "%s: %s", what, strerror(errno));
 }
 
 /* Runs of the monitor and resets between them, until something ends the machine or `count` is reached. */
@@ -215,8 +262,8 @@ bool machine_run_to(struct machine *m, uint64_t count) {
   /* A deadline may pass while no monitor has SIGUSR1: it must not end the process then. Left so, since another machine may run on. */
   struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, now;
   if (sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL) sigaction(SIGUSR1, &mine, NULL);
-  if (!wakeup_attach(&m->wakeup)) stop(m, "the host has no timer for the machine");
-  else if (!m->serial_started && !serial_io_start(m->serial)) stop(m, "the host has no thread for the machine");
+  if (!wakeup_attach(&m->wakeup)) lack(m, "the host has no timer for the machine");
+  else if (!m->serial_started && !serial_io_start(m->serial)) lack(m, "the host has no thread for the machine");
   else {
     m->serial_started = true;
     run_until(m, count);
@@ -227,8 +274,23 @@ bool machine_run_to(struct machine *m, uint64_t count) {
   return m->end.kind == END_NONE;
 }
 
+/* -no-shutdown: the guest is done, the machine stays until somebody quits it (as in QEMU, where a monitor could look at it). Input still comes in,
+ * and is thrown away, so that a Ctrl-A x behind much of it is read. */
+static void stay(struct machine *m) {
+  uint8_t bytes[256];
+  bool off = m->end.kind == END_POWER_OFF;
+  fprintf(stderr, "bt: stopped: the guest has %s (-no-shutdown); end it by Ctrl-A x, SIGINT or SIGTERM\n", off ? "powered off" : "asked for a reset");
+  while (!atomic_load(&m->quit)) {
+    wakeup_wait(&m->wakeup);
+    for (unsigned i = 0; i < SERIAL_PORTS; i++)
+      while (serial_io_pending(m->serial, i) && serial_io_read(m->serial, i, bytes, sizeof bytes)) {}
+  }
+  m->end = (struct machine_end){.kind = END_QUIT};
+}
+
 const struct machine_end *machine_run(struct machine *m) {
   machine_run_to(m, UINT64_MAX);
+  if (m->options->no_shutdown && (m->end.kind == END_POWER_OFF || m->end.kind == END_RESET)) stay(m);
   return &m->end;
 }
 

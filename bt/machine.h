@@ -23,12 +23,13 @@ enum end_kind {
   END_RESET,         /* -no-reboot */
   END_DEBUG_EXIT,
   END_QUIT,          /* by the user: Ctrl-A x, a signal */
+  END_UNABLE,        /* the host gives no timer or no thread */
   END_STOPPED,       /* vm_stop(), or a kernel that could not be loaded again */
 };
 struct machine_end {
   enum end_kind kind;
   int status;        /* of the program */
-  char reason[ERROR_TEXT];   /* END_STOPPED */
+  char reason[ERROR_TEXT];   /* END_UNABLE, END_STOPPED */
 };
 
 /* A machine whose devices are somebody else's (bt diff): every port and MMIO access, the time-stamp counter and the FERR line go there. */

@@ -11,6 +11,7 @@
 #include "../monitor/cpuid.h"
 #include "background.h"
 #include "diff/diff.h"
+#include "host_limits.h"
 #include "machine.h"
 #include "options.h"
 #include "stats.h"
@@ -25,12 +26,16 @@ struct program {
   sigset_t signals;            /* those that signal_fd tells */
   int signal_fd, tell, pidfile;
   bool asked;                  /* I/O thread: a signal has asked us to end */
+  bool out_of_time;            /* it was SIGXCPU */
 };
 
 /* Files must not get the numbers of closed standard descriptors. */
 static void open_standard_descriptors(void) {
   for (int fd = 0; fd <= 2; fd++)
-    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) < 0) _exit(STATUS_BAD);
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_WRONLY : O_RDONLY) < 0) {
+      dprintf(STDERR_FILENO, "bt: standard descriptor %d is closed, and /dev/null in its place: %s\n", fd, strerror(errno));
+      _exit(STATUS_BAD);
+    }
 }
 
 /* ---- signals ---- */
@@ -60,13 +65,15 @@ static void signalled(void *opaque) {
     _exit(STATUS_STOPPED);
   }
   p->asked = true;
-  fprintf(stderr, "bt: terminating on signal %d from pid %d\n", told.number, (int)told.sender);
+  p->out_of_time = told.number == SIGXCPU;
+  if (p->out_of_time) fputs("bt: the CPU time that ulimit -t allows has been used\n", stderr);
+  else fprintf(stderr, "bt: terminating on signal %d from pid %d\n", told.number, (int)told.sender);
   machine_quit(p->machine);
 }
 
 /* What was ignored when we were started (nohup, a shell's background jobs) stays so. */
 static bool open_signals(struct program *p) {
-  static const int wanted[] = {SIGINT, SIGTERM, SIGHUP};
+  static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
   sigemptyset(&p->signals);
   sigaddset(&p->signals, SIGCONT);
   for (unsigned i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
@@ -96,20 +103,25 @@ static void take_signals(const struct program *p) {
 
 /* ---- the way through ---- */
 
-static int list_cpus(void) {
+static void list_cpus(void) {
   unsigned count;
   const struct cpu_model *models = cpu_model_list(&count);
   for (unsigned i = 0; i < count; i++) printf("%-12s %s\n", models[i].name, models[i].brand ? models[i].brand : "");
   printf("\nfeatures:");
   for (unsigned i = FEAT_ALWAYS + 1; i < FEAT_COUNT; i++) printf(" %s", cpu_feature_name((enum cpu_feature)i));
   putchar('\n');
-  return 0;
 }
 
 static bool uses_terminal(const struct bt_options *o, bool *mux) {
   for (unsigned i = 0; i < SERIAL_PORTS; i++)
     if (o->serial[i].kind == SERIAL_STDIO) return *mux = o->serial[i].mux, true;
   return false;
+}
+
+static void refuse(const char *error) {
+  char hint[96] = "";
+  if (strstr(error, "not enough memory")) host_limits_memory_hint(hint);
+  fprintf(stderr, "bt: %s%s\n", error, hint);
 }
 
 /* Everything up to the guest's first instruction. False: one line has been printed. */
@@ -120,7 +132,7 @@ static bool prepare(struct program *p) {
   if (p->options.pidfile && (p->pidfile = pidfile_create(p->options.pidfile, error)) < 0) return fprintf(stderr, "bt: %s\n", error), false;
   if (terminal) terminal_open(&p->terminal, STDIN_FILENO);
   p->machine = machine_create(&p->options, &host, error);
-  if (!p->machine) return fprintf(stderr, "bt: %s\n", error), false;
+  if (!p->machine) return refuse(error), false;
   take_signals(p);   /* from here they are read from signal_fd, and the terminal is put back */
   terminal_make_raw(&p->terminal, !mux);
   if (p->tell >= 0) background_ready(p->tell);
@@ -134,17 +146,30 @@ static int run(struct program *p) {
     const struct vcpu *v = monitor_vcpu(p->machine->monitor);
     fprintf(stderr, "bt: the machine had to stop: %s (at %04x:%08x)\n", end->reason, v->s.seg[SEG_CS].selector, v->s.eip);
   }
+  if (end->kind == END_UNABLE) fprintf(stderr, "bt: %s\n", end->reason);
   if (p->options.stats) stats_print(p->machine, p->options.stats_json, stderr);
-  return end->status;
+  return p->out_of_time ? STATUS_BAD : end->status;
+}
+
+/* A text that was asked for (-help): was it told? */
+static int told(void) {
+  if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+  fprintf(stderr, "bt: standard output: %s\n", strerror(errno));
+  return STATUS_BAD;
 }
 
 int main(int argc, char **argv) {
-  if (argc > 1 && !strcmp(argv[1], "diff")) return diff_main(argc - 1, argv + 1, stdout, stderr);
-  struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal.keeper_pipe = -1};
+  char error[ERROR_TEXT];
   open_standard_descriptors();
+  if (!host_limits_prepare(error)) return fprintf(stderr, "bt: %s\n", error), STATUS_BAD;
+  if (argc > 1 && !strcmp(argv[1], "diff")) {
+    int status = diff_main(argc - 1, argv + 1, stdout, stderr);
+    return status ? status : told();
+  }
+  struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal.keeper_pipe = -1};
   int parsed = options_parse(&p.options, argc, argv, stderr);
-  if (parsed != OPTIONS_OK) return parsed == OPTIONS_DONE ? 0 : STATUS_BAD;
-  if (options_cpu_help(&p.options)) return list_cpus();
+  if (parsed != OPTIONS_OK) return parsed == OPTIONS_DONE ? told() : STATUS_BAD;
+  if (options_cpu_help(&p.options)) return list_cpus(), told();
   if ((p.options.daemonize && (p.tell = background_start()) < 0) || !open_signals(&p)) {
     fprintf(stderr, "bt: the host lacks processes or descriptors: %s\n", strerror(errno));
     return STATUS_BAD;

@@ -45,16 +45,18 @@ static const struct option_row rows[] = {
   {"nographic", ARG_NONE, "", "no display; serial port on the terminal with Ctrl-A escapes (Ctrl-A h lists them)", handle_nographic},
   {"echr", ARG_VALUE, "N", "the escape character in place of Ctrl-A (1)", handle_echr},
   {"device", ARG_VALUE, "isa-debug-exit[,iobase=N][,iosize=N]", "add a device; 'help' lists them", handle_device},
+  {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
-  {"display", ARG_VALUE, "none", "there is no display yet", handle_display},
-  {"vga", ARG_VALUE, "none", "there is no display adapter yet", handle_none_only},
-  {"monitor", ARG_VALUE, "none", "there is no monitor console yet", handle_none_or_null},
-  {"parallel", ARG_VALUE, "none", "there is no parallel port", handle_none_or_null},
-  {"net", ARG_VALUE, "none", "there is no network yet", handle_none_only},
-  {"nic", ARG_VALUE, "none", NULL, handle_none_only},
+  {"display", ARG_VALUE, "none", "there is no display yet: others warn", handle_display},
+  {"vga", ARG_VALUE, "none", "there is no display adapter yet: others warn", handle_vga},
+  {"monitor", ARG_VALUE, "none", "there is no monitor console yet: others warn", handle_monitor},
+  {"parallel", ARG_VALUE, "none", "there is no parallel port: others warn", handle_parallel},
+  {"net", ARG_VALUE, "none", "there is no network yet", handle_net},
+  {"nic", ARG_VALUE, "none", NULL, handle_net},
   {NULL, ARG_NONE, "", "The program", NULL},
   {"no-reboot", ARG_NONE, "", "a reset or triple fault ends the program (status 0)", handle_noreboot},
-  {"action", ARG_VALUE, "reboot=reset|shutdown", "reboot=shutdown is -no-reboot", handle_action},
+  {"no-shutdown", ARG_NONE, "", "a guest that powers off stops, and bt stays: Ctrl-A x or SIGTERM ends it", handle_noshutdown},
+  {"action", ARG_VALUE, "reboot=reset|shutdown[,shutdown=poweroff|pause]", "reboot=shutdown is -no-reboot, shutdown=pause -no-shutdown", handle_action},
   {"name", ARG_VALUE, "TEXT", "name of the machine", handle_name},
   {"pidfile", ARG_VALUE, "FILE", "write the process id there", handle_pidfile},
   {"daemonize", ARG_NONE, "", "go into the background once the machine is made", handle_daemonize},
@@ -126,7 +128,8 @@ void options_print_help(FILE *out) {
     else if (strlen(left) > 36) fprintf(out, "  %s\n  %36s  %s\n", left, "", line.help);
     else fprintf(out, "  %-36s  %s\n", left, line.help);
   }
-  fputs("\nstatus: 0 power-off (and a reset under -no-reboot), VALUE*2+1 by isa-debug-exit, 1 bad command line or file,\n"
+  fputs("\nQEMU's other options are taken where that does no harm, with a line that says what is not there, and refused where the guest would miss it.\n"
+        "status: 0 power-off (and a reset under -no-reboot), VALUE*2+1 by isa-debug-exit, 1 bad command line or file,\n"
         "4 a machine that had to stop\n", out);
 }
 
@@ -144,10 +147,58 @@ static const struct option_row *find_row(const char *argument, const char **valu
   return NULL;
 }
 
+/* How many letters were left out, put in, changed or swapped with the next, and at most `limit` + 1: optimal string alignment. */
+static unsigned typing_errors(const char *a, const char *b, unsigned limit) {
+  enum { LONGEST = 24 };
+  unsigned table[LONGEST + 1][LONGEST + 1], n = (unsigned)strlen(a), m = (unsigned)strlen(b);
+  if (n > LONGEST || m > LONGEST) return limit + 1;
+  for (unsigned i = 0; i <= n; i++)
+    for (unsigned k = 0; k <= m; k++) {
+      unsigned best = i ? k ? table[i - 1][k - 1] + (a[i - 1] != b[k - 1]) : i : k;
+      if (i && k && table[i - 1][k] + 1 < best) best = table[i - 1][k] + 1;
+      if (i && k && table[i][k - 1] + 1 < best) best = table[i][k - 1] + 1;
+      if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] && table[i - 2][k - 2] + 1 < best) best = table[i - 2][k - 2] + 1;
+      table[i][k] = best;
+    }
+  return table[n][m];
+}
+
+/* The option that was probably meant; NULL where none is near. */
+static const char *nearest(const char *name) {
+  unsigned length = (unsigned)strlen(name), best = length < 3 ? 0 : length < 6 ? 1 : 2;
+  const char *found = NULL, *other;
+  for (unsigned i = 0; i < ROWS; i++) {
+    unsigned errors = typing_errors(name, rows[i].name, best);
+    if (errors < best + !found) best = errors, found = rows[i].name;
+  }
+  for (unsigned i = 0; (other = qemu_option_name(i)); i++) {
+    unsigned errors = typing_errors(name, other, best);
+    if (errors < best + !found) best = errors, found = other;
+  }
+  return found;
+}
+
 static int unknown(const struct parser *p) {
-  const char *name = p->option + 1 + (p->option[1] == '-');
-  if (options_qemu_has(name)) return complain(p, "QEMU has this option, bt does not");
+  char name[64];
+  snprintf(name, sizeof name, "%s", p->option + 1 + (p->option[1] == '-'));
+  char *equals = strchr(name, '=');
+  const char *meant = nearest(name);
+  if (equals) {
+    *equals = 0;
+    for (unsigned i = 0; i < ROWS; i++)
+      if (!strcmp(rows[i].name, name) && rows[i].argument == ARG_VALUE) return complain(p, "no such option: the value is the next word (-%s VALUE)", name);
+  }
+  if (meant) return complain(p, "no such option; did you mean -%s? (-help lists them)", meant);
   return complain(p, "no such option (-help lists them)");
+}
+
+/* An option that only QEMU has. */
+static int parse_qemu(struct parser *p, const struct qemu_option *row, int argc, char **argv, int *i) {
+  if (qemu_option_has_value(row)) {
+    if (*i + 1 >= argc) return complain(p, "needs a value");
+    p->value = argv[++*i];
+  }
+  return qemu_option_apply(p, row);
 }
 
 /* One option, from argv[*i]; *i is left at its last word. */
@@ -161,7 +212,8 @@ static int parse_one(struct parser *p, int argc, char **argv, int *i) {
   }
   const char *value = NULL;
   const struct option_row *row = find_row(p->option, &value);
-  if (!row) return unknown(p);
+  const struct qemu_option *other = row ? NULL : qemu_option_find(p->option + 1 + (p->option[1] == '-'));
+  if (!row) return other ? parse_qemu(p, other, argc, argv, i) : unknown(p);
   if (!value && (row->argument == ARG_VALUE || row->argument == ARG_EQUALS)) {
     if (*i + 1 >= argc) return complain(p, "needs a value");
     value = argv[++*i];

@@ -33,6 +33,7 @@ struct bt_options {
   bool debug_exit;
   uint16_t debug_exit_base, debug_exit_size;
   const char *log_file, *symbols, *pidfile, *name;
+  bool no_shutdown;               /* a guest that has ended leaves a machine that stays */
   bool stats, stats_json;
   struct monitor_options monitor;
 };
@@ -57,6 +58,3 @@ bool options_help_line(unsigned i, struct help_line *line);   /* false: there ar
 static inline void help_line_tag(const struct help_line *l, char *out, size_t size) {
   snprintf(out, size, "%s%s%s%s%s", l->dashes, l->name, l->before, l->value, l->after);
 }
-
-/* A name that QEMU has and we do not (without dashes). */
-bool options_qemu_has(const char *name);

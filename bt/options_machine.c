@@ -14,9 +14,15 @@ static int keep(struct parser *p, const char **where) {
 int handle_kernel(struct parser *p) { return keep(p, &p->o->kernel); }
 int handle_initrd(struct parser *p) { return keep(p, &p->o->initrd); }
 int handle_append(struct parser *p) { return p->o->append = p->value, OPTIONS_OK; }
-int handle_cpu(struct parser *p) { return keep(p, &p->o->cpu); }   /* understood by cpu_model_parse(), monitor/cpuid.c */
+int handle_cpu(struct parser *p) {   /* understood by cpu_model_parse(), monitor/cpuid.c */
+  if (strcmp(p->value, "host") && strncmp(p->value, "host,", 5)) return keep(p, &p->o->cpu);
+  p->o->cpu = NULL;
+  warn(p, "there is no KVM to hand through the host's CPU: the guest finds bt's own, 'max'");
+  return OPTIONS_OK;
+}
 int handle_name(struct parser *p) { return p->o->name = p->value, OPTIONS_OK; }
 int handle_pidfile(struct parser *p) { return keep(p, &p->o->pidfile); }
+int handle_noshutdown(struct parser *p) { return p->o->no_shutdown = true, OPTIONS_OK; }
 int handle_nodefaults(struct parser *p) { return p->o->nodefaults = true, OPTIONS_OK; }
 int handle_nographic(struct parser *p) { return p->o->nographic = true, OPTIONS_OK; }
 int handle_noreboot(struct parser *p) { return p->o->no_reboot = true, OPTIONS_OK; }
@@ -29,14 +35,25 @@ int handle_kvm(struct parser *p) { return warn(p, "there is no KVM in bt: it tra
 int handle_help(struct parser *p) { return options_print_help(stdout), OPTIONS_DONE; }
 int handle_version(struct parser *p) { return printf("bt %s\n", BT_VERSION), OPTIONS_DONE; }
 
-int handle_memory(struct parser *p) {
-  const char *text = p->value;
-  if (!strncmp(text, "size=", 5)) text += 5;
+static int memory_size(struct parser *p, const char *text) {
   uint64_t bytes;
   if (!value_size(text, MIB, &bytes)) return complain(p, "not a size (256, 256M, 1G, size=256M)");
   if (bytes < 16 * MIB) return complain(p, "too little: a machine has 16 MiB or more");
   if (bytes > 3072 * MIB) return complain(p, "too much: a machine has 3 GiB at most");
   p->o->ram_size = (bytes + MIB - 1) / MIB * MIB;
+  return OPTIONS_OK;
+}
+int handle_memory(struct parser *p) {
+  struct suboption s;
+  bool bad = false, first = true, more = false;
+  for (const char *cursor = p->value; value_next(&cursor, &s, &bad); first = false) {
+    bool size = s.value ? !strcmp(s.key, "size") : first;
+    if (size && memory_size(p, s.value ? s.value : s.text) != OPTIONS_OK) return OPTIONS_BAD;
+    if (!size && (!s.value || (strcmp(s.key, "slots") && strcmp(s.key, "maxmem")))) return complain(p, "not a size (256, 256M, 1G, size=256M)");
+    more |= !size;
+  }
+  if (bad || first) return complain(p, "not a size (256, 256M, 1G, size=256M)");
+  if (more) warn(p, "memory cannot be added while the guest runs");
   return OPTIONS_OK;
 }
 
@@ -73,6 +90,7 @@ static const struct { const char *key, *value; } machine_trivial[] = {
   {"usb", "off"}, {"vmport", NULL}, {"smm", NULL}, {"graphics", "off"}, {"mem-merge", NULL}, {"dump-guest-core", NULL},
   {"kernel-irqchip", NULL}, {"kernel_irqchip", NULL}, {"nvdimm", "off"}, {"sata", "off"}, {"i8042", "on"}, {"pit", "on"}, {"pic", "on"},
   {"serial", "on"}, {"rtc", "on"},
+  {"graphics", "on"}, {"pcspk-audiodev", NULL}, {"suppress-vmdesc", NULL}, {"igd-passthru", "off"},
 };
 static int machine_property(struct parser *p, const struct suboption *s) {
   if (!strcmp(s->key, "accel")) return accelerator(p, s->value);
@@ -80,7 +98,9 @@ static int machine_property(struct parser *p, const struct suboption *s) {
   if (!strcmp(s->key, "hpet")) return value_switch(s->value, &p->o->hpet) ? OPTIONS_OK : complain(p, "hpet is on or off");
   for (unsigned i = 0; i < sizeof machine_trivial / sizeof machine_trivial[0]; i++)
     if (!strcmp(s->key, machine_trivial[i].key) && (!machine_trivial[i].value || !strcmp(s->value, machine_trivial[i].value))) return OPTIONS_OK;
-  return complain(p, "bt's machine has no such property or value");
+  if (strcmp(s->key, "usb") || strcmp(s->value, "on")) return complain(p, "bt's machine has no such property or value");
+  warn(p, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse");
+  return OPTIONS_OK;
 }
 int handle_machine(struct parser *p) {
   struct suboption s;
@@ -128,13 +148,18 @@ int handle_accel(struct parser *p) {
 
 int handle_rtc(struct parser *p) {
   struct suboption s;
-  bool bad = false;
+  bool bad = false, date = false, clock = false;
   for (const char *cursor = p->value; value_next(&cursor, &s, &bad);) {
     const char *value = s.value ? s.value : "";
-    bool ok = (!strcmp(s.key, "base") && !strcmp(value, "utc")) || (!strcmp(s.key, "clock") && !strcmp(value, "host")) || !strcmp(s.key, "driftfix");
-    if (!ok) return complain(p, "bt's clock chip has base=utc,clock=host only");
+    bool base = !strcmp(s.key, "base") && *value, source = !strcmp(s.key, "clock") && (!strcmp(value, "host") || !strcmp(value, "rt") || !strcmp(value, "vm"));
+    if (!base && !source && strcmp(s.key, "driftfix")) return complain(p, "the clock chip has base=utc and clock=host");
+    date |= base && strcmp(value, "utc");
+    clock |= source && strcmp(value, "host");
   }
-  return bad ? complain(p, "too long") : OPTIONS_OK;
+  if (bad || !*p->value) return complain(p, bad ? "too long" : "the clock chip has base=utc and clock=host");
+  if (date) warn(p, "the clock chip shows UTC, and the host's date");
+  else if (clock) warn(p, "the clock chip goes with the host's clock");
+  return OPTIONS_OK;
 }
 
 /* ---- serial ports ---- */
@@ -196,7 +221,8 @@ int handle_device(struct parser *p) {
   if (!strcmp(p->value, "help") || !strcmp(p->value, "?")) return puts("isa-debug-exit    iobase=PORT (0x501), iosize=BYTES (2)"), OPTIONS_DONE;
   const char *cursor = p->value;
   if (!value_next(&cursor, &s, &bad)) return complain(p, "no such device ('help' lists them)");
-  if (strcmp(s.value && !strcmp(s.key, "driver") ? s.value : s.text, "isa-debug-exit")) return complain(p, "bt has no such device ('help' lists them)");
+  const char *driver = s.value && !strcmp(s.key, "driver") ? s.value : s.text;
+  if (strcmp(driver, "isa-debug-exit")) return qemu_device(p, driver);
   if (p->o->debug_exit) return complain(p, "there is one already");
   p->o->debug_exit = true;
   while (value_next(&cursor, &s, &bad)) {
@@ -206,11 +232,6 @@ int handle_device(struct parser *p) {
   if (p->o->debug_exit_base + p->o->debug_exit_size > 0x10000) return complain(p, "the ports end at 0xffff");
   return bad ? complain(p, "too long") : OPTIONS_OK;
 }
-int handle_none_only(struct parser *p) {
-  return !strcmp(p->value, "none") ? OPTIONS_OK : complain(p, "bt knows 'none' only");
-}
-int handle_none_or_null(struct parser *p) { return !strcmp(p->value, "null") ? OPTIONS_OK : handle_none_only(p); }
-int handle_display(struct parser *p) { return handle_none_only(p); }
 
 int handle_action(struct parser *p) {
   struct suboption s;
@@ -219,8 +240,10 @@ int handle_action(struct parser *p) {
     const char *value = s.value ? s.value : "";
     if (!strcmp(s.key, "reboot") && !strcmp(value, "shutdown")) p->o->no_reboot = true;
     else if (!strcmp(s.key, "reboot") && !strcmp(value, "reset")) p->o->no_reboot = false;
-    else if (strcmp(s.text, "shutdown=poweroff") && strcmp(s.key, "panic") && strcmp(s.key, "watchdog"))   /* no device tells of the last two */
-      return complain(p, "bt knows reboot=reset|shutdown and shutdown=poweroff");
+    else if (!strcmp(s.text, "shutdown=pause")) p->o->no_shutdown = true;
+    else if (!strcmp(s.text, "shutdown=poweroff")) p->o->no_shutdown = false;
+    else if (strcmp(s.key, "panic") && strcmp(s.key, "watchdog"))   /* no device tells of these */
+      return complain(p, "bt knows reboot=reset|shutdown and shutdown=poweroff|pause");
   }
   return bad ? complain(p, "too long") : OPTIONS_OK;
 }

@@ -1,20 +1,235 @@
-/* Names of QEMU's options that bt lacks, so that they are refused as such and not as typing errors. */
+/* QEMU's options that do nothing here: every one that QEMU 7.2 lists (qemu-system-i386 -help) and options.c does not have, and some that older
+ * versions had. A row's fate follows from one question: does the guest, or who started it, get what was asked for?
+ *
+ *   IGNORED   yes: it has no effect on a machine like ours
+ *   WARNED    nearly: the guest runs the same, something around it is missing. One line says what, once an option
+ *   REFUSED   no: the guest, or whoever waits for it, needs what is not there. One line says what to do */
 #include <string.h>
-#include "options.h"
+#include "options_handlers.h"
 
-static const char *const lacked[] = {
-  "accel-help", "acpitable", "add-fd", "alt-grab", "async-teardown", "audio", "audio-help", "audiodev", "bios", "blockdev", "bt", "cdrom",
-  "chardev", "chroot", "compat", "ctrl-grab", "curses", "debugcon", "dfilter", "dtb", "dump-vmstate", "enable-sync-profile", "fda", "fdb",
-  "fsdev", "full-screen", "fw_cfg", "g", "gdb", "global", "hda", "hdb", "hdc", "hdd", "incoming", "iscsi", "loadvm", "mem-path",
-  "mem-prealloc", "mon", "msg", "mtdblock", "netdev", "no-quit", "no-shutdown", "numa", "object", "only-migratable", "option-rom",
-  "overcommit", "perfmap", "pflash", "plugin", "portrait", "preconfig", "qmp", "qmp-pretty", "qtest", "qtest-log", "readconfig", "rotate",
-  "run-with", "runas", "s", "S", "sandbox", "sd", "sdl", "seed", "semihosting", "set", "smbios", "snapshot", "soundhw", "spice", "tb-size",
-  "tpmdev", "trace", "usb", "usbdevice", "uuid", "virtfs", "vnc", "watchdog", "watchdog-action", "win2k-hack", "writeconfig", "xen-attach",
-  "xen-domid", "xen-domid-restrict", "drive",
+enum fate { IGNORED, WARNED, REFUSED };
+struct qemu_option {
+  const char *name;
+  bool value;            /* the next argument belongs to it */
+  enum fate fate;
+  const char *words;     /* IGNORED: none */
 };
 
-bool options_qemu_has(const char *name) {
-  for (unsigned i = 0; i < sizeof lacked / sizeof lacked[0]; i++)
-    if (!strcmp(lacked[i], name)) return true;
+#define NO_SCREEN "there is no screen yet: the guest runs without"
+#define NO_DISK "bt has no disks yet: give the system as -kernel, with an -initrd"
+#define NO_SOUND "there is no sound: the guest finds no sound card"
+#define NO_DEBUGGER "bt has no stub for a debugger yet: -d logs what happens (-d help)"
+#define NO_MIGRATION "machines cannot be saved or moved yet"
+
+static const struct qemu_option rows[] = {
+  {"full-screen", false, WARNED, NO_SCREEN},
+  {"g", true, WARNED, NO_SCREEN},
+  {"vnc", true, WARNED, "there is no VNC server yet: the guest runs without a screen"},
+  {"spice", true, WARNED, "there is no SPICE server: the guest runs without a screen"},
+  {"sdl", false, WARNED, NO_SCREEN},
+  {"curses", false, WARNED, NO_SCREEN},
+  {"portrait", false, WARNED, NO_SCREEN},
+  {"rotate", true, WARNED, NO_SCREEN},
+  {"alt-grab", false, IGNORED, NULL},
+  {"ctrl-grab", false, IGNORED, NULL},
+  {"no-frame", false, IGNORED, NULL},
+  {"no-quit", false, IGNORED, NULL},
+  {"usb", false, WARNED, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse"},
+  {"audio", true, WARNED, NO_SOUND},
+  {"audiodev", true, WARNED, NO_SOUND},
+  {"audio-help", false, REFUSED, NO_SOUND},
+  {"soundhw", true, WARNED, NO_SOUND},
+  {"netdev", true, WARNED, "there is no network yet: no card will be at this end of it"},
+  {"chardev", true, WARNED, "there are no named character devices: -serial takes stdio, file:F and unix:P"},
+  {"mon", true, WARNED, "there is no monitor console yet"},
+  {"global", true, WARNED, "devices have no properties to be set so: left as they are"},
+  {"set", true, WARNED, "devices have no properties to be set so: left as they are"},
+  {"smbios", true, WARNED, "the guest finds no SMBIOS tables with these words"},
+  {"uuid", true, WARNED, "the guest finds no SMBIOS table with it"},
+  {"sandbox", true, WARNED, "bt locks itself into no sandbox: for one, start it in a container"},
+  {"msg", true, WARNED, "messages are printed as they are"},
+  {"object", true, WARNED, "there are no such objects: memory is the host's, as -m says"},
+  {"mem-path", true, WARNED, "memory is the process's own, in huge pages where the host has them"},
+  {"mem-prealloc", false, WARNED, "memory is taken as the guest uses it"},
+  {"overcommit", true, WARNED, "memory is taken as the guest uses it"},
+  {"trace", true, WARNED, "there are no trace points: -d logs what happens (-d help)"},
+  {"dfilter", true, WARNED, "logs show all addresses"},
+  {"seed", true, WARNED, "no device draws random numbers"},
+  {"watchdog", true, WARNED, "there is no watchdog: nothing resets a guest that hangs"},
+  {"iscsi", true, WARNED, "there are no disks, iSCSI ones neither"},
+  {"qtest-log", true, WARNED, "there is no qtest"},
+  {"compat", true, IGNORED, NULL},
+  {"only-migratable", false, IGNORED, NULL},
+  {"async-teardown", false, IGNORED, NULL},
+  {"enable-sync-profile", false, IGNORED, NULL},
+  {"watchdog-action", true, IGNORED, NULL},
+  {"win2k-hack", false, IGNORED, NULL},
+  {"snapshot", false, IGNORED, NULL},       /* what a guest writes is lost at its end anyway */
+  {"hda", true, REFUSED, NO_DISK},
+  {"hdb", true, REFUSED, NO_DISK},
+  {"hdc", true, REFUSED, NO_DISK},
+  {"hdd", true, REFUSED, NO_DISK},
+  {"fda", true, REFUSED, NO_DISK},
+  {"fdb", true, REFUSED, NO_DISK},
+  {"cdrom", true, REFUSED, NO_DISK},
+  {"drive", true, REFUSED, NO_DISK},
+  {"blockdev", true, REFUSED, NO_DISK},
+  {"sd", true, REFUSED, NO_DISK},
+  {"mtdblock", true, REFUSED, NO_DISK},
+  {"pflash", true, REFUSED, "bt has no flash memory and no firmware yet: boot with -kernel"},
+  {"bios", true, REFUSED, "bt has no firmware yet: boot with -kernel"},
+  {"option-rom", true, REFUSED, "bt has no firmware yet that would run it: boot with -kernel"},
+  {"fsdev", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
+  {"virtfs", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
+  {"fw_cfg", true, REFUSED, "bt has no fw_cfg device in which the guest would find it"},
+  {"acpitable", true, REFUSED, "bt's ACPI tables are its own: none can be added"},
+  {"dtb", true, REFUSED, "a PC has no device tree"},
+  {"tpmdev", true, REFUSED, "bt has no TPM"},
+  {"numa", true, REFUSED, "bt's memory is one node: leave it out"},
+  {"debugcon", true, REFUSED, "bt has no debug console: let the guest write to -serial"},
+  {"gdb", true, REFUSED, NO_DEBUGGER},
+  {"s", false, REFUSED, NO_DEBUGGER},
+  {"S", false, REFUSED, "bt has no monitor yet that would start the machine: leave it out"},
+  {"qmp", true, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
+  {"qmp-pretty", true, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
+  {"preconfig", false, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
+  {"qtest", true, REFUSED, "bt has no qtest"},
+  {"add-fd", true, REFUSED, "no option takes such a descriptor: name the file"},
+  {"readconfig", true, REFUSED, "bt reads no configuration files: give the options"},
+  {"writeconfig", true, REFUSED, "bt writes no configuration files"},
+  {"plugin", true, REFUSED, "bt has no plugins: --stats counts, -d logs"},
+  {"incoming", true, REFUSED, NO_MIGRATION},
+  {"loadvm", true, REFUSED, NO_MIGRATION},
+  {"dump-vmstate", true, REFUSED, NO_MIGRATION},
+  {"chroot", true, REFUSED, "bt changes no root: start it by chroot(8)"},
+  {"runas", true, REFUSED, "bt needs no privileges: start it as that user"},
+  {"semihosting", false, REFUSED, "a PC has none"},
+  {"semihosting-config", true, REFUSED, "a PC has none"},
+  {"xen-domid", true, REFUSED, "bt is no Xen device model"},
+  {"xen-attach", false, REFUSED, "bt is no Xen device model"},
+  {"xen-domid-restrict", false, REFUSED, "bt is no Xen device model"},
+  {"tb-size", true, REFUSED, "it is a property today: -accel tcg,tb-size=N"},
+};
+enum { ROWS = sizeof rows / sizeof rows[0] };
+_Static_assert(ROWS <= 64 * (sizeof ((struct parser *)0)->warned / sizeof ((struct parser *)0)->warned[0]), "a bit each");
+
+const struct qemu_option *qemu_option_find(const char *name) {
+  for (unsigned i = 0; i < ROWS; i++)
+    if (!strcmp(rows[i].name, name)) return &rows[i];
+  return NULL;
+}
+bool qemu_option_has_value(const struct qemu_option *row) { return row->value; }
+const char *qemu_option_name(unsigned i) { return i < ROWS ? rows[i].name : NULL; }
+
+int qemu_option_apply(struct parser *p, const struct qemu_option *row) {
+  unsigned i = (unsigned)(row - rows);
+  if (row->fate == REFUSED) return complain(p, "%s", row->words);
+  if (row->fate == WARNED && !(p->warned[i / 64] >> i % 64 & 1)) warn(p, "%s", row->words);
+  p->warned[i / 64] |= UINT64_C(1) << i % 64;
+  return OPTIONS_OK;
+}
+
+/* ---- values of options that have a meaning here, of which QEMU knows more ---- */
+
+struct qemu_value {
+  const char *names;     /* words; one that ends in * stands for all that begin so */
+  enum fate fate;
+  const char *words;
+};
+
+static bool names_hold(const char *names, const char *value) {
+  while (*names) {
+    size_t length = strcspn(names, " ");
+    bool start = names[length - 1] == '*';
+    if (start ? !strncmp(names, value, length - 1) : strlen(value) == length && !strncmp(names, value, length)) return true;
+    names += length + strspn(names + length, " ");
+  }
   return false;
+}
+
+/* `unknown` is the complaint about a value that no row has. */
+static int apply_value(struct parser *p, const struct qemu_value *table, unsigned count, const char *value, const char *unknown) {
+  for (unsigned i = 0; i < count; i++) {
+    if (!names_hold(table[i].names, value)) continue;
+    if (table[i].fate == REFUSED) return complain(p, "%s", table[i].words);
+    if (table[i].fate == WARNED) warn(p, "%s", table[i].words);
+    return OPTIONS_OK;
+  }
+  return complain(p, "%s", unknown);
+}
+#define APPLY(p, table, value, unknown) apply_value(p, table, sizeof table / sizeof table[0], value, unknown)
+
+/* The word before the first comma. False: there is none. */
+static bool first_word(const struct parser *p, struct suboption *s) {
+  const char *cursor = p->value;
+  bool bad = false;
+  return value_next(&cursor, s, &bad) && *s->text;
+}
+
+int handle_display(struct parser *p) {
+  static const struct qemu_value displays[] = {
+    {"none", IGNORED, NULL},
+    {"gtk sdl curses cocoa egl-headless default", WARNED, NO_SCREEN},
+    {"spice-app dbus", WARNED, NO_SCREEN},
+    {"vnc=*", WARNED, "there is no VNC server yet: the guest runs without a screen"},
+  };
+  struct suboption s;
+  return APPLY(p, displays, !first_word(p, &s) ? "" : !strcmp(s.key, "vnc") ? s.text : s.value && !strcmp(s.key, "type") ? s.value : s.text, "no such display (there is: none)");
+}
+
+int handle_vga(struct parser *p) {
+  static const struct qemu_value adapters[] = {
+    {"none", IGNORED, NULL},
+    {"std cirrus vmware qxl virtio xenfb", WARNED, "there is no display adapter yet: the guest finds none"},
+  };
+  return APPLY(p, adapters, p->value, "no such display adapter (there is: none)");
+}
+
+/* A console or port that would talk to somebody: nobody is there. */
+static const struct qemu_value backends[] = {
+  {"none null", IGNORED, NULL},
+  {"stdio mon:stdio vc vc:* pty file:* unix:* tcp:* telnet:* websocket:* udp:* pipe:* chardev:* msmouse braille /dev/*", WARNED, NULL},
+};
+static int handle_backend(struct parser *p, const char *words) {
+  if (!names_hold(backends[1].names, p->value)) return APPLY(p, backends, p->value, "no such backend (there are: none, null)");
+  return warn(p, "%s", words), OPTIONS_OK;
+}
+int handle_monitor(struct parser *p) { return handle_backend(p, "there is no monitor console yet: Ctrl-A x or SIGTERM ends the machine"); }
+int handle_parallel(struct parser *p) { return handle_backend(p, "there is no parallel port: the guest finds none"); }
+
+int handle_net(struct parser *p) {
+  static const struct qemu_value networks[] = {
+    {"none", IGNORED, NULL},
+    {"nic user tap bridge vde socket l2tpv3 vhost-user hubport dump", REFUSED, "bt has no network yet: leave it out, or say none"},
+  };
+  struct suboption s;
+  return APPLY(p, networks, first_word(p, &s) ? s.text : "", "no such network (there is: none)");
+}
+
+int handle_usbdevice(struct parser *p) {
+  static const struct qemu_value usb[] = {
+    {"tablet mouse keyboard wacom-tablet", WARNED, "there is no USB yet: the guest has the PS/2 keyboard and mouse"},
+    {"braille ccid u2f-key serial:* net:* disk:*", REFUSED, "there is no USB yet: leave it out"},
+  };
+  return APPLY(p, usb, p->value, "no such USB device");
+}
+
+int qemu_device(struct parser *p, const char *driver) {
+  static const struct qemu_value devices[] = {
+    {"usb-tablet usb-mouse usb-kbd usb-wacom-tablet usb-hub", WARNED, "there is no USB yet: the guest has the PS/2 keyboard and mouse"},
+    {"piix3-usb-uhci piix4-usb-uhci ich9-usb-* usb-ehci qemu-xhci nec-usb-xhci pci-ohci", WARNED, "there is no USB controller yet: the guest finds none"},
+    {"VGA secondary-vga cirrus-vga isa-vga isa-cirrus-vga vmware-svga qxl qxl-vga virtio-vga* virtio-gpu* bochs-display ramfb ati-vga", WARNED,
+     "there is no display adapter yet: the guest finds none"},
+    {"AC97 ES1370 sb16 adlib cs4231a gus intel-hda ich9-intel-hda hda-* usb-audio", WARNED, NO_SOUND},
+    {"i6300esb ib700", WARNED, "there is no watchdog: nothing resets a guest that hangs"},
+    {"virtio-balloon* virtio-rng* virtio-keyboard* virtio-mouse* virtio-tablet* pvpanic* vmcoreinfo vmgenid vmmouse intel-iommu amd-iommu", WARNED,
+     "there is no such device yet: the guest finds none"},
+    {"e1000* rtl8139 ne2k_* pcnet i8255* i82801 tulip vmxnet3 virtio-net* usb-net rocker sungem", REFUSED, "bt has no network yet: leave it out"},
+    {"ide-* scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* floppy isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* am53c974 dc390 pvscsi sdhci-pci "
+     "sd-card usb-storage usb-bot usb-uas vhost-user-blk*", REFUSED, NO_DISK},
+    {"isa-serial pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED, "bt's serial ports are the four of -serial"},
+    {"isa-debugcon", REFUSED, "bt has no debug console: let the guest write to -serial"},
+    {"virtio-9p* vhost-user-fs*", REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
+  };
+  return APPLY(p, devices, driver, "bt has no such device ('help' lists them)");
 }

@@ -42,9 +42,10 @@ static bool open_stdio(struct serial_host *h, char error[ERROR_TEXT]) {
   bool ignored;
   h->in = open_again(STDIN_FILENO, O_RDONLY, &ignored);
   h->out = open_again(STDOUT_FILENO, O_WRONLY, &h->blocking);
+  if (h->out < 0) return fail(error, "stdio", "", strerror(errno));
   h->in_socket = is_socket(h->in);
   h->out_socket = is_socket(h->out);
-  return h->out >= 0 ? true : fail(error, "stdio", "", strerror(errno));
+  return true;
 }
 
 static bool open_unix(struct serial_host *h, const struct serial_option *option, char error[ERROR_TEXT]) {

@@ -217,13 +217,20 @@ static void *io_thread(void *opaque) {
 
 /* The thread takes no signal but those that stop a process for its terminal's sake. */
 bool serial_io_start(struct serial_io *io) {
+  enum { STACK = 512 << 10 };   /* with room for the sanitizers' redzones */
   sigset_t all, old;
   sigfillset(&all);
   int stops[] = {SIGTSTP, SIGTTIN, SIGTTOU};
   for (unsigned i = 0; i < 3; i++) sigdelset(&all, stops[i]);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  io->started = pthread_create(&io->thread, NULL, io_thread, io) == 0;
+  pthread_attr_t small;   /* else it reserves as much as ulimit -s says, or is given as little */
+  pthread_attr_init(&small);
+  pthread_attr_setstacksize(&small, STACK);
+  int failed = pthread_create(&io->thread, &small, io_thread, io);
+  pthread_attr_destroy(&small);
+  io->started = !failed;
   pthread_sigmask(SIG_SETMASK, &old, NULL);
+  errno = failed;
   return io->started;
 }
 

@@ -73,6 +73,11 @@ void wakeup_sleep(struct wakeup *w) {
   atomic_store(&w->kicked, 0);
 }
 
+void wakeup_wait(struct wakeup *w) {
+  while (!atomic_load(&w->kicked)) syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+  atomic_store(&w->kicked, 0);
+}
+
 void wakeup_kick(struct wakeup *w) {
   atomic_store(&w->kicked, 1);
   syscall(SYS_futex, &w->kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);

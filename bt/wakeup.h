@@ -27,4 +27,6 @@ void wakeup_detach(struct wakeup *w);
 void wakeup_arm(struct wakeup *w);
 /* vCPU thread: until the next deadline, a signal, or wakeup_kick() since the last sleep. Counted mode: moves time to the deadline. */
 void wakeup_sleep(struct wakeup *w);
+/* vCPU thread: until wakeup_kick() since the last sleep, whatever the time is. */
+void wakeup_wait(struct wakeup *w);
 void wakeup_kick(struct wakeup *w);   /* any thread */

@@ -51,9 +51,18 @@ static uint8_t *kernel_part(const struct space *s, unsigned array) {
   return s->table[0] + (array + 1) * (uint64_t)(8 << 20) - KERNEL_BYTES;
 }
 
+/* Without a memfd the shared half's own view is what others are made from: mremap() with an old size of 0 maps shared pages a second time (its manual
+ * page has it so). No file is made, so that neither RLIMIT_FSIZE nor a seccomp filter against memfd_create matters. */
 static bool share_one(struct mmu *m, struct space *s, unsigned array, unsigned first, unsigned count) {
-  return host_map(kernel_part(s, array) + first * MMU_PAGE, count * (uint64_t)MMU_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
-                  m->shared_fd, array * (uint64_t)KERNEL_BYTES + first * MMU_PAGE);
+  uint8_t *at = kernel_part(s, array) + first * MMU_PAGE;
+  uint64_t size = count * (uint64_t)MMU_PAGE;
+  int protection = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
+  if (m->shared_fd >= 0)
+    return host_map(at, size, protection, flags, m->shared_fd, array * (uint64_t)KERNEL_BYTES + first * MMU_PAGE);
+  if (s == mmu_shared(m))
+    return host_map(at, size, protection, flags | MAP_ANONYMOUS, -1, 0);
+  const uint8_t *from = kernel_part(mmu_shared(m), array) + first * MMU_PAGE;
+  return syscall6(SYS_mremap, (long)from, 0, (long)size, MREMAP_MAYMOVE | MREMAP_FIXED, (long)at, 0) == (long)at;
 }
 
 static bool unshare_one(struct space *s, unsigned array, unsigned first, unsigned count) {
@@ -161,9 +170,7 @@ static const char *make_metadata(struct mmu *m) {
 }
 
 static const char *make_tables(struct mmu *m) {
-  m->shared_fd = host_memfd("guest-shadow", ARRAYS * (uint64_t)KERNEL_BYTES);
-  if (m->shared_fd < 0)
-    return "no memfd for the shadow page tables";
+  m->shared_fd = host_memfd("guest-shadow", ARRAYS * (uint64_t)KERNEL_BYTES);   /* -1: share_one() does without */
   if (!make_shared_table(m))
     return "no memory for the shadow page tables";
   for (; m->made < 2; m->made++)

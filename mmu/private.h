@@ -117,7 +117,7 @@ struct mmu {
   unsigned nwindows;
   uint64_t pending[PENDING_BYTES / 8 + 2];   /* of mmu_traced_store_begin() */
   struct mmu_counters counters;
-  int shared_fd;
+  int shared_fd;                      /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
   uint8_t *ram_map;                 /* with the guard pages */
   uint64_t frames_bytes, spaces_bytes, slots_bytes, nodes_bytes;
   struct slot *slots;

@@ -18,6 +18,8 @@
   X(dirty_late, ANY, "bit 6 (dirty) of a page-table entry, likewise", "as accessed_late", "vol. 3A, 4.8") \
   X(segment_accessed, ANY, "bit 0 of a segment's cached type", "whether the cached copy shows the accessed bit that the load has just set cannot be seen by software", "vol. 3A, 3.4.5.1") \
   X(descriptor_accessed, QEMU, "bit 8 (accessed) of a code segment's descriptor in memory", "QEMU 7.2 does not set it for far transfers", "vol. 3A, 3.4.5.1") \
+  X(gate_accessed, QEMU, "the same of the code segment that a gate leads to, and of the stack segment that the TSS names", \
+    "QEMU 7.2 does not set it when it delivers interrupts and exceptions; bt's memory is then made equal", "vol. 3A, 3.4.5.1 and 6.12.1") \
   X(tr_busy, ANY, "bit 1 (busy) of the task register's cached type", "LTR and a task switch mark the descriptor in memory; the cached copy cannot be seen by software", "vol. 3A, 7.2.4") \
   X(resume_flag, QEMU, "RF in the EFLAGS image that a fault pushes, and between instructions", "QEMU 7.2 pushes it clear; bt's image is then made equal", "vol. 3B, 17.3.1.1") \
   X(resume_flag_gd, BOCHS, "RF in the EFLAGS image of the debug exception for DR7.GD", "Bochs pushes it clear for all debug exceptions; bt's image is then made equal", \

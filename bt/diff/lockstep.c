@@ -131,6 +131,44 @@ static void find_rep_interrupt(struct lockstep *l, struct unit *u) {
 
 /* ---- our side ---- */
 
+/* Is the segment of a selector not accessed yet? Then its descriptor is noted. */
+static void note_unmarked(struct lockstep *l, uint16_t selector, uint32_t *high) {
+  enum { LDT = 4, ACCESSED = 0x100, NO_SYSTEM = 0x1000, PRESENT = 0x8000 };
+  struct vcpu *v = l->replay.vcpu;
+  uint32_t at = (selector & LDT ? v->ldt.base : v->gdt.base) + (selector & 0xfff8u) + 4;
+  if (mem_read(v, at, 4, MEM_SYSTEM, high) != EXEC_NEXT) *high = 0;
+  if ((*high & (ACCESSED | NO_SYSTEM | PRESENT)) == (NO_SYSTEM | PRESENT)) l->unmarked[l->unmarked_count++] = at;
+}
+
+/* Delivery sets the accessed bit of the segments that it loads; QEMU's does not: gate_accessed. Before it: which will be set? */
+static void note_gate(struct lockstep *l, uint8_t vector) {
+  enum { GATES = 1 << 6 | 1 << 7 | 1 << 14 | 1 << 15, CONFORMING = 0x400, TSS_32BIT = 8 };
+  struct vcpu *v = l->replay.vcpu;
+  struct fault fault = v->fault;   /* about to be delivered; a read that fails raises its own */
+  uint64_t gate = 0;
+  uint32_t code, stack, selector = 0;
+  l->unmarked_count = 0;
+  if (l->deviations.reference != REF_QEMU || !(v->cr0 & 1) || vector * 8u + 7 > v->idt.limit) return;
+  if (mem_read(v, v->idt.base + vector * 8u, 8, MEM_SYSTEM, &gate) == EXEC_NEXT && GATES >> (gate >> 40 & 31) & 1) {
+    note_unmarked(l, (uint16_t)(gate >> 16), &code);
+    unsigned level = code >> 13 & 3;
+    uint32_t at = v->tr.base + (v->tr.attr & TSS_32BIT ? 8 + 8 * level : 4 + 4 * level);   /* SSn, figures 7-2 and 7-10 */
+    bool inner = !(code & CONFORMING) && level < v->cpl;
+    if (inner && mem_read(v, at, 2, MEM_SYSTEM, &selector) == EXEC_NEXT) note_unmarked(l, (uint16_t)selector, &stack);
+  }
+  v->fault = fault;
+}
+static void clear_marked(struct lockstep *l) {
+  enum { ACCESSED = 0x100 };
+  uint32_t high = 0;
+  for (unsigned i = 0; i < l->unmarked_count; i++) {
+    if (mem_read(l->replay.vcpu, l->unmarked[i], 4, MEM_SYSTEM, &high) != EXEC_NEXT || !(high & ACCESSED)) continue;
+    high &= ~(uint32_t)ACCESSED;
+    if (mem_write(l->replay.vcpu, l->unmarked[i], 4, MEM_SYSTEM, &high) == EXEC_NEXT) deviations_explain(&l->deviations, DEV_gate_accessed);
+  }
+  l->unmarked_count = 0;
+}
+
 /* The monitor calls this before it delivers. Returns true: monitor_run() comes back right after. */
 static bool on_exception(void *opaque, const struct fault *f) {
   struct lockstep *l = opaque;
@@ -138,6 +176,7 @@ static bool on_exception(void *opaque, const struct fault *f) {
   const struct ref_event *e = l->expected;
   struct vcpu *v = l->replay.vcpu;
   l->raised = true;
+  note_gate(l, f->vector);
   if (!e) {
     snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x) where the reference raises none", f->vector, f->has_error ? f->error : 0, f->cr2);
     diverge(l, why);
@@ -272,10 +311,13 @@ static bool deliver(struct lockstep *l, struct unit *u) {
     const struct ref_event *e = &u->events[i], *last = i ? &u->events[i - 1] : NULL;
     if (e->kind == REF_INTERRUPT) {
       if (!(u->in_rep && i == 0 ? pay_rep(l, u) : pay(l, NULL)) || !compare(l, &e->cpu)) return false;
+      note_gate(l, e->vector);
       if (!monitor_interrupt(l->replay.machine->monitor, e->vector)) return diverge(l, "the reference takes an interrupt where bt's CPU would not");
+      clear_marked(l);
     } else if (!last || !last->failed) {   /* else a fault of the delivery before: part of that */
       if (!pay(l, e)) return false;
       clear_pushed_rf(l, e);
+      clear_marked(l);
       mark_accessed(l, u, e);
     }
   }

@@ -222,7 +222,7 @@ static void msrs(void **state)
 static void use_model(struct fixture *f, const char *name)
 {
   const char *error;
-  assert_true(cpu_model_parse(name, &f->v.model, &f->v.features, &error));
+  assert_true(cpu_model_parse(name, HOST_ALL, &f->v.model, &f->v.features, &error));
   vcpu_reset_msrs(&f->v);
 }
 

@@ -31,6 +31,8 @@ GUEST(spin, "1: jmp 1b\n");
 /* RAM outlives a reset: the third time around it ends. */
 GUEST(reset_thrice, " incl 0x300000\n cmpl $3, 0x300000\n jae 1f\n lidt 3f - base_reset_thrice + 0x100000\n ud2\n 1:" EXIT(6) "3: .long 0, 0\n");
 GUEST(reset_port, " incl 0x300000\n cmpl $3, 0x300000\n jae 1f\n mov $0xfe, %al\n out %al, $0x64\n 2: hlt\n jmp 2b\n 1:" EXIT(6));
+/* S5 by the PM1a control register, where the FADT says that it is. */
+GUEST(power_off, " mov $0x604, %dx\n mov $0x2000, %ax\n out %ax, %dx\n 1: hlt\n jmp 1b\n");
 /* Counts 100 ticks of a 200 Hz PIT in HLT: PIC, PIT, one gate. Ends with 7. */
 GUEST(ticks,
   " lidt 3f - base_ticks + 0x100000\n xor %ebx, %ebx\n"
@@ -170,6 +172,33 @@ static void quit_reaches(const uint8_t *image, double most_cpu) {
 static void quit_reaches_a_halted_guest(void **state) { quit_reaches(guest_halt, 0.05); }
 static void quit_reaches_a_spinning_guest(void **state) { quit_reaches(guest_spin, 1.0); }
 
+/* -no-shutdown: a guest that is done leaves a machine that stays, at rest, until it is quit. */
+static void no_shutdown_stays_until_it_is_quit(void **state) {
+  const struct { const uint8_t *image; bool no_reboot; } rows[] = {{guest_power_off, false}, {guest_reset_port, true}};
+  for (unsigned i = 0; i < 2; i++) {
+    struct fixture f = {.o = {.no_shutdown = true, .no_reboot = rows[i].no_reboot}};
+    pthread_t other;
+    make(&f, rows[i].image);
+    double cpu = seconds(CLOCK_THREAD_CPUTIME_ID), wall = seconds(CLOCK_MONOTONIC);
+    pthread_create(&other, NULL, quit_later, f.m);
+    assert_end(&f, END_QUIT, 0);
+    pthread_join(other, NULL);
+    assert_true(seconds(CLOCK_MONOTONIC) - wall >= 0.15);
+    assert_true(seconds(CLOCK_THREAD_CPUTIME_ID) - cpu < 0.05);
+    unmake(&f);
+  }
+}
+static void power_off_and_debug_exit_end_it(void **state) {
+  struct fixture f = {0};
+  make(&f, guest_power_off);
+  assert_end(&f, END_POWER_OFF, 0);
+  unmake(&f);
+  f = (struct fixture){.o.no_shutdown = true};   /* isa-debug-exit is no shutdown, as in QEMU */
+  make(&f, guest_exit5);
+  assert_end(&f, END_DEBUG_EXIT, 11);
+  unmake(&f);
+}
+
 /* ---- input ---- */
 
 static int connect_to(const char *path) {
@@ -207,6 +236,37 @@ static void pasted_text_arrives_whole(void **state) {
   pthread_join(other, NULL);
   assert_int_equal(t.count, sizeof t.seen);
   close(t.fd);
+  unmake(&f);
+}
+
+/* A machine that stays after the guest's end reads on: a Ctrl-A x behind more than its queue holds, which no guest takes out. */
+static void *paste_and_quit(void *opaque) {
+  const int *fd = opaque;
+  struct timespec t = {0, 100 * 1000000L};
+  static uint8_t bytes[50000];
+  nanosleep(&t, NULL);
+  memset(bytes, 'a', sizeof bytes);
+  memcpy(bytes + sizeof bytes - 2, "\001x", 2);
+  for (size_t done = 0; done < sizeof bytes;) {
+    ssize_t n = write(*fd, bytes + done, sizeof bytes - done);
+    if (n <= 0) break;
+    done += (size_t)n;
+  }
+  return NULL;
+}
+static void the_escape_is_read_when_the_guest_is_done(void **state) {
+  struct fixture f = {.o = {.no_shutdown = true, .escape = 1, .serial = {{.kind = SERIAL_UNIX, .server = true, .mux = true}}}};
+  pthread_t other;
+  snprintf(f.o.serial[0].path, SERIAL_PATH_MAX, "/tmp/bt-machine-%d", (int)getpid());
+  make(&f, guest_power_off);
+  int fd = connect_to(f.o.serial[0].path);
+  assert_true(fd >= 0);
+  pthread_create(&other, NULL, paste_and_quit, &fd);
+  alarm(20);
+  assert_end(&f, END_QUIT, 0);
+  alarm(0);
+  pthread_join(other, NULL);
+  close(fd);
   unmake(&f);
 }
 
@@ -298,6 +358,8 @@ int main(void) {
     cmocka_unit_test(debug_exit_status), cmocka_unit_test(triple_fault_resets), cmocka_unit_test(keyboard_controller_resets),
     cmocka_unit_test(sigusr1_before_the_monitor_listens), cmocka_unit_test(no_reboot_ends_with_0), cmocka_unit_test(hlt_sleeps_and_wakes_in_time), cmocka_unit_test(icount_skips_and_repeats),
     cmocka_unit_test(quit_reaches_a_halted_guest), cmocka_unit_test(quit_reaches_a_spinning_guest), cmocka_unit_test(pasted_text_arrives_whole),
+    cmocka_unit_test(no_shutdown_stays_until_it_is_quit), cmocka_unit_test(power_off_and_debug_exit_end_it),
+    cmocka_unit_test(the_escape_is_read_when_the_guest_is_done),
     cmocka_unit_test(two_machines_at_once), cmocka_unit_test(the_other_machine_may_end_first), cmocka_unit_test(statistics_name_every_counter), cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,8 @@
 // link: bt_mmu
 /* mmu/: address spaces, the pool, and the shared kernel half. */
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include "test_mmu.h"
 
 enum { KERNEL = 0xc0000000u, KPT = 0x90000, USER = 0x08000000, ALL = RWU | A | D, SYS = P | W | A | D };
@@ -394,6 +396,16 @@ static void two_machines_in_one_process(void **state) {
   mmu_destroy(b.m);
 }
 
+/* The same where no memfd can have a size: ulimit -f 0, as for a process that may write no files. */
+static int limit_files(rlim_t size) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  limit.rlim_cur = size;
+  return setrlimit(RLIMIT_FSIZE, &limit);
+}
+static int forbid_files(void **state) { return signal(SIGXFSZ, SIG_IGN) == SIG_ERR ? -1 : limit_files(0); }
+static int allow_files(void **state) { return limit_files(RLIM_INFINITY); }
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(known_root_needs_no_refill), cmocka_unit_test(mode_bits_make_another_space), cmocka_unit_test(edits_reach_spaces_that_are_away),
@@ -403,5 +415,11 @@ int main(void) {
     cmocka_unit_test(reused_directory_is_forgotten), cmocka_unit_test(paging_off_and_on_again), cmocka_unit_test(modes_contend_for_the_shared_half),
     cmocka_unit_test(prefill_for_the_root_that_faulted), cmocka_unit_test(tables_keep_to_their_budget), cmocka_unit_test(two_machines_in_one_process),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  const struct CMUnitTest without_memfd[] = {
+    cmocka_unit_test(kernel_half_is_shared), cmocka_unit_test(kernel_half_is_shared_pae), cmocka_unit_test(contested_slot_becomes_private),
+    cmocka_unit_test(many_private_slots), cmocka_unit_test(recycling_beyond_the_pool), cmocka_unit_test(paging_off_and_on_again),
+    cmocka_unit_test(modes_contend_for_the_shared_half), cmocka_unit_test(two_machines_in_one_process),
+  };
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  return failed + cmocka_run_group_tests(without_memfd, forbid_files, allow_files);
 }
