@@ -168,6 +168,7 @@ static const char *nearest(const char *name) {
   unsigned length = (unsigned)strlen(name), best = length < 3 ? 0 : length < 6 ? 1 : 2;
   const char *found = NULL, *other;
   for (unsigned i = 0; i < ROWS; i++) {
+    if (!rows[i].name) continue;   /* a heading */
     unsigned errors = typing_errors(name, rows[i].name, best);
     if (errors < best + !found) best = errors, found = rows[i].name;
   }
@@ -186,7 +187,7 @@ static int unknown(const struct parser *p) {
   if (equals) {
     *equals = 0;
     for (unsigned i = 0; i < ROWS; i++)
-      if (!strcmp(rows[i].name, name) && rows[i].argument == ARG_VALUE) return complain(p, "no such option: the value is the next word (-%s VALUE)", name);
+      if (rows[i].name && !strcmp(rows[i].name, name) && rows[i].argument == ARG_VALUE) return complain(p, "no such option: the value is the next word (-%s VALUE)", name);
   }
   if (meant) return complain(p, "no such option; did you mean -%s? (-help lists them)", meant);
   return complain(p, "no such option (-help lists them)");

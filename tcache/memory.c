@@ -1,6 +1,7 @@
 /* Maps code memory (twice, where that can be: I3) and the tables. With protect.c the only file of tcache/ that calls the host. */
 #define _GNU_SOURCE
 #include "private.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -61,6 +62,12 @@ static bool map_once(struct tcache *t, const char **error) {
   return false;
 }
 
+static bool map_code(struct tcache *t, bool single, const char **error) {
+  errno = 0;
+  if (!single && map_twice(t)) return true;
+  return errno != ENOMEM && map_once(t, error);   /* where address space is short a smaller cache serves better than a slower one */
+}
+
 static bool map_tables(struct tcache *t) {
   t->block_max = t->size / 64 + 64, t->site_max = t->size / 16 + 2 * TR_MAX_SITES, t->callout_max = t->size / 64 + 2 * TR_MAX_INSNS;
   t->blocks = reserve((uint64_t)t->block_max * sizeof *t->blocks);
@@ -78,7 +85,7 @@ struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void 
   if (code_size > 1u << 30) code_size = 1u << 30;
   t->size = (uint32_t)((code_size + 4095) & ~4095ull);
   t->died = died, t->opaque = opaque;
-  if ((single || !map_twice(t)) && !map_once(t, error)) { tcache_destroy(t); return NULL; }
+  if (!map_code(t, single, error)) { tcache_destroy(t); return NULL; }
   *error = "no memory for the code cache";
   if (!map_tables(t)) { tcache_destroy(t); return NULL; }
   tr_write_stubs(tcache_writable(t, 0, 4096), &t->stubs);
