@@ -54,8 +54,14 @@ static void immediate(struct host_code *c, const struct insn *insn) {
   if (insn->imm_size) host_bytes(c, insn->bytes + insn->imm_offset, insn->imm_size);
 }
 
+/* ModRM.reg as an extension of the opcode. F6 /1 and F7 /1 are TEST on every CPU, documented by AMD alone; not every emulator of one has them. */
+static unsigned extension(const struct insn *insn) {
+  bool test = insn->row->map == 0 && (insn->bytes[insn->opcode_offset] & 0xfe) == 0xf6 && insn->reg == 1;
+  return test ? 0 : insn->reg;
+}
+
 static void with_memory(struct host_code *c, const struct insn *insn, struct gpr_fields f, struct host_mem m, uint32_t *host_at) {
-  unsigned reg = f.reg ? host_reg(insn->reg) : insn->reg;
+  unsigned reg = f.reg ? host_reg(insn->reg) : extension(insn);
   bool borrow = f.high && host_rex_mem(reg, m);
   if (borrow) {
     host_op_mem(c, true, 0x8d, H_R8, m);
@@ -73,7 +79,7 @@ static void with_memory(struct host_code *c, const struct insn *insn, struct gpr
 }
 
 static void with_registers(struct host_code *c, const struct insn *insn, struct gpr_fields f, uint32_t *host_at) {
-  unsigned reg = f.reg ? host_reg(insn->reg) : insn->reg, rm = f.rm ? host_reg(insn->rm) : insn->rm;
+  unsigned reg = f.reg ? host_reg(insn->reg) : extension(insn), rm = f.rm ? host_reg(insn->rm) : insn->rm;
   bool modrm = insn->modrm_offset != 0;
   bool esp = modrm && (reg == H_R15 || rm == H_R15), borrow = esp && f.high;
   if (borrow) {
