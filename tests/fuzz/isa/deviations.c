@@ -42,7 +42,7 @@ static bool faults(const struct outcome *o, unsigned vector) { return o->end == 
 static bool by_alignment(const struct question *q) { return q->c->eflags & FLAG_AC; }
 static bool by_x87(const struct question *q) { return has(q, is_x87) || has(q, is_mmx) || has(q, has_mmx_operand) || has(q, is_fx); }
 static bool by_estimate(const struct question *q) { return has(q, is_estimate); }
-static bool by_xm(const struct question *q) { return has(q, is_sse) && (faults(q->guest, VEC_XM) || q->qemu->fx[24] != q->guest->fx[24] || q->qemu->fx[25] != q->guest->fx[25]); }
+static bool by_xm(const struct question *q) { return has(q, is_sse) && (faults(q->guest, VEC_XM) || memcmp(q->qemu->fx + 24, q->guest->fx + 24, 4) != 0); }
 static bool by_sse_nan(const struct question *q) { return has(q, is_sse) && memcmp(q->qemu->fx + 160, q->guest->fx + 160, 128) != 0; }
 static bool by_sse_alignment(const struct question *q) { return has(q, is_aligned) && faults(q->guest, VEC_GP); }
 static bool by_gate(const struct question *q) { return has(q, is_gate); }
@@ -65,7 +65,7 @@ static const struct { const char *what; bool (*explains)(const struct question *
   {"RCPPS, RSQRTPS: QEMU computes exactly, CPUs estimate", by_estimate},
   {"segment loads and far transfers: no limits, no types, selectors of qemu-i386's own GDT", by_selector},
   {"x87 and MMX: precision of transcendentals, precision control, unmasked exceptions, TOP and tags", by_x87},
-  {"SSE exceptions: MXCSR status bits and #XM are not QEMU's", by_xm},
+  {"SSE exceptions: MXCSR status bits and #XM are not QEMU's, whose LDMXCSR takes reserved bits, too", by_xm},
   {"16-byte alignment of SSE operands is not checked before QEMU 7.2's own list of instructions", by_sse_alignment},
   {"SSE results: which NaN is taken, denormals-are-zero", by_sse_nan},
   {"PUSHF, POPF: IF, NT, ID as QEMU's user mode keeps them", by_system_flags},
