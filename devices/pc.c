@@ -266,9 +266,11 @@ static const struct { uint16_t port; uint8_t value; } bios_writes[] = {
 enum { UART_LCR = 3, EIGHT_BITS = 3, UART_MCR = 4, OUT2 = 8, SVR_ENABLED = 0x1ff, LINT_EXTINT = 0x8700, LINT_NMI = 0x8400 };
 
 static void leave_as_bios(struct pc *pc) {
-  pc->lapic.svr = SVR_ENABLED;
-  pc->lapic.lvt[LVT_LINT0] = LINT_EXTINT;
-  pc->lapic.lvt[LVT_LINT1] = LINT_NMI;
+  if (pc->config.apic) {
+    pc->lapic.svr = SVR_ENABLED;
+    pc->lapic.lvt[LVT_LINT0] = LINT_EXTINT;
+    pc->lapic.lvt[LVT_LINT1] = LINT_NMI;
+  }
   for (unsigned i = 0; i < sizeof bios_writes / sizeof *bios_writes; i++)
     io_bus_write(pc->io, bios_writes[i].port, 1, bios_writes[i].value);
   for (unsigned i = 0; i < SERIAL_PORTS; i++)
