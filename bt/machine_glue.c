@@ -79,6 +79,8 @@ void machine_triple_fault(struct machine *m) {
 void machine_poll(struct machine *m) {
   if (m->replay) return;
   if (atomic_load_explicit(&m->quit, memory_order_relaxed)) monitor_exit(m->monitor);
+  clock_settle(m->clock);
+  monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock);   /* RDTSC is inline */
   clock_run(m->clock);
   feed_serial(m);
   wakeup_arm(&m->wakeup);

@@ -37,7 +37,8 @@ void wakeup_arm(struct wakeup *w) {
   int64_t deadline = clock_next_deadline(w->clock);
   if (deadline == INT64_MAX && w->armed == INT64_MAX) return;
   int64_t now = clock_now(w->clock);
-  if (w->armed <= now + EARLY_NS) w->armed = INT64_MAX;
+  if (w->armed <= now + EARLY_NS || w->behind != clock_behind(w->clock)) w->armed = INT64_MAX;   /* gone off, or set by a clock that has been moved since */
+  w->behind = clock_behind(w->clock);
   if (deadline >= w->armed) return;
   int64_t wait = deadline > now ? deadline - now : 1;   /* 0 would disarm */
   struct itimerspec when = {.it_value = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000}};
@@ -58,6 +59,12 @@ static void put_off(struct wakeup *w, int64_t deadline) {
   timer_settime(w->timer, 0, &when, NULL);
 }
 
+/* Of the time since `before` what was sleep, and not waiting for a CPU behind it. */
+static int64_t slept(struct wakeup *w, int64_t before, int64_t deadline) {
+  int64_t now = clock_peek(w->clock);
+  return (now < deadline ? now : deadline) - before;
+}
+
 /* A kick between the caller's last look and the sleep leaves `kicked` set: it cannot be lost. */
 void wakeup_sleep(struct wakeup *w) {
   int64_t deadline = clock_next_deadline(w->clock);
@@ -67,9 +74,12 @@ void wakeup_sleep(struct wakeup *w) {
   }
   int64_t wait = deadline == INT64_MAX ? 0 : deadline - clock_now(w->clock);
   if (deadline != INT64_MAX && wait <= 0) return;
+  if (deadline != INT64_MAX && (wait -= clock_catch_up(w->clock, wait)) <= 0) return;
   if (deadline != INT64_MAX) put_off(w, deadline);
   struct timespec timeout = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000};
+  int64_t before = clock_now(w->clock);
   if (!atomic_load(&w->kicked)) syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, deadline == INT64_MAX ? NULL : &timeout, NULL, 0);
+  clock_slept(w->clock, slept(w, before, deadline));
   atomic_store(&w->kicked, 0);
 }
 

@@ -16,6 +16,7 @@ struct wakeup {
   bool has_timer;
   timer_t timer;
   int64_t armed;               /* guest ns; INT64_MAX: not armed */
+  int64_t behind;             /* clock_behind() when it was armed */
   int64_t slept_to;            /* the deadline of the last sleep */
   _Atomic uint32_t kicked;     /* futex: another thread wants the sleep to end */
 };

@@ -5,6 +5,12 @@
  * back. The guest's TSC runs at the host TSC's rate, which lets translated code read it as RDTSC + offset. Where the TSC's frequency comes
  * from, best first: CPUID leaf 15h; the kernel's own figure (perf_event's user page); 20 ms against CLOCK_MONOTONIC. The first two are
  * believed only when a 2 ms measurement agrees to 0.2 %: hypervisors get them wrong after a migration.
+ * Busy hosts: a deadline that has come while the vCPU's thread was not running is taken by the guest late, and a guest that counts ticks against its TSC or its
+ * instructions would find too few. So guest time stands still from the deadline (or the latest moment that the guest has seen) until the thread runs again, by no more
+ * than the time that the host kept the CPU from it (wall time less CPU time less sleep). The TSC keeps step; translated code looks for what was asked for right before
+ * it reads it. What was taken back is given again: at once where the guest waits (HLT then ends early), else by a sixteenth of its running time. So guest time
+ * is behind by what the guest was owed and has not waited since, never ahead, and true whenever a guest has been idle for a while. A hypervisor that
+ * takes the CPU from the host itself shows in no CPU time, and its guests' time runs on.
  * Counted mode: ns = instructions << shift, plus what HLT skipped; nothing depends on the host, the date neither (COUNTED_EPOCH).
  * Assumes an invariant TSC that is synchronised between cores (every x86-64 server and desktop since 2008); on a host where the kernel had to give
  * up its TSC, guest time would be as bad as the TSC is.
@@ -24,6 +30,8 @@
 enum {
   SCALE_BITS = 60,                  /* of the fixed-point ns per host tick: fine to 1e-18 for hosts above 0.25 GHz */
   MAX_SHIFT = 20,                   /* -icount: a millisecond an instruction */
+  LATE = 1000000, MARGIN = 200000,  /* ns: a deadline that passed unseen by more than both is a CPU that was away; the host's own lateness is less than MARGIN */
+  CATCH_UP = 16,                    /* a guest that does not wait is given a sixteenth of its running time on top until it is not behind any more */
   MAX_FIRES = 64,                   /* timers fired in one clock_run(): a timer that always re-arms itself in the past cannot hold the vCPU */
 };
 #define NS_PER_S 1000000000ull
@@ -37,6 +45,10 @@ struct clock {
   uint64_t origin;                  /* real: host TSC at guest ns `base` */
   int64_t base;                     /* guest ns at the origin; counted: what HLT skipped and loads set */
   uint64_t tsc_offset;              /* real: to the host's TSC; counted: to ticks since ns 0 */
+  int64_t seen;                     /* real: the latest time that was read through clock_now() */
+  int64_t behind;                   /* real: taken back and not given again yet, ns */
+  int64_t settled;                  /* real: guest ns of the last clock_settle() */
+  int64_t awake;                    /* real: host ns, less what was slept, less CPU time of the vCPU's thread, less what was taken back; 0: not looked at yet */
   uint64_t instructions;
   int64_t epoch;
   struct clock_timer *armed;        /* sorted by deadline, equal ones in the order of setting */
@@ -149,7 +161,7 @@ void clock_destroy(struct clock *c) { free(c); }
 
 /* ---- reading it ---- */
 
-int64_t clock_now(struct clock *c) {
+int64_t clock_peek(const struct clock *c) {
   if (c->counted)
     return c->base + (int64_t)(c->instructions << c->shift);
   uint64_t ticks = __rdtsc() - c->origin;
@@ -158,9 +170,17 @@ int64_t clock_now(struct clock *c) {
   return c->base + (int64_t)((unsigned __int128)ticks * c->scale >> SCALE_BITS);
 }
 
+int64_t clock_now(struct clock *c) {
+  int64_t now = clock_peek(c);
+  if (now > c->seen)
+    c->seen = now;
+  return now;
+}
+
 uint64_t clock_tsc(struct clock *c) {
   if (c->counted)
     return clock_ns_to_ticks(clock_now(c), c->tsc_hz) + c->tsc_offset;
+  clock_now(c);
   return __rdtsc() + c->tsc_offset;
 }
 
@@ -169,6 +189,65 @@ uint64_t clock_tsc_offset(const struct clock *c) { return c->tsc_offset; }
 void clock_tsc_write(struct clock *c, uint64_t value) { c->tsc_offset += value - clock_tsc(c); }
 int64_t clock_epoch(const struct clock *c) { return c->epoch; }
 void clock_set_epoch(struct clock *c, int64_t seconds) { c->epoch = seconds; }
+
+/* ---- busy hosts ---- */
+
+static int64_t thread_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return t.tv_sec * (int64_t)NS_PER_S + t.tv_nsec;
+}
+
+/* Guest time and TSC by `ns`, in step. */
+static void shift(struct clock *c, int64_t ns) {
+  uint64_t ticks = clock_ns_to_ticks(ns < 0 ? -ns : ns, c->tsc_hz);
+  if (ns < 0)
+    ticks = 0 - ticks;
+  c->origin -= ticks;
+  c->tsc_offset += ticks;
+  c->behind -= ns;
+}
+
+/* How long the thread has not run since it was looked at first, less what was slept and what was taken back. */
+static int64_t missed(struct clock *c) {
+  int64_t away = host_ns() - thread_ns();
+  if (!c->awake)
+    c->awake = away;
+  if (away < c->awake)              /* another thread runs the vCPU now */
+    c->awake = away;
+  return away - c->awake;
+}
+
+void clock_settle(struct clock *c) {
+  if (c->counted)
+    return;
+  int64_t now = clock_peek(c), due = clock_next_deadline(c), late = now - (due > c->seen ? due : c->seen) - MARGIN;
+  if (!c->awake)
+    missed(c);
+  if (due < now && late > LATE) {
+    int64_t away = missed(c);
+    if (late > away)
+      late = away;
+    if (late > 0) {
+      c->awake += late;
+      shift(c, -late);
+    }
+  } else if (c->behind && now > c->settled) {
+    clock_catch_up(c, (now - c->settled) / CATCH_UP);
+  }
+  c->settled = clock_peek(c);
+}
+
+int64_t clock_catch_up(struct clock *c, int64_t ns) {
+  if (c->counted || ns <= 0)
+    return 0;
+  int64_t given = ns < c->behind ? ns : c->behind;
+  shift(c, given);
+  return given;
+}
+
+void clock_slept(struct clock *c, int64_t ns) { c->awake += c->awake ? ns : 0; }
+int64_t clock_behind(const struct clock *c) { return c->behind; }
 
 /* ---- timers ---- */
 
@@ -251,7 +330,8 @@ void clock_skip_to(struct clock *c, int64_t ns) {
 void clock_set_now(struct clock *c, int64_t ns) {
   if (!c->counted) {                /* the guest's TSC does not hang off the origin */
     c->origin = __rdtsc();
-    c->base = ns;
+    c->base = c->seen = c->settled = ns;
+    c->behind = 0;
     return;
   }
   uint64_t tsc = clock_tsc(c);

@@ -19,6 +19,7 @@ struct clock_timer {
 
 struct clock *clock_create(int icount_shift /* < 0: real time */, uint64_t tsc_hz /* counted mode; 0: default 1 GHz */);
 void clock_destroy(struct clock *c);
+int64_t clock_peek(const struct clock *c);             /* the same where neither guest nor device will know of it (clock_settle()) */
 int64_t clock_now(struct clock *c);                    /* guest ns since the machine started */
 uint64_t clock_tsc(struct clock *c);                   /* guest TSC; clock_tsc_hz() ticks a second, exactly in step with clock_now() */
 uint64_t clock_tsc_hz(const struct clock *c);
@@ -32,6 +33,12 @@ void clock_timer_init(struct clock_timer *t, const char *name, void (*fire)(void
 void clock_timer_set(struct clock *c, struct clock_timer *t, int64_t deadline);   /* re-arms if armed */
 void clock_timer_cancel(struct clock *c, struct clock_timer *t);
 int64_t clock_next_deadline(const struct clock *c);    /* INT64_MAX: none */
+/* Before anything else of a poll, vCPU thread, real mode: takes time back that its thread was not given, or gives some of it again (clock.c, "busy hosts"). */
+void clock_settle(struct clock *c);
+/* A guest that waits: up to `ns` of what it is behind are over at once. Returns how many. */
+int64_t clock_catch_up(struct clock *c, int64_t ns);
+void clock_slept(struct clock *c, int64_t ns);         /* the vCPU's thread has slept so long of its own will */
+int64_t clock_behind(const struct clock *c);           /* ns that guest time is behind host time now */
 void clock_run(struct clock *c);                       /* fires what is due, in deadline order */
 /* Counted mode: the vCPU tells how many instructions it has run in all. */
 void clock_set_count(struct clock *c, uint64_t instructions);

@@ -18,12 +18,20 @@ static __thread struct monitor *current;   /* whose guest this thread runs: a si
 static const int signals[] = {SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGUSR1};
 enum { SIGNAL_COUNT = sizeof signals / sizeof signals[0], SIGNAL_STACK = 64 << 10 };
 
+/* Between a safepoint and the RDTSC that it stands before (translator/block.c). Code memory ends in cold stubs: two bytes more can be read. */
+static bool before_rdtsc(struct monitor *m, uint32_t at) {
+  if (at < TR_SAFEPOINT_SIZE) return false;
+  const uint8_t *code = tcache_address(m->tcache, at);
+  return code[0] == 0x0f && code[1] == 0x31 && tcache_site_at(m->tcache, at - TR_SAFEPOINT_SIZE);
+}
+
 static void kicked(struct monitor *m, ucontext_t *uc) {
   m->kicked = 1;
   if (monitor_counted(m)) return;
   m->v->s.safepoint = m->poison;
   uint32_t at = tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
   const struct tr_stubs *stubs = tcache_stubs(m->tcache);
+  if (before_rdtsc(m, at)) uc->uc_mcontext.gregs[REG_RIP] -= TR_SAFEPOINT_SIZE;   /* its safepoint is run again */
   if (at >= stubs->size || (at && at == stubs->enter_jump)) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;   /* elsewhere R12 is the C code's */
 }
 

@@ -79,6 +79,7 @@ static void cold_stub(struct block *b, struct cold *k) {
   if (k->kind == COLD_REFILL) { cold_refill(b, k); return; }
   if (k->odd) check_crossing(b, k);
   bind(b, k);
+  uint32_t start = host_here(&b->code);
   access_restore_flags(b, k->saved);
   if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {   /* chained to the plain block: ESP and the instruction count are exact from here on */
     if (k->pending) host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, k->pending));
@@ -88,7 +89,7 @@ static void cold_stub(struct block *b, struct cold *k) {
     site->host = host_jump(&b->code, -1);
     host_patch(&b->code, site->host, host_here(&b->code));
   }
-  site->cold = host_here(&b->code);
+  site->cold = site->kind == TR_SITE_SAFEPOINT ? start : host_here(&b->code);   /* a host fault leads there: nothing has been restored */
   emit_exit(b, k->site);
 }
 
@@ -358,23 +359,27 @@ static void emit_sti(struct block *b) {
 }
 
 /* EDX:EAX = host TSC + offset (D9). RAX is dead, so it may carry the flags. */
+/* Time is not read while something is asked for: a CPU that was away from its guest may have time to take back first (clock.c). So the safepoint stands right
+ * before RDTSC, where signals.c finds it. R11 is the guest's EAX, R8 its flags. */
 static void emit_rdtsc(struct block *b) {
   struct host_code *c = &b->code;
-  host_8(c, 0x9f);
-  host_op_reg(c, false, 0x0f90, 0, H_RAX);
-  host_op_reg(c, false, 0x89, H_RAX, H_R11);
+  host_op_reg(c, true, 0x89, H_RAX, H_R11);
+  host_8(c, 0x9f);                                                     /* LAHF */
+  host_op_reg(c, false, 0x0f90, 0, H_RAX);                             /* SETO AL */
+  host_op_reg(c, false, 0x89, H_RAX, H_R8);
   bool aux = current(b)->insn.kind == OP_RDTSCP;
   if (aux) host_8(c, 0x0f), host_8(c, 0xae), host_8(c, 0xe8);          /* LFENCE: it waits for what came before */
-  host_8(c, 0x0f), host_8(c, 0x31);
+  branch_safepoint(b, SAVED_R11);
+  host_8(c, 0x0f), host_8(c, 0x31);                                    /* RDTSC */
   host_shift_imm(c, true, 4, H_RDX, 32);
   host_op_reg(c, true, 0x09, H_RDX, H_RAX);
   host_op_mem(c, true, 0x03, H_RAX, HM_STATE(tsc_offset));
   host_op_reg(c, true, 0x89, H_RAX, H_RDX);
   host_shift_imm(c, true, 5, H_RDX, 32);
-  host_op_reg(c, false, 0x89, H_RAX, H_R8);
-  host_op_reg(c, false, 0x89, H_R11, H_RAX);
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);
+  host_op_reg(c, false, 0x89, H_RAX, H_R9);
   host_op_reg(c, false, 0x89, H_R8, H_RAX);
+  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);                   /* ADD AL, 7Fh; SAHF */
+  host_op_reg(c, false, 0x89, H_R9, H_RAX);
   if (aux) host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(tsc_aux));
 }
 
@@ -478,12 +483,12 @@ static bool early_safepoint(struct block *b) {
 }
 
 static void emit_jump(struct block *b) {
-  if (backward(b)) branch_safepoint(b);
+  if (backward(b)) branch_safepoint(b, SAVED_NONE);
   branch_jump(b, branch_target(b));
 }
 
 static void emit_jcc(struct block *b) {
-  if (backward(b) && !compare_before(b)) branch_safepoint(b);
+  if (backward(b) && !compare_before(b)) branch_safepoint(b, SAVED_NONE);
   branch_conditional(b, opcode_of(&current(b)->insn) & 15, branch_target(b));
 }
 
@@ -492,7 +497,7 @@ static void emit_loop(struct block *b) {
   struct host_code *c = &b->code;
   bool loop = current(b)->insn.kind == OP_LOOP;
   uint32_t target = branch_target(b), next = b->rq->eip + b->at + current(b)->insn.length;
-  branch_safepoint(b);
+  branch_safepoint(b, SAVED_NONE);
   block_flush_esp(b);
   if (loop) host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, -1));
   uint8_t *zero = host_jrcxz(c);
@@ -506,7 +511,7 @@ static void emit_loop(struct block *b) {
 
 static void emit_call_rel(struct block *b) {
   uint32_t target = branch_target(b);
-  if (backward(b)) branch_safepoint(b);
+  if (backward(b)) branch_safepoint(b, SAVED_NONE);
   host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
   move_esp(b, -4);
   branch_jump(b, target);
@@ -520,13 +525,13 @@ static void load_target(struct block *b, unsigned to) {
 }
 
 static void emit_jmp_ind(struct block *b) {
-  branch_safepoint(b);
+  branch_safepoint(b, SAVED_NONE);
   load_target(b, H_R8);
   branch_indirect(b);
 }
 
 static void emit_call_ind(struct block *b) {
-  branch_safepoint(b);
+  branch_safepoint(b, SAVED_NONE);
   load_target(b, H_R11);
   host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
   move_esp(b, -4);
@@ -535,7 +540,7 @@ static void emit_call_ind(struct block *b) {
 }
 
 static void emit_ret(struct block *b) {
-  branch_safepoint(b);
+  branch_safepoint(b, SAVED_NONE);
   host_op_mem(&b->code, false, 0x8b, H_R8, access_stack(b, 0));
   move_esp(b, 4 + (int32_t)(current(b)->insn.imm & 0xffff));
   branch_indirect(b);
@@ -627,7 +632,7 @@ static void emit(struct block *b) {
       b->loop_entry = host_here(&b->code);
     }
     access_window_checks(b, false);
-    if (early_safepoint(b)) branch_safepoint(b);
+    if (early_safepoint(b)) branch_safepoint(b, SAVED_NONE);
     emit_step(b);
     b->at += b->steps[b->index].insn.length;
   }

@@ -115,5 +115,5 @@ void block_exit_here(struct block *b, unsigned site);            /* PUSH site nu
 void branch_jump(struct block *b, uint32_t target);              /* leaves the block for EIP target */
 void branch_conditional(struct block *b, unsigned cc, uint32_t target);
 void branch_indirect(struct block *b);                           /* to the EIP in R8 */
-void branch_safepoint(struct block *b);                          /* before the current instruction */
+void branch_safepoint(struct block *b, enum saved_flags saved);   /* saved: what lies in RAX and R11 there */                          /* before the current instruction */
 void branch_irq_check(struct block *b);                          /* after the current instruction, at the next */

@@ -73,12 +73,12 @@ void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
   branch_jump(b, target);
 }
 
-void branch_safepoint(struct block *b) {
+void branch_safepoint(struct block *b, enum saved_flags saved) {
   if (block_option(b, TR_COUNT) || block_mode(b, TR_STEP)) return;
   unsigned site = block_site(b, TR_SITE_SAFEPOINT);
   b->rq->sites[site].host = host_here(&b->code);
   host_op_mem(&b->code, false, 0x8b, H_R9, hm(H_R12, 0));
-  block_cold(b, COLD_EXIT, 0, site);
+  block_cold(b, COLD_EXIT, 0, site)->saved = saved;
 }
 
 /* After POPF, which leaves IF & irq_pending in R8: an interrupt that waited for IF is taken now. */

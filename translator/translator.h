@@ -68,7 +68,7 @@ enum tr_site_kind {
 
 struct tr_site {
   uint32_t host;        /* code-memory offset: ACCESS: where to retry; JUMP: the rel32 to patch; SAFEPOINT, FAULT: the host instruction */
-  uint32_t cold;        /* code-memory offset of the exit's PUSH (JUMP: what the rel32 points to while unchained) */
+  uint32_t cold;        /* code-memory offset of the exit's PUSH (JUMP: what the rel32 points to while unchained; SAFEPOINT: of what is restored before it) */
   uint32_t target;      /* JUMP, END: EIP to go on at */
   uint32_t guard;       /* JUMP: code-memory offset of the imm32 to compare with the target page's fetch entry, or 0: chains freely */
   uint32_t next_in;     /* tcache: next site chained to the same block, + 1 */
@@ -82,7 +82,7 @@ struct tr_site {
 };
 
 enum { TR_ACCESS_LIMITED = 4 /* exit_linear may still lack the segment's base */, TR_ACCESS_SHADOW = 8 /* the instruction follows an STI */ };
-enum { TR_EXIT_SIZE = 10 /* PUSH imm32; JMP rel32 */, TR_THUNK_SIZE = 128 /* at most */ };
+enum { TR_EXIT_SIZE = 10 /* PUSH imm32; JMP rel32 */, TR_THUNK_SIZE = 128 /* at most */, TR_SAFEPOINT_SIZE = 4 /* MOV R9D, [R12] */ };
 enum { TR_MAX_INSNS = 48, TR_MAX_SITES = 320, TR_MAX_CODE = 8 << 10, TR_MAX_COLD = 8 << 10 };
 
 struct tr_request {

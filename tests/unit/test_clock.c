@@ -27,6 +27,85 @@ static void real_rate_is_the_hosts(void **state) {
   clock_destroy(c);
 }
 
+/* Keeps the thread from running for a while as a busy host does: by sleeping of which the clock is not told. */
+static void be_away(int64_t ns) {
+  struct timespec t = {ns / 1000000000, ns % 1000000000};
+  nanosleep(&t, NULL);
+}
+static void nothing(void *opaque) {}
+
+/* A deadline that passes while the CPU is away: guest time and TSC go on from there; what was taken back is given again where the guest waits. */
+static void time_does_not_pass_while_the_cpu_is_away(void **state) {
+  struct clock *c = clock_create(-1, 0);
+  struct clock_timer t;
+  clock_timer_init(&t, "t", nothing, NULL);
+  clock_settle(c);
+  int64_t host = host_ns(), before = clock_now(c);
+  uint64_t tsc = clock_tsc(c);
+  clock_timer_set(c, &t, before + 2000000);
+  be_away(60000000);
+  clock_settle(c);
+  int64_t passed = clock_now(c) - before, ticks = (int64_t)(clock_tsc(c) - tsc), real = host_ns() - host;
+  assert_true(passed >= 2000000 && passed <= real - 50000000);
+  assert_true(ticks > 0 && clock_ticks_to_ns((uint64_t)ticks, clock_tsc_hz(c)) <= real - 50000000);
+  assert_true(clock_behind(c) > 50000000 && clock_behind(c) <= real);
+  int64_t behind = clock_behind(c), now = clock_now(c);
+  assert_int_equal(clock_catch_up(c, 1000000), 1000000);
+  assert_int_equal(clock_catch_up(c, INT64_MAX), behind - 1000000);
+  assert_true(clock_now(c) - now >= behind && clock_behind(c) == 0);
+  clock_destroy(c);
+}
+
+static void seen_time_is_not_taken_back(void **state) {
+  struct clock *c = clock_create(-1, 0);
+  struct clock_timer t;
+  clock_timer_init(&t, "t", nothing, NULL);
+  clock_settle(c);
+  clock_timer_set(c, &t, clock_now(c) + 1000000);
+  be_away(20000000);
+  int64_t seen = clock_now(c);
+  clock_settle(c);
+  assert_int_equal(clock_behind(c), 0);
+  assert_true(clock_now(c) >= seen);
+  clock_destroy(c);
+}
+
+static void sleep_is_not_taken_back(void **state) {
+  struct clock *c = clock_create(-1, 0);
+  struct clock_timer t;
+  clock_timer_init(&t, "t", nothing, NULL);
+  clock_settle(c);
+  clock_timer_set(c, &t, clock_now(c) + 1000000);
+  be_away(20000000);
+  clock_slept(c, 20000000);
+  clock_settle(c);
+  assert_true(clock_behind(c) < 15000000);
+  clock_destroy(c);
+}
+
+/* A guest that never waits gets a sixteenth of its running time until it is not behind. */
+static void a_running_guest_catches_up_slowly(void **state) {
+  struct clock *c = clock_create(-1, 0);
+  struct clock_timer t;
+  clock_timer_init(&t, "t", nothing, NULL);
+  clock_settle(c);
+  clock_timer_set(c, &t, clock_now(c) + 1000000);
+  be_away(40000000);
+  clock_settle(c);
+  clock_timer_cancel(c, &t);
+  int64_t behind = clock_behind(c), host = host_ns(), start = clock_peek(c), last = 0;
+  assert_true(behind > 1000000);
+  while (host_ns() - host < 50000000) {
+    clock_settle(c);
+    int64_t now = clock_now(c);
+    assert_true(now >= last);
+    last = now;
+  }
+  int64_t given = behind - clock_behind(c), ran = clock_peek(c) - start;
+  assert_true(given > 0 && given <= ran / 15 + 1000000);
+  clock_destroy(c);
+}
+
 static void real_time_never_steps_back(void **state) {
   struct clock *c = clock_create(-1, 0);
   int64_t last = clock_now(c);
@@ -192,7 +271,8 @@ static void timers_that_rearm_in_the_past_do_not_hang(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(real_rate_is_the_hosts), cmocka_unit_test(real_time_never_steps_back), cmocka_unit_test(real_tsc_is_in_step_with_ns),
+    cmocka_unit_test(real_rate_is_the_hosts), cmocka_unit_test(real_time_never_steps_back), cmocka_unit_test(time_does_not_pass_while_the_cpu_is_away),
+    cmocka_unit_test(seen_time_is_not_taken_back), cmocka_unit_test(sleep_is_not_taken_back), cmocka_unit_test(a_running_guest_catches_up_slowly), cmocka_unit_test(real_tsc_is_in_step_with_ns),
     cmocka_unit_test(real_tsc_write), cmocka_unit_test(real_clock_now_is_cheap), cmocka_unit_test(counted_is_instructions_and_nothing_else),
     cmocka_unit_test(counted_tsc_at_another_rate), cmocka_unit_test(set_now_keeps_the_tsc), cmocka_unit_test(timers_fire_in_order_of_deadline),
     cmocka_unit_test(timers_cancel_and_rearm), cmocka_unit_test(timers_deadline_is_told_when_it_changes),
