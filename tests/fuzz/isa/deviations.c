@@ -35,6 +35,7 @@ static bool is_undefined_result(const struct insn *i) {   /* BSWAP r16; SHLD and
   bool swap = i->row->map == 1 && (i->row->opcode & 0xf8) == 0xc8, shift = i->row->map == 1 && (i->row->opcode & 0xf6) == 0xa4;
   return i->operand_size == 2 && (swap || shift);
 }
+static bool is_cmpxchg8b(const struct insn *i) { return i->row->map == 1 && i->row->opcode == 0xc7; }
 static bool is_bit_scan(const struct insn *i) { return i->row->map == 1 && (i->row->opcode & 0xfe) == 0xbc; }
 
 static bool faults(const struct outcome *o, unsigned vector) { return o->end == END_FAULT && o->vector == vector; }
@@ -52,6 +53,7 @@ static bool by_lock(const struct question *q) { return has(q, is_locked); }
 static bool by_enter(const struct question *q) { return has(q, is_enter); }
 static bool by_port(const struct question *q) { return has(q, is_port); }
 static bool by_undefined_result(const struct question *q) { return has(q, is_undefined_result) || has(q, is_bit_scan); }
+static bool by_cmpxchg8b(const struct question *q) { return has(q, is_cmpxchg8b); }
 static bool by_end(const struct question *q) { return q->qemu->end == END_HANG || q->qemu->end == END_STOPPED; }
 static bool by_rf(const struct question *q) { return q->guest->end == END_FAULT && q->qemu->end == END_FAULT && q->qemu->vector == q->guest->vector && q->qemu->eip == q->guest->eip; }
 static bool by_length(const struct question *q) { return faults(q->guest, VEC_UD) || faults(q->qemu, VEC_UD); }
@@ -61,6 +63,7 @@ static const struct { const char *what; bool (*explains)(const struct question *
   {"#AC does not exist in qemu-i386 (EFLAGS.AC is set)", by_alignment},
   {"qemu-i386 itself hung or died", by_end},
   {"results without a defined value: BSWAP r16, SHLD and SHRD of words by more than 16, BSF and BSR of zero", by_undefined_result},
+  {"CMPXCHG8B: QEMU 7.2 writes flags other than ZF", by_cmpxchg8b},
   {"INT n, INT1, INT3, INTO: the process gets a signal whose EIP and vector are QEMU's own", by_gate},
   {"RCPPS, RSQRTPS: QEMU computes exactly, CPUs estimate", by_estimate},
   {"segment loads and far transfers: no limits, no types, selectors of qemu-i386's own GDT", by_selector},
