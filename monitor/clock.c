@@ -221,11 +221,11 @@ static int64_t missed(struct clock *c) {
 void clock_settle(struct clock *c) {
   if (c->counted)
     return;
-  int64_t now = clock_peek(c), due = clock_next_deadline(c), late = now - (due > c->seen ? due : c->seen) - MARGIN;
+  int64_t now = clock_peek(c), due = clock_next_deadline(c), from = due > c->seen ? due : c->seen;
   if (!c->awake)
     missed(c);
-  if (due < now && late > LATE) {
-    int64_t away = missed(c);
+  if (from < now && now - from > LATE + MARGIN) {
+    int64_t away = missed(c), late = now - from - MARGIN;
     if (late > away)
       late = away;
     if (late > 0) {
