@@ -149,7 +149,7 @@ bool boot_multiboot(const struct boot_files *f, const struct boot_memory *mem, s
     return boot_fail(error, "the Multiboot header requires what bt does not know (flags %#x)", flags);
   bool ok = flags & FLAG_KLUDGE ? load_kludge(&f->kernel, header, mem, &loaded, error) : boot_elf_load(&f->kernel, mem, &loaded, error);
   if (!ok) return false;
-  struct space s, behind = {mem, loaded.high, mem->size};
+  struct space s, behind = {mem, loaded.high > BOOT_HIGH ? loaded.high : BOOT_HIGH, mem->size};   /* a kernel in low memory: not over the information, nor over the hole */
   if (!find_information_space(mem, &loaded, information_room(f), &s)) return boot_fail(error, "no RAM for the Multiboot information (-m)");
   if (s.next >= BOOT_HIGH) behind.end = s.next;
   if (!put_information(f, &s, &behind, &cpu->ebx)) return boot_fail(error, "the modules do not fit in RAM beside the kernel (-m)");
