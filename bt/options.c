@@ -108,7 +108,7 @@ bool options_help_line(unsigned i, struct help_line *line) {
   if (i >= ROWS) return false;
   const struct option_row *r = &rows[i];
   bool ours = r->argument >= ARG_EQUALS, optional = r->argument == ARG_OPTIONAL, valued = *r->value;
-  if (!r->name) *line = (struct help_line){.heading = r->help};
+  if (!r->name) *line = (struct help_line){r->help, "", "", "", "", "", ""};
   else *line = (struct help_line){.dashes = ours ? "--" : "-", .name = r->name, .before = !valued ? "" : optional ? "[=" : ours ? "=" : " ",
                                   .value = r->value, .after = valued && optional ? "]" : "", .help = r->help};
   return true;

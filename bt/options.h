@@ -48,7 +48,7 @@ void options_print_help(FILE *out);
 
 /* A line of -help or of the manual page: an option, in parts, or the heading of those that follow. */
 struct help_line {
-  const char *heading;                  /* NULL: an option */
+  const char *heading;                  /* NULL: an option. Otherwise the rest is empty */
   const char *dashes, *name;
   const char *before, *value, *after;   /* " FILE", "=N", "[=json]", in parts; empty without a value */
   const char *help;                     /* NULL: another name for the option above */
