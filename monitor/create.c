@@ -54,12 +54,6 @@ static void tsc_ratio(uint32_t ratio[2], uint64_t hz) {
   ratio[0] = (uint32_t)p1, ratio[1] = (uint32_t)q1;
 }
 
-static void block_died(void *opaque, const struct tc_block *b) {
-  struct monitor *m = opaque;
-  struct tr_hash_entry *e = &m->v->s.hash[tr_hash_index(b->key.eip)];
-  if (e->code == tcache_address(m->tcache, b->entry)) *e = (struct tr_hash_entry){0, NULL};
-}
-
 struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model, uint64_t features,
                                const struct monitor_options *options, const char **error) {
   if (!host_cpu_supported(error)) return NULL;
@@ -73,7 +67,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   if (m->options.no_chain) m->translate_options |= TR_NO_HASH;
   m->jitter_state = options->irq_jitter_seed * 2 + 1;
   if (!map_memory(m)) { monitor_destroy(m); return NULL; }
-  m->tcache = tcache_create(options->code_size ? options->code_size : 64 << 20, options->single_map, block_died, m, error);
+  m->tcache = tcache_create(options->code_size ? options->code_size : 64 << 20, options->single_map, run_block_died, m, error);
   if (!m->tcache) { monitor_destroy(m); return NULL; }
   m->enter = (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->tcache, tcache_stubs(m->tcache)->enter);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->model = model, m->v->features = features;

@@ -86,6 +86,7 @@ int slow_host_fault(struct monitor *m, struct tr_site *site);
 /* run.c */
 void run_enter(struct monitor *m, const void *code);
 void run_flush(struct monitor *m);
+void run_block_died(void *opaque, const struct tc_block *b);   /* the trace cache's callback: its entry in the hash goes, too */
 void run_tell_clock(struct monitor *m);         /* -icount: how many instructions are done; the state must be settled */
 /* Guest state as it is at `site`: EIP, ESP, instruction count. */
 void run_settle(struct monitor *m, const struct tr_site *site);

@@ -47,6 +47,13 @@ void monitor_fetch_dropped(struct monitor *m, uint32_t page, bool kernel_half) {
   if (page >= 0xc0000) tcache_unchain_page(m->tcache, page);
 }
 
+/* Called while the guest's x87/SSE state is live (a store to code): not in create.c, of which clang makes a store by XMM. */
+void run_block_died(void *opaque, const struct tc_block *b) {
+  struct monitor *m = opaque;
+  struct tr_hash_entry *e = &m->v->s.hash[tr_hash_index(b->key.eip)];
+  if (e->code == tcache_address(m->tcache, b->entry)) *e = (struct tr_hash_entry){0, NULL};
+}
+
 static void untrace(void *opaque, uint32_t frame) {
   struct monitor *m = opaque;
   mmu_untrace_code(m->mmu, frame);
