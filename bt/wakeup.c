@@ -74,7 +74,8 @@ void wakeup_sleep(struct wakeup *w) {
   }
   int64_t wait = deadline == INT64_MAX ? 0 : deadline - clock_now(w->clock);
   if (deadline != INT64_MAX && wait <= 0) return;
-  if (deadline != INT64_MAX && (wait -= clock_catch_up(w->clock, wait)) <= 0) return;
+  int64_t given = clock_catch_up(w->clock, deadline == INT64_MAX ? INT64_MAX : wait);
+  if (deadline != INT64_MAX && (wait -= given) <= 0) return;
   if (deadline != INT64_MAX) put_off(w, deadline);
   struct timespec timeout = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000};
   int64_t before = clock_now(w->clock);
