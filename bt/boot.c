@@ -40,10 +40,13 @@ void boot_memory_map(uint64_t ram_size, struct boot_range out[RANGE_COUNT]) {
   out[3] = (struct boot_range){BOOT_HIGH, ram_size - BOOT_HIGH, RANGE_RAM};
 }
 
+/* An image whose first sector a BIOS would run, be it a disk's or a kernel's of boot protocol 1 (no header: everything from its first sector on is run). */
+static bool is_boot_sector(const struct image *kernel) { return kernel->size >= 512 && get16(kernel->bytes + 0x1fe) == 0xaa55; }
+
 /* QEMU's order: a bzImage may hold anything else in its first 8 KiB. */
 enum boot_kind boot_detect(const struct image *kernel) {
   size_t offset;
-  if (kernel->size >= 0x206 && get16(kernel->bytes + 0x1fe) == 0xaa55 && !memcmp(kernel->bytes + 0x202, "HdrS", 4)) return BOOT_LINUX;
+  if (kernel->size >= 0x206 && is_boot_sector(kernel) && !memcmp(kernel->bytes + 0x202, "HdrS", 4)) return BOOT_LINUX;
   if (multiboot_find(kernel, &offset)) return BOOT_MULTIBOOT;
   if (kernel->size >= 4 && !memcmp(kernel->bytes, "\177ELF", 4)) return BOOT_ELF;
   return BOOT_UNKNOWN;
@@ -95,7 +98,9 @@ bool boot_files_read(struct boot_files *f, const char *kernel, const char *initr
   f->kind = boot_detect(&f->kernel);
   if (f->kind == BOOT_UNKNOWN) {
     char name[128];
-    return boot_fail(error, "%s: not a kernel (neither bzImage, Multiboot nor ELF)", value_printable(name, kernel));
+    const char *what = is_boot_sector(&f->kernel) ? "boots by itself, from a disk or as a kernel of before Linux 1.3.73, and needs a BIOS, which bt does not have yet"
+                                                  : "not a kernel (neither bzImage, Multiboot nor ELF)";
+    return boot_fail(error, "%s: %s", value_printable(name, kernel), what);
   }
   return !initrd || read_modules(f, initrd, ram_size, error);
 }

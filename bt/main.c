@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "../monitor/cpuid.h"
 #include "background.h"
@@ -25,7 +26,7 @@ struct program {
   struct terminal terminal;
   sigset_t signals;            /* those that signal_fd tells */
   int signal_fd, tell, pidfile;
-  bool asked;                  /* I/O thread: a signal has asked us to end */
+  uint64_t asked_ms;           /* I/O thread: when a signal asked us to end, 0 if none has */
   bool out_of_time;            /* it was SIGXCPU */
 };
 
@@ -53,18 +54,28 @@ static void note_signal(int number, siginfo_t *info, void *context) {
   errno = saved;
 }
 
-/* In the I/O thread. The second request in a row finds a machine that did not heed the first. */
+static uint64_t monotonic_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000 + 1;
+}
+
+/* In the I/O thread. A second request finds a machine that did not heed the first, unless it comes with that: timeout(1) signals the process and then
+ * its group, a shell's Ctrl-C may reach us twice. */
 static void signalled(void *opaque) {
+  enum { SAME_REQUEST_MS = 500 };
   struct program *p = opaque;
   struct told told;
   if (read(p->signal_fd, &told, sizeof told) != sizeof told) return;
   if (told.number == SIGCONT) return terminal_again(&p->terminal);
-  if (p->asked) {
+  uint64_t now = monotonic_ms();
+  if (p->asked_ms) {
+    if (now - p->asked_ms < SAME_REQUEST_MS) return;
     terminal_close(&p->terminal);
     fputs("bt: ended at once, the machine did not answer\n", stderr);
     _exit(STATUS_STOPPED);
   }
-  p->asked = true;
+  p->asked_ms = now;
   p->out_of_time = told.number == SIGXCPU;
   if (p->out_of_time) fputs("bt: the CPU time that ulimit -t allows has been used\n", stderr);
   else fprintf(stderr, "bt: terminating on signal %d from pid %d\n", told.number, (int)told.sender);
