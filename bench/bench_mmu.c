@@ -1,6 +1,6 @@
 // link: bt_mmu
-/* What mmu/ costs, in TSC cycles: a store to a traced page table, a walk that fills, a switch of address space. The best of several
- * rounds, so that a busy machine matters little. No VM. */
+/* What mmu/ costs, in TSC cycles: a store to a traced page table, a walk that fills, a switch of address space. The best of
+ * several rounds, so that a busy machine matters little. No VM. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,9 +8,24 @@
 #include <x86intrin.h>
 #include "../mmu/mmu.h"
 
-enum { RAM_MIB = 64, P = 1, W = 2, U = 4, A = 32, D = 64, RWU = 7, AD = 96, ROUNDS = 9, PAGES = 512, KEPT = 1000 /* a page table entry that is walked between stores */ };
+enum {
+  RAM_MIB = 64,
+  P = 1,
+  W = 2,
+  U = 4,
+  A = 32,
+  D = 64,
+  RWU = 7,
+  AD = 96,
+  ROUNDS = 9,
+  PAGES = 512,
+  KEPT = 1000 /* a page table entry that is walked between stores */
+};
 
-struct bench { struct mmu *m; struct mmu_mode mode; };
+struct bench {
+  struct mmu *m;
+  struct mmu_mode mode;
+};
 
 static uint32_t *table(struct bench *b, uint32_t addr) { return mmu_ram_pointer(b->m, to_gpa(addr), 4096); }
 
@@ -23,14 +38,12 @@ static void use_root(struct bench *b, unsigned i) {
 
 /* Root i: its own page table at 0x08000000, a common one at 0xc0000000. */
 static void make_roots(struct bench *b, unsigned count) {
-  for (unsigned i = 0; i < 1024; i++)
-    table(b, 0x90000)[i] = i << 12 | P | W | A | D;
+  for (unsigned i = 0; i < 1024; i++) table(b, 0x90000)[i] = i << 12 | P | W | A | D;
   for (unsigned i = 0; i < count; i++) {
     table(b, root_of(i))[32] = pt_of(i) | RWU | AD;
     table(b, root_of(i))[768] = 0x90000 | P | W | AD;
     table(b, pt_of(i))[KEPT] = 0x1200000 | RWU | AD;
-    for (unsigned k = 0; k < PAGES; k++)
-      table(b, pt_of(i))[k] = (0x1000000 + (k << 12)) | RWU | AD;
+    for (unsigned k = 0; k < PAGES; k++) table(b, pt_of(i))[k] = (0x1000000 + (k << 12)) | RWU | AD;
   }
 }
 
@@ -49,16 +62,14 @@ static uint64_t now(void) {
 }
 
 static void fill_pages(struct bench *b, enum mmu_access access) {
-  for (unsigned k = 0; k < PAGES; k++)
-    touch(b, 0x08000000 + (k << 12), access, true);
+  for (unsigned k = 0; k < PAGES; k++) touch(b, 0x08000000 + (k << 12), access, true);
 }
 
 /* Keeps the page table's trace. */
 static void walk_between(struct bench *b) { touch(b, 0x08000000 + (KEPT << 12), MMU_READ, true); }
 
 static void drop_pages(struct bench *b) {
-  for (unsigned k = 0; k < PAGES; k++)
-    mmu_drop(b->m, to_gla(0x08000000 + (k << 12)));
+  for (unsigned k = 0; k < PAGES; k++) mmu_drop(b->m, to_gla(0x08000000 + (k << 12)));
 }
 
 /* ---- the rows: each returns cycles for PAGES operations; what is not measured happens outside of the two now() ---- */
@@ -83,24 +94,20 @@ static uint64_t fill_fetch(struct bench *b) {
 }
 static uint64_t fault_walk(struct bench *b) {
   uint64_t t = now();
-  for (unsigned k = 0; k < PAGES; k++)
-    touch(b, 0x0a000000 + (k << 12), MMU_READ, true);
+  for (unsigned k = 0; k < PAGES; k++) touch(b, 0x0a000000 + (k << 12), MMU_READ, true);
   return now() - t;
 }
 
 /* PTE stores in runs of 32 with a walk between, so that the table keeps its trace. */
 static uint64_t store_ptes(struct bench *b, uint32_t flags, uint32_t toggle, bool filled) {
   uint64_t cycles = 0;
-  for (unsigned k = 0; k < PAGES; k++)
-    put(b, pt_of(0) + k * 4, (0x1000000 + (k << 12)) | RWU | AD), walk_between(b);
+  for (unsigned k = 0; k < PAGES; k++) put(b, pt_of(0) + k * 4, (0x1000000 + (k << 12)) | RWU | AD), walk_between(b);
   drop_pages(b);
-  if (filled)
-    fill_pages(b, MMU_WRITE);
+  if (filled) fill_pages(b, MMU_WRITE);
   for (unsigned k = 0; k < PAGES; k += 32) {
     walk_between(b);
     uint64_t t = now();
-    for (unsigned i = k; i < k + 32; i++)
-      put(b, pt_of(0) + i * 4, ((0x1000000 + (i << 12)) | flags) ^ toggle);
+    for (unsigned i = k; i < k + 32; i++) put(b, pt_of(0) + i * 4, ((0x1000000 + (i << 12)) | flags) ^ toggle);
     cycles += now() - t;
   }
   return cycles;
@@ -112,8 +119,7 @@ static uint64_t store_protect(struct bench *b) { return store_ptes(b, RWU | AD, 
 /* Demand paging: the fault, the kernel's store, and then no walk: only the store is timed. */
 static uint64_t store_map(struct bench *b) {
   uint64_t cycles = 0;
-  for (unsigned k = 0; k < PAGES; k++)
-    put(b, pt_of(0) + k * 4, 0), walk_between(b);
+  for (unsigned k = 0; k < PAGES; k++) put(b, pt_of(0) + k * 4, 0), walk_between(b);
   for (unsigned k = 1; k < PAGES; k++) {
     touch(b, 0x08000000 + (k << 12), MMU_WRITE, true);
     uint64_t t = now();
@@ -125,8 +131,7 @@ static uint64_t store_map(struct bench *b) {
 
 static uint64_t switch_known(struct bench *b) {
   uint64_t t = now();
-  for (unsigned k = 0; k < PAGES; k++)
-    use_root(b, k & 7);
+  for (unsigned k = 0; k < PAGES; k++) use_root(b, k & 7);
   uint64_t cycles = now() - t;
   use_root(b, 0);
   return cycles;
@@ -139,8 +144,7 @@ static uint64_t switch_recycled(struct bench *b) {
     uint64_t t = now();
     use_root(b, 8 + k % 100);
     cycles += now() - t;
-    for (unsigned i = 0; i < 8; i++)
-      touch(b, 0x08000000 + (i << 12), MMU_WRITE, true);
+    for (unsigned i = 0; i < 8; i++) touch(b, 0x08000000 + (i << 12), MMU_WRITE, true);
   }
   use_root(b, 0);
   return cycles;
@@ -159,8 +163,7 @@ static void row(struct bench *b, const char *name, uint64_t (*run)(struct bench 
   uint64_t best = ~0ull;
   for (unsigned i = 0; i < ROUNDS; i++) {
     uint64_t cycles = run(b);
-    if (cycles < best)
-      best = cycles;
+    if (cycles < best) best = cycles;
   }
   printf("%-66s %6.0f\n", name, (double)best / PAGES);
 }

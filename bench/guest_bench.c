@@ -1,5 +1,5 @@
-/* The benchmark program: runs in a Linux guest, and natively for comparison. One line a row, `NAME VALUE UNIT`, lower is better; of a
- * computing row also `check NAME HEX`, its answer, which must be the same everywhere.
+/* The benchmark program: runs in a Linux guest, and natively for comparison. One line a row, `NAME VALUE UNIT`, lower is better;
+ * of a computing row also `check NAME HEX`, its answer, which must be the same everywhere.
  *
  * It uses no library at all (int 80h and the vDSO's own entry), so that a plain compiler builds it on any x86-64 machine:
  *   gcc -m32 -march=i686 -O2 -ffreestanding -nostdlib -static -o guest_bench bench/guest_bench.c
@@ -9,12 +9,35 @@
 #include <stdint.h>
 
 /* ---- the kernel's interface (i386 numbers) ---- */
-enum { SYS_exit = 1, SYS_fork = 2, SYS_read = 3, SYS_write = 4, SYS_execve = 11, SYS_pipe = 42, SYS_getppid = 64, SYS_waitpid = 7, SYS_munmap = 91,
-       SYS_mprotect = 125, SYS_rt_sigaction = 174, SYS_mmap2 = 192, SYS_madvise = 219, SYS_clock_gettime = 265 };
-enum { PROT_NONE = 0, PROT_READ = 1, PROT_WRITE = 2, MAP_PRIVATE_ANONYMOUS = 0x22, MADV_DONTNEED = 4, MADV_NOHUGEPAGE = 15, AT_SYSINFO = 32 };
-enum { SIGFPE = 8, SA_SIGINFO = 4, SA_NODEFER = 0x40000000, GREG_EIP = 5 + 14 };   /* words of ucontext before EIP's register slot */
+enum {
+  SYS_exit = 1,
+  SYS_fork = 2,
+  SYS_read = 3,
+  SYS_write = 4,
+  SYS_execve = 11,
+  SYS_pipe = 42,
+  SYS_getppid = 64,
+  SYS_waitpid = 7,
+  SYS_munmap = 91,
+  SYS_mprotect = 125,
+  SYS_rt_sigaction = 174,
+  SYS_mmap2 = 192,
+  SYS_madvise = 219,
+  SYS_clock_gettime = 265
+};
+enum {
+  PROT_NONE = 0,
+  PROT_READ = 1,
+  PROT_WRITE = 2,
+  MAP_PRIVATE_ANONYMOUS = 0x22,
+  MADV_DONTNEED = 4,
+  MADV_NOHUGEPAGE = 15,
+  AT_SYSINFO = 32
+};
+/* words of ucontext before EIP's register slot */
+enum { SIGFPE = 8, SA_SIGINFO = 4, SA_NODEFER = 0x40000000, GREG_EIP = 5 + 14 };
 
-static uint32_t vdso_entry;   /* __kernel_vsyscall: the fast way into the kernel, whatever this CPU's is; 0: there is none */
+static uint32_t vdso_entry; /* __kernel_vsyscall: the fast way into the kernel, whatever this CPU's is; 0: there is none */
 static inline int32_t sys(uint32_t number, uint32_t a, uint32_t b, uint32_t c) {
   int32_t result;
   if (vdso_entry) __asm__ volatile("call *%5" : "=a"(result) : "0"(number), "b"(a), "c"(b), "d"(c), "m"(vdso_entry) : "memory");
@@ -29,7 +52,9 @@ static inline int32_t sys_int80(uint32_t number, uint32_t a, uint32_t b, uint32_
 static void *map(uint32_t bytes) {
   register uint32_t result __asm__("eax") = SYS_mmap2;
   __asm__ volatile("push %%ebp; xor %%ebp, %%ebp; int $0x80; pop %%ebp"
-                   : "+r"(result) : "b"(0), "c"(bytes), "d"(PROT_READ | PROT_WRITE), "S"(MAP_PRIVATE_ANONYMOUS), "D"(-1) : "memory");
+                   : "+r"(result)
+                   : "b"(0), "c"(bytes), "d"(PROT_READ | PROT_WRITE), "S"(MAP_PRIVATE_ANONYMOUS), "D"(-1)
+                   : "memory");
   return (void *)result;
 }
 static int32_t signal_action(uint32_t number, const void *action) {
@@ -51,8 +76,15 @@ void *memset(void *to, int byte, size_t n) {
   __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(byte) : "memory");
   return start;
 }
-static size_t length(const char *text) { size_t n = 0; while (text[n]) n++; return n; }
-static bool same(const char *a, const char *b) { while (*a && *a == *b) a++, b++; return *a == *b; }
+static size_t length(const char *text) {
+  size_t n = 0;
+  while (text[n]) n++;
+  return n;
+}
+static bool same(const char *a, const char *b) {
+  while (*a && *a == *b) a++, b++;
+  return *a == *b;
+}
 
 static double now(void) {
   int32_t t[2] = {0, 0};
@@ -63,14 +95,21 @@ static double now(void) {
 static char line[128];
 static unsigned used;
 static void put(char c) { line[used++] = c; }
-static void put_text(const char *text) { while (*text) put(*text++); }
+static void put_text(const char *text) {
+  while (*text) put(*text++);
+}
 static void put_number(uint32_t n, unsigned digits) {
   char text[10];
   unsigned have = 0;
-  do text[have++] = '0' + n % 10; while ((n /= 10) || have < digits);
+  do text[have++] = '0' + n % 10;
+  while ((n /= 10) || have < digits);
   while (have) put(text[--have]);
 }
-static void end_line(void) { put('\n'); sys(SYS_write, 1, (uint32_t)line, used); used = 0; }
+static void end_line(void) {
+  put('\n');
+  sys(SYS_write, 1, (uint32_t)line, used);
+  used = 0;
+}
 static void report(const char *name, double value, const char *unit) {
   uint32_t whole = (uint32_t)(int32_t)value;
   put_text(name), put(' '), put_number(whole, 1), put('.'), put_number((uint32_t)(int32_t)((value - whole) * 1e6), 6);
@@ -85,7 +124,7 @@ static void report_answer(const char *name) {
 static uint32_t random_state;
 static uint32_t random_next(void) { return random_state = random_state * 1103515245u + 12345u; }
 
-#ifdef __clang__   /* makes no clones, and SSE2 its arithmetic of itself */
+#ifdef __clang__ /* makes no clones, and SSE2 its arithmetic of itself */
 #define NOINLINE __attribute__((noinline))
 #define SSE_MATH __attribute__((target("sse2")))
 #else
@@ -95,7 +134,7 @@ static uint32_t random_next(void) { return random_state = random_state * 1103515
 
 /* ---- computing: nothing of it enters the kernel ---- */
 static NOINLINE uint32_t fib_of(uint32_t n) {
-  uint32_t (*volatile self)(uint32_t) = fib_of;   /* keeps the calls calls */
+  uint32_t (*volatile self)(uint32_t) = fib_of; /* keeps the calls calls */
   return n < 2 ? n : self(n - 1) + self(n - 2);
 }
 static void fib(void) { sink = fib_of(37); }
@@ -140,10 +179,19 @@ static void quicksort(uint32_t *v, int32_t low, int32_t high, compare_function *
     while (i <= j) {
       while (compare(&v[i], &pivot) < 0) i++;
       while (compare(&v[j], &pivot) > 0) j--;
-      if (i <= j) { uint32_t t = v[i]; v[i++] = v[j]; v[j--] = t; }
+      if (i <= j) {
+        uint32_t t = v[i];
+        v[i++] = v[j];
+        v[j--] = t;
+      }
     }
-    if (j - low < high - i) { quicksort(v, low, j, compare); low = i; }
-    else { quicksort(v, i, high, compare); high = j; }
+    if (j - low < high - i) {
+      quicksort(v, low, j, compare);
+      low = i;
+    } else {
+      quicksort(v, i, high, compare);
+      high = j;
+    }
   }
 }
 static uint32_t words[1 << 20];
@@ -177,7 +225,10 @@ static void strings(void) {
 }
 
 /* A binary tree, built and walked: calls, returns, loads that miss. */
-struct node { struct node *left, *right; uint32_t value; };
+struct node {
+  struct node *left, *right;
+  uint32_t value;
+};
 static struct node nodes[1 << 17];
 static NOINLINE uint32_t tree_sum(const struct node *n) { return n ? n->value + tree_sum(n->left) + tree_sum(n->right) : 0; }
 static void tree(void) {
@@ -202,33 +253,54 @@ static void interp(void) {
   const uint8_t *pc = program;
 #define NEXT goto *labels[*pc++]
   NEXT;
-add: a += b; NEXT;
-shift: b ^= a >> 3; NEXT;
-mix: a ^= b << 5; NEXT;
-rotate: b = b << 7 | b >> 25; NEXT;
-subtract: a -= b ^ 0x9e3779b9u; NEXT;
-invert: b = ~b; NEXT;
-multiply: a *= 0x01000193u; NEXT;
+add:
+  a += b;
+  NEXT;
+shift:
+  b ^= a >> 3;
+  NEXT;
+mix:
+  a ^= b << 5;
+  NEXT;
+rotate:
+  b = b << 7 | b >> 25;
+  NEXT;
+subtract:
+  a -= b ^ 0x9e3779b9u;
+  NEXT;
+invert:
+  b = ~b;
+  NEXT;
+multiply:
+  a *= 0x01000193u;
+  NEXT;
 again:
-  if (--rounds) { pc = program; NEXT; }
+  if (--rounds) {
+    pc = program;
+    NEXT;
+  }
 #undef NEXT
   sink = a ^ b;
 }
 
-static void doubles(void) {   /* x87 at -march=i686 */
+static void doubles(void) { /* x87 at -march=i686 */
   double sum = 0;
   for (int i = 1; i < 250000000; i++) sum += 1.0 / i;
   sink = (uint32_t)(int32_t)(sum * 1e6);
 }
 SSE_MATH static NOINLINE void sse(void) {
   double x = 0.3, sum = 0;
-  for (int i = 0; i < 50000000; i++) { x = 3.7 * x * (1 - x); sum += x; }
+  for (int i = 0; i < 50000000; i++) {
+    x = 3.7 * x * (1 - x);
+    sum += x;
+  }
   sink = (uint32_t)(int32_t)(sum * 16);
 }
 static void matrix(void) {
   enum { N = 160 };
   static float a[N][N], b[N][N], c[N][N];
-  for (int i = 0; i < N; i++) for (int j = 0; j < N; j++) a[i][j] = i + j, b[i][j] = i - j;
+  for (int i = 0; i < N; i++)
+    for (int j = 0; j < N; j++) a[i][j] = i + j, b[i][j] = i - j;
   for (int round = 0; round < 40; round++)
     for (int i = 0; i < N; i++)
       for (int j = 0; j < N; j++) {
@@ -238,7 +310,7 @@ static void matrix(void) {
       }
   sink = (uint32_t)(int32_t)c[3][5];
 }
-static void x87(void) {   /* 80-bit results and transcendental instructions: whoever computes with 64 bits shows in the answer */
+static void x87(void) { /* 80-bit results and transcendental instructions: whoever computes with 64 bits shows in the answer */
   long double x = 0.5L, sum = 0, sine, log2;
   for (int i = 1; i < 25000000; i++) {
     long double root;
@@ -274,7 +346,7 @@ static void bench_pgfault(void) {
   volatile char *p = map(PAGES * 4096u);
   sys(SYS_madvise, (uint32_t)p, PAGES * 4096u, MADV_NOHUGEPAGE);
   double best = 1e9;
-  for (int round = 0; round < 4; round++) {   /* the first one warms the host's pages */
+  for (int round = 0; round < 4; round++) { /* the first one warms the host's pages */
     double t = now();
     for (uint32_t i = 0; i < PAGES; i++) p[i * 4096] = 1;
     double took = per_operation(t, PAGES);
@@ -301,11 +373,15 @@ static void on_fpe(int number, void *info, uint32_t *context) {
   divisions++;
   context[GREG_EIP] += 2;
 }
-void restore_signal(void);   /* where a handler returns to */
+void restore_signal(void); /* where a handler returns to */
 __asm__(".text; .globl restore_signal; restore_signal: mov $173, %eax; int $0x80");
 static void bench_divzero(void) {
-  struct { void *handler; uint32_t flags; void (*restorer)(void); uint32_t mask[2]; } action =
-      {(void *)on_fpe, SA_SIGINFO | SA_NODEFER | 0x04000000 /* SA_RESTORER */, restore_signal, {0, 0}};
+  struct {
+    void *handler;
+    uint32_t flags;
+    void (*restorer)(void);
+    uint32_t mask[2];
+  } action = {(void *)on_fpe, SA_SIGINFO | SA_NODEFER | 0x04000000 /* SA_RESTORER */, restore_signal, {0, 0}};
   signal_action(SIGFPE, &action);
   double t = now();
   for (int i = 0; i < 5000; i++) {
@@ -330,7 +406,10 @@ static void bench_execwait(void) {
   double t = now();
   for (int i = 0; i < 200; i++) {
     int32_t child = sys(SYS_fork, 0, 0, 0);
-    if (!child) { sys(SYS_execve, (uint32_t)own_path, (uint32_t)arguments, 0); sys(SYS_exit, 1, 0, 0); }
+    if (!child) {
+      sys(SYS_execve, (uint32_t)own_path, (uint32_t)arguments, 0);
+      sys(SYS_exit, 1, 0, 0);
+    }
     sys(SYS_waitpid, (uint32_t)child, 0, 0);
   }
   report("execwait", per_operation(t, 200), "us");
@@ -351,17 +430,40 @@ static void bench_pipe(void) {
   sys(SYS_waitpid, (uint32_t)child, 0, 0);
 }
 
-struct row { const char *name; void (*run)(void); bool computes; };
+struct row {
+  const char *name;
+  void (*run)(void);
+  bool computes;
+};
 static const struct row rows[] = {
-  {"fib", fib, true}, {"sieve", sieve, true}, {"crc", crc, true}, {"sort", sort, true}, {"chase", chase, true}, {"strings", strings, true},
-  {"tree", tree, true}, {"interp", interp, true}, {"doubles", doubles, true}, {"sse", sse, true}, {"matrix", matrix, true}, {"x87", x87, true},
-  {"syscall", bench_syscall, false}, {"int80", bench_int80, false}, {"pgfault", bench_pgfault, false}, {"mprotect", bench_mprotect, false},
-  {"divzero", bench_divzero, false}, {"forkwait", bench_forkwait, false}, {"execwait", bench_execwait, false}, {"pipe", bench_pipe, false},
+  {"fib", fib, true},
+  {"sieve", sieve, true},
+  {"crc", crc, true},
+  {"sort", sort, true},
+  {"chase", chase, true},
+  {"strings", strings, true},
+  {"tree", tree, true},
+  {"interp", interp, true},
+  {"doubles", doubles, true},
+  {"sse", sse, true},
+  {"matrix", matrix, true},
+  {"x87", x87, true},
+  {"syscall", bench_syscall, false},
+  {"int80", bench_int80, false},
+  {"pgfault", bench_pgfault, false},
+  {"mprotect", bench_mprotect, false},
+  {"divzero", bench_divzero, false},
+  {"forkwait", bench_forkwait, false},
+  {"execwait", bench_execwait, false},
+  {"pipe", bench_pipe, false},
 };
 static void run_row(const struct row *row) {
-  if (!row->computes) { row->run(); return; }
+  if (!row->computes) {
+    row->run();
+    return;
+  }
   double best = 1e9;
-  for (int i = 0; i < 2; i++) {   /* the better of two: these machines are noisy */
+  for (int i = 0; i < 2; i++) { /* the better of two: these machines are noisy */
     double t = now();
     row->run();
     double took = now() - t;
@@ -372,19 +474,22 @@ static void run_row(const struct row *row) {
 }
 
 static bool wanted(const char *name, int argc, char **argv) {
-  for (int i = 1; i < argc; i++) if (same(argv[i], name)) return true;
+  for (int i = 1; i < argc; i++)
+    if (same(argv[i], name)) return true;
   return argc < 2;
 }
 __attribute__((used)) static void start(uint32_t *stack) {
   int argc = (int)stack[0];
   char **argv = (char **)(stack + 1);
   uint32_t *auxiliary = stack + 1 + argc + 1;
-  while (*auxiliary++) {}   /* the environment */
-  for (; auxiliary[0]; auxiliary += 2) if (auxiliary[0] == AT_SYSINFO) vdso_entry = auxiliary[1];
+  while (*auxiliary++) {} /* the environment */
+  for (; auxiliary[0]; auxiliary += 2)
+    if (auxiliary[0] == AT_SYSINFO) vdso_entry = auxiliary[1];
   if (argc > 1 && same(argv[1], "-x")) sys(SYS_exit, 0, 0, 0);
   own_path = argv[0];
   for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
     if (wanted(rows[i].name, argc, argv) && (vdso_entry || !same(rows[i].name, "syscall"))) run_row(&rows[i]);
   sys(SYS_exit, 0, 0, 0);
 }
-__asm__(".text; .globl _start; _start: xor %ebp, %ebp; mov %esp, %eax; and $-16, %esp; sub $12, %esp; push %eax; call start; hlt");
+__asm__(
+  ".text; .globl _start; _start: xor %ebp, %ebp; mov %esp, %eax; and $-16, %esp; sub $12, %esp; push %eax; call start; hlt");

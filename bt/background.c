@@ -28,7 +28,7 @@ int background_start(void) {
   }
   close(ends[0]);
   setsid();
-  child = fork();               /* no session leader: no terminal can become ours */
+  child = fork(); /* no session leader: no terminal can become ours */
   if (child > 0) _exit(0);
   return child < 0 ? -1 : ends[1];
 }
@@ -47,9 +47,10 @@ int pidfile_create(const char *path, char error[ERROR_TEXT]) {
   int length = snprintf(text, sizeof text, "%d\n", (int)getpid());
   if (ok && write(fd, text, (size_t)length) == length) return fd;
   int failed = errno;
-  if (ok) unlink(path);   /* locked, so ours: no half a file is left */
+  if (ok) unlink(path); /* locked, so ours: no half a file is left */
   errno = failed;
-  snprintf(error, ERROR_TEXT, "-pidfile: %s: %s", value_printable(name, path), errno == EAGAIN || errno == EACCES ? "in use, or not allowed" : strerror(errno));
+  snprintf(error, ERROR_TEXT, "-pidfile: %s: %s", value_printable(name, path),
+           errno == EAGAIN || errno == EACCES ? "in use, or not allowed" : strerror(errno));
   if (fd >= 0) close(fd);
   return -1;
 }

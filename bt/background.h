@@ -3,8 +3,8 @@
 #include <stdbool.h>
 #include "image.h"
 
-/* Leaves the caller's process in the background: the foreground process waits for background_ready() and ends with 0, or with 1 when this
- * process ends before. Returns the descriptor to tell it, -1 on a host failure. Before threads exist. */
+/* Leaves the caller's process in the background: the foreground process waits for background_ready() and ends with 0, or with 1
+ * when this process ends before. Returns the descriptor to tell it, -1 on a host failure. Before threads exist. */
 int background_start(void);
 /* Standard descriptors to /dev/null, and the foreground process is let go. */
 void background_ready(int tell);

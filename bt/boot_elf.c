@@ -1,5 +1,5 @@
-/* 32-bit x86 ELF images: program headers to RAM, and the PVH entry note. libelf finds the headers; every offset in them is checked
- * here against the file, every address against RAM. */
+/* 32-bit x86 ELF images: program headers to RAM, and the PVH entry note. libelf finds the headers; every offset in them is
+ * checked here against the file, every address against RAM. */
 #include <elf.h>
 #include <gelf.h>
 #include <string.h>
@@ -40,13 +40,17 @@ void boot_elf_note(struct boot_elf *out, uint64_t from, uint64_t to) {
 }
 
 /* A segment without bytes in the file may have any p_offset: ld before 2.40 gives a .bss one behind the file's end. */
-static bool load_segment(const struct image *file, const struct boot_memory *mem, const GElf_Phdr *ph, struct boot_elf *out, char error[ERROR_TEXT]) {
-  if (ph->p_filesz > ph->p_memsz || (ph->p_filesz && !in_file(file, ph->p_offset, ph->p_filesz))) return boot_fail(error, "the ELF file is damaged or truncated");
+static bool load_segment(const struct image *file, const struct boot_memory *mem, const GElf_Phdr *ph, struct boot_elf *out,
+                         char error[ERROR_TEXT]) {
+  if (ph->p_filesz > ph->p_memsz || (ph->p_filesz && !in_file(file, ph->p_offset, ph->p_filesz)))
+    return boot_fail(error, "the ELF file is damaged or truncated");
   const uint8_t *bytes = ph->p_filesz ? file->bytes + ph->p_offset : NULL;
   if (!ph->p_memsz) return true;
-  uint64_t end = ph->p_paddr + ph->p_memsz;   /* of 32-bit numbers */
-  if (!boot_copy(mem, ph->p_paddr, bytes, ph->p_filesz) || !boot_zero(mem, ph->p_paddr + ph->p_filesz, ph->p_memsz - ph->p_filesz))
-    return boot_fail(error, "a segment at %#llx-%#llx does not fit in RAM (-m)", (unsigned long long)ph->p_paddr, (unsigned long long)end);
+  uint64_t end = ph->p_paddr + ph->p_memsz; /* of 32-bit numbers */
+  if (!boot_copy(mem, ph->p_paddr, bytes, ph->p_filesz) ||
+      !boot_zero(mem, ph->p_paddr + ph->p_filesz, ph->p_memsz - ph->p_filesz))
+    return boot_fail(error, "a segment at %#llx-%#llx does not fit in RAM (-m)", (unsigned long long)ph->p_paddr,
+                     (unsigned long long)end);
   boot_elf_note(out, ph->p_paddr, end);
   return true;
 }
@@ -57,11 +61,14 @@ static void move_entry(const GElf_Phdr *ph, uint32_t entry, struct boot_elf *out
     out->entry = (uint32_t)(entry - ph->p_vaddr + ph->p_paddr);
 }
 
-static bool load_headers(Elf *elf, const struct image *file, const struct boot_memory *mem, struct boot_elf *out, char error[ERROR_TEXT]) {
+static bool load_headers(Elf *elf, const struct image *file, const struct boot_memory *mem, struct boot_elf *out,
+                         char error[ERROR_TEXT]) {
   const Elf32_Ehdr *eh = elf32_getehdr(elf);
-  if (!eh || eh->e_machine != EM_386 || eh->e_ident[EI_DATA] != ELFDATA2LSB) return boot_fail(error, "an ELF file, but not a 32-bit x86 one");
+  if (!eh || eh->e_machine != EM_386 || eh->e_ident[EI_DATA] != ELFDATA2LSB)
+    return boot_fail(error, "an ELF file, but not a 32-bit x86 one");
   size_t count = 0;
-  if (elf_getphdrnum(elf, &count) != 0 || !count || count > MAX_HEADERS) return boot_fail(error, "an ELF file without program headers, or a damaged one");
+  if (elf_getphdrnum(elf, &count) != 0 || !count || count > MAX_HEADERS)
+    return boot_fail(error, "an ELF file without program headers, or a damaged one");
   uint64_t total = 0;
   out->entry = eh->e_entry;
   for (size_t i = 0; i < count; i++) {
@@ -79,10 +86,12 @@ static bool load_headers(Elf *elf, const struct image *file, const struct boot_m
 
 bool boot_elf_load(const struct image *file, const struct boot_memory *mem, struct boot_elf *out, char error[ERROR_TEXT]) {
   *out = (struct boot_elf){.low = UINT64_MAX};
-  if (file->size >= 5 && file->bytes[EI_CLASS] == ELFCLASS64) return boot_fail(error, "a 64-bit ELF file: bt runs 32-bit kernels");
+  if (file->size >= 5 && file->bytes[EI_CLASS] == ELFCLASS64)
+    return boot_fail(error, "a 64-bit ELF file: bt runs 32-bit kernels");
   if (elf_version(EV_CURRENT) == EV_NONE) return boot_fail(error, "libelf is too old");
   Elf *elf = elf_memory((char *)file->bytes, file->size);
-  bool ok = elf && elf_kind(elf) == ELF_K_ELF ? load_headers(elf, file, mem, out, error) : boot_fail(error, "the ELF file is damaged");
+  bool ok =
+    elf && elf_kind(elf) == ELF_K_ELF ? load_headers(elf, file, mem, out, error) : boot_fail(error, "the ELF file is damaged");
   if (elf) elf_end(elf);
   return ok;
 }

@@ -1,13 +1,20 @@
-/* Multiboot 1 (GNU's Multiboot Specification 0.6.96): ELF images and the "a.out kludge", modules, memory map. A video mode that the
- * kernel asks for (flag 2) is not set, as in QEMU: there is no display adapter, and the information says so by leaving it out.
- * Symbols (information flags 4 and 5) and drives are not passed. */
+/* Multiboot 1 (GNU's Multiboot Specification 0.6.96): ELF images and the "a.out kludge", modules, memory map. A video mode that
+ * the kernel asks for (flag 2) is not set, as in QEMU: there is no display adapter, and the information says so by leaving it
+ * out. Symbols (information flags 4 and 5) and drives are not passed. */
 #include <string.h>
 #include "boot.h"
 #include "version.h"
 
 enum { SEARCH = 8192, HEADER_MAGIC = 0x1badb002, LOADER_MAGIC = 0x2badb002 };
 enum { FLAG_PAGE_ALIGN = 1 << 0, FLAG_MEMORY = 1 << 1, FLAG_VIDEO = 1 << 2, FLAG_KLUDGE = 1 << 16 };
-enum { INFO_MEMORY = 1 << 0, INFO_BOOT_DEVICE = 1 << 1, INFO_CMDLINE = 1 << 2, INFO_MODS = 1 << 3, INFO_MMAP = 1 << 6, INFO_LOADER = 1 << 9 };
+enum {
+  INFO_MEMORY = 1 << 0,
+  INFO_BOOT_DEVICE = 1 << 1,
+  INFO_CMDLINE = 1 << 2,
+  INFO_MODS = 1 << 3,
+  INFO_MMAP = 1 << 6,
+  INFO_LOADER = 1 << 9
+};
 enum { INFO_SIZE = 120, MAP_ENTRY = 24, MODULE_ENTRY = 16 };
 
 bool multiboot_find(const struct image *kernel, size_t *offset) {
@@ -19,7 +26,8 @@ bool multiboot_find(const struct image *kernel, size_t *offset) {
 }
 
 /* 3.1.3: the header says itself where the bytes go. */
-static bool load_kludge(const struct image *kernel, size_t header, const struct boot_memory *mem, struct boot_elf *out, char error[ERROR_TEXT]) {
+static bool load_kludge(const struct image *kernel, size_t header, const struct boot_memory *mem, struct boot_elf *out,
+                        char error[ERROR_TEXT]) {
   if (kernel->size - header < 32) return boot_fail(error, "the Multiboot header is truncated");
   const uint8_t *h = kernel->bytes + header;
   uint32_t header_addr = get32(h + 12), load = get32(h + 16), load_end = get32(h + 20), bss_end = get32(h + 24);
@@ -36,7 +44,10 @@ static bool load_kludge(const struct image *kernel, size_t header, const struct 
 }
 
 /* Takes RAM upwards, from `next` to `end` (but not across the hole at 640 KiB). */
-struct space { const struct boot_memory *mem; uint64_t next, end; };
+struct space {
+  const struct boot_memory *mem;
+  uint64_t next, end;
+};
 static uint64_t take(struct space *s, uint64_t size, uint64_t align) {
   uint64_t at = (s->next + align - 1) & ~(align - 1);
   if (at < BOOT_HIGH && at + size > BOOT_EBDA) at = BOOT_HIGH;
@@ -105,13 +116,14 @@ static uint64_t string_room(const char *text) { return (strlen(text) + 4) & ~UIN
 
 /* No less than put_information() takes, without the modules themselves. */
 static uint64_t information_room(const struct boot_files *f) {
-  uint64_t room = INFO_SIZE + MAP_ENTRY * RANGE_COUNT + string_room(f->kernel_name) + string_room(f->append) + string_room("bt " BT_VERSION);
+  uint64_t room =
+    INFO_SIZE + MAP_ENTRY * RANGE_COUNT + string_room(f->kernel_name) + string_room(f->append) + string_room("bt " BT_VERSION);
   for (unsigned i = 0; i < f->module_count; i++) room += MODULE_ENTRY + string_room(f->modules[i].text);
   return room;
 }
 
-/* The information lies where QEMU's does, below or above what of the kernel is there, and at the end of RAM where none of that has room; not behind the kernel's
- * end, where many kernels have their heap or their page tables before they have read it. */
+/* The information lies where QEMU's does, below or above what of the kernel is there, and at the end of RAM where none of that
+ * has room; not behind the kernel's end, where many kernels have their heap or their page tables before they have read it. */
 static bool find_information_space(const struct boot_memory *mem, const struct boot_elf *kernel, uint64_t room, struct space *s) {
   uint64_t from = BOOT_MULTIBOOT_INFO, to = BOOT_EBDA;
   if (kernel->base_high && kernel->base_low < to && kernel->base_high > from) {
@@ -132,7 +144,7 @@ static bool put_information(const struct boot_files *f, struct space *s, struct 
   if (!info) return false;
   memset(info, 0, INFO_SIZE);
   put32(info, INFO_MEMORY | INFO_BOOT_DEVICE | INFO_CMDLINE | INFO_MMAP | INFO_LOADER | (f->module_count ? INFO_MODS : 0));
-  put32(info + 12, 0x8000ffff);   /* the first disk, no partition: QEMU's value */
+  put32(info + 12, 0x8000ffff); /* the first disk, no partition: QEMU's value */
   if (!put_string(s, &text, f->kernel_name, *f->append ? " " : "", f->append)) return false;
   put32(info + 16, text);
   if (!put_string(s, &text, "bt ", BT_VERSION, "")) return false;
@@ -147,12 +159,16 @@ bool boot_multiboot(const struct boot_files *f, const struct boot_memory *mem, s
   uint32_t flags = get32(f->kernel.bytes + header + 4);
   if (flags & 0xffff & ~(FLAG_PAGE_ALIGN | FLAG_MEMORY | FLAG_VIDEO))
     return boot_fail(error, "the Multiboot header requires what bt does not know (flags %#x)", flags);
-  bool ok = flags & FLAG_KLUDGE ? load_kludge(&f->kernel, header, mem, &loaded, error) : boot_elf_load(&f->kernel, mem, &loaded, error);
+  bool ok =
+    flags & FLAG_KLUDGE ? load_kludge(&f->kernel, header, mem, &loaded, error) : boot_elf_load(&f->kernel, mem, &loaded, error);
   if (!ok) return false;
-  struct space s, behind = {mem, loaded.high > BOOT_HIGH ? loaded.high : BOOT_HIGH, mem->size};   /* a kernel in low memory: not over the information, nor over the hole */
-  if (!find_information_space(mem, &loaded, information_room(f), &s)) return boot_fail(error, "no RAM for the Multiboot information (-m)");
+  /* a kernel in low memory: not over the information, nor over the hole */
+  struct space s, behind = {mem, loaded.high > BOOT_HIGH ? loaded.high : BOOT_HIGH, mem->size};
+  if (!find_information_space(mem, &loaded, information_room(f), &s))
+    return boot_fail(error, "no RAM for the Multiboot information (-m)");
   if (s.next >= BOOT_HIGH) behind.end = s.next;
-  if (!put_information(f, &s, &behind, &cpu->ebx)) return boot_fail(error, "the modules do not fit in RAM beside the kernel (-m)");
+  if (!put_information(f, &s, &behind, &cpu->ebx))
+    return boot_fail(error, "the modules do not fit in RAM beside the kernel (-m)");
   cpu->eip = loaded.entry;
   cpu->eax = LOADER_MAGIC;
   return true;

@@ -1,16 +1,18 @@
-/* A Linux vmlinux (or another ELF kernel) by its PVH entry note: the x86/HVM direct boot ABI (Xen's docs/misc/pvh.pandoc), as QEMU
- * boots it: EBX = struct hvm_start_info. */
+/* A Linux vmlinux (or another ELF kernel) by its PVH entry note: the x86/HVM direct boot ABI (Xen's docs/misc/pvh.pandoc), as
+ * QEMU boots it: EBX = struct hvm_start_info. */
 #include <string.h>
 #include "boot.h"
 
 enum { START_MAGIC = 0x336ec578, INFO_MODULES = 0x100, INFO_MEMORY = 0x200 };
 
-static bool load_initrd(const struct boot_files *f, const struct boot_memory *mem, const struct boot_elf *elf, uint8_t *info, char error[ERROR_TEXT]) {
+static bool load_initrd(const struct boot_files *f, const struct boot_memory *mem, const struct boot_elf *elf, uint8_t *info,
+                        char error[ERROR_TEXT]) {
   if (!f->module_count) return true;
   const struct image *initrd = &f->modules[0].image;
-  uint64_t end = mem->size < 0x38000000 ? mem->size : 0x38000000;   /* as QEMU: where an i386 kernel has it mapped */
+  uint64_t end = mem->size < 0x38000000 ? mem->size : 0x38000000; /* as QEMU: where an i386 kernel has it mapped */
   uint64_t at = boot_place_high(elf->high, end, initrd->size);
-  if (!at || !boot_copy(mem, at, initrd->bytes, initrd->size)) return boot_fail(error, "the initrd does not fit in RAM beside the kernel (-m)");
+  if (!at || !boot_copy(mem, at, initrd->bytes, initrd->size))
+    return boot_fail(error, "the initrd does not fit in RAM beside the kernel (-m)");
   put32(info + 12, 1);
   put64(info + 16, BOOT_PVH_INFO + INFO_MODULES);
   put64(info + INFO_MODULES, at);
@@ -31,7 +33,8 @@ static void write_memory_map(uint8_t *info, uint64_t ram_size) {
   put32(info + 48, RANGE_COUNT);
 }
 
-bool boot_pvh(const struct boot_files *f, const struct boot_memory *mem, uint64_t rsdp, struct boot_cpu *cpu, char error[ERROR_TEXT]) {
+bool boot_pvh(const struct boot_files *f, const struct boot_memory *mem, uint64_t rsdp, struct boot_cpu *cpu,
+              char error[ERROR_TEXT]) {
   struct boot_elf elf;
   if (!boot_elf_load(&f->kernel, mem, &elf, error)) return false;
   if (!elf.has_pvh) return boot_fail(error, "an ELF file with neither a PVH note nor a Multiboot header");

@@ -9,13 +9,14 @@ enum console_action console_feed(struct console *c, uint8_t byte) {
   c->armed = false;
   if (byte == c->escape) return CONSOLE_SEND;
   switch (byte) {
-    case 'h': case '?': return CONSOLE_HELP;
-    case 'x': return CONSOLE_QUIT;
-    case 'c': return CONSOLE_MONITOR;
-    case 's': return CONSOLE_SAVE;
-    case 'b': return CONSOLE_BREAK;
-    case 't': return CONSOLE_TIMESTAMPS;
-    default: return CONSOLE_NOTHING;
+  case 'h':
+  case '?': return CONSOLE_HELP;
+  case 'x': return CONSOLE_QUIT;
+  case 'c': return CONSOLE_MONITOR;
+  case 's': return CONSOLE_SAVE;
+  case 'b': return CONSOLE_BREAK;
+  case 't': return CONSOLE_TIMESTAMPS;
+  default: return CONSOLE_NOTHING;
   }
 }
 

@@ -1,19 +1,20 @@
-/* The escapes of a multiplexed console (mon:stdio, -nographic), as QEMU's: Ctrl-A x ends, Ctrl-A h helps, Ctrl-A twice sends one. Pure. */
+/* The escapes of a multiplexed console (mon:stdio, -nographic), as QEMU's: Ctrl-A x ends, Ctrl-A h helps, Ctrl-A twice sends one.
+ * Pure. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct console {
-  uint8_t escape;      /* Ctrl-A, or -echr */
-  bool armed;          /* the escape has been typed, the next byte is a command */
+  uint8_t escape; /* Ctrl-A, or -echr */
+  bool armed;     /* the escape has been typed, the next byte is a command */
 };
 /* X(ACTION, "what is said on the terminal") */
 #define CONSOLE_ACTIONS(X) \
-  X(SEND, "")        /* the byte is the guest's */ \
-  X(NOTHING, "")     \
-  X(QUIT, "")        \
-  X(HELP, "")        \
+  X(SEND, "") /* the byte is the guest's */ \
+  X(NOTHING, "") \
+  X(QUIT, "") \
+  X(HELP, "") \
   X(MONITOR, "\r\nbt: there is no monitor console\r\n") \
   X(SAVE, "\r\nbt: there are no disks to save\r\n") \
   X(BREAK, "\r\nbt: the serial port sends no break\r\n") \

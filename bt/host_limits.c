@@ -6,7 +6,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { STACK_NEEDED = 256 << 10, FILES_NEEDED = 24 };   /* a boot takes 40 KiB and 9; the rest is for four serial sockets, logs, and what libc does */
+/* a boot takes 40 KiB and 9; the rest is for four serial sockets, logs, and what libc does */
+enum { STACK_NEEDED = 256 << 10, FILES_NEEDED = 24 };
 
 /* The soft limit is raised as far as it must be and may be. */
 static bool at_least(int resource, rlim_t needed, rlim_t *has) {
@@ -22,14 +23,21 @@ bool host_limits_prepare(char error[ERROR_TEXT]) {
   rlim_t has;
   signal(SIGXFSZ, SIG_IGN);
   if (!at_least(RLIMIT_STACK, STACK_NEEDED, &has))
-    return snprintf(error, ERROR_TEXT, "ulimit -s: a stack of %llu KiB is too small: bt needs %d", (unsigned long long)has >> 10, STACK_NEEDED >> 10), false;
+    return snprintf(error, ERROR_TEXT, "ulimit -s: a stack of %llu KiB is too small: bt needs %d", (unsigned long long)has >> 10,
+                    STACK_NEEDED >> 10),
+           false;
   if (!at_least(RLIMIT_NOFILE, FILES_NEEDED, &has))
-    return snprintf(error, ERROR_TEXT, "ulimit -n: %llu open files are too few: bt needs %d", (unsigned long long)has, FILES_NEEDED), false;
+    return snprintf(error, ERROR_TEXT, "ulimit -n: %llu open files are too few: bt needs %d", (unsigned long long)has,
+                    FILES_NEEDED),
+           false;
   return true;
 }
 
 const char *host_limits_memory_hint(char out[96]) {
-  static const struct { int resource; char letter; } limits[] = {{RLIMIT_AS, 'v'}, {RLIMIT_DATA, 'd'}};
+  static const struct {
+    int resource;
+    char letter;
+  } limits[] = {{RLIMIT_AS, 'v'}, {RLIMIT_DATA, 'd'}};
   struct rlimit limit;
   *out = 0;
   for (unsigned i = 0; i < sizeof limits / sizeof limits[0]; i++)
@@ -40,7 +48,7 @@ const char *host_limits_memory_hint(char out[96]) {
 
 /* ---- memory control groups ---- */
 
-static uint64_t read_number(const char *path) {   /* "max", a missing file, anything odd: no limit */
+static uint64_t read_number(const char *path) { /* "max", a missing file, anything odd: no limit */
   char text[32] = "";
   unsigned long long n = UINT64_MAX;
   FILE *f = fopen(path, "re");
@@ -50,7 +58,8 @@ static uint64_t read_number(const char *path) {   /* "max", a missing file, anyt
   return n;
 }
 
-/* The least of `file` in a group's directory and in all that it lies in. In a container the path may be the host's, of which only the end is there. */
+/* The least of `file` in a group's directory and in all that it lies in. In a container the path may be the host's, of which only
+ * the end is there. */
 static uint64_t tightest(const char *base, char *group, const char *file) {
   char path[600];
   uint64_t least = UINT64_MAX;

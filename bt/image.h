@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ERROR_TEXT = 256 };      /* every loader's error is one line of at most this */
+enum { ERROR_TEXT = 256 }; /* every loader's error is one line of at most this */
 
 struct image {
   uint8_t *bytes;

@@ -59,20 +59,22 @@ static bool reset_machine(struct machine *m, char error[ERROR_TEXT]) {
 
 /* RAM is taken lazily, so that the host would only find out in the middle of the guest's work: a control group by SIGKILL. */
 static bool check_host_memory(const struct bt_options *o, char error[ERROR_TEXT]) {
-  enum { BESIDES = 64 << 20 };   /* code cache, shadow tables, libraries: what a Linux guest makes of them */
+  enum { BESIDES = 64 << 20 }; /* code cache, shadow tables, libraries: what a Linux guest makes of them */
   struct sysinfo host;
   uint64_t group = host_limits_group_memory("/proc", "/sys/fs/cgroup");
   if (o->ram_size > group)
     return boot_fail(error, "-m: a machine with %llu MiB does not fit in the %llu MiB that this process's control group may have",
                      (unsigned long long)o->ram_size >> 20, (unsigned long long)group >> 20);
   if (group - o->ram_size < BESIDES)
-    fprintf(stderr, "bt: warning: -m: with %llu MiB of the guest's, the control group's %llu MiB may run out: the host's kernel would end bt then\n",
+    fprintf(stderr,
+            "bt: warning: -m: with %llu MiB of the guest's, the control group's %llu MiB may run out: the host's kernel "
+            "would end bt then\n",
             (unsigned long long)o->ram_size >> 20, (unsigned long long)group >> 20);
   if (sysinfo(&host) < 0) return true;
   uint64_t has = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
   if (o->ram_size <= has) return true;
-  return boot_fail(error, "-m: a machine with %llu MiB does not fit in this host's %llu MiB of memory", (unsigned long long)o->ram_size >> 20,
-                   (unsigned long long)has >> 20);
+  return boot_fail(error, "-m: a machine with %llu MiB does not fit in this host's %llu MiB of memory",
+                   (unsigned long long)o->ram_size >> 20, (unsigned long long)has >> 20);
 }
 
 static bool open_log(struct machine *m, char error[ERROR_TEXT]) {
@@ -103,15 +105,19 @@ static bool read_symbols(struct machine *m, char error[ERROR_TEXT]) {
   if (!image_read(&file, m->options->symbols, UINT64_C(1) << 30, error)) return false;
   m->symbols = symbols_from_file(&file);
   image_free(&file);
-  return m->symbols ? true : boot_fail(error, "--symbols: %.150s: neither a System.map nor an ELF file with symbols", m->options->symbols);
+  return m->symbols
+           ? true
+           : boot_fail(error, "--symbols: %.150s: neither a System.map nor an ELF file with symbols", m->options->symbols);
 }
 
 static bool no_ram(const struct machine *m, const char *why, char error[ERROR_TEXT]) {
   char hint[96];
-  return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s%s", (unsigned long long)m->options->ram_size >> 20, why, host_limits_memory_hint(hint));
+  return boot_fail(error, "-m: guest RAM of %llu MiB cannot be made: %s%s", (unsigned long long)m->options->ram_size >> 20, why,
+                   host_limits_memory_hint(hint));
 }
 
-/* The monitor, with as large a code cache as there is address space for, unless the user says how large. NULL: *why, and errno or 0. */
+/* The monitor, with as large a code cache as there is address space for, unless the user says how large. NULL: *why, and errno or
+ * 0. */
 static struct monitor *make_monitor(struct machine *m, const struct cpu_model *model, uint64_t features, const char **why) {
   static const uint64_t sizes[] = {0 /* as usual */, 16 << 20, 4 << 20};
   struct monitor_options options = m->options->monitor;
@@ -124,7 +130,9 @@ static struct monitor *make_monitor(struct machine *m, const struct cpu_model *m
     if (!made && errno != ENOMEM) break;
   }
   if (made && options.code_size != m->options->monitor.code_size)
-    fprintf(stderr, "bt: warning: a code cache of %llu MiB is all that there is memory for%s: translated code is made again more often\n",
+    fprintf(stderr,
+            "bt: warning: a code cache of %llu MiB is all that there is memory for%s: translated code is made again "
+            "more often\n",
             (unsigned long long)options.code_size >> 20, host_limits_memory_hint(hint));
   return made;
 }
@@ -135,12 +143,16 @@ static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
   uint64_t features = 0;
   uint32_t host = host_cpu_features(), missing = o->host_wanted & ~host;
   const char *why = NULL;
-  if (missing) return boot_fail(error, "--host: this host's CPU has no %s (--host=native uses what there is)", host_feature_name((enum host_feature)__builtin_ctz(missing)));
-  if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", host & ~o->host_hidden, &model, &features, &why)) return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
+  if (missing)
+    return boot_fail(error, "--host: this host's CPU has no %s (--host=native uses what there is)",
+                     host_feature_name((enum host_feature)__builtin_ctz(missing)));
+  if (!cpu_model_parse(m->options->cpu ? m->options->cpu : "max", host & ~o->host_hidden, &model, &features, &why))
+    return boot_fail(error, "-cpu: %s ('help' lists what there is)", why);
   char hint[96];
   m->monitor = make_monitor(m, model, features, &why);
   if (m->monitor) return true;
-  return boot_fail(error, "the virtual CPU cannot be made: %s%s%s%s", why, errno ? ": " : "", errno ? strerror(errno) : "", host_limits_memory_hint(hint));
+  return boot_fail(error, "the virtual CPU cannot be made: %s%s%s%s", why, errno ? ": " : "", errno ? strerror(errno) : "",
+                   host_limits_memory_hint(hint));
 }
 
 static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
@@ -172,7 +184,8 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   return m->serial && make_cpu(m, error) && reset_machine(m, error);
 }
 
-struct machine *machine_create_replay(const struct bt_options *options, const struct machine_replay *replay, char error[ERROR_TEXT]) {
+struct machine *machine_create_replay(const struct bt_options *options, const struct machine_replay *replay,
+                                      char error[ERROR_TEXT]) {
   struct machine *m = calloc(1, sizeof *m);
   const char *why = NULL;
   if (!m) return boot_fail(error, "not enough memory"), NULL;
@@ -202,7 +215,7 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
   m->options = options;
   clock_timer_init(&m->serial_flush, "serial line", flush_serial, m);
   if (!make_parts(m, host, error)) return machine_destroy(m), NULL;
-  if (options->no_reboot) boot_files_free(&m->boot);   /* never needed again */
+  if (options->no_reboot) boot_files_free(&m->boot); /* never needed again */
   clock_on_deadline(m->clock, deadline_changed, m);
   return m;
 }
@@ -210,7 +223,7 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
 void machine_destroy(struct machine *m) {
   if (!m) return;
   if (m->clock) clock_on_deadline(m->clock, NULL, NULL);
-  serial_io_destroy(m->serial);   /* first: its thread calls into the rest */
+  serial_io_destroy(m->serial); /* first: its thread calls into the rest */
   wakeup_detach(&m->wakeup);
   if (m->pc) pc_destroy(m->pc);
   if (m->monitor) monitor_destroy(m->monitor);
@@ -245,12 +258,14 @@ static void run_until(struct machine *m, uint64_t count) {
   char error[ERROR_TEXT];
   while (m->end.kind == END_NONE && !atomic_load(&m->quit) && monitor_insn_count(m->monitor) < count) {
     wakeup_arm(&m->wakeup);
-    if (m->wakeup.has_timer) monitor_kick(m->monitor);   /* the timer may have gone off before the monitor listens: it looks once by itself */
+    /* the timer may have gone off before the monitor listens: it looks once by itself */
+    if (m->wakeup.has_timer) monitor_kick(m->monitor);
     monitor_stop_at(m->monitor, count);
     const char *reason = monitor_run(m->monitor);
     if (m->end.kind != END_NONE) return;
     if (reason) return stop(m, reason);
-    if (m->reset_wanted && m->options->no_reboot) return machine_finish(m, END_RESET, 0);   /* a loaded state's: the kernel is gone */
+    /* a loaded state's: the kernel is gone */
+    if (m->reset_wanted && m->options->no_reboot) return machine_finish(m, END_RESET, 0);
     if (m->reset_wanted && !reset_machine(m, error)) return stop(m, error);
   }
   if (m->end.kind == END_NONE && atomic_load(&m->quit)) m->end = (struct machine_end){.kind = END_QUIT};
@@ -259,7 +274,8 @@ static void run_until(struct machine *m, uint64_t count) {
 static void no_kick(int number) { (void)number; }
 
 bool machine_run_to(struct machine *m, uint64_t count) {
-  /* A deadline may pass while no monitor has SIGUSR1: it must not end the process then. Left so, since another machine may run on. */
+  /* A deadline may pass while no monitor has SIGUSR1: it must not end the process then. Left so, since another machine may run
+   * on. */
   struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, now;
   if (sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL) sigaction(SIGUSR1, &mine, NULL);
   if (!wakeup_attach(&m->wakeup)) lack(m, "the host has no timer for the machine");
@@ -274,12 +290,13 @@ bool machine_run_to(struct machine *m, uint64_t count) {
   return m->end.kind == END_NONE;
 }
 
-/* -no-shutdown: the guest is done, the machine stays until somebody quits it (as in QEMU, where a monitor could look at it). Input still comes in,
- * and is thrown away, so that a Ctrl-A x behind much of it is read. */
+/* -no-shutdown: the guest is done, the machine stays until somebody quits it (as in QEMU, where a monitor could look at it).
+ * Input still comes in, and is thrown away, so that a Ctrl-A x behind much of it is read. */
 static void stay(struct machine *m) {
   uint8_t bytes[256];
   bool off = m->end.kind == END_POWER_OFF;
-  fprintf(stderr, "bt: stopped: the guest has %s (-no-shutdown); end it by Ctrl-A x, SIGINT or SIGTERM\n", off ? "powered off" : "asked for a reset");
+  fprintf(stderr, "bt: stopped: the guest has %s (-no-shutdown); end it by Ctrl-A x, SIGINT or SIGTERM\n",
+          off ? "powered off" : "asked for a reset");
   while (!atomic_load(&m->quit)) {
     wakeup_wait(&m->wakeup);
     for (unsigned i = 0; i < SERIAL_PORTS; i++)

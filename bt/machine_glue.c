@@ -1,5 +1,5 @@
-/* What the monitor (vcpu.h, monitor.h), the MMU and the devices (pc.h) ask of the machine. All of it runs in the vCPU thread with the
- * guest's FP state parked, except the two events of the serial ports, which say so. */
+/* What the monitor (vcpu.h, monitor.h), the MMU and the devices (pc.h) ask of the machine. All of it runs in the vCPU thread with
+ * the guest's FP state parked, except the two events of the serial ports, which say so. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include "machine.h"
@@ -28,7 +28,8 @@ static bool logs(const struct machine *m, enum log_item item) { return m->option
 /* One line of -d io or unimp, at the guest's CS:EIP. */
 static void log_access(struct machine *m, const char *what, uint64_t addr, unsigned size, const char *arrow, uint32_t value) {
   const struct vcpu *v = monitor_vcpu(m->monitor);
-  machine_log(m, "%04x:%08x %s %#06llx %u %s %#x", v->s.seg[SEG_CS].selector, v->s.eip, what, (unsigned long long)addr, size, arrow, value);
+  machine_log(m, "%04x:%08x %s %#06llx %u %s %#x", v->s.seg[SEG_CS].selector, v->s.eip, what, (unsigned long long)addr, size,
+              arrow, value);
 }
 
 uint32_t machine_io_read(struct machine *m, uint16_t port, unsigned size) {
@@ -55,7 +56,7 @@ uint64_t machine_tsc(struct machine *m) { return m->replay ? m->replay->tsc(m->r
 void machine_set_tsc(struct machine *m, uint64_t value) {
   if (m->replay) return;
   clock_tsc_write(m->clock, value);
-  monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock);   /* RDTSC is inline */
+  monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock); /* RDTSC is inline */
 }
 uint64_t machine_apic_base(struct machine *m) { return m->replay ? monitor_vcpu(m->monitor)->apic_base : pc_apic_base(m->pc); }
 void machine_set_apic_base(struct machine *m, uint64_t value) {
@@ -80,14 +81,14 @@ void machine_poll(struct machine *m) {
   if (m->replay) return;
   if (atomic_load_explicit(&m->quit, memory_order_relaxed)) monitor_exit(m->monitor);
   clock_settle(m->clock);
-  monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock);   /* RDTSC is inline */
+  monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock); /* RDTSC is inline */
   clock_run(m->clock);
   feed_serial(m);
   wakeup_arm(&m->wakeup);
 }
 
 void machine_idle(struct machine *m) {
-  if (m->replay) {   /* whoever replays knows what wakes the CPU up */
+  if (m->replay) { /* whoever replays knows what wakes the CPU up */
     monitor_exit(m->monitor);
     return;
   }
@@ -106,7 +107,9 @@ void machine_log(struct machine *m, const char *format, ...) {
   fputc('\n', m->log);
 }
 
-const char *machine_symbol(struct machine *m, uint32_t linear, uint32_t *offset) { return m->symbols ? symbols_find(m->symbols, linear, offset) : NULL; }
+const char *machine_symbol(struct machine *m, uint32_t linear, uint32_t *offset) {
+  return m->symbols ? symbols_find(m->symbols, linear, offset) : NULL;
+}
 
 /* ---- callbacks of the devices ---- */
 
@@ -130,7 +133,8 @@ static void reset(void *opaque) { machine_request_reset(opaque); }
 static void power_off(void *opaque) { machine_finish(opaque, END_POWER_OFF, 0); }
 static void debug_exit(void *opaque, uint32_t value) { machine_finish(opaque, END_DEBUG_EXIT, (int)((value << 1 | 1) & 0xff)); }
 
-/* A line without an end is handed on when the guest goes idle, and after some milliseconds; under -icount at once, as no timer may tick there. */
+/* A line without an end is handed on when the guest goes idle, and after some milliseconds; under -icount at once, as no timer
+ * may tick there. */
 static void serial_out(struct machine *m, unsigned port, const uint8_t *bytes, unsigned count) {
   enum { PATIENCE = 4000000 /* ns */ };
   if (!serial_io_write(m->serial, port, bytes, count)) return;
@@ -141,16 +145,36 @@ static void serial_out(struct machine *m, unsigned port, const uint8_t *bytes, u
 /* One function a port: a char_backend's opaque is the machine. */
 #define SERIAL_WRITE(n) \
   static void serial_write_##n(void *opaque, const uint8_t *bytes, unsigned count) { serial_out(opaque, n, bytes, count); }
-SERIAL_WRITE(0) SERIAL_WRITE(1) SERIAL_WRITE(2) SERIAL_WRITE(3)
+SERIAL_WRITE(0)
+SERIAL_WRITE(1)
+SERIAL_WRITE(2)
+SERIAL_WRITE(3)
 
 struct pc_config machine_pc_config(struct machine *m) {
-  static void (*const writes[SERIAL_PORTS])(void *, const uint8_t *, unsigned) = {serial_write_0, serial_write_1, serial_write_2, serial_write_3};
+  static void (*const writes[SERIAL_PORTS])(void *, const uint8_t *, unsigned) = {
+    serial_write_0,
+    serial_write_1,
+    serial_write_2,
+    serial_write_3,
+  };
   const struct bt_options *o = m->options;
   struct pc_config config = {
-    .mmu = m->mmu, .clock = m->clock, .opaque = m, .cpu_intr = cpu_intr, .cpu_nmi = cpu_nmi,
+    .mmu = m->mmu,
+    .clock = m->clock,
+    .opaque = m,
+    .cpu_intr = cpu_intr,
+    .cpu_nmi = cpu_nmi,
     /* A lone INIT goes to the BIOS's reset vector, and what stands there on this machine is a reset. */
-    .cpu_init = reset, .a20 = set_a20, .reset = reset, .power_off = power_off, .debug_exit = debug_exit,
-    .debug_exit_present = o->debug_exit, .debug_exit_base = o->debug_exit_base, .debug_exit_size = o->debug_exit_size, .acpi = o->acpi, .hpet = o->hpet,
+    .cpu_init = reset,
+    .a20 = set_a20,
+    .reset = reset,
+    .power_off = power_off,
+    .debug_exit = debug_exit,
+    .debug_exit_present = o->debug_exit,
+    .debug_exit_base = o->debug_exit_base,
+    .debug_exit_size = o->debug_exit_size,
+    .acpi = o->acpi,
+    .hpet = o->hpet,
   };
   for (unsigned i = 0; i < SERIAL_PORTS; i++) {
     enum serial_kind kind = o->serial[i].kind;
@@ -183,8 +207,13 @@ static void before_io(void *opaque) {
   if (m->monitor) monitor_before_io(m->monitor);
 }
 struct mmu_config machine_mmu_config(struct machine *m) {
-  return (struct mmu_config){.ram_size = m->options->ram_size, .opaque = m, .code_written = code_written, .fetch_dropped = fetch_dropped,
-                             .data_dropped = data_dropped, .before_io = before_io, .log_io = m->log_io ? log_mmio : NULL};
+  return (struct mmu_config){.ram_size = m->options->ram_size,
+                             .opaque = m,
+                             .code_written = code_written,
+                             .fetch_dropped = fetch_dropped,
+                             .data_dropped = data_dropped,
+                             .before_io = before_io,
+                             .log_io = m->log_io ? log_mmio : NULL};
 }
 
 /* ---- a machine without devices: the video window and all above RAM are somebody else's ---- */
@@ -226,6 +255,10 @@ static void console_quit(void *opaque) {
   machine_quit(opaque);
 }
 struct serial_io_events machine_serial_events(struct machine *m, const struct machine_host *host) {
-  return (struct serial_io_events){.opaque = m, .input = input_came, .quit = console_quit, .signal_fd = host ? host->signal_fd : -1,
-                                   .signalled = host ? host->signalled : NULL, .signal_opaque = host ? host->opaque : NULL};
+  return (struct serial_io_events){.opaque = m,
+                                   .input = input_came,
+                                   .quit = console_quit,
+                                   .signal_fd = host ? host->signal_fd : -1,
+                                   .signalled = host ? host->signalled : NULL,
+                                   .signal_opaque = host ? host->opaque : NULL};
 }

@@ -24,10 +24,10 @@ struct program {
   struct bt_options options;
   struct machine *machine;
   struct terminal terminal;
-  sigset_t signals;            /* those that signal_fd tells */
+  sigset_t signals; /* those that signal_fd tells */
   int signal_fd, tell, pidfile;
-  uint64_t asked_ms;           /* I/O thread: when a signal asked us to end, 0 if none has */
-  bool out_of_time;            /* it was SIGXCPU */
+  uint64_t asked_ms; /* I/O thread: when a signal asked us to end, 0 if none has */
+  bool out_of_time;  /* it was SIGXCPU */
 };
 
 /* Files must not get the numbers of closed standard descriptors. */
@@ -41,16 +41,20 @@ static void open_standard_descriptors(void) {
 
 /* ---- signals ---- */
 
-/* A handler that writes to a pipe, and not a signalfd: whoever polls one of those is woken by every signal of the process, the vCPU's timer included
- * (half a per cent of a core for an idle guest). The process's signals are its own, not a machine's, so the pipe's end may be static. */
+/* A handler that writes to a pipe, and not a signalfd: whoever polls one of those is woken by every signal of the process, the
+ * vCPU's timer included (half a per cent of a core for an idle guest). The process's signals are its own, not a machine's, so the
+ * pipe's end may be static. */
 static int signal_pipe = -1;
-struct told { int number; pid_t sender; };
+struct told {
+  int number;
+  pid_t sender;
+};
 
 static void note_signal(int number, siginfo_t *info, void *context) {
   (void)context;
   int saved = errno;
   struct told told = {number, info->si_pid};
-  if (write(signal_pipe, &told, sizeof told) < 0) {}   /* full: enough is waiting there */
+  if (write(signal_pipe, &told, sizeof told) < 0) {} /* full: enough is waiting there */
   errno = saved;
 }
 
@@ -60,8 +64,8 @@ static uint64_t monotonic_ms(void) {
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000 + 1;
 }
 
-/* In the I/O thread. A second request finds a machine that did not heed the first, unless it comes with that: timeout(1) signals the process and then
- * its group, a shell's Ctrl-C may reach us twice. */
+/* In the I/O thread. A second request finds a machine that did not heed the first, unless it comes with that: timeout(1) signals
+ * the process and then its group, a shell's Ctrl-C may reach us twice. */
 static void signalled(void *opaque) {
   enum { SAME_REQUEST_MS = 500 };
   struct program *p = opaque;
@@ -101,7 +105,7 @@ static bool open_signals(struct program *p) {
 static void close_signals(struct program *p) {
   int end = signal_pipe;
   if (end < 0) return;
-  signal_pipe = -1;   /* a signal from here on is told to nobody */
+  signal_pipe = -1; /* a signal from here on is told to nobody */
   close(end), close(p->signal_fd);
 }
 
@@ -140,11 +144,12 @@ static bool prepare(struct program *p) {
   char error[ERROR_TEXT];
   bool mux = false, terminal = uses_terminal(&p->options, &mux);
   const struct machine_host host = {p->signal_fd, signalled, p};
-  if (p->options.pidfile && (p->pidfile = pidfile_create(p->options.pidfile, error)) < 0) return fprintf(stderr, "bt: %s\n", error), false;
+  if (p->options.pidfile && (p->pidfile = pidfile_create(p->options.pidfile, error)) < 0)
+    return fprintf(stderr, "bt: %s\n", error), false;
   if (terminal) terminal_open(&p->terminal, STDIN_FILENO);
   p->machine = machine_create(&p->options, &host, error);
   if (!p->machine) return refuse(error), false;
-  take_signals(p);   /* from here they are read from signal_fd, and the terminal is put back */
+  take_signals(p); /* from here they are read from signal_fd, and the terminal is put back */
   terminal_make_raw(&p->terminal, !mux);
   if (p->tell >= 0) background_ready(p->tell);
   return true;

@@ -1,5 +1,6 @@
-/* bt_manual [--check] PAGE: fills in, or checks, what the manual page says of options. The page is written by hand but for what stands between the
- * lines `.\" OPTIONS` or `.\" DIFF` and `.\" END`: that follows from the tables that -help prints (options.c, diff/diff.c). docs/hacking.md says when.
+/* bt_manual [--check] PAGE: fills in, or checks, what the manual page says of options. The page is written by hand but for what
+ * stands between the lines `.\" OPTIONS` or `.\" DIFF` and `.\" END`: that follows from the tables that -help prints (options.c,
+ * diff/diff.c). docs/hacking.md says when.
  *
  * The page is in man(7), which groff and mandoc read. */
 #include <errno.h>
@@ -11,7 +12,10 @@
 enum { PAGE_MAX = 1 << 20 };
 
 typedef bool help_source(unsigned i, struct help_line *line);
-static const struct { const char *marker; help_source *lines; } sections[] = {
+static const struct {
+  const char *marker;
+  help_source *lines;
+} sections[] = {
   {".\\\" OPTIONS\n", options_help_line},
   {".\\\" DIFF\n", diff_help_line},
 };
@@ -19,7 +23,8 @@ static const char end_marker[] = ".\\\" END\n";
 
 /* ---- text for groff ---- */
 
-/* A dash that begins a word begins an option's name: typed as it is printed, it must not become a hyphen. So must all of a `literal`. */
+/* A dash that begins a word begins an option's name: typed as it is printed, it must not become a hyphen. So must all of a
+ * `literal`. */
 static void put_text(FILE *out, const char *text, bool literal) {
   char before = ' ';
   for (const char *c = text; *c; before = *c++) {
@@ -27,8 +32,9 @@ static void put_text(FILE *out, const char *text, bool literal) {
     else if (*c == '\'') fputs("\\(aq", out);
     else if (*c == '^') fputs("\\(ha", out);
     else if (*c == '~') fputs("\\(ti", out);
-    else if (*c == '-' && (literal || !strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", before))) fputs("\\-", out);
-    else if (*c == '.' && c == text) fputs("\\&.", out);   /* a line that begins so is a request */
+    else if (*c == '-' && (literal || !strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", before)))
+      fputs("\\-", out);
+    else if (*c == '.' && c == text) fputs("\\&.", out); /* a line that begins so is a request */
     else fputc(*c, out);
   }
 }
@@ -93,7 +99,7 @@ static bool fill(FILE *out, const char *page) {
 static char *read_page(const char *path) {
   FILE *f = fopen(path, "r");
   char *text = f ? calloc(1, PAGE_MAX) : NULL;
-  if (text && (fread(text, 1, PAGE_MAX, f) == PAGE_MAX || ferror(f))) free(text), text = NULL;   /* no page is so long */
+  if (text && (fread(text, 1, PAGE_MAX, f) == PAGE_MAX || ferror(f))) free(text), text = NULL; /* no page is so long */
   if (f) fclose(f);
   return text;
 }
@@ -110,7 +116,8 @@ static int compare(const char *path, const char *is, const char *should) {
   unsigned line = 1;
   while (*is && *is == *should) line += *is == '\n', is++, should++;
   if (!*is && !*should) return 0;
-  fprintf(stderr, "bt_manual: line %u of %s is not what the tables of options say: `bt_manual %s` writes it (docs/hacking.md)\n", line, path, path);
+  fprintf(stderr, "bt_manual: line %u of %s is not what the tables of options say: `bt_manual %s` writes it (docs/hacking.md)\n",
+          line, path, path);
   return 1;
 }
 
@@ -125,7 +132,11 @@ int main(int argc, char **argv) {
   bool good = out && fill(out, page);
   if (out) good &= fclose(out) == 0;
   int status = 1;
-  if (!good) fprintf(stderr, "bt_manual: %s lacks a section that is to be filled in (`.\\\" OPTIONS`, `.\\\" DIFF`), or its `.\\\" END`\n", path);
+  if (!good)
+    fprintf(stderr,
+            "bt_manual: %s lacks a section that is to be filled in (`.\\\" OPTIONS`, `.\\\" DIFF`), or its "
+            "`.\\\" END`\n",
+            path);
   else if (check) status = compare(path, page, filled);
   else if (write_page(path, filled)) status = 0;
   else fprintf(stderr, "bt_manual: %s: %s\n", path, strerror(errno));

@@ -1,5 +1,5 @@
-/* The list of options, from which -help and the manual page (manual.c) are made, and the loop over argv. What a value means: options_machine.c (the machine and
- * its devices), options_axes.c (logs, statistics, the axes of the translator). */
+/* The list of options, from which -help and the manual page (manual.c) are made, and the loop over argv. What a value means:
+ * options_machine.c (the machine and its devices), options_axes.c (logs, statistics, the axes of the translator). */
 #include "options.h"
 #include <stdarg.h>
 #include <string.h>
@@ -7,15 +7,15 @@
 
 enum argument {
   ARG_NONE,
-  ARG_VALUE,      /* the next argument, as QEMU's */
-  ARG_EQUALS,     /* --name=VALUE or --name VALUE: ours */
-  ARG_OURS,       /* --name */
-  ARG_OPTIONAL,   /* --name or --name=VALUE: ours */
+  ARG_VALUE,    /* the next argument, as QEMU's */
+  ARG_EQUALS,   /* --name=VALUE or --name VALUE: ours */
+  ARG_OURS,     /* --name */
+  ARG_OPTIONAL, /* --name or --name=VALUE: ours */
 };
 struct option_row {
-  const char *name;             /* NULL: `help` is the heading of the rows below */
+  const char *name; /* NULL: `help` is the heading of the rows below */
   enum argument argument;
-  const char *value, *help;     /* of -help; help NULL: another name for the row above */
+  const char *value, *help; /* of -help; help NULL: another name for the row above */
   option_handler *handler;
 };
 
@@ -34,15 +34,20 @@ static const struct option_row rows[] = {
   {"smp", ARG_VALUE, "1", "number of CPUs: one", handle_smp},
   {"machine", ARG_VALUE, "pc[,accel=tcg][,acpi=on|off][,hpet=on|off]", "the machine: pc is the one there is", handle_machine},
   {"M", ARG_VALUE, "", NULL, handle_machine},
-  {"accel", ARG_VALUE, "tcg[,tb-size=N][,split-wx=off]", "tcg, with N MiB of code cache (K: N KiB); split-wx=off: one mapping of it, writable or executable by turns; one-insn-per-tb=on as -singlestep", handle_accel},
+  {"accel", ARG_VALUE, "tcg[,tb-size=N][,split-wx=off]",
+   "tcg, with N MiB of code cache (K: N KiB); split-wx=off: one mapping "
+   "of it, writable or executable by turns; one-insn-per-tb=on as -singlestep",
+   handle_accel},
   {"enable-kvm", ARG_NONE, "", "warns, and goes on translating", handle_kvm},
   {"no-acpi", ARG_NONE, "", "no ACPI tables", handle_noacpi},
   {"no-hpet", ARG_NONE, "", "no high precision event timers", handle_nohpet},
   {"rtc", ARG_VALUE, "base=utc", "what the clock chip shows: UTC", handle_rtc},
   {"icount", ARG_VALUE, "[shift=]N", "deterministic time: an instruction takes 2^N ns", handle_icount},
   {NULL, ARG_NONE, "", "Devices", NULL},
-  {"serial", ARG_VALUE, "stdio|mon:stdio|file:F|unix:P[,server=on][,wait=off]|null|none", "backend of the next serial port (up to four)", handle_serial},
-  {"nographic", ARG_NONE, "", "no display; serial port on the terminal with Ctrl-A escapes (Ctrl-A h lists them)", handle_nographic},
+  {"serial", ARG_VALUE, "stdio|mon:stdio|file:F|unix:P[,server=on][,wait=off]|null|none",
+   "backend of the next serial port (up to four)", handle_serial},
+  {"nographic", ARG_NONE, "", "no display; serial port on the terminal with Ctrl-A escapes (Ctrl-A h lists them)",
+   handle_nographic},
   {"echr", ARG_VALUE, "N", "the escape character in place of Ctrl-A (1)", handle_echr},
   {"device", ARG_VALUE, "isa-debug-exit[,iobase=N][,iosize=N]", "add a device; 'help' lists them", handle_device},
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
@@ -56,7 +61,8 @@ static const struct option_row rows[] = {
   {NULL, ARG_NONE, "", "The program", NULL},
   {"no-reboot", ARG_NONE, "", "a reset or triple fault ends the program (status 0)", handle_noreboot},
   {"no-shutdown", ARG_NONE, "", "a guest that powers off stops, and bt stays: Ctrl-A x or SIGTERM ends it", handle_noshutdown},
-  {"action", ARG_VALUE, "reboot=reset|shutdown[,shutdown=poweroff|pause]", "reboot=shutdown is -no-reboot, shutdown=pause -no-shutdown", handle_action},
+  {"action", ARG_VALUE, "reboot=reset|shutdown[,shutdown=poweroff|pause]",
+   "reboot=shutdown is -no-reboot, shutdown=pause -no-shutdown", handle_action},
   {"name", ARG_VALUE, "TEXT", "name of the machine", handle_name},
   {"pidfile", ARG_VALUE, "FILE", "write the process id there", handle_pidfile},
   {"daemonize", ARG_NONE, "", "go into the background once the machine is made", handle_daemonize},
@@ -73,7 +79,10 @@ static const struct option_row rows[] = {
   {"stats", ARG_OPTIONAL, "json", "print every counter at the end, on stderr", handle_stats},
   {"symbols", ARG_EQUALS, "FILE", "names for logs: a System.map or an ELF file with symbols", handle_symbols},
   {"user", ARG_EQUALS, "translate", "how user code runs: translated", handle_user},
-  {"host", ARG_EQUALS, "native|baseline|NAME,...", "which features of the host's CPU are used: all, none, or these; 'help' lists them", handle_host},
+  {"host", ARG_EQUALS, "native|baseline|NAME,...",
+   "which features of the host's CPU are used: all, none, or these; 'help' "
+   "lists them",
+   handle_host},
   {"without", ARG_EQUALS, "NAME,...", "leave out optimisations; 'help' lists them", handle_without},
   {"exact-flags", ARG_OURS, "", "every flag is kept, dead ones too", handle_exact_flags},
   {"flush-every", ARG_EQUALS, "N", "flush the code cache every N blocks", handle_flush_every},
@@ -109,8 +118,16 @@ bool options_help_line(unsigned i, struct help_line *line) {
   const struct option_row *r = &rows[i];
   bool ours = r->argument >= ARG_EQUALS, optional = r->argument == ARG_OPTIONAL, valued = *r->value;
   if (!r->name) *line = (struct help_line){r->help, "", "", "", "", "", ""};
-  else *line = (struct help_line){.dashes = ours ? "--" : "-", .name = r->name, .before = !valued ? "" : optional ? "[=" : ours ? "=" : " ",
-                                  .value = r->value, .after = valued && optional ? "]" : "", .help = r->help};
+  else
+    *line = (struct help_line){.dashes = ours ? "--" : "-",
+                               .name = r->name,
+                               .before = !valued    ? ""
+                                         : optional ? "[="
+                                         : ours     ? "="
+                                                    : " ",
+                               .value = r->value,
+                               .after = valued && optional ? "]" : "",
+                               .help = r->help};
   return true;
 }
 
@@ -128,9 +145,11 @@ void options_print_help(FILE *out) {
     else if (strlen(left) > 36) fprintf(out, "  %s\n  %36s  %s\n", left, "", line.help);
     else fprintf(out, "  %-36s  %s\n", left, line.help);
   }
-  fputs("\nQEMU's other options are taken where that does no harm, with a line that says what is not there, and refused where the guest would miss it.\n"
+  fputs("\nQEMU's other options are taken where that does no harm, with a line that says what is not there, and refused where "
+        "the guest would miss it.\n"
         "status: 0 power-off (and a reset under -no-reboot), VALUE*2+1 by isa-debug-exit, 1 bad command line or file,\n"
-        "4 a machine that had to stop\n", out);
+        "4 a machine that had to stop\n",
+        out);
 }
 
 /* The row of "-name", "--name" or "--name=value" (*value set); NULL: none. */
@@ -157,7 +176,8 @@ static unsigned typing_errors(const char *a, const char *b, unsigned limit) {
       unsigned best = i ? k ? table[i - 1][k - 1] + (a[i - 1] != b[k - 1]) : i : k;
       if (i && k && table[i - 1][k] + 1 < best) best = table[i - 1][k] + 1;
       if (i && k && table[i][k - 1] + 1 < best) best = table[i][k - 1] + 1;
-      if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] && table[i - 2][k - 2] + 1 < best) best = table[i - 2][k - 2] + 1;
+      if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] && table[i - 2][k - 2] + 1 < best)
+        best = table[i - 2][k - 2] + 1;
       table[i][k] = best;
     }
   return table[n][m];
@@ -168,7 +188,7 @@ static const char *nearest(const char *name) {
   unsigned length = (unsigned)strlen(name), best = length < 3 ? 0 : length < 6 ? 1 : 2;
   const char *found = NULL, *other;
   for (unsigned i = 0; i < ROWS; i++) {
-    if (!rows[i].name) continue;   /* a heading */
+    if (!rows[i].name) continue; /* a heading */
     unsigned errors = typing_errors(name, rows[i].name, best);
     if (errors < best + !found) best = errors, found = rows[i].name;
   }
@@ -187,7 +207,8 @@ static int unknown(const struct parser *p) {
   if (equals) {
     *equals = 0;
     for (unsigned i = 0; i < ROWS; i++)
-      if (rows[i].name && !strcmp(rows[i].name, name) && rows[i].argument == ARG_VALUE) return complain(p, "no such option: the value is the next word (-%s VALUE)", name);
+      if (rows[i].name && !strcmp(rows[i].name, name) && rows[i].argument == ARG_VALUE)
+        return complain(p, "no such option: the value is the next word (-%s VALUE)", name);
   }
   if (meant) return complain(p, "no such option; did you mean -%s? (-help lists them)", meant);
   return complain(p, "no such option (-help lists them)");
@@ -208,7 +229,8 @@ static int parse_one(struct parser *p, int argc, char **argv, int *i) {
   p->value = NULL;
   if (p->option[0] != '-' || !p->option[1]) {
     char text[128];
-    fprintf(p->err, "bt: %s: an image by itself means a disk, and bt has none yet: boot with -kernel\n", value_printable(text, p->option));
+    fprintf(p->err, "bt: %s: an image by itself means a disk, and bt has none yet: boot with -kernel\n",
+            value_printable(text, p->option));
     return OPTIONS_BAD;
   }
   const char *value = NULL;
@@ -229,23 +251,30 @@ static int finish(struct parser *p) {
   struct bt_options *o = p->o;
   if (options_cpu_help(o)) return OPTIONS_OK;
   if (p->serial_default && !o->nodefaults) {
-    o->serial[0].kind = o->nographic ? SERIAL_STDIO : SERIAL_NULL;   /* QEMU's default without -nographic is a window's: nobody to show it */
+    /* QEMU's default without -nographic is a window's: nobody to show it */
+    o->serial[0].kind = o->nographic ? SERIAL_STDIO : SERIAL_NULL;
     o->serial[0].mux = o->nographic;
   }
   unsigned stdio = 0;
   for (unsigned i = 0; i < SERIAL_PORTS; i++) stdio += o->serial[i].kind == SERIAL_STDIO;
-  const char *problem =
-    !o->kernel && o->append ? "-append is for -kernel" : !o->kernel && o->initrd ? "-initrd is for -kernel" :
-    !o->kernel ? "nothing to boot: give a -kernel (-help lists the options)" :
-    stdio > 1 ? "-serial: only one port can be on the terminal" :
-    stdio && o->daemonize ? "-daemonize: a serial port is on the terminal" : NULL;
+  const char *problem = !o->kernel && o->append   ? "-append is for -kernel"
+                        : !o->kernel && o->initrd ? "-initrd is for -kernel"
+                        : !o->kernel              ? "nothing to boot: give a -kernel (-help lists the options)"
+                        : stdio > 1               ? "-serial: only one port can be on the terminal"
+                        : stdio && o->daemonize   ? "-daemonize: a serial port is on the terminal"
+                                                  : NULL;
   if (!problem) return OPTIONS_OK;
   fprintf(p->err, "bt: %s\n", problem);
   return OPTIONS_BAD;
 }
 
 int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
-  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20, .acpi = true, .hpet = true, .escape = 1, .debug_exit_base = 0x501, .debug_exit_size = 2,
+  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20,
+                           .acpi = true,
+                           .hpet = true,
+                           .escape = 1,
+                           .debug_exit_base = 0x501,
+                           .debug_exit_size = 2,
                            .monitor.icount_shift = -1};
   struct parser p = {.o = o, .err = err, .serial_default = true};
   for (int i = 1; i < argc; i++) {

@@ -3,7 +3,9 @@
 #include "../translator/host_cpu.h"
 #include "options_handlers.h"
 
-struct item { const char *name, *help; };
+struct item {
+  const char *name, *help;
+};
 static const struct item log_items[LOG_COUNT] = {
 #define LOG_ITEM(name, help) {#name, help},
   LOG_ITEMS(LOG_ITEM)
@@ -69,7 +71,8 @@ int handle_icount(struct parser *p) {
   struct suboption s;
   bool bad = false, on, have = false;
   for (const char *cursor = p->value; value_next(&cursor, &s, &bad);) {
-    if (s.value && !strcmp(s.key, "sleep") && value_switch(s.value, &on)) continue;   /* HLT skips to the next deadline either way */
+    /* HLT skips to the next deadline either way */
+    if (s.value && !strcmp(s.key, "sleep") && value_switch(s.value, &on)) continue;
     if (s.value && !strcmp(s.key, "align") && !strcmp(s.value, "off")) continue;
     if (s.value && strcmp(s.key, "shift")) return complain(p, "bt knows shift=N");
     uint64_t n;

@@ -6,31 +6,73 @@
 struct parser {
   struct bt_options *o;
   FILE *err;
-  const char *option;     /* as it was written, dashes included */
-  const char *value;      /* NULL for options without one */
-  bool serial_default;    /* no -serial yet */
-  uint64_t warned[2];     /* by row of options_qemu.c */
+  const char *option;  /* as it was written, dashes included */
+  const char *value;   /* NULL for options without one */
+  bool serial_default; /* no -serial yet */
+  uint64_t warned[2];  /* by row of options_qemu.c */
 };
 
 /* One handler an option of the table. True: understood. False: the complaint has been printed. */
-typedef int option_handler(struct parser *p);   /* OPTIONS_* */
+typedef int option_handler(struct parser *p); /* OPTIONS_* */
 
 /* "bt: -m 5Q: TEXT", one line whatever the value holds. Returns OPTIONS_BAD. */
 int complain(const struct parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void warn(const struct parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-#define OPTION_HANDLERS(X) X(memory) X(kernel) X(initrd) X(append) X(cpu) X(machine) X(accel) X(smp) X(rtc) X(icount) X(kvm) \
-  X(serial) X(device) X(display) X(vga) X(monitor) X(parallel) X(net) X(usbdevice) X(nographic) X(nodefaults) X(echr) X(noreboot) X(noshutdown) X(action) X(noacpi) X(nohpet) X(ignored) \
-  X(log) X(logfile) X(name) X(pidfile) X(daemonize) X(version) X(help) \
-  X(stats) X(singlestep) X(flush_every) X(irq_jitter) X(exact_flags) X(paranoid) X(host) X(without) X(user) X(symbols)
+#define OPTION_HANDLERS(X) \
+  X(memory) \
+  X(kernel) \
+  X(initrd) \
+  X(append) \
+  X(cpu) \
+  X(machine) \
+  X(accel) \
+  X(smp) \
+  X(rtc) \
+  X(icount) \
+  X(kvm) \
+  X(serial) \
+  X(device) \
+  X(display) \
+  X(vga) \
+  X(monitor) \
+  X(parallel) \
+  X(net) \
+  X(usbdevice) \
+  X(nographic) \
+  X(nodefaults) \
+  X(echr) \
+  X(noreboot) \
+  X(noshutdown) \
+  X(action) \
+  X(noacpi) \
+  X(nohpet) \
+  X(ignored) \
+  X(log) \
+  X(logfile) \
+  X(name) \
+  X(pidfile) \
+  X(daemonize) \
+  X(version) \
+  X(help) \
+  X(stats) \
+  X(singlestep) \
+  X(flush_every) \
+  X(irq_jitter) \
+  X(exact_flags) \
+  X(paranoid) \
+  X(host) \
+  X(without) \
+  X(user) \
+  X(symbols)
 #define HANDLER_DECL(name) option_handler handle_##name;
 OPTION_HANDLERS(HANDLER_DECL)
 #undef HANDLER_DECL
 
 /* ---- options_qemu.c: what QEMU has and bt does not ---- */
 struct qemu_option;
-const struct qemu_option *qemu_option_find(const char *name);     /* without dashes; NULL: QEMU has none of that name */
+const struct qemu_option *qemu_option_find(const char *name); /* without dashes; NULL: QEMU has none of that name */
 bool qemu_option_has_value(const struct qemu_option *row);
-const char *qemu_option_name(unsigned i);                         /* NULL behind the last */
+const char *qemu_option_name(unsigned i); /* NULL behind the last */
 int qemu_option_apply(struct parser *p, const struct qemu_option *row);
-int qemu_device(struct parser *p, const char *driver);            /* -device of a driver that bt lacks */
+int qemu_device(struct parser *p, const char *driver); /* -device of a driver that bt lacks */

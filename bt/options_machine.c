@@ -14,7 +14,7 @@ static int keep(struct parser *p, const char **where) {
 int handle_kernel(struct parser *p) { return keep(p, &p->o->kernel); }
 int handle_initrd(struct parser *p) { return keep(p, &p->o->initrd); }
 int handle_append(struct parser *p) { return p->o->append = p->value, OPTIONS_OK; }
-int handle_cpu(struct parser *p) {   /* understood by cpu_model_parse(), monitor/cpuid.c */
+int handle_cpu(struct parser *p) { /* understood by cpu_model_parse(), monitor/cpuid.c */
   if (strcmp(p->value, "host") && strncmp(p->value, "host,", 5)) return keep(p, &p->o->cpu);
   p->o->cpu = NULL;
   warn(p, "there is no KVM to hand through the host's CPU: the guest finds bt's own, 'max'");
@@ -49,7 +49,8 @@ int handle_memory(struct parser *p) {
   for (const char *cursor = p->value; value_next(&cursor, &s, &bad); first = false) {
     bool size = s.value ? !strcmp(s.key, "size") : first;
     if (size && memory_size(p, s.value ? s.value : s.text) != OPTIONS_OK) return OPTIONS_BAD;
-    if (!size && (!s.value || (strcmp(s.key, "slots") && strcmp(s.key, "maxmem")))) return complain(p, "not a size (256, 256M, 1G, size=256M)");
+    if (!size && (!s.value || (strcmp(s.key, "slots") && strcmp(s.key, "maxmem"))))
+      return complain(p, "not a size (256, 256M, 1G, size=256M)");
     more |= !size;
   }
   if (bad || first) return complain(p, "not a size (256, 256M, 1G, size=256M)");
@@ -86,18 +87,36 @@ static int accelerator(struct parser *p, const char *name) {
 }
 
 /* Properties of -machine that change nothing here when they have this value (NULL: any). */
-static const struct { const char *key, *value; } machine_trivial[] = {
-  {"usb", "off"}, {"vmport", NULL}, {"smm", NULL}, {"graphics", "off"}, {"mem-merge", NULL}, {"dump-guest-core", NULL},
-  {"kernel-irqchip", NULL}, {"kernel_irqchip", NULL}, {"nvdimm", "off"}, {"sata", "off"}, {"i8042", "on"}, {"pit", "on"}, {"pic", "on"},
-  {"serial", "on"}, {"rtc", "on"},
-  {"graphics", "on"}, {"pcspk-audiodev", NULL}, {"suppress-vmdesc", NULL}, {"igd-passthru", "off"},
+static const struct {
+  const char *key, *value;
+} machine_trivial[] = {
+  {"usb", "off"},
+  {"vmport", NULL},
+  {"smm", NULL},
+  {"graphics", "off"},
+  {"mem-merge", NULL},
+  {"dump-guest-core", NULL},
+  {"kernel-irqchip", NULL},
+  {"kernel_irqchip", NULL},
+  {"nvdimm", "off"},
+  {"sata", "off"},
+  {"i8042", "on"},
+  {"pit", "on"},
+  {"pic", "on"},
+  {"serial", "on"},
+  {"rtc", "on"},
+  {"graphics", "on"},
+  {"pcspk-audiodev", NULL},
+  {"suppress-vmdesc", NULL},
+  {"igd-passthru", "off"},
 };
 static int machine_property(struct parser *p, const struct suboption *s) {
   if (!strcmp(s->key, "accel")) return accelerator(p, s->value);
   if (!strcmp(s->key, "acpi")) return value_switch(s->value, &p->o->acpi) ? OPTIONS_OK : complain(p, "acpi is on or off");
   if (!strcmp(s->key, "hpet")) return value_switch(s->value, &p->o->hpet) ? OPTIONS_OK : complain(p, "hpet is on or off");
   for (unsigned i = 0; i < sizeof machine_trivial / sizeof machine_trivial[0]; i++)
-    if (!strcmp(s->key, machine_trivial[i].key) && (!machine_trivial[i].value || !strcmp(s->value, machine_trivial[i].value))) return OPTIONS_OK;
+    if (!strcmp(s->key, machine_trivial[i].key) && (!machine_trivial[i].value || !strcmp(s->value, machine_trivial[i].value)))
+      return OPTIONS_OK;
   if (strcmp(s->key, "usb") || strcmp(s->value, "on")) return complain(p, "bt's machine has no such property or value");
   warn(p, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse");
   return OPTIONS_OK;
@@ -105,7 +124,8 @@ static int machine_property(struct parser *p, const struct suboption *s) {
 int handle_machine(struct parser *p) {
   struct suboption s;
   bool bad = false, first = true;
-  if (!strcmp(p->value, "help") || !strcmp(p->value, "?")) return puts("pc    the PC with an i440FX host bridge (pc-i440fx-* too)"), OPTIONS_DONE;
+  if (!strcmp(p->value, "help") || !strcmp(p->value, "?"))
+    return puts("pc    the PC with an i440FX host bridge (pc-i440fx-* too)"), OPTIONS_DONE;
   for (const char *cursor = p->value; value_next(&cursor, &s, &bad); first = false) {
     const char *type = !s.value && first ? s.text : s.value && !strcmp(s.key, "type") ? s.value : NULL;
     if (type && strcmp(type, "pc") && strncmp(type, "pc-i440fx-", 10)) return complain(p, "no such machine (there is: pc)");
@@ -129,9 +149,12 @@ static int code_size(struct parser *p, const char *value) {
 static int accel_property(struct parser *p, const struct suboption *s) {
   bool on;
   if (!strcmp(s->key, "tb-size")) return code_size(p, s->value);
-  if (!strcmp(s->key, "thread")) return !strcmp(s->value, "single") || !strcmp(s->value, "multi") ? OPTIONS_OK : complain(p, "thread is single or multi");
-  if (!strcmp(s->key, "one-insn-per-tb")) return value_switch(s->value, &p->o->monitor.one_insn) ? OPTIONS_OK : complain(p, "on or off");
-  if (!strcmp(s->key, "split-wx")) return value_switch(s->value, &on) ? p->o->monitor.single_map = !on, OPTIONS_OK : complain(p, "on or off");
+  if (!strcmp(s->key, "thread"))
+    return !strcmp(s->value, "single") || !strcmp(s->value, "multi") ? OPTIONS_OK : complain(p, "thread is single or multi");
+  if (!strcmp(s->key, "one-insn-per-tb"))
+    return value_switch(s->value, &p->o->monitor.one_insn) ? OPTIONS_OK : complain(p, "on or off");
+  if (!strcmp(s->key, "split-wx"))
+    return value_switch(s->value, &on) ? p->o->monitor.single_map = !on, OPTIONS_OK : complain(p, "on or off");
   return complain(p, "no such property");
 }
 int handle_accel(struct parser *p) {
@@ -151,7 +174,8 @@ int handle_rtc(struct parser *p) {
   bool bad = false, date = false, clock = false;
   for (const char *cursor = p->value; value_next(&cursor, &s, &bad);) {
     const char *value = s.value ? s.value : "";
-    bool base = !strcmp(s.key, "base") && *value, source = !strcmp(s.key, "clock") && (!strcmp(value, "host") || !strcmp(value, "rt") || !strcmp(value, "vm"));
+    bool base = !strcmp(s.key, "base") && *value,
+         source = !strcmp(s.key, "clock") && (!strcmp(value, "host") || !strcmp(value, "rt") || !strcmp(value, "vm"));
     if (!base && !source && strcmp(s.key, "driftfix")) return complain(p, "the clock chip has base=utc and clock=host");
     date |= base && strcmp(value, "utc");
     clock |= source && strcmp(value, "host");
@@ -166,12 +190,13 @@ int handle_rtc(struct parser *p) {
 static int serial_unix(struct parser *p, struct serial_option *port, const char *text) {
   struct suboption s;
   bool bad = false, on = false;
-  if (!value_next(&text, &s, &bad) || !*s.text || strlen(s.text) >= sizeof port->path) return complain(p, "a socket's path has 1 to 107 characters");
+  if (!value_next(&text, &s, &bad) || !*s.text || strlen(s.text) >= sizeof port->path)
+    return complain(p, "a socket's path has 1 to 107 characters");
   strcpy(port->path, s.text);
   port->kind = SERIAL_UNIX;
   port->wait = true;
   while (value_next(&text, &s, &bad)) {
-    bool no = !s.value && !strncmp(s.key, "no", 2);          /* QEMU's short forms: server, nowait */
+    bool no = !s.value && !strncmp(s.key, "no", 2); /* QEMU's short forms: server, nowait */
     const char *key = no ? s.key + 2 : s.key;
     if (strcmp(key, "server") && strcmp(key, "wait")) return complain(p, "a socket has the properties server and wait");
     if (s.value && !value_switch(s.value, &on)) return complain(p, "on or off");
@@ -211,14 +236,16 @@ static int debug_exit_property(struct parser *p, const struct suboption *s) {
   bool base = !strcmp(s->key, "iobase"), size = !strcmp(s->key, "iosize");
   if (!strcmp(s->key, "id")) return OPTIONS_OK;
   if (!base && !size) return complain(p, "isa-debug-exit has the properties iobase and iosize");
-  if (!s->value || !value_number(s->value, base ? 0xffff : 4, &n) || (size && n == 0)) return complain(p, base ? "iobase is a port" : "iosize is 1 to 4");
+  if (!s->value || !value_number(s->value, base ? 0xffff : 4, &n) || (size && n == 0))
+    return complain(p, base ? "iobase is a port" : "iosize is 1 to 4");
   *(base ? &p->o->debug_exit_base : &p->o->debug_exit_size) = (uint16_t)n;
   return OPTIONS_OK;
 }
 int handle_device(struct parser *p) {
   struct suboption s;
   bool bad = false;
-  if (!strcmp(p->value, "help") || !strcmp(p->value, "?")) return puts("isa-debug-exit    iobase=PORT (0x501), iosize=BYTES (2)"), OPTIONS_DONE;
+  if (!strcmp(p->value, "help") || !strcmp(p->value, "?"))
+    return puts("isa-debug-exit    iobase=PORT (0x501), iosize=BYTES (2)"), OPTIONS_DONE;
   const char *cursor = p->value;
   if (!value_next(&cursor, &s, &bad)) return complain(p, "no such device ('help' lists them)");
   const char *driver = s.value && !strcmp(s.key, "driver") ? s.value : s.text;
@@ -242,7 +269,7 @@ int handle_action(struct parser *p) {
     else if (!strcmp(s.key, "reboot") && !strcmp(value, "reset")) p->o->no_reboot = false;
     else if (!strcmp(s.text, "shutdown=pause")) p->o->no_shutdown = true;
     else if (!strcmp(s.text, "shutdown=poweroff")) p->o->no_shutdown = false;
-    else if (strcmp(s.key, "panic") && strcmp(s.key, "watchdog"))   /* no device tells of these */
+    else if (strcmp(s.key, "panic") && strcmp(s.key, "watchdog")) /* no device tells of these */
       return complain(p, "bt knows reboot=reset|shutdown and shutdown=poweroff|pause");
   }
   return bad ? complain(p, "too long") : OPTIONS_OK;

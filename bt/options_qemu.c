@@ -1,5 +1,6 @@
-/* QEMU's options that do nothing here: every one that QEMU 7.2 lists (qemu-system-i386 -help) and options.c does not have, and some that older
- * versions had. A row's fate follows from one question: does the guest, or who started it, get what was asked for?
+/* QEMU's options that do nothing here: every one that QEMU 7.2 lists (qemu-system-i386 -help) and options.c does not have, and
+ * some that older versions had. A row's fate follows from one question: does the guest, or who started it, get what was asked
+ * for?
  *
  *   IGNORED   yes: it has no effect on a machine like ours
  *   WARNED    nearly: the guest runs the same, something around it is missing. One line says what, once an option
@@ -10,9 +11,9 @@
 enum fate { IGNORED, WARNED, REFUSED };
 struct qemu_option {
   const char *name;
-  bool value;            /* the next argument belongs to it */
+  bool value; /* the next argument belongs to it */
   enum fate fate;
-  const char *words;     /* IGNORED: none */
+  const char *words; /* IGNORED: none */
 };
 
 #define NO_SCREEN "there is no screen yet: the guest runs without"
@@ -64,7 +65,7 @@ static const struct qemu_option rows[] = {
   {"enable-sync-profile", false, IGNORED, NULL},
   {"watchdog-action", true, IGNORED, NULL},
   {"win2k-hack", false, IGNORED, NULL},
-  {"snapshot", false, IGNORED, NULL},       /* what a guest writes is lost at its end anyway */
+  {"snapshot", false, IGNORED, NULL}, /* what a guest writes is lost at its end anyway */
   {"hda", true, REFUSED, NO_DISK},
   {"hdb", true, REFUSED, NO_DISK},
   {"hdc", true, REFUSED, NO_DISK},
@@ -111,7 +112,7 @@ static const struct qemu_option rows[] = {
   {"tb-size", true, REFUSED, "it is a property today: -accel tcg,tb-size=N"},
 };
 enum { ROWS = sizeof rows / sizeof rows[0] };
-_Static_assert(ROWS <= 64 * (sizeof ((struct parser *)0)->warned / sizeof ((struct parser *)0)->warned[0]), "a bit each");
+_Static_assert(ROWS <= 64 * (sizeof((struct parser *)0)->warned / sizeof((struct parser *)0)->warned[0]), "a bit each");
 
 const struct qemu_option *qemu_option_find(const char *name) {
   for (unsigned i = 0; i < ROWS; i++)
@@ -132,7 +133,7 @@ int qemu_option_apply(struct parser *p, const struct qemu_option *row) {
 /* ---- values of options that have a meaning here, of which QEMU knows more ---- */
 
 struct qemu_value {
-  const char *names;     /* words; one that ends in * stands for all that begin so */
+  const char *names; /* words; one that ends in * stands for all that begin so */
   enum fate fate;
   const char *words;
 };
@@ -174,7 +175,12 @@ int handle_display(struct parser *p) {
     {"vnc=*", WARNED, "there is no VNC server yet: the guest runs without a screen"},
   };
   struct suboption s;
-  return APPLY(p, displays, !first_word(p, &s) ? "" : !strcmp(s.key, "vnc") ? s.text : s.value && !strcmp(s.key, "type") ? s.value : s.text, "no such display (there is: none)");
+  return APPLY(p, displays,
+               !first_word(p, &s)                  ? ""
+               : !strcmp(s.key, "vnc")             ? s.text
+               : s.value && !strcmp(s.key, "type") ? s.value
+                                                   : s.text,
+               "no such display (there is: none)");
 }
 
 int handle_vga(struct parser *p) {
@@ -188,19 +194,23 @@ int handle_vga(struct parser *p) {
 /* A console or port that would talk to somebody: nobody is there. */
 static const struct qemu_value backends[] = {
   {"none null", IGNORED, NULL},
-  {"stdio mon:stdio vc vc:* pty file:* unix:* tcp:* telnet:* websocket:* udp:* pipe:* chardev:* msmouse braille /dev/*", WARNED, NULL},
+  {"stdio mon:stdio vc vc:* pty file:* unix:* tcp:* telnet:* websocket:* udp:* pipe:* chardev:* msmouse braille /dev/*", WARNED,
+   NULL},
 };
 static int handle_backend(struct parser *p, const char *words) {
   if (!names_hold(backends[1].names, p->value)) return APPLY(p, backends, p->value, "no such backend (there are: none, null)");
   return warn(p, "%s", words), OPTIONS_OK;
 }
-int handle_monitor(struct parser *p) { return handle_backend(p, "there is no monitor console yet: Ctrl-A x or SIGTERM ends the machine"); }
+int handle_monitor(struct parser *p) {
+  return handle_backend(p, "there is no monitor console yet: Ctrl-A x or SIGTERM ends the machine");
+}
 int handle_parallel(struct parser *p) { return handle_backend(p, "there is no parallel port: the guest finds none"); }
 
 int handle_net(struct parser *p) {
   static const struct qemu_value networks[] = {
     {"none", IGNORED, NULL},
-    {"nic user tap bridge vde socket l2tpv3 vhost-user hubport dump", REFUSED, "bt has no network yet: leave it out, or say none"},
+    {"nic user tap bridge vde socket l2tpv3 vhost-user hubport dump", REFUSED,
+     "bt has no network yet: leave it out, or say none"},
   };
   struct suboption s;
   return APPLY(p, networks, first_word(p, &s) ? s.text : "", "no such network (there is: none)");
@@ -216,18 +226,26 @@ int handle_usbdevice(struct parser *p) {
 
 int qemu_device(struct parser *p, const char *driver) {
   static const struct qemu_value devices[] = {
-    {"usb-tablet usb-mouse usb-kbd usb-wacom-tablet usb-hub", WARNED, "there is no USB yet: the guest has the PS/2 keyboard and mouse"},
-    {"piix3-usb-uhci piix4-usb-uhci ich9-usb-* usb-ehci qemu-xhci nec-usb-xhci pci-ohci", WARNED, "there is no USB controller yet: the guest finds none"},
-    {"VGA secondary-vga cirrus-vga isa-vga isa-cirrus-vga vmware-svga qxl qxl-vga virtio-vga* virtio-gpu* bochs-display ramfb ati-vga", WARNED,
-     "there is no display adapter yet: the guest finds none"},
+    {"usb-tablet usb-mouse usb-kbd usb-wacom-tablet usb-hub", WARNED,
+     "there is no USB yet: the guest has the PS/2 keyboard and mouse"},
+    {"piix3-usb-uhci piix4-usb-uhci ich9-usb-* usb-ehci qemu-xhci nec-usb-xhci pci-ohci", WARNED,
+     "there is no USB controller yet: the guest finds none"},
+    {"VGA secondary-vga cirrus-vga isa-vga isa-cirrus-vga vmware-svga qxl qxl-vga virtio-vga* virtio-gpu* bochs-display ramfb "
+     "ati-vga",
+     WARNED, "there is no display adapter yet: the guest finds none"},
     {"AC97 ES1370 sb16 adlib cs4231a gus intel-hda ich9-intel-hda hda-* usb-audio", WARNED, NO_SOUND},
     {"i6300esb ib700", WARNED, "there is no watchdog: nothing resets a guest that hangs"},
-    {"virtio-balloon* virtio-rng* virtio-keyboard* virtio-mouse* virtio-tablet* pvpanic* vmcoreinfo vmgenid vmmouse intel-iommu amd-iommu", WARNED,
-     "there is no such device yet: the guest finds none"},
-    {"e1000* rtl8139 ne2k_* pcnet i8255* i82801 tulip vmxnet3 virtio-net* usb-net rocker sungem", REFUSED, "bt has no network yet: leave it out"},
-    {"ide-* scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* floppy isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* am53c974 dc390 pvscsi sdhci-pci "
-     "sd-card usb-storage usb-bot usb-uas vhost-user-blk*", REFUSED, NO_DISK},
-    {"isa-serial pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED, "bt's serial ports are the four of -serial"},
+    {"virtio-balloon* virtio-rng* virtio-keyboard* virtio-mouse* virtio-tablet* pvpanic* vmcoreinfo vmgenid vmmouse intel-iommu "
+     "amd-iommu",
+     WARNED, "there is no such device yet: the guest finds none"},
+    {"e1000* rtl8139 ne2k_* pcnet i8255* i82801 tulip vmxnet3 virtio-net* usb-net rocker sungem", REFUSED,
+     "bt has no network yet: leave it out"},
+    {"ide-* scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* floppy isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* "
+     "am53c974 dc390 pvscsi sdhci-pci "
+     "sd-card usb-storage usb-bot usb-uas vhost-user-blk*",
+     REFUSED, NO_DISK},
+    {"isa-serial pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED,
+     "bt's serial ports are the four of -serial"},
     {"isa-debugcon", REFUSED, "bt has no debug console: let the guest write to -serial"},
     {"virtio-9p* vhost-user-fs*", REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   };

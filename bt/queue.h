@@ -5,7 +5,7 @@
 
 struct queue {
   uint8_t *bytes;
-  unsigned size, head, count;      /* head: the oldest byte */
+  unsigned size, head, count; /* head: the oldest byte */
 };
 static inline unsigned queue_room(const struct queue *q) { return q->size - q->count; }
 

@@ -19,8 +19,8 @@ static bool fail(char error[ERROR_TEXT], const char *what, const char *path, con
   return false;
 }
 
-/* A descriptor of our own for the same terminal or pipe, so that O_NONBLOCK is ours alone (S2). Regular files never block, and must share
- * their position with the shell's other programs: those are only duplicated. *blocking: it could not be had. */
+/* A descriptor of our own for the same terminal or pipe, so that O_NONBLOCK is ours alone (S2). Regular files never block, and
+ * must share their position with the shell's other programs: those are only duplicated. *blocking: it could not be had. */
 static int open_again(int fd, int mode, bool *blocking) {
   struct stat st;
   char link[32];
@@ -63,9 +63,10 @@ static bool open_unix(struct serial_host *h, const struct serial_option *option,
     return true;
   }
   struct stat st;
-  if (stat(option->path, &st) == 0 && S_ISSOCK(st.st_mode)) unlink(option->path);   /* left over from an earlier run */
+  if (stat(option->path, &st) == 0 && S_ISSOCK(st.st_mode)) unlink(option->path); /* left over from an earlier run */
   h->listener = fd;
-  if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0) return fail(error, "unix:", option->path, strerror(errno));
+  if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0)
+    return fail(error, "unix:", option->path, strerror(errno));
   strcpy(h->path, option->path);
   if (!option->wait) return true;
   fprintf(stderr, "bt: waiting for a connection on %s\n", option->path);
@@ -77,14 +78,15 @@ static bool open_unix(struct serial_host *h, const struct serial_option *option,
 bool serial_host_open(struct serial_host *h, const struct serial_option *option, char error[ERROR_TEXT]) {
   h->kind = option->kind;
   switch (option->kind) {
-    case SERIAL_NONE: case SERIAL_NULL: return true;
-    case SERIAL_STDIO: return open_stdio(h, error);
-    case SERIAL_UNIX: return open_unix(h, option, error);
-    case SERIAL_FILE:
-      h->out = open(option->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-      if (h->out < 0) return fail(error, "file:", option->file, strerror(errno));
-      fcntl(h->out, F_SETFL, O_NONBLOCK);   /* a terminal or FIFO; ours alone */
-      return true;
+  case SERIAL_NONE:
+  case SERIAL_NULL: return true;
+  case SERIAL_STDIO: return open_stdio(h, error);
+  case SERIAL_UNIX: return open_unix(h, option, error);
+  case SERIAL_FILE:
+    h->out = open(option->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    if (h->out < 0) return fail(error, "file:", option->file, strerror(errno));
+    fcntl(h->out, F_SETFL, O_NONBLOCK); /* a terminal or FIFO; ours alone */
+    return true;
   }
   return false;
 }
@@ -103,7 +105,8 @@ static void end_input(struct serial_host *h) {
   h->in = -1;
 }
 static void end_output(struct serial_host *h, int error) {
-  if (error != EPIPE && error != ECONNRESET && !h->complained) fprintf(stderr, "bt: -serial: output is lost: %s\n", strerror(error));
+  if (error != EPIPE && error != ECONNRESET && !h->complained)
+    fprintf(stderr, "bt: -serial: output is lost: %s\n", strerror(error));
   h->complained = true;
   int out = h->out;
   __atomic_store_n(&h->out, -1, __ATOMIC_RELAXED);
@@ -114,7 +117,8 @@ static void end_output(struct serial_host *h, int error) {
 unsigned serial_host_write(struct serial_host *h, const uint8_t *bytes, unsigned n) {
   unsigned done = 0;
   while (done < n && h->out >= 0) {
-    ssize_t k = h->out_socket ? send(h->out, bytes + done, n - done, MSG_DONTWAIT | MSG_NOSIGNAL) : write(h->out, bytes + done, n - done);
+    ssize_t k =
+      h->out_socket ? send(h->out, bytes + done, n - done, MSG_DONTWAIT | MSG_NOSIGNAL) : write(h->out, bytes + done, n - done);
     if (k > 0) done += (unsigned)k;
     else if (k < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     else if (k < 0 && errno != EINTR) end_output(h, errno);

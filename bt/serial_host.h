@@ -8,11 +8,11 @@
 
 struct serial_host {
   enum serial_kind kind;
-  int in, out, listener;         /* -1: none, or gone */
-  bool in_socket, out_socket;    /* in == out: a connection, which ends as a whole */
-  bool blocking;                 /* `out` may block: the I/O thread alone writes to it */
+  int in, out, listener;      /* -1: none, or gone */
+  bool in_socket, out_socket; /* in == out: a connection, which ends as a whole */
+  bool blocking;              /* `out` may block: the I/O thread alone writes to it */
   bool complained;
-  char path[SERIAL_PATH_MAX];    /* of the socket that we made and take away again */
+  char path[SERIAL_PATH_MAX]; /* of the socket that we made and take away again */
 };
 void serial_host_init(struct serial_host *h);
 bool serial_host_open(struct serial_host *h, const struct serial_option *option, char error[ERROR_TEXT]);

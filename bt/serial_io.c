@@ -26,19 +26,19 @@ struct port {
   struct serial_host host;
   bool mux;
   struct console console;
-  struct queue input, output;      /* under the lock */
-  atomic_bool pending;             /* input.count != 0 */
-  uint8_t line[LINE];              /* vCPU thread: output not handed on yet */
+  struct queue input, output; /* under the lock */
+  atomic_bool pending;        /* input.count != 0 */
+  uint8_t line[LINE];         /* vCPU thread: output not handed on yet */
   unsigned line_count;
 };
 
 struct serial_io {
   pthread_mutex_t lock;
-  pthread_cond_t progress;         /* output went out, or cancelled */
+  pthread_cond_t progress; /* output went out, or cancelled */
   pthread_t thread;
   bool started;
   atomic_bool cancelled, stop;
-  int wake;                        /* eventfd: the I/O thread looks again at what to wait for */
+  int wake; /* eventfd: the I/O thread looks again at what to wait for */
   struct serial_io_events events;
   struct port ports[SERIAL_PORTS];
 };
@@ -67,7 +67,8 @@ static void hand_on(struct serial_io *io, struct port *p, const uint8_t *bytes, 
   pthread_mutex_unlock(&io->lock);
 }
 
-/* The guest sends byte by byte. A reader on the host should see lines, not halves of numbers, and a system call a byte costs more than the byte. */
+/* The guest sends byte by byte. A reader on the host should see lines, not halves of numbers, and a system call a byte costs more
+ * than the byte. */
 bool serial_io_write(struct serial_io *io, unsigned port, const uint8_t *bytes, unsigned n) {
   struct port *p = &io->ports[port];
   for (; n; bytes++, n--) {
@@ -88,7 +89,9 @@ void serial_io_flush(struct serial_io *io) {
   }
 }
 
-bool serial_io_pending(const struct serial_io *io, unsigned port) { return atomic_load_explicit(&io->ports[port].pending, memory_order_acquire); }
+bool serial_io_pending(const struct serial_io *io, unsigned port) {
+  return atomic_load_explicit(&io->ports[port].pending, memory_order_acquire);
+}
 
 unsigned serial_io_read(struct serial_io *io, unsigned port, uint8_t *to, unsigned max) {
   struct port *p = &io->ports[port];
@@ -140,7 +143,8 @@ static bool console_byte(struct serial_io *io, struct port *p, uint8_t byte) {
   if (action == CONSOLE_QUIT) io->events.quit(io->events.opaque);
   const char *say = console_text(&p->console, action, text);
   pthread_mutex_lock(&io->lock);
-  queue_put(&p->output, (const uint8_t *)say, (unsigned)strlen(say));   /* behind what is queued; a full queue has no room for help */
+  /* behind what is queued; a full queue has no room for help */
+  queue_put(&p->output, (const uint8_t *)say, (unsigned)strlen(say));
   pthread_mutex_unlock(&io->lock);
   return false;
 }
@@ -150,7 +154,7 @@ static void take_input(struct serial_io *io, struct port *p) {
   pthread_mutex_lock(&io->lock);
   unsigned room = queue_room(&p->input), n = 0;
   unsigned got = serial_host_read(&p->host, bytes, room < sizeof bytes ? room : sizeof bytes);
-  if (!serial_host_has_output(&p->host)) {   /* the client has gone: what was queued for it is not for the next */
+  if (!serial_host_has_output(&p->host)) { /* the client has gone: what was queued for it is not for the next */
     p->output.count = 0;
     pthread_cond_broadcast(&io->progress);
   }
@@ -159,13 +163,14 @@ static void take_input(struct serial_io *io, struct port *p) {
     if (!p->mux || console_byte(io, p, bytes[i])) bytes[n++] = bytes[i];
   if (!n) return;
   pthread_mutex_lock(&io->lock);
-  queue_put(&p->input, bytes, n);   /* fits: this thread alone fills it */
+  queue_put(&p->input, bytes, n); /* fits: this thread alone fills it */
   atomic_store(&p->pending, true);
   pthread_mutex_unlock(&io->lock);
   io->events.input(io->events.opaque);
 }
 
-/* A write that may block is done outside the lock, and by this thread alone; what was peeked stays in the queue meanwhile, which keeps S1. */
+/* A write that may block is done outside the lock, and by this thread alone; what was peeked stays in the queue meanwhile, which
+ * keeps S1. */
 static void give_output(struct serial_io *io, struct port *p) {
   uint8_t bytes[CHUNK];
   pthread_mutex_lock(&io->lock);
@@ -217,13 +222,13 @@ static void *io_thread(void *opaque) {
 
 /* The thread takes no signal but those that stop a process for its terminal's sake. */
 bool serial_io_start(struct serial_io *io) {
-  enum { STACK = 512 << 10 };   /* with room for the sanitizers' redzones */
+  enum { STACK = 512 << 10 }; /* with room for the sanitizers' redzones */
   sigset_t all, old;
   sigfillset(&all);
   int stops[] = {SIGTSTP, SIGTTIN, SIGTTOU};
   for (unsigned i = 0; i < 3; i++) sigdelset(&all, stops[i]);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  pthread_attr_t small;   /* else it reserves as much as ulimit -s says, or is given as little */
+  pthread_attr_t small; /* else it reserves as much as ulimit -s says, or is given as little */
   pthread_attr_init(&small);
   pthread_attr_setstacksize(&small, STACK);
   int failed = pthread_create(&io->thread, &small, io_thread, io);
@@ -236,8 +241,8 @@ bool serial_io_start(struct serial_io *io) {
 
 /* ---- beginning and end ---- */
 
-struct serial_io *serial_io_create(const struct serial_option ports[SERIAL_PORTS], uint8_t escape, const struct serial_io_events *events,
-                                   char error[ERROR_TEXT]) {
+struct serial_io *serial_io_create(const struct serial_option ports[SERIAL_PORTS], uint8_t escape,
+                                   const struct serial_io_events *events, char error[ERROR_TEXT]) {
   struct serial_io *io = calloc(1, sizeof *io);
   bool ok = io != NULL;
   if (!ok) return snprintf(error, ERROR_TEXT, "not enough memory"), NULL;
@@ -270,7 +275,8 @@ void serial_io_destroy(struct serial_io *io) {
     wake(io);
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec++;
-    if (pthread_timedjoin_np(io->thread, NULL, &end) != 0) return;   /* stuck in a write to a terminal that nobody reads: it keeps what it uses */
+    /* stuck in a write to a terminal that nobody reads: it keeps what it uses */
+    if (pthread_timedjoin_np(io->thread, NULL, &end) != 0) return;
   }
   for (unsigned i = 0; i < SERIAL_PORTS; i++) {
     serial_host_close(&io->ports[i].host);

@@ -1,16 +1,17 @@
-/* Saved states of a whole machine. Everything but RAM derives from field tables (devices/fields.h): the vCPU's and the run loop's in monitor/fields.c, the
- * clock's, the PDPTE registers, the machine's own, and those of the devices through devices/state.c.
+/* Saved states of a whole machine. Everything but RAM derives from field tables (devices/fields.h): the vCPU's and the run loop's
+ * in monitor/fields.c, the clock's, the PDPTE registers, the machine's own, and those of the devices through devices/state.c.
  *
  * Layout, in the host's byte order (which is the guest's):
  *   8 bytes  "BTSTATE1"
  *   8 bytes  checksum of all that follows
  *   records  16 bytes name, padded with zeros; 8 bytes size; that many bytes
- * The records are those of parts[] in that order, then "devices" (state.c's own format), then "ram". A part's record holds, for each field, its
- * name (a length byte before it), size, count and value. "ram" holds the size of RAM, then (page number, page) for each page that is not all zero,
- * ascending.
+ * The records are those of parts[] in that order, then "devices" (state.c's own format), then "ram". A part's record holds, for
+ * each field, its name (a length byte before it), size, count and value. "ram" holds the size of RAM, then (page number, page)
+ * for each page that is not all zero, ascending.
  * Derived state is never saved: shadow tables, traces, translated code. A load drops it and it is derived anew.
- * Missing: states are read and written by tests alone, there is no command for them yet; input queued on the host's side is not saved; timers that are due
- * at the same nanosecond are armed in the order of the devices after a load, not in the order in which the guest set them. */
+ * Missing: states are read and written by tests alone, there is no command for them yet; input queued on the host's side is not
+ * saved; timers that are due at the same nanosecond are armed in the order of the devices after a load, not in the order in which
+ * the guest set them. */
 #define _GNU_SOURCE
 #include "snapshot.h"
 #include <errno.h>
@@ -23,7 +24,11 @@
 enum { HEADER = 16, NAME = 16 };
 
 /* One field table and what it describes. */
-struct part { const char *name; void *state; const struct field *fields; };
+struct part {
+  const char *name;
+  void *state;
+  const struct field *fields;
+};
 enum { PART_CPU, PART_MONITOR, PART_CLOCK, PART_PDPTES, PART_MACHINE, PART_COUNT };
 
 static const struct field pdpte_fields[] = {{"pdpte", 0, 8, 4}, FIELD_END};
@@ -43,14 +48,19 @@ static size_t field_bytes(const struct field *f) { return (size_t)f->size * f->c
 
 static uint32_t page_count(struct machine *m) { return (uint32_t)(mmu_ram_size(m->mmu) >> MMU_PAGE_BITS); }
 /* NULL: no memory there. */
-static uint8_t *page_at(struct machine *m, uint32_t page) { return mmu_ram_pointer(m->mmu, to_gpa((uint64_t)page << MMU_PAGE_BITS), MMU_PAGE); }
+static uint8_t *page_at(struct machine *m, uint32_t page) {
+  return mmu_ram_pointer(m->mmu, to_gpa((uint64_t)page << MMU_PAGE_BITS), MMU_PAGE);
+}
 /* The first page from `page` on that is memory; page_count() at the end. */
 static uint32_t next_page(struct machine *m, uint32_t page) {
   while (page < page_count(m) && !page_at(m, page)) page++;
   return page;
 }
 static bool page_is_zero(const uint8_t *page) { return !page[0] && !memcmp(page, page + 1, MMU_PAGE - 1); }
-static void clear_page(uint8_t *page) { if (!page_is_zero(page)) memset(page, 0, MMU_PAGE); }   /* a store would take the host's memory */
+/* a store would take the host's memory */
+static void clear_page(uint8_t *page) {
+  if (!page_is_zero(page)) memset(page, 0, MMU_PAGE);
+}
 
 /* ---- checksums ---- */
 
@@ -150,7 +160,11 @@ int machine_save(struct machine *m, struct state_buffer *out) {
 
 /* ---- reading: everything is looked at before anything is changed ---- */
 
-struct reader { const uint8_t *at; size_t left; const char *error; };
+struct reader {
+  const uint8_t *at;
+  size_t left;
+  const char *error;
+};
 
 static const uint8_t *take(struct reader *r, size_t n) {
   if (!r->error && n > r->left) r->error = "the saved state is truncated";
@@ -205,7 +219,8 @@ static const char *unfit(struct machine *m, const struct loaded *l) {
   if (!why) why = clock_unfit(m->clock, l->clock);
   for (unsigned i = 0; i < 4 && !why; i++)
     if (l->pdptes[i] & ~UINT64_C(0xffffff001)) why = "the saved state's PDPTEs have reserved bits set";
-  if (!why && (!is_bool(&l->machine.serial_backlog) || !is_bool(&l->machine.reset_wanted))) why = "the saved state's machine has a flag that is neither 0 nor 1";
+  if (!why && (!is_bool(&l->machine.serial_backlog) || !is_bool(&l->machine.reset_wanted)))
+    why = "the saved state's machine has a flag that is neither 0 nor 1";
   return why;
 }
 
@@ -213,7 +228,8 @@ static void check_parts(struct machine *m, struct reader *r) {
   struct part parts[PART_COUNT];
   struct loaded l = {.cpu.cpl = 0};
   l.clock = calloc(1, clock_state_size());
-  void *const to[PART_COUNT] = {[PART_CPU] = &l.cpu, [PART_CLOCK] = l.clock, [PART_PDPTES] = l.pdptes, [PART_MACHINE] = &l.machine};
+  void *const to[PART_COUNT] = {
+    [PART_CPU] = &l.cpu, [PART_CLOCK] = l.clock, [PART_PDPTES] = l.pdptes, [PART_MACHINE] = &l.machine};
   list_parts(m, parts);
   for (unsigned i = 0; i < PART_COUNT; i++) read_part(r, &parts[i], to[i]);
   if (!l.clock) r->error = "not enough memory to load the saved state";
@@ -230,7 +246,8 @@ static void check_ram(struct machine *m, struct reader r, const char **error) {
     uint32_t page = 0;
     const uint8_t *number = take(&r, 4);
     if (number) memcpy(&page, number, 4);
-    if (number && (page < next || page >= page_count(m) || !page_at(m, page))) r.error = "the saved state has a page that is out of place";
+    if (number && (page < next || page >= page_count(m) || !page_at(m, page)))
+      r.error = "the saved state has a page that is out of place";
     next = (uint64_t)page + 1;
     take(&r, MMU_PAGE);
   }
@@ -238,7 +255,9 @@ static void check_ram(struct machine *m, struct reader r, const char **error) {
 }
 
 /* What the checks leave for loading: a reader that stands at the first part, and the records behind the parts. */
-struct checked { struct reader parts, devices, ram; };
+struct checked {
+  struct reader parts, devices, ram;
+};
 
 static const char *check(struct machine *m, const uint8_t *bytes, size_t size, struct checked *out) {
   struct reader r = {bytes, size, NULL};
@@ -288,7 +307,7 @@ const char *machine_load(struct machine *m, const uint8_t *bytes, size_t size) {
   uint64_t pdptes[4];
   memcpy(pdptes, mmu_pdptes(m->mmu), sizeof pdptes);
   error = state_load(m->pc, c.devices.at, c.devices.left);
-  memcpy(mmu_pdptes(m->mmu), pdptes, sizeof pdptes);   /* a chip that drove A20 had them read from RAM */
+  memcpy(mmu_pdptes(m->mmu), pdptes, sizeof pdptes); /* a chip that drove A20 had them read from RAM */
   monitor_loaded(m->monitor);
   m->end = (struct machine_end){.kind = END_NONE};
   return error;
@@ -320,7 +339,8 @@ static bool pages_equal(struct machine *a, struct machine *b, uint32_t page, cha
 }
 
 static bool ram_equal(struct machine *a, struct machine *b, char *text, size_t text_size) {
-  if (page_count(a) != page_count(b)) return snprintf(text, text_size, "RAM: %u pages, %u pages", page_count(a), page_count(b)), false;
+  if (page_count(a) != page_count(b))
+    return snprintf(text, text_size, "RAM: %u pages, %u pages", page_count(a), page_count(b)), false;
   for (uint32_t page = next_page(a, 0); page < page_count(a); page = next_page(a, page + 1))
     if (!pages_equal(a, b, page, text, text_size)) return false;
   return true;

@@ -1,6 +1,6 @@
-/* A machine's state as bytes (D10): saved, loaded, compared. snapshot.c says what is in it and how it is laid out. The machine must not be running, and is
- * saved and loaded in the thread that runs it. Fit for a machine that is made of the same options; the host's side is not part of it: open
- * files, bytes that wait in the queues of serial ports, --stats. */
+/* A machine's state as bytes (D10): saved, loaded, compared. snapshot.c says what is in it and how it is laid out. The machine
+ * must not be running, and is saved and loaded in the thread that runs it. Fit for a machine that is made of the same options;
+ * the host's side is not part of it: open files, bytes that wait in the queues of serial ports, --stats. */
 #pragma once
 #include "../devices/state.h"
 #include "machine.h"

@@ -2,7 +2,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-struct row { const char *group, *name, *help; uint64_t value; };
+struct row {
+  const char *group, *name, *help;
+  uint64_t value;
+};
 typedef void visit(const struct row *row, void *opaque);
 
 /* All counters in order: what the lists of mmu.h and monitor.h name, then the callouts by kind (those that happened). */
@@ -23,17 +26,22 @@ static void each(struct machine *m, visit *to, void *opaque) {
   MMU_COUNTERS(MMU_ROW)
 #undef MMU_ROW
   for (unsigned i = 0; i < OP_KIND_COUNT; i++)
-    if (monitor->callout_kind[i]) to(&(struct row){"callout", kinds[i], "instructions of this kind run by the monitor", monitor->callout_kind[i]}, opaque);
+    if (monitor->callout_kind[i])
+      to(&(struct row){"callout", kinds[i], "instructions of this kind run by the monitor", monitor->callout_kind[i]}, opaque);
 }
 
 static void print_text(const struct row *r, void *opaque) {
   fprintf(opaque, "%-8s %-18s %14" PRIu64 "  %s\n", r->group, r->name, r->value, r->help);
 }
 
-struct json { FILE *out; const char *group; };
+struct json {
+  FILE *out;
+  const char *group;
+};
 static void print_json(const struct row *r, void *opaque) {
   struct json *j = opaque;
-  if (!j->group || strcmp(j->group, r->group)) fprintf(j->out, "%s\"%s\": {\"%s\": %" PRIu64, j->group ? "}, " : "", r->group, r->name, r->value);
+  if (!j->group || strcmp(j->group, r->group))
+    fprintf(j->out, "%s\"%s\": {\"%s\": %" PRIu64, j->group ? "}, " : "", r->group, r->name, r->value);
   else fprintf(j->out, ", \"%s\": %" PRIu64, r->name, r->value);
   j->group = r->group;
 }

@@ -7,11 +7,13 @@
 
 enum { FAR = 1 << 20, NAME_MAX_KEPT = 127 };
 
-struct symbol { uint32_t addr, name; };
+struct symbol {
+  uint32_t addr, name;
+};
 struct symbols {
   struct symbol *list;
   unsigned count, room;
-  char *names;                 /* all of them, each ended by 0 */
+  char *names; /* all of them, each ended by 0 */
   size_t names_size, names_room;
 };
 
@@ -35,7 +37,8 @@ static bool make_room(void **block, size_t *room, size_t needed) {
 static bool add(struct symbols *s, uint32_t addr, const char *name, size_t length) {
   if (length > NAME_MAX_KEPT) length = NAME_MAX_KEPT;
   size_t bytes = s->room * sizeof *s->list;
-  bool ok = s->names_size + length + 1 < UINT32_MAX && make_room((void **)&s->names, &s->names_room, s->names_size + length + 1) &&
+  bool ok = s->names_size + length + 1 < UINT32_MAX &&
+            make_room((void **)&s->names, &s->names_room, s->names_size + length + 1) &&
             make_room((void **)&s->list, &bytes, (s->count + 1) * sizeof *s->list);
   if (!ok) return false;
   s->room = (unsigned)(bytes / sizeof *s->list);
@@ -66,7 +69,9 @@ static void add_table(struct symbols *s, const struct image *file, const GElf_Sh
     Elf32_Sym symbol;
     memcpy(&symbol, file->bytes + table->sh_offset + at, sizeof symbol);
     unsigned type = ELF32_ST_TYPE(symbol.st_info);
-    if (symbol.st_shndx == SHN_UNDEF || symbol.st_shndx == SHN_ABS || (type != STT_FUNC && type != STT_NOTYPE && type != STT_OBJECT)) continue;
+    if (symbol.st_shndx == SHN_UNDEF || symbol.st_shndx == SHN_ABS ||
+        (type != STT_FUNC && type != STT_NOTYPE && type != STT_OBJECT))
+      continue;
     if (symbol.st_name >= strings->sh_size) continue;
     size_t length = strnlen(names + symbol.st_name, strings->sh_size - symbol.st_name);
     if (length && !add(s, symbol.st_value, names + symbol.st_name, length)) return;
@@ -126,7 +131,7 @@ struct symbols *symbols_from_file(const struct image *file) {
 }
 
 const char *symbols_find(const struct symbols *s, uint32_t addr, uint32_t *offset) {
-  unsigned low = 0, high = s->count;       /* list[0..low) is at or below addr, list[high..) above */
+  unsigned low = 0, high = s->count; /* list[0..low) is at or below addr, list[high..) above */
   while (low < high) {
     unsigned middle = low + (high - low) / 2;
     if (s->list[middle].addr <= addr) low = middle + 1;

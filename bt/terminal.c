@@ -29,9 +29,9 @@ static void keep(const struct terminal *t, int pipe_end) {
   for (unsigned i = 0; i < sizeof ignored / sizeof ignored[0]; i++) signal(ignored[i], SIG_IGN);
   int fd = dup2(t->fd, 0);
   pipe_end = dup2(pipe_end, 1);
-  close_range(2, ~0u, 0);   /* whoever waits for our standard output to end must not wait for the keeper */
+  close_range(2, ~0u, 0); /* whoever waits for our standard output to end must not wait for the keeper */
   ssize_t told, n;
-  do told = read(pipe_end, &raw, sizeof raw);    /* one write() of ours, smaller than PIPE_BUF: whole, or the end */
+  do told = read(pipe_end, &raw, sizeof raw); /* one write() of ours, smaller than PIPE_BUF: whole, or the end */
   while (told < 0 && errno == EINTR);
   do n = read(pipe_end, &byte, 1);
   while (n > 0 || (n < 0 && errno == EINTR));
@@ -77,16 +77,17 @@ void terminal_make_raw(struct terminal *t, bool signals) {
   t->raw.c_cc[VTIME] = 0;
   if (tcsetattr(t->fd, TCSANOW, &t->raw) < 0) return;
   struct termios taken = t->raw;
-  tcgetattr(t->fd, &taken);   /* as the terminal took it */
+  tcgetattr(t->fd, &taken); /* as the terminal took it */
   t->raw = taken;
   t->raw_now = true;
   if (t->keeper_pipe < 0) return;
   ssize_t sent = write(t->keeper_pipe, &taken, sizeof taken);
-  (void)sent;   /* the keeper is gone: nothing to be done */
+  (void)sent; /* the keeper is gone: nothing to be done */
 }
 
 void terminal_again(const struct terminal *t) {
-  if (t->raw_now && tcgetpgrp(t->fd) == getpgrp()) tcsetattr(t->fd, TCSANOW, &t->raw);   /* in the background it would stop us again */
+  /* in the background it would stop us again */
+  if (t->raw_now && tcgetpgrp(t->fd) == getpgrp()) tcsetattr(t->fd, TCSANOW, &t->raw);
 }
 
 void terminal_close(struct terminal *t) {

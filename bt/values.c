@@ -73,7 +73,7 @@ bool value_next(const char **cursor, struct suboption *s, bool *bad) {
   char *equals = strchr(s->text, '=');
   size_t length = equals ? (size_t)(equals - s->text) : n;
   s->value = equals ? equals + 1 : NULL;
-  if (length >= sizeof s->key) length = sizeof s->key - 1;   /* no key of ours is that long: it will match nothing */
+  if (length >= sizeof s->key) length = sizeof s->key - 1; /* no key of ours is that long: it will match nothing */
   memcpy(s->key, s->text, length);
   s->key[length] = 0;
   return true;

@@ -9,13 +9,13 @@
 bool value_number(const char *text, uint64_t max, uint64_t *out);
 /* A size with an optional fraction and suffix (K M G T, either case), as QEMU's; without a suffix it counts `unit` bytes. */
 bool value_size(const char *text, uint64_t unit, uint64_t *bytes);
-bool value_switch(const char *text, bool *on);   /* on, off, yes, no, true, false, y, n */
+bool value_switch(const char *text, bool *on); /* on, off, yes, no, true, false, y, n */
 
 /* One element of "a=b,c,d=e"; a doubled comma is a comma, as QEMU has it. */
 struct suboption {
-  char text[160];        /* the whole element */
-  char key[40];          /* before '='; the whole element when there is none */
-  const char *value;     /* inside text; NULL: no '=' */
+  char text[160];    /* the whole element */
+  char key[40];      /* before '='; the whole element when there is none */
+  const char *value; /* inside text; NULL: no '=' */
 };
 /* False at the end. *bad: an element is too long to mean anything (the caller complains). */
 bool value_next(const char **cursor, struct suboption *s, bool *bad);

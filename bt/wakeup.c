@@ -12,7 +12,7 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-enum { EARLY_NS = 50000 };    /* host and guest clock may differ by this at a deadline: the timer counts as fired */
+enum { EARLY_NS = 50000 }; /* host and guest clock may differ by this at a deadline: the timer counts as fired */
 
 void wakeup_init(struct wakeup *w, struct clock *clock, bool counted) {
   *w = (struct wakeup){.clock = clock, .counted = counted, .armed = INT64_MAX};
@@ -23,7 +23,7 @@ bool wakeup_attach(struct wakeup *w) {
   if (w->counted || w->has_timer) return true;
   struct sigevent to = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
   to.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-  prctl(PR_SET_TIMERSLACK, 1);   /* the sleep in HLT ends on time, too */
+  prctl(PR_SET_TIMERSLACK, 1); /* the sleep in HLT ends on time, too */
   w->has_timer = timer_create(CLOCK_MONOTONIC, &to, &w->timer) == 0;
   return w->has_timer;
 }
@@ -37,24 +37,26 @@ void wakeup_arm(struct wakeup *w) {
   int64_t deadline = clock_next_deadline(w->clock);
   if (deadline == INT64_MAX && w->armed == INT64_MAX) return;
   int64_t now = clock_now(w->clock);
-  if (w->armed <= now + EARLY_NS || w->behind != clock_behind(w->clock)) w->armed = INT64_MAX;   /* gone off, or set by a clock that has been moved since */
+  /* gone off, or set by a clock that has been moved since */
+  if (w->armed <= now + EARLY_NS || w->behind != clock_behind(w->clock)) w->armed = INT64_MAX;
   w->behind = clock_behind(w->clock);
   if (deadline >= w->armed) return;
-  int64_t wait = deadline > now ? deadline - now : 1;   /* 0 would disarm */
+  int64_t wait = deadline > now ? deadline - now : 1; /* 0 would disarm */
   struct itimerspec when = {.it_value = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000}};
   timer_settime(w->timer, 0, &when, NULL);
   w->armed = deadline;
 }
 
-/* A sleep has a timeout of its own: the signal would only wake us a second time, and is the dearer of the two. So the timer is put off to a little before the
- * deadline that a periodic interrupt will have next: it need not be set again after the sleep, only by a guest that is still awake then. */
+/* A sleep has a timeout of its own: the signal would only wake us a second time, and is the dearer of the two. So the timer is
+ * put off to a little before the deadline that a periodic interrupt will have next: it need not be set again after the sleep,
+ * only by a guest that is still awake then. */
 static void put_off(struct wakeup *w, int64_t deadline) {
   int64_t period = deadline - w->slept_to, more = period - period / 16;
   w->slept_to = deadline;
   if (!w->has_timer || w->armed == INT64_MAX || w->armed > deadline + EARLY_NS) return;
   bool periodic = period > 8 * EARLY_NS && period < 1000000000;
   w->armed = periodic ? deadline + more : INT64_MAX;
-  int64_t wait = periodic ? w->armed - clock_now(w->clock) : 0;   /* 0 disarms */
+  int64_t wait = periodic ? w->armed - clock_now(w->clock) : 0; /* 0 disarms */
   struct itimerspec when = {.it_value = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000}};
   timer_settime(w->timer, 0, &when, NULL);
 }
@@ -79,7 +81,8 @@ void wakeup_sleep(struct wakeup *w) {
   if (deadline != INT64_MAX) put_off(w, deadline);
   struct timespec timeout = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000};
   int64_t before = clock_now(w->clock);
-  if (!atomic_load(&w->kicked)) syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, deadline == INT64_MAX ? NULL : &timeout, NULL, 0);
+  if (!atomic_load(&w->kicked))
+    syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, deadline == INT64_MAX ? NULL : &timeout, NULL, 0);
   clock_slept(w->clock, slept(w, before, deadline));
   atomic_store(&w->kicked, 0);
 }

@@ -1,8 +1,8 @@
 /* ACPI tables. ACPI 3.0, chapter 5; the subset that Linux, BSD and Windows ask for on a PC of the PIIX4 kind.
  *
- * Owns the layout in F0000h-F7FFFh (tables.h): RSDP first, tables 64-byte aligned behind it (FACS must be). Addresses and register blocks come from
- * acpi_pm.h; the PIRQ wiring from pci_pirq(). The same link devices serve PIC and APIC mode, because the router's IRQ n
- * is also the I/O APIC's pin n; the MADT marks those pins level, active high.
+ * Owns the layout in F0000h-F7FFFh (tables.h): RSDP first, tables 64-byte aligned behind it (FACS must be). Addresses and
+ * register blocks come from acpi_pm.h; the PIRQ wiring from pci_pirq(). The same link devices serve PIC and APIC mode, because
+ * the router's IRQ n is also the I/O APIC's pin n; the MADT marks those pins level, active high.
  */
 #include "acpi.h"
 #include "acpi_pm.h"
@@ -16,10 +16,14 @@ enum { RSDP_SIZE = 20, FACS_SIZE = 64, IOAPIC_ADDRESS = 0xfec00000, LAPIC_ADDRES
 enum { RESET_PORT = 0xcf9, RESET_VALUE = 6, CENTURY = 0x32, HPET_LENGTH = 0x400, MAX_TABLES = 3 };
 enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FADT_FIX_RTC = 1 << 6, FADT_RESET_REG = 1 << 10 };
 enum { BOOT_LEGACY = 1, BOOT_8042 = 2, BOOT_NO_VGA = 4 };
-enum { SERIALIZED = 8 };            /* method flag: it creates names */
+enum { SERIALIZED = 8 }; /* method flag: it creates names */
 enum { OP_STORE = 0x70, OP_ARG0 = 0x68, OP_AND = 0x7b, OP_OR = 0x7d, OP_RETURN = 0xa4, OP_NULL = 0 };
 
-struct area { struct mmu *mmu; uint32_t next; bool full; };
+struct area {
+  struct mmu *mmu;
+  uint32_t next;
+  bool full;
+};
 
 static uint32_t place(struct area *at, const void *bytes, size_t size) {
   uint32_t addr = at->next;
@@ -42,16 +46,15 @@ static uint32_t place_table(struct area *at, struct aml *a) {
 
 static void links_fields(struct aml *a) {
   static const char *const names[4] = {"PRQ0", "PRQ1", "PRQ2", "PRQ3"};
-  aml_bytes(a, "\x5b\x80", 2);      /* OperationRegion (PIRQ, PCI_Config, 0x60, 4) */
+  aml_bytes(a, "\x5b\x80", 2); /* OperationRegion (PIRQ, PCI_Config, 0x60, 4) */
   aml_path(a, "PIRQ");
   aml_byte(a, 2);
   aml_integer(a, 0x60);
   aml_integer(a, 4);
   size_t field = aml_begin(a, "\x5b\x81", 2);
   aml_path(a, "PIRQ");
-  aml_byte(a, 1);                   /* ByteAcc, NoLock, Preserve */
-  for (unsigned i = 0; i < 4; i++)
-    aml_field_unit(a, names[i], 8);
+  aml_byte(a, 1); /* ByteAcc, NoLock, Preserve */
+  for (unsigned i = 0; i < 4; i++) aml_field_unit(a, names[i], 8);
   aml_end(a, field);
 }
 
@@ -161,42 +164,44 @@ static void routing_table(struct aml *a) {
 }
 
 /* An ISA device with one port range (length 0: none), a second one, and an IRQ (0: none). */
-struct isa_device { const char *name, *id; uint16_t io, io2; uint8_t length, length2, irq; };
+struct isa_device {
+  const char *name, *id;
+  uint16_t io, io2;
+  uint8_t length, length2, irq;
+};
 
 static void isa_device(struct aml *a, const struct isa_device *d, uint32_t uid) {
   size_t device = aml_device(a, d->name);
   aml_name_eisa(a, "_HID", d->id);
-  if (uid)
-    aml_name_integer(a, "_UID", uid);
+  if (uid) aml_name_integer(a, "_UID", uid);
   aml_name_integer(a, "_STA", 0x0f);
   size_t template = aml_resources(a, "_CRS");
-  if (d->length)
-    aml_res_io(a, d->io, d->length);
-  if (d->length2)
-    aml_res_io(a, d->io2, d->length2);
-  if (d->irq)
-    aml_res_irq(a, d->irq);
+  if (d->length) aml_res_io(a, d->io, d->length);
+  if (d->length2) aml_res_io(a, d->io2, d->length2);
+  if (d->irq) aml_res_irq(a, d->irq);
   aml_end_resources(a, template);
   aml_end(a, device);
 }
 
 static void isa_bus(struct aml *a, const struct pc_config *config) {
-  static const struct isa_device always[] = {
-    {"KBD", "PNP0303", 0x60, 0x64, 1, 1, 1},
-    {"MOU", "PNP0F13", 0, 0, 0, 0, 12},
-    {"RTC", "PNP0B00", 0x70, 0, 2, 0, 8},
-  }, serial[4] = {
-    {"COM1", "PNP0501", 0x3f8, 0, 8, 0, 4}, {"COM2", "PNP0501", 0x2f8, 0, 8, 0, 3},
-    {"COM3", "PNP0501", 0x3e8, 0, 8, 0, 4}, {"COM4", "PNP0501", 0x2e8, 0, 8, 0, 3},
-  };
+  static const struct isa_device always[] =
+    {
+      {"KBD", "PNP0303", 0x60, 0x64, 1, 1, 1},
+      {"MOU", "PNP0F13", 0, 0, 0, 0, 12},
+      {"RTC", "PNP0B00", 0x70, 0, 2, 0, 8},
+    },
+                                 serial[4] = {
+                                   {"COM1", "PNP0501", 0x3f8, 0, 8, 0, 4},
+                                   {"COM2", "PNP0501", 0x2f8, 0, 8, 0, 3},
+                                   {"COM3", "PNP0501", 0x3e8, 0, 8, 0, 4},
+                                   {"COM4", "PNP0501", 0x2e8, 0, 8, 0, 3},
+                                 };
   size_t bridge = aml_device(a, "ISA");
   aml_name_integer(a, "_ADR", 0x00010000);
   links_fields(a);
-  for (unsigned i = 0; i < sizeof always / sizeof *always; i++)
-    isa_device(a, &always[i], 0);
+  for (unsigned i = 0; i < sizeof always / sizeof *always; i++) isa_device(a, &always[i], 0);
   for (unsigned i = 0; i < 4; i++)
-    if (config->serial_present[i])
-      isa_device(a, &serial[i], i + 1);
+    if (config->serial_present[i]) isa_device(a, &serial[i], i + 1);
   aml_end(a, bridge);
 }
 
@@ -213,8 +218,7 @@ static void pci_root(struct aml *a, const struct pc_config *config) {
   aml_res_io_window(a, 0x0000, 0x0cf7);
   aml_res_io_window(a, 0x0d00, 0xffff);
   aml_res_memory_window(a, 0x000a0000, 0x000bffff);
-  if (first < IOAPIC_ADDRESS)
-    aml_res_memory_window(a, (uint32_t)first, IOAPIC_ADDRESS - 1);
+  if (first < IOAPIC_ADDRESS) aml_res_memory_window(a, (uint32_t)first, IOAPIC_ADDRESS - 1);
   aml_end_resources(a, template);
   routing_table(a);
   isa_bus(a, config);
@@ -234,8 +238,8 @@ static void processor(struct aml *a) {
   size_t scope = aml_scope(a, "\\_PR");
   size_t cpu = aml_begin(a, "\x5b\x83", 2);
   aml_path(a, "CPU0");
-  aml_byte(a, 0);                   /* ACPI processor id, as in the MADT */
-  aml_dword(a, 0);                  /* no P_BLK */
+  aml_byte(a, 0);  /* ACPI processor id, as in the MADT */
+  aml_dword(a, 0); /* no P_BLK */
   aml_byte(a, 0);
   aml_end(a, cpu);
   aml_end(a, scope);
@@ -259,18 +263,16 @@ static void build_dsdt(struct aml *a, const struct pc_config *config) {
   processor(a);
   size_t scope = aml_scope(a, "\\_SB");
   pci_root(a, config);
-  for (unsigned n = 0; n < 4; n++)
-    link_device(a, n);
+  for (unsigned n = 0; n < 4; n++) link_device(a, n);
   sci_link(a);
-  if (config->hpet)
-    hpet_device(a);
+  if (config->hpet) hpet_device(a);
   aml_end(a, scope);
 }
 
 /* ---- FADT, MADT, HPET ---- */
 
 static void gas_io(struct aml *a, uint16_t port, uint8_t bits) {
-  aml_byte(a, port != 0);           /* system I/O; all zero when there is no such block */
+  aml_byte(a, port != 0); /* system I/O; all zero when there is no such block */
   aml_byte(a, bits);
   aml_byte(a, 0);
   aml_byte(a, 0);
@@ -278,7 +280,8 @@ static void gas_io(struct aml *a, uint16_t port, uint8_t bits) {
 }
 
 static void fadt_fixed_blocks(struct aml *a) {
-  aml_dword(a, ACPI_PM_BASE);       /* PM1a_EVT_BLK, PM1b_EVT_BLK, PM1a_CNT_BLK, PM1b_CNT_BLK, PM2_CNT_BLK, PM_TMR_BLK, GPE0_BLK, GPE1_BLK */
+  /* PM1a_EVT_BLK, PM1b_EVT_BLK, PM1a_CNT_BLK, PM1b_CNT_BLK, PM2_CNT_BLK, PM_TMR_BLK, GPE0_BLK, GPE1_BLK */
+  aml_dword(a, ACPI_PM_BASE);
   aml_dword(a, 0);
   aml_dword(a, ACPI_PM_BASE + 4);
   aml_dword(a, 0);
@@ -286,7 +289,7 @@ static void fadt_fixed_blocks(struct aml *a) {
   aml_dword(a, ACPI_PM_BASE + 8);
   aml_dword(a, ACPI_GPE_BASE);
   aml_dword(a, 0);
-  aml_bytes(a, "\x04\x02\x00\x04\x04\x00\x00\x00", 8);   /* their lengths, GPE1_BASE, CST_CNT */
+  aml_bytes(a, "\x04\x02\x00\x04\x04\x00\x00\x00", 8); /* their lengths, GPE1_BASE, CST_CNT */
 }
 
 static void build_fadt(struct aml *a, uint32_t facs, uint32_t dsdt) {
@@ -294,18 +297,18 @@ static void build_fadt(struct aml *a, uint32_t facs, uint32_t dsdt) {
   aml_dword(a, facs);
   aml_dword(a, dsdt);
   aml_byte(a, 0);
-  aml_byte(a, 1);                   /* preferred profile: desktop */
+  aml_byte(a, 1); /* preferred profile: desktop */
   aml_word(a, ACPI_SCI);
   aml_dword(a, ACPI_SMI_PORT);
   aml_byte(a, ACPI_ENABLE);
   aml_byte(a, ACPI_DISABLE);
-  aml_word(a, 0);                   /* no S4BIOS, no P-state control */
+  aml_word(a, 0); /* no S4BIOS, no P-state control */
   fadt_fixed_blocks(a);
-  aml_word(a, 0xfff);               /* C2 and C3 latency: not supported */
+  aml_word(a, 0xfff); /* C2 and C3 latency: not supported */
   aml_word(a, 0xfff);
-  aml_dword(a, 0);                  /* FLUSH_SIZE, FLUSH_STRIDE: WBINVD works */
-  aml_word(a, 0);                   /* DUTY_OFFSET, DUTY_WIDTH */
-  aml_byte(a, 0);                   /* DAY_ALRM, MON_ALRM: none */
+  aml_dword(a, 0); /* FLUSH_SIZE, FLUSH_STRIDE: WBINVD works */
+  aml_word(a, 0);  /* DUTY_OFFSET, DUTY_WIDTH */
+  aml_byte(a, 0);  /* DAY_ALRM, MON_ALRM: none */
   aml_byte(a, 0);
   aml_byte(a, CENTURY);
   aml_word(a, BOOT_LEGACY | BOOT_8042 | BOOT_NO_VGA);
@@ -314,7 +317,7 @@ static void build_fadt(struct aml *a, uint32_t facs, uint32_t dsdt) {
   gas_io(a, RESET_PORT, 8);
   aml_byte(a, RESET_VALUE);
   aml_bytes(a, "\0\0\0", 3);
-  aml_qword(a, 0);                  /* X_FIRMWARE_CTRL: the 32-bit one counts */
+  aml_qword(a, 0); /* X_FIRMWARE_CTRL: the 32-bit one counts */
   aml_qword(a, dsdt);
   gas_io(a, ACPI_PM_BASE, 32);
   gas_io(a, 0, 0);
@@ -327,7 +330,7 @@ static void build_fadt(struct aml *a, uint32_t facs, uint32_t dsdt) {
 }
 
 static void source_override(struct aml *a, uint8_t irq, uint8_t pin, uint16_t flags) {
-  aml_bytes(a, "\x02\x0a\x00", 3);  /* type, length, bus ISA */
+  aml_bytes(a, "\x02\x0a\x00", 3); /* type, length, bus ISA */
   aml_byte(a, irq);
   aml_dword(a, pin);
   aml_word(a, flags);
@@ -337,26 +340,26 @@ static void build_madt(struct aml *a) {
   static const uint8_t level_irqs[] = {5, ACPI_SCI, 10, 11};
   acpi_table_begin(a, "APIC", 1);
   aml_dword(a, LAPIC_ADDRESS);
-  aml_dword(a, 1);                  /* PCAT_COMPAT: there are 8259s to be masked */
-  aml_bytes(a, "\x00\x08\x00\x00\x01\x00\x00\x00", 8);   /* local APIC: processor 0, APIC id 0, enabled */
-  aml_bytes(a, "\x01\x0c\x00\x00", 4);                   /* I/O APIC: id 0 */
+  aml_dword(a, 1);                                     /* PCAT_COMPAT: there are 8259s to be masked */
+  aml_bytes(a, "\x00\x08\x00\x00\x01\x00\x00\x00", 8); /* local APIC: processor 0, APIC id 0, enabled */
+  aml_bytes(a, "\x01\x0c\x00\x00", 4);                 /* I/O APIC: id 0 */
   aml_dword(a, IOAPIC_ADDRESS);
-  aml_dword(a, 0);                  /* first GSI */
+  aml_dword(a, 0); /* first GSI */
   source_override(a, 0, 2, 0);
   for (unsigned i = 0; i < sizeof level_irqs; i++)
-    source_override(a, level_irqs[i], level_irqs[i], 0x000d);   /* active high, level */
-  aml_bytes(a, "\x04\x06\xff\x00\x00\x01", 6);           /* NMI: all processors, LINT1 */
+    source_override(a, level_irqs[i], level_irqs[i], 0x000d); /* active high, level */
+  aml_bytes(a, "\x04\x06\xff\x00\x00\x01", 6);                /* NMI: all processors, LINT1 */
 }
 
 /* IA-PC HPET specification 1.0a, 3.2.4. */
 static void build_hpet(struct aml *a) {
   acpi_table_begin(a, "HPET", 1);
   aml_dword(a, HPET_BLOCK_ID);
-  aml_dword(a, 0);                  /* the address: memory */
+  aml_dword(a, 0); /* the address: memory */
   aml_qword(a, HPET_BASE);
-  aml_byte(a, 0);                   /* number of this block */
-  aml_word(a, 0);                   /* shortest period that loses no tick: none is lost */
-  aml_byte(a, 0);                   /* no page protection */
+  aml_byte(a, 0); /* number of this block */
+  aml_word(a, 0); /* shortest period that loses no tick: none is lost */
+  aml_byte(a, 0); /* no page protection */
 }
 
 /* ---- all of them ---- */
@@ -372,7 +375,7 @@ gpa acpi_write(struct mmu *mmu, const struct pc_config *config) {
   struct area at = {.mmu = mmu, .next = AREA + ALIGN};
   struct aml a;
   uint8_t facs[FACS_SIZE] = "FACS\x40";
-  facs[32] = 1;                     /* version */
+  facs[32] = 1; /* version */
   uint32_t facs_at = place(&at, facs, sizeof facs), tables[MAX_TABLES] = {0};
   build_dsdt(&a, config);
   uint32_t dsdt_at = place_table(&at, &a);
@@ -388,11 +391,9 @@ gpa acpi_write(struct mmu *mmu, const struct pc_config *config) {
   }
   acpi_table_begin(&a, "RSDT", 1);
   for (unsigned i = 0; i < MAX_TABLES; i++)
-    if (tables[i])
-      aml_dword(&a, tables[i]);
+    if (tables[i]) aml_dword(&a, tables[i]);
   uint32_t rsdt_at = place_table(&at, &a);
-  if (at.full)
-    return to_gpa(0);
+  if (at.full) return to_gpa(0);
   write_rsdp(mmu, rsdt_at);
   return to_gpa(AREA);
 }

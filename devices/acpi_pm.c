@@ -1,31 +1,37 @@
 /* ACPI power management. ACPI 1.0b, 4.7 (fixed hardware); Intel PIIX4 (82371AB) data sheet, chapter 7.
  *
- * Owns SCI and soft-off. The PM timer is the guest clock at 3.579545 MHz, 24 bits; TMR_STS (bit 23 changed) is worked out when somebody looks,
- * and has a host timer only while TMR_EN is on. Starts in legacy mode (SCI_EN = 0) until ACPI_ENABLE goes to port B2h - there is no
- * SMM, so the port is the firmware. SLP_EN with SLP_TYP of S5 ends the machine; no other sleep state is offered, others are ignored.
- * Missing: SMBus, wake-up events, and GPE sources (the block is there, nothing sets its status).
+ * Owns SCI and soft-off. The PM timer is the guest clock at 3.579545 MHz, 24 bits; TMR_STS (bit 23 changed) is worked out when
+ * somebody looks, and has a host timer only while TMR_EN is on. Starts in legacy mode (SCI_EN = 0) until ACPI_ENABLE goes to port
+ * B2h - there is no SMM, so the port is the firmware. SLP_EN with SLP_TYP of S5 ends the machine; no other sleep state is
+ * offered, others are ignored. Missing: SMBus, wake-up events, and GPE sources (the block is there, nothing sets its status).
  */
 #include "acpi_pm.h"
 
 enum { PM_TIMER_HZ = 3579545, PM_TIMER_MASK = 0xffffff, HALF_PERIOD_BITS = 23 };
-enum { TMR = 1 << 0, GBL = 1 << 5, PWRBTN = 1 << 8, RTC = 1 << 10, WAK = 1 << 15, STATUS_BITS = TMR | 1 << 4 | GBL | PWRBTN | RTC | WAK,
-       ENABLE_BITS = TMR | GBL | PWRBTN | RTC };
+enum {
+  TMR = 1 << 0,
+  GBL = 1 << 5,
+  PWRBTN = 1 << 8,
+  RTC = 1 << 10,
+  WAK = 1 << 15,
+  STATUS_BITS = TMR | 1 << 4 | GBL | PWRBTN | RTC | WAK,
+  ENABLE_BITS = TMR | GBL | PWRBTN | RTC
+};
 enum { SCI_EN = 1, CONTROL_BITS = 0x1c02, SLP_TYP = 10, SLP_EN = 1 << 13 };
 enum { CONFIG_PMBASE = 0x40, CONFIG_PMREGMISC = 0x80, PM_BLOCK = 64 };
 
 static const struct field fields[] = {
-  FIELD(acpi_pm, status), FIELD(acpi_pm, enable), FIELD(acpi_pm, control), FIELD(acpi_pm, gpe_status), FIELD(acpi_pm, gpe_enable),
-  FIELD_ARRAY(acpi_pm, smi), FIELD(acpi_pm, sci), FIELD(acpi_pm, wraps), FIELD_ARRAY(acpi_pm, function.config), FIELD(acpi_pm, function.intx),
-  FIELD_TIMER(acpi_pm, timer), FIELD_END
-};
+  FIELD(acpi_pm, status),        FIELD(acpi_pm, enable),      FIELD(acpi_pm, control),
+  FIELD(acpi_pm, gpe_status),    FIELD(acpi_pm, gpe_enable),  FIELD_ARRAY(acpi_pm, smi),
+  FIELD(acpi_pm, sci),           FIELD(acpi_pm, wraps),       FIELD_ARRAY(acpi_pm, function.config),
+  FIELD(acpi_pm, function.intx), FIELD_TIMER(acpi_pm, timer), FIELD_END};
 
 static uint64_t timer_ticks(const struct acpi_pm *s) { return clock_ns_to_ticks(clock_now(s->clock), PM_TIMER_HZ); }
 
 static void update_sci(struct acpi_pm *s) {
   bool wanted = (s->status & s->enable & ENABLE_BITS) || (s->gpe_status & s->gpe_enable);
   uint8_t sci = wanted && (s->control & SCI_EN);
-  if (sci == s->sci)
-    return;
+  if (sci == s->sci) return;
   s->sci = sci;
   irq_set(&s->sci_out, sci);
 }
@@ -33,8 +39,7 @@ static void update_sci(struct acpi_pm *s) {
 /* Brings TMR_STS up to now, and arms the timer for the next change of bit 23 if that is to interrupt. */
 static void settle(struct acpi_pm *s) {
   uint64_t wraps = timer_ticks(s) >> HALF_PERIOD_BITS;
-  if (wraps != s->wraps)
-    s->status |= TMR;
+  if (wraps != s->wraps) s->status |= TMR;
   s->wraps = wraps;
   bool wanted = (s->enable & TMR) && !(s->status & TMR);
   clock_timer_set(s->clock, &s->timer, wanted ? clock_ticks_to_ns((wraps + 1) << HALF_PERIOD_BITS, PM_TIMER_HZ) : INT64_MAX);
@@ -63,9 +68,8 @@ static uint32_t pm_read(void *dev, uint16_t offset, unsigned size) {
 }
 
 static void write_control(struct acpi_pm *s, uint16_t value) {
-  s->control = (value & CONTROL_BITS) | (s->control & SCI_EN);   /* SCI_EN is the firmware's */
-  if ((value & SLP_EN) && (value >> SLP_TYP & 7) == ACPI_SLP_TYP_S5)
-    irq_set(&s->power_off, true);
+  s->control = (value & CONTROL_BITS) | (s->control & SCI_EN); /* SCI_EN is the firmware's */
+  if ((value & SLP_EN) && (value >> SLP_TYP & 7) == ACPI_SLP_TYP_S5) irq_set(&s->power_off, true);
 }
 
 static void pm_write_byte(struct acpi_pm *s, unsigned offset, uint8_t value) {
@@ -81,8 +85,7 @@ static void pm_write_byte(struct acpi_pm *s, unsigned offset, uint8_t value) {
 static void pm_write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
   struct acpi_pm *s = dev;
   settle(s);
-  for (unsigned i = 0; i < size; i++)
-    pm_write_byte(s, offset + i, (uint8_t)(value >> 8 * i));
+  for (unsigned i = 0; i < size; i++) pm_write_byte(s, offset + i, (uint8_t)(value >> 8 * i));
   settle(s);
 }
 
@@ -97,10 +100,8 @@ static void gpe_write(void *dev, uint16_t offset, unsigned size, uint32_t value)
   struct acpi_pm *s = dev;
   unsigned shift = offset & 1 ? 8 : 0;
   uint16_t bits = (uint16_t)((value & 0xff) << shift);
-  if (offset < 2)
-    s->gpe_status &= (uint16_t)~bits;
-  else
-    s->gpe_enable = (s->gpe_enable & (uint16_t)~(0xff << shift)) | bits;
+  if (offset < 2) s->gpe_status &= (uint16_t)~bits;
+  else s->gpe_enable = (s->gpe_enable & (uint16_t) ~(0xff << shift)) | bits;
   update_sci(s);
 }
 
@@ -109,12 +110,9 @@ static uint32_t smi_read(void *dev, uint16_t offset, unsigned size) { return ((s
 static void smi_write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
   struct acpi_pm *s = dev;
   s->smi[offset & 1] = (uint8_t)value;
-  if (offset)
-    return;
-  if (value == ACPI_ENABLE)
-    s->control |= SCI_EN;
-  else if (value == ACPI_DISABLE)
-    s->control &= (uint16_t)~SCI_EN;
+  if (offset) return;
+  if (value == ACPI_ENABLE) s->control |= SCI_EN;
+  else if (value == ACPI_DISABLE) s->control &= (uint16_t)~SCI_EN;
   update_sci(s);
 }
 
@@ -124,13 +122,10 @@ static void map(struct acpi_pm *s) {
   static const struct io_ops ops = {pm_read, pm_write, 4};
   const uint8_t *c = s->function.config;
   uint16_t base = c[CONFIG_PMREGMISC] & 1 ? (uint16_t)((c[CONFIG_PMBASE] & 0xc0) | c[CONFIG_PMBASE + 1] << 8) : 0;
-  if (base == s->mapped)
-    return;
-  if (s->mapped)
-    io_bus_remove(s->io, s->mapped, PM_BLOCK);
+  if (base == s->mapped) return;
+  if (s->mapped) io_bus_remove(s->io, s->mapped, PM_BLOCK);
   s->mapped = base;
-  if (base)
-    io_bus_add(s->io, base, PM_BLOCK, &ops, s, "acpi-pm");
+  if (base) io_bus_add(s->io, base, PM_BLOCK, &ops, s, "acpi-pm");
 }
 
 static void config_written(void *dev, unsigned offset, unsigned size) { map(dev); }
@@ -149,8 +144,7 @@ static void config_init(struct acpi_pm *s) {
   f->writable[4] = f->writable[CONFIG_PMREGMISC] = 1;
   f->writable[CONFIG_PMBASE] = 0xc0;
   f->writable[CONFIG_PMBASE + 1] = 0xff;
-  for (unsigned i = 0x58; i < 0x60; i++)
-    f->writable[i] = 0xff;
+  for (unsigned i = 0x58; i < 0x60; i++) f->writable[i] = 0xff;
   f->written = config_written;
   f->dev = s;
 }
@@ -181,7 +175,8 @@ static void destroy(void *state) {
   clock_timer_cancel(s->clock, &s->timer);
 }
 
-struct device acpi_pm_init(struct acpi_pm *s, struct io_bus *io, struct pci *pci, struct clock *clock, struct irq_line sci, struct irq_line power_off) {
+struct device acpi_pm_init(struct acpi_pm *s, struct io_bus *io, struct pci *pci, struct clock *clock, struct irq_line sci,
+                           struct irq_line power_off) {
   static const struct io_ops gpe_ops = {gpe_read, gpe_write, 1}, smi_ops = {smi_read, smi_write, 1};
   *s = (struct acpi_pm){.clock = clock, .io = io, .sci_out = sci, .power_off = power_off};
   clock_timer_init(&s->timer, "acpi-pm", fire, s);

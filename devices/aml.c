@@ -1,13 +1,23 @@
 /* AML and ACPI table builder. ACPI 3.0: chapter 18 (AML), 6.4 (resource descriptors), 5.2.6 (table header).
  *
- * Everything is appended to one buffer of fixed size; a term with a PkgLength gets it inserted when it ends, in the shortest encoding.
- * An overflow is remembered and makes every later append a no-op, so callers check once.
+ * Everything is appended to one buffer of fixed size; a term with a PkgLength gets it inserted when it ends, in the shortest
+ * encoding. An overflow is remembered and makes every later append a no-op, so callers check once.
  */
 #include "aml.h"
 #include <string.h>
 
-enum { OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b, OP_DWORD = 0x0c, OP_BUFFER = 0x11, OP_DUAL = 0x2e, OP_MULTI = 0x2f,
-       OP_CREATE_DWORD_FIELD = 0x8a };
+enum {
+  OP_ZERO = 0x00,
+  OP_ONE = 0x01,
+  OP_NAME = 0x08,
+  OP_BYTE = 0x0a,
+  OP_WORD = 0x0b,
+  OP_DWORD = 0x0c,
+  OP_BUFFER = 0x11,
+  OP_DUAL = 0x2e,
+  OP_MULTI = 0x2f,
+  OP_CREATE_DWORD_FIELD = 0x8a
+};
 
 void aml_bytes(struct aml *a, const void *bytes, size_t n) {
   if (a->overflow || n > AML_SIZE - a->size) {
@@ -28,19 +38,16 @@ void aml_qword(struct aml *a, uint64_t v) { aml_bytes(a, &v, 8); }
 static const char *segment(const char *path, char out[4]) {
   memset(out, '_', 4);
   for (unsigned i = 0; *path && *path != '.'; path++, i++)
-    if (i < 4)
-      out[i] = *path;
+    if (i < 4) out[i] = *path;
   return *path == '.' ? path + 1 : path;
 }
 
 void aml_path(struct aml *a, const char *path) {
-  while (*path == '\\' || *path == '^')
-    aml_byte(a, (uint8_t)*path++);
+  while (*path == '\\' || *path == '^') aml_byte(a, (uint8_t)*path++);
   unsigned segments = *path ? 1 : 0;
-  for (const char *p = path; *p; p++)
-    segments += *p == '.';
+  for (const char *p = path; *p; p++) segments += *p == '.';
   if (!segments) {
-    aml_byte(a, OP_ZERO);           /* NullName */
+    aml_byte(a, OP_ZERO); /* NullName */
   } else if (segments == 2) {
     aml_byte(a, OP_DUAL);
   } else if (segments > 2) {
@@ -56,7 +63,7 @@ void aml_path(struct aml *a, const char *path) {
 
 void aml_integer(struct aml *a, uint32_t v) {
   if (v < 2) {
-    aml_byte(a, (uint8_t)v);        /* ZeroOp, OneOp */
+    aml_byte(a, (uint8_t)v); /* ZeroOp, OneOp */
   } else if (v <= 0xff) {
     aml_byte(a, OP_BYTE);
     aml_byte(a, (uint8_t)v);
@@ -100,8 +107,7 @@ static unsigned encode_length(uint8_t out[4], size_t payload) {
   unsigned more = payload + 2 < 1 << 12 ? 1 : 2;
   size_t length = payload + 1 + more;
   out[0] = (uint8_t)(more << 6 | (length & 15));
-  for (unsigned i = 0; i < more; i++)
-    out[1 + i] = (uint8_t)(length >> (4 + 8 * i));
+  for (unsigned i = 0; i < more; i++) out[1 + i] = (uint8_t)(length >> (4 + 8 * i));
   return 1 + more;
 }
 
@@ -114,9 +120,8 @@ void aml_end(struct aml *a, size_t begin) {
   uint8_t length[4];
   size_t payload = a->size - begin;
   unsigned n = encode_length(length, payload);
-  aml_bytes(a, length, n);          /* makes room, and notices when there is none */
-  if (a->overflow)
-    return;
+  aml_bytes(a, length, n); /* makes room, and notices when there is none */
+  if (a->overflow) return;
   memmove(a->bytes + begin + n, a->bytes + begin, payload);
   memcpy(a->bytes + begin, length, n);
 }
@@ -178,10 +183,9 @@ size_t aml_resources(struct aml *a, const char *name) {
 }
 
 void aml_end_resources(struct aml *a, size_t begin) {
-  aml_byte(a, 0x79);                /* end tag; checksum 0: not used */
+  aml_byte(a, 0x79); /* end tag; checksum 0: not used */
   aml_byte(a, 0);
-  if (a->overflow)
-    return;
+  if (a->overflow) return;
   uint16_t size = (uint16_t)(a->size - begin - 3);
   memcpy(a->bytes + begin + 1, &size, 2);
   aml_end(a, begin);
@@ -189,10 +193,10 @@ void aml_end_resources(struct aml *a, size_t begin) {
 
 void aml_res_io(struct aml *a, uint16_t base, uint8_t length) {
   aml_byte(a, 0x47);
-  aml_byte(a, 1);                   /* decodes 16 bits */
+  aml_byte(a, 1); /* decodes 16 bits */
   aml_word(a, base);
   aml_word(a, base);
-  aml_byte(a, 1);                   /* alignment */
+  aml_byte(a, 1); /* alignment */
   aml_byte(a, length);
 }
 
@@ -204,16 +208,15 @@ void aml_res_irq(struct aml *a, unsigned irq) {
 void aml_res_interrupts(struct aml *a, const uint8_t *irqs, unsigned n) {
   aml_byte(a, 0x89);
   aml_word(a, (uint16_t)(2 + 4 * n));
-  aml_byte(a, 0x09);                /* consumer, level, active high, shared */
+  aml_byte(a, 0x09); /* consumer, level, active high, shared */
   aml_byte(a, (uint8_t)n);
-  for (unsigned i = 0; i < n; i++)
-    aml_dword(a, irqs[i]);
+  for (unsigned i = 0; i < n; i++) aml_dword(a, irqs[i]);
 }
 
 void aml_res_memory_fixed(struct aml *a, uint32_t base, uint32_t length) {
   aml_byte(a, 0x86);
   aml_word(a, 9);
-  aml_byte(a, 0);                   /* read only: nobody else's */
+  aml_byte(a, 0); /* read only: nobody else's */
   aml_dword(a, base);
   aml_dword(a, length);
 }
@@ -223,7 +226,7 @@ static void word_space(struct aml *a, uint8_t type, uint8_t flags, uint16_t firs
   aml_byte(a, 0x88);
   aml_word(a, 13);
   aml_byte(a, type);
-  aml_byte(a, 0x0c);                /* minimum and maximum fixed, positive decode, producer */
+  aml_byte(a, 0x0c); /* minimum and maximum fixed, positive decode, producer */
   aml_byte(a, flags);
   aml_word(a, 0);
   aml_word(a, first);
@@ -238,9 +241,9 @@ void aml_res_io_window(struct aml *a, uint16_t first, uint16_t last) { word_spac
 void aml_res_memory_window(struct aml *a, uint32_t first, uint32_t last) {
   aml_byte(a, 0x87);
   aml_word(a, 23);
-  aml_byte(a, 0);                   /* memory */
+  aml_byte(a, 0); /* memory */
   aml_byte(a, 0x0c);
-  aml_byte(a, 1);                   /* read/write, not cacheable */
+  aml_byte(a, 1); /* read/write, not cacheable */
   aml_dword(a, 0);
   aml_dword(a, first);
   aml_dword(a, last);
@@ -252,8 +255,7 @@ void aml_res_memory_window(struct aml *a, uint32_t first, uint32_t last) {
 
 uint8_t acpi_checksum(const uint8_t *bytes, size_t n) {
   uint8_t sum = 0;
-  for (size_t i = 0; i < n; i++)
-    sum = (uint8_t)(sum + bytes[i]);
+  for (size_t i = 0; i < n; i++) sum = (uint8_t)(sum + bytes[i]);
   return (uint8_t)(0 - sum);
 }
 
@@ -261,9 +263,9 @@ void acpi_table_begin(struct aml *a, const char *signature, uint8_t revision) {
   a->size = 0;
   a->overflow = false;
   aml_bytes(a, signature, 4);
-  aml_dword(a, 0);                  /* length */
+  aml_dword(a, 0); /* length */
   aml_byte(a, revision);
-  aml_byte(a, 0);                   /* checksum */
+  aml_byte(a, 0); /* checksum */
   aml_bytes(a, "BT    ", 6);
   aml_bytes(a, "BTPC    ", 8);
   aml_dword(a, 1);
@@ -273,8 +275,7 @@ void acpi_table_begin(struct aml *a, const char *signature, uint8_t revision) {
 
 void acpi_table_end(struct aml *a) {
   uint32_t length = (uint32_t)a->size;
-  if (a->overflow)
-    return;
+  if (a->overflow) return;
   memcpy(a->bytes + 4, &length, 4);
   a->bytes[9] = acpi_checksum(a->bytes, a->size);
 }

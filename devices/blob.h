@@ -1,4 +1,5 @@
-/* A table for guests, put together byte by byte: little-endian fields and texts of a fixed width. What does not fit is left out and remembered. */
+/* A table for guests, put together byte by byte: little-endian fields and texts of a fixed width. What does not fit is left out
+ * and remembered. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,7 +9,7 @@ enum { BLOB_SIZE = 2048 };
 struct blob {
   uint8_t bytes[BLOB_SIZE];
   size_t size;
-  bool overflow;                    /* the blob is good for nothing */
+  bool overflow; /* the blob is good for nothing */
 };
 
 static inline void blob_put(struct blob *b, uint64_t value, unsigned size) {
@@ -16,28 +17,23 @@ static inline void blob_put(struct blob *b, uint64_t value, unsigned size) {
     b->overflow = true;
     return;
   }
-  for (unsigned i = 0; i < size; i++)
-    b->bytes[b->size++] = (uint8_t)(value >> 8 * i);
+  for (unsigned i = 0; i < size; i++) b->bytes[b->size++] = (uint8_t)(value >> 8 * i);
 }
 
 static inline void blob_zeros(struct blob *b, unsigned size) {
-  for (unsigned i = 0; i < size; i++)
-    blob_put(b, 0, 1);
+  for (unsigned i = 0; i < size; i++) blob_put(b, 0, 1);
 }
 
 /* The text's first `width` characters, padded with `pad`. */
 static inline void blob_text(struct blob *b, const char *text, unsigned width, char pad) {
-  for (unsigned i = 0; i < width; i++)
-    blob_put(b, (uint8_t)(*text ? *text++ : pad), 1);
+  for (unsigned i = 0; i < width; i++) blob_put(b, (uint8_t)(*text ? *text++ : pad), 1);
 }
 
 /* Sets the byte at `at` so that the `size` bytes from `from` on add up to zero. */
 static inline void blob_checksum(struct blob *b, size_t from, size_t size, size_t at) {
   uint8_t sum = 0;
-  if (b->overflow)
-    return;
+  if (b->overflow) return;
   b->bytes[at] = 0;
-  for (size_t i = from; i < from + size; i++)
-    sum = (uint8_t)(sum + b->bytes[i]);
+  for (size_t i = from; i < from + size; i++) sum = (uint8_t)(sum + b->bytes[i]);
   b->bytes[at] = (uint8_t)-sum;
 }

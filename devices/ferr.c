@@ -4,8 +4,7 @@
 static const struct field fields[] = {FIELD(ferr, level), FIELD(ferr, irq), FIELD_END};
 
 static void drive(struct ferr *s, bool irq) {
-  if (irq == s->irq)
-    return;
+  if (irq == s->irq) return;
   s->irq = irq;
   irq_set(&s->out, irq);
 }
@@ -13,8 +12,7 @@ static void drive(struct ferr *s, bool irq) {
 void ferr_set(struct ferr *s, bool level) {
   bool rise = level && !s->level;
   s->level = level;
-  if (rise || !level)
-    drive(s, level);
+  if (rise || !level) drive(s, level);
 }
 
 static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) { drive(dev, false); }

@@ -1,10 +1,11 @@
 /* The machine, from top to bottom, and its wiring.
  *
- * Owns every chip by value, the level of each ISA interrupt line (several chips may share one), and the CPU's INTR. Each ISA IRQ goes to the
- * 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to LINT0 of the local APIC, to pin 0 of the
- * I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to the CPU. The HPET can replace 8254 and RTC on IRQ 0 and 8. INTR is high exactly while
- * pc_ack_interrupt() would return a vector.
- * After pc_reset() the machine is as a BIOS leaves it where a kernel relies on that (see reset() of each chip, and bios_writes[] below); there is no display.
+ * Owns every chip by value, the level of each ISA interrupt line (several chips may share one), and the CPU's INTR. Each ISA IRQ
+ * goes to the 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to LINT0 of the
+ * local APIC, to pin 0 of the I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to the CPU. The
+ * HPET can replace 8254 and RTC on IRQ 0 and 8. INTR is high exactly while pc_ack_interrupt() would return a vector.
+ * After pc_reset() the machine is as a BIOS leaves it where a kernel relies on that (see reset() of each chip, and bios_writes[]
+ * below); there is no display.
  */
 #include "pc.h"
 #include "acpi_pm.h"
@@ -49,10 +50,10 @@ struct pc {
   struct crtc crtc;
   struct uart16550 serial[SERIAL_PORTS];
   struct debug_exit debug_exit;
-  uint32_t lines[SOURCE_COUNT];     /* IRQs, and pins of the I/O APIC from 16 on, that each source holds high */
-  uint8_t legacy;                   /* the HPET has IRQ 0 and IRQ 8; 8254 and RTC are off them */
+  uint32_t lines[SOURCE_COUNT]; /* IRQs, and pins of the I/O APIC from 16 on, that each source holds high */
+  uint8_t legacy;               /* the HPET has IRQ 0 and IRQ 8; 8254 and RTC are off them */
   uint8_t pic_intr, intr;
-  bool ready;                       /* every chip is there: INTR may be worked out */
+  bool ready; /* every chip is there: INTR may be worked out */
   struct device devices[MAX_DEVICES];
   unsigned count;
 };
@@ -67,20 +68,16 @@ bool pc_interrupt_pending(struct pc *pc) { return (pc->config.apic && lapic_pend
 
 static void update_intr(void *opaque) {
   struct pc *pc = opaque;
-  if (!pc->ready)
-    return;
+  if (!pc->ready) return;
   bool intr = pc_interrupt_pending(pc);
-  if (intr == pc->intr)
-    return;
+  if (intr == pc->intr) return;
   pc->intr = intr;
-  if (pc->config.cpu_intr)
-    pc->config.cpu_intr(pc->config.opaque, intr);
+  if (pc->config.cpu_intr) pc->config.cpu_intr(pc->config.opaque, intr);
 }
 
 int pc_ack_interrupt(struct pc *pc) {
   int vector = pc->config.apic ? lapic_ack(&pc->lapic) : -1;
-  if (vector < 0 && extint(pc))
-    vector = i8259_ack(&pc->pic);
+  if (vector < 0 && extint(pc)) vector = i8259_ack(&pc->pic);
   update_intr(pc);
   return vector;
 }
@@ -105,12 +102,10 @@ static uint32_t high_lines(const struct pc *pc) {
 
 static void drive_line(struct pc *pc, unsigned irq) {
   uint32_t high = high_lines(pc);
-  if (irq != IRQ_PIN_2)
-    i8259_set_irq(&pc->pic, irq, high >> irq & 1);
+  if (irq != IRQ_PIN_2) i8259_set_irq(&pc->pic, irq, high >> irq & 1);
   if (pc->config.apic && (irq == 0 || irq == IRQ_PIN_2))
     ioapic_set_irq(&pc->ioapic, IRQ_PIN_2, high & (1u << 0 | 1u << IRQ_PIN_2));
-  else if (pc->config.apic)
-    ioapic_set_irq(&pc->ioapic, irq, high >> irq & 1);
+  else if (pc->config.apic) ioapic_set_irq(&pc->ioapic, irq, high >> irq & 1);
 }
 
 static void set_line(struct pc *pc, enum irq_source source, unsigned irq, bool level) {
@@ -133,7 +128,9 @@ static void legacy_line(void *opaque, int n, bool on) {
 }
 
 /* COM1 and COM3 share IRQ 4, COM2 and COM4 IRQ 3. */
-static void serial_line(void *opaque, int port, bool level) { set_line(opaque, FROM_COM1 + (enum irq_source)port, port & 1 ? 3 : 4, level); }
+static void serial_line(void *opaque, int port, bool level) {
+  set_line(opaque, FROM_COM1 + (enum irq_source)port, port & 1 ? 3 : 4, level);
+}
 
 static bool apic_send(void *opaque, uint8_t destination, bool logical, enum apic_mode mode, uint8_t vector, bool level) {
   struct pc *pc = opaque;
@@ -144,18 +141,17 @@ static void apic_eoi(void *opaque, uint8_t vector) { ioapic_eoi(&((struct pc *)o
 
 static void apic_nmi(void *opaque) {
   struct pc *pc = opaque;
-  if (pc->config.cpu_nmi)
-    pc->config.cpu_nmi(pc->config.opaque);
+  if (pc->config.cpu_nmi) pc->config.cpu_nmi(pc->config.opaque);
 }
 
 static void apic_init(void *opaque) {
   struct pc *pc = opaque;
-  if (pc->config.cpu_init)
-    pc->config.cpu_init(pc->config.opaque);
+  if (pc->config.cpu_init) pc->config.cpu_init(pc->config.opaque);
 }
 
 /* The lines' levels are saved too: a chip that drives its line again after a load then makes no edge. */
-static const struct field wiring_fields[] = {FIELD_ARRAY(pc, lines), FIELD(pc, legacy), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD_END};
+static const struct field wiring_fields[] = {FIELD_ARRAY(pc, lines), FIELD(pc, legacy), FIELD(pc, pic_intr), FIELD(pc, intr),
+                                             FIELD_END};
 
 static void wiring_reset(void *state) { update_intr(state); }
 
@@ -164,8 +160,7 @@ static void wiring_loaded(void *state) {
   struct pc *pc = state;
   pc->legacy = pc->legacy != 0;
   pc->intr = pc_interrupt_pending(pc);
-  if (pc->config.cpu_intr)
-    pc->config.cpu_intr(pc->config.opaque, pc->intr);
+  if (pc->config.cpu_intr) pc->config.cpu_intr(pc->config.opaque, pc->intr);
 }
 
 /* ---- A20, reset, power, debug exit ---- */
@@ -174,26 +169,22 @@ static void a20_line(void *opaque, int n, bool level) {
   struct pc *pc = opaque;
   i8042_set_a20(&pc->keyboard, level);
   port92_set_a20(&pc->port92, level);
-  if (pc->config.a20)
-    pc->config.a20(pc->config.opaque, level);
+  if (pc->config.a20) pc->config.a20(pc->config.opaque, level);
 }
 
 static void reset_line(void *opaque, int n, bool level) {
   struct pc *pc = opaque;
-  if (level && pc->config.reset)
-    pc->config.reset(pc->config.opaque);
+  if (level && pc->config.reset) pc->config.reset(pc->config.opaque);
 }
 
 static void power_line(void *opaque, int n, bool level) {
   struct pc *pc = opaque;
-  if (level && pc->config.power_off)
-    pc->config.power_off(pc->config.opaque);
+  if (level && pc->config.power_off) pc->config.power_off(pc->config.opaque);
 }
 
 static void debug_exit(void *opaque, uint32_t value) {
   struct pc *pc = opaque;
-  if (pc->config.debug_exit)
-    pc->config.debug_exit(pc->config.opaque, value);
+  if (pc->config.debug_exit) pc->config.debug_exit(pc->config.opaque, value);
 }
 
 /* ---- the machine ---- */
@@ -213,19 +204,19 @@ static void assemble(struct pc *pc) {
   add(pc, i8259_init(&pc->pic, pc->io, wire(pc, pic_intr, 0)));
   add(pc, i8254_init(&pc->pit, pc->io, c->clock, wire(pc, chip_line, 0)));
   add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), wire(pc, chip_line, RTC_IRQ)));
-  if (c->hpet)
-    add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, wire(pc, hpet_line, 0), wire(pc, legacy_line, 0)));
-  add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, wire(pc, chip_line, KEYBOARD_IRQ), wire(pc, chip_line, AUX_IRQ), a20, reset));
+  if (c->hpet) add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, wire(pc, hpet_line, 0), wire(pc, legacy_line, 0)));
+  add(pc,
+      i8042_init(&pc->keyboard, pc->io, c->clock, wire(pc, chip_line, KEYBOARD_IRQ), wire(pc, chip_line, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
   add(pc, ferr_init(&pc->ferr, pc->io, wire(pc, chip_line, FERR_IRQ)));
   add(pc, dma8237_init(&pc->dma, pc->io));
   add(pc, pci_init(&pc->pci, pc->io, wire(pc, pirq_line, 0), reset));
-  if (c->acpi)
-    add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, wire(pc, chip_line, ACPI_SCI), wire(pc, power_line, 0)));
+  if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, wire(pc, chip_line, ACPI_SCI), wire(pc, power_line, 0)));
   add(pc, crtc_init(&pc->crtc, pc->io));
   for (int i = 0; i < SERIAL_PORTS; i++)
     if (c->serial_present[i])
-      add(pc, uart16550_init(&pc->serial[i], pc->io, serial_base[i], serial_name[i], c->clock, c->serial[i], wire(pc, serial_line, i)));
+      add(pc, uart16550_init(&pc->serial[i], pc->io, serial_base[i], serial_name[i], c->clock, c->serial[i],
+                             wire(pc, serial_line, i)));
   if (c->debug_exit_present)
     add(pc, debug_exit_init(&pc->debug_exit, pc->io, c->debug_exit_base, c->debug_exit_size, debug_exit, pc));
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0});
@@ -233,8 +224,7 @@ static void assemble(struct pc *pc) {
 
 struct pc *pc_create(const struct pc_config *config) {
   struct pc *pc = calloc(1, sizeof *pc);
-  if (!pc)
-    return 0;
+  if (!pc) return 0;
   pc->config = *config;
   pc->io = io_bus_create();
   if (!pc->io) {
@@ -248,20 +238,24 @@ struct pc *pc_create(const struct pc_config *config) {
 }
 
 void pc_destroy(struct pc *pc) {
-  if (!pc)
-    return;
+  if (!pc) return;
   for (unsigned i = pc->count; i-- > 0;)
-    if (pc->devices[i].destroy)
-      pc->devices[i].destroy(pc->devices[i].state);
+    if (pc->devices[i].destroy) pc->devices[i].destroy(pc->devices[i].state);
   io_bus_destroy(pc->io);
   free(pc);
 }
 
-/* What a BIOS has written to the chips before it starts a kernel, on top of their own resets: SeaBIOS 1.16.2's values, read under QEMU 7.2 at a kernel's entry. */
-static const struct { uint16_t port; uint8_t value; } bios_writes[] = {
+/* What a BIOS has written to the chips before it starts a kernel, on top of their own resets: SeaBIOS 1.16.2's values, read under
+ * QEMU 7.2 at a kernel's entry. */
+static const struct {
+  uint16_t port;
+  uint8_t value;
+} bios_writes[] = {
+  /* clang-format off */
   {0x43, 0x34}, {0x40, 0}, {0x40, 0},   /* PIT channel 0: mode 2, 65536: 18.2 Hz */
   {0x70, 0x0b}, {0x71, 0x02},           /* RTC: 24 hours, BCD, no interrupts */
   {0x21, 0xb8}, {0xa1, 0x8e},           /* 8259s: open are IRQ 0, 1, 2, 6, and 8, 12, 13, 14 */
+  /* clang-format on */
 };
 enum { UART_LCR = 3, EIGHT_BITS = 3, UART_MCR = 4, OUT2 = 8, SVR_ENABLED = 0x1ff, LINT_EXTINT = 0x8700, LINT_NMI = 0x8400 };
 
@@ -281,27 +275,28 @@ static void leave_as_bios(struct pc *pc) {
 }
 
 void pc_reset(struct pc *pc) {
-  for (unsigned i = 0; i < pc->count; i++)
-    pc->devices[i].reset(pc->devices[i].state);
+  for (unsigned i = 0; i < pc->count; i++) pc->devices[i].reset(pc->devices[i].state);
   leave_as_bios(pc);
 }
 
 /* ---- what the rest of bt sees ---- */
 
-struct io_bus *pc_io(struct pc *pc) { return pc->io; }
-struct clock *pc_clock(struct pc *pc) { return pc->config.clock; }
+struct io_bus *pc_io(struct pc *pc) {
+  return pc->io;
+}
+struct clock *pc_clock(struct pc *pc) {
+  return pc->config.clock;
+}
 uint64_t pc_apic_base(struct pc *pc) { return pc->config.apic ? pc->lapic.base : 0; }
 
 void pc_set_apic_base(struct pc *pc, uint64_t value) {
-  if (pc->config.apic)
-    lapic_set_base(&pc->lapic, value);
+  if (pc->config.apic) lapic_set_base(&pc->lapic, value);
 }
 
 void pc_set_ferr(struct pc *pc, bool level) { ferr_set(&pc->ferr, level); }
 
 void pc_serial_receive(struct pc *pc, unsigned port, const uint8_t *bytes, unsigned n) {
-  if (port < SERIAL_PORTS && pc->config.serial_present[port])
-    uart16550_receive(&pc->serial[port], bytes, n);
+  if (port < SERIAL_PORTS && pc->config.serial_present[port]) uart16550_receive(&pc->serial[port], bytes, n);
 }
 
 unsigned pc_serial_room(struct pc *pc, unsigned port) {
@@ -312,8 +307,7 @@ void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes, unsigned n) { i804
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons) { i8042_mouse(&pc->keyboard, dx, dy, dz, buttons); }
 
 void pc_power_button(struct pc *pc) {
-  if (pc->config.acpi)
-    acpi_pm_power_button(&pc->pm);
+  if (pc->config.acpi) acpi_pm_power_button(&pc->pm);
 }
 
 gpa pc_write_tables(struct pc *pc) { return tables_write(pc->config.mmu, &pc->config); }
@@ -329,7 +323,9 @@ uint32_t pc_day_seconds(struct pc *pc) {
   return hour * 3600 + minute * 60 + second;
 }
 
-uint16_t pc_serial_base(struct pc *pc, unsigned port) { return port < SERIAL_PORTS && pc->config.serial_present[port] ? serial_base[port] : 0; }
+uint16_t pc_serial_base(struct pc *pc, unsigned port) {
+  return port < SERIAL_PORTS && pc->config.serial_present[port] ? serial_base[port] : 0;
+}
 
 const struct device *pc_devices(struct pc *pc, unsigned *count) {
   *count = pc->count;

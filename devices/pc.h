@@ -11,19 +11,20 @@ struct char_backend {
 struct pc_config {
   struct mmu *mmu;
   struct clock *clock;
-  void *opaque;                                         /* for the callbacks */
-  void (*cpu_intr)(void *opaque, bool level);           /* INTR pin: 8259 (through LINT0/virtual wire) or local APIC */
+  void *opaque;                               /* for the callbacks */
+  void (*cpu_intr)(void *opaque, bool level); /* INTR pin: 8259 (through LINT0/virtual wire) or local APIC */
   void (*cpu_nmi)(void *opaque);
-  void (*cpu_init)(void *opaque);                       /* INIT: APIC message */
+  void (*cpu_init)(void *opaque); /* INIT: APIC message */
   void (*a20)(void *opaque, bool on);
-  void (*reset)(void *opaque);                          /* port 92h, CF9h, i8042 pulse, triple fault */
-  void (*power_off)(void *opaque);                      /* ACPI S5 */
-  void (*debug_exit)(void *opaque, uint32_t value);     /* isa-debug-exit */
-  struct char_backend serial[4];                        /* write == NULL: that port has no backend, writes vanish */
+  void (*reset)(void *opaque);                      /* port 92h, CF9h, i8042 pulse, triple fault */
+  void (*power_off)(void *opaque);                  /* ACPI S5 */
+  void (*debug_exit)(void *opaque, uint32_t value); /* isa-debug-exit */
+  struct char_backend serial[4];                    /* write == NULL: that port has no backend, writes vanish */
   bool serial_present[4];
-  bool debug_exit_present; uint16_t debug_exit_base, debug_exit_size;
-  bool acpi, apic, hpet;                                /* apic: the CPU model has a local APIC */
-  uint32_t cpu_signature, cpu_features;                 /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
+  bool debug_exit_present;
+  uint16_t debug_exit_base, debug_exit_size;
+  bool acpi, apic, hpet;                /* apic: the CPU model has a local APIC */
+  uint32_t cpu_signature, cpu_features; /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
 };
 
 struct pc;
@@ -31,23 +32,23 @@ struct pc *pc_create(const struct pc_config *config);
 void pc_destroy(struct pc *pc);
 void pc_reset(struct pc *pc);
 struct io_bus *pc_io(struct pc *pc);
-/* The vCPU takes an interrupt: acknowledges it at the APIC or the 8259s and returns its vector; -1 if it went away (no INTA result but
- * spurious is returned as the manual says: 8259 spurious IRQ 7 is a vector). */
+/* The vCPU takes an interrupt: acknowledges it at the APIC or the 8259s and returns its vector; -1 if it went away (no INTA
+ * result but spurious is returned as the manual says: 8259 spurious IRQ 7 is a vector). */
 int pc_ack_interrupt(struct pc *pc);
 bool pc_interrupt_pending(struct pc *pc);
 uint64_t pc_apic_base(struct pc *pc);
-void pc_set_apic_base(struct pc *pc, uint64_t value);   /* IA32_APIC_BASE */
-void pc_set_ferr(struct pc *pc, bool level);            /* IRQ 13 */
+void pc_set_apic_base(struct pc *pc, uint64_t value); /* IA32_APIC_BASE */
+void pc_set_ferr(struct pc *pc, bool level);          /* IRQ 13 */
 void pc_serial_receive(struct pc *pc, unsigned port, const uint8_t *bytes, unsigned n);
-unsigned pc_serial_room(struct pc *pc, unsigned port);  /* bytes that it can take now */
+unsigned pc_serial_room(struct pc *pc, unsigned port); /* bytes that it can take now */
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes /* set 2 */, unsigned n);
 /* The mouse moved (counts; dy up, dz: the wheel, towards the user), and which buttons are down: bit 0 left, 1 right, 2 middle. */
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons);
 /* ACPI, MP and SMBIOS tables: writes them into F0000h-FFFFFh and returns the RSDP's address; 0: there is none. */
 gpa pc_write_tables(struct pc *pc);
-uint32_t pc_day_seconds(struct pc *pc);                 /* since midnight, by the RTC; after pc_reset() */
-uint16_t pc_serial_base(struct pc *pc, unsigned port);  /* 0: that port is not there */
+uint32_t pc_day_seconds(struct pc *pc);                /* since midnight, by the RTC; after pc_reset() */
+uint16_t pc_serial_base(struct pc *pc, unsigned port); /* 0: that port is not there */
 /* All chips, for save/load/compare/info. */
 const struct device *pc_devices(struct pc *pc, unsigned *count);
 struct clock *pc_clock(struct pc *pc);
-void pc_power_button(struct pc *pc);                    /* ACPI fixed power button: a guest in ACPI mode powers off */
+void pc_power_button(struct pc *pc); /* ACPI fixed power button: a guest in ACPI mode powers off */

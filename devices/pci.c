@@ -1,8 +1,9 @@
 /* PCI. PCI Local Bus Specification 2.1, 3.7.4.1 (mechanism 1); Intel 440FX (82441FX) and PIIX3 (82371SB) data sheets.
  *
- * Owns the configuration address latch, bus 0's list of functions and the PIRQ router. Only bus 0 exists; what is not there reads as all ones.
- * A function's configuration space is an array and a mask of writable bits; whoever needs more hangs on `written`.
- * Missing: i440FX PAM and SMRAM registers keep their values but move no memory (there is no BIOS to shadow); PIIX3 decode enables likewise.
+ * Owns the configuration address latch, bus 0's list of functions and the PIRQ router. Only bus 0 exists; what is not there reads
+ * as all ones. A function's configuration space is an array and a mask of writable bits; whoever needs more hangs on `written`.
+ * Missing: i440FX PAM and SMRAM registers keep their values but move no memory (there is no BIOS to shadow); PIIX3 decode enables
+ * likewise.
  */
 #include "pci.h"
 
@@ -11,11 +12,10 @@ enum { RESET_CPU = 4, RESET_STORED = 0x0e };
 enum { VENDOR = 0, DEVICE = 2, COMMAND = 4, STATUS = 6, REVISION = 8, CLASS = 9, HEADER_TYPE = 14, INT_LINE = 60, INT_PIN = 61 };
 enum { MULTIFUNCTION = 0x80 };
 enum { HOST_PAM = 0x59, HOST_SMRAM = 0x72, ISA_PIRQ = 0x60, PIRQ_OFF = 0x80 };
-enum { ROUTABLE = 0xdef8 };         /* PIIX3 4.2.7: IRQ 3-7, 9-12, 14, 15 */
+enum { ROUTABLE = 0xdef8 }; /* PIIX3 4.2.7: IRQ 3-7, 9-12, 14, 15 */
 
-static const struct field fields[] = {
-  FIELD(pci, address), FIELD(pci, reset_control), FIELD(pci, routed), FIELD_ARRAY(pci, host.config), FIELD_ARRAY(pci, isa.config), FIELD_END
-};
+static const struct field fields[] = {FIELD(pci, address),           FIELD(pci, reset_control),    FIELD(pci, routed),
+                                      FIELD_ARRAY(pci, host.config), FIELD_ARRAY(pci, isa.config), FIELD_END};
 
 /* ---- functions ---- */
 
@@ -24,7 +24,8 @@ static void put16(uint8_t *at, uint16_t value) {
   at[1] = (uint8_t)(value >> 8);
 }
 
-void pci_function_init(struct pci_function *f, uint8_t devfn, uint16_t vendor, uint16_t device, uint32_t class_code, uint8_t revision) {
+void pci_function_init(struct pci_function *f, uint8_t devfn, uint16_t vendor, uint16_t device, uint32_t class_code,
+                       uint8_t revision) {
   *f = (struct pci_function){.devfn = devfn};
   put16(f->config + VENDOR, vendor);
   put16(f->config + DEVICE, device);
@@ -56,27 +57,23 @@ static void route(struct pci *s) {
   uint16_t changed = routed ^ s->routed;
   s->routed = routed;
   for (int irq = 0; irq < 16; irq++)
-    if (changed >> irq & 1 && s->route.set)
-      s->route.set(s->route.opaque, irq, routed >> irq & 1);
+    if (changed >> irq & 1 && s->route.set) s->route.set(s->route.opaque, irq, routed >> irq & 1);
 }
 
 void pci_set_intx(struct pci *s, struct pci_function *f, bool level) {
-  if (f->intx == level)
-    return;
+  if (f->intx == level) return;
   f->intx = level;
   route(s);
 }
 
 static void isa_written(void *dev, unsigned offset, unsigned size) {
-  if (offset < ISA_PIRQ + 4 && offset + size > ISA_PIRQ)
-    route(dev);
+  if (offset < ISA_PIRQ + 4 && offset + size > ISA_PIRQ) route(dev);
 }
 
 /* ---- configuration accesses ---- */
 
 static struct pci_function *selected(const struct pci *s) {
-  if (!(s->address >> ENABLE_BIT) || (s->address >> 16 & 0xff))
-    return 0;
+  if (!(s->address >> ENABLE_BIT) || (s->address >> 16 & 0xff)) return 0;
   return s->functions[s->address >> 8 & 0xff];
 }
 
@@ -92,36 +89,30 @@ static uint32_t data_read(void *dev, uint16_t offset, unsigned size) {
 static void data_write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
   struct pci *s = dev;
   struct pci_function *f = selected(s);
-  if (!f)
-    return;
+  if (!f) return;
   unsigned first = (s->address & 0xfc) + (offset & 3);
   for (unsigned i = 0; i < size; i++) {
     uint8_t mask = f->writable[(first + i) & 0xff];
     uint8_t *at = &f->config[(first + i) & 0xff];
     *at = (*at & (uint8_t)~mask) | ((uint8_t)(value >> 8 * i) & mask);
   }
-  if (f->written)
-    f->written(f->dev, first, size);
+  if (f->written) f->written(f->dev, first, size);
 }
 
 /* CF8h is a register of 32 bits and of nothing else; the byte at CF9h is reset control (PIIX3 4.1.1). */
 static uint32_t address_read(void *dev, uint16_t offset, unsigned size) {
   const struct pci *s = dev;
-  if (offset == CONFIG_ADDRESS && size == 4)
-    return s->address;
+  if (offset == CONFIG_ADDRESS && size == 4) return s->address;
   return offset == CONFIG_RESET && size == 1 ? s->reset_control : 0xffffffff;
 }
 
 static void address_write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
   struct pci *s = dev;
-  if (offset == CONFIG_ADDRESS && size == 4)
-    s->address = value & 0x80fffffc;
-  if (offset != CONFIG_RESET || size != 1)
-    return;
+  if (offset == CONFIG_ADDRESS && size == 4) s->address = value & 0x80fffffc;
+  if (offset != CONFIG_RESET || size != 1) return;
   bool pulse = value & ~(uint32_t)s->reset_control & RESET_CPU;
   s->reset_control = value & RESET_STORED;
-  if (pulse)
-    irq_set(&s->reset_out, true);
+  if (pulse) irq_set(&s->reset_out, true);
 }
 
 /* ---- life ---- */
@@ -131,8 +122,7 @@ static void host_init(struct pci_function *f) {
   put16(f->config + COMMAND, 0x0006);
   put16(f->config + STATUS, 0x0280);
   f->writable[COMMAND + 1] = 1;
-  for (unsigned i = HOST_PAM; i < HOST_PAM + 7; i++)
-    f->writable[i] = i == HOST_PAM ? 0xf0 : 0xff;
+  for (unsigned i = HOST_PAM; i < HOST_PAM + 7; i++) f->writable[i] = i == HOST_PAM ? 0xf0 : 0xff;
   f->writable[HOST_SMRAM] = 0x78;
   f->config[HOST_SMRAM] = 2;
 }
@@ -172,8 +162,7 @@ static void loaded(void *state) {
   s->address &= 0x80fffffc;
   s->routed &= ROUTABLE;
   for (int irq = 0; irq < 16; irq++)
-    if (ROUTABLE >> irq & 1 && s->route.set)
-      s->route.set(s->route.opaque, irq, s->routed >> irq & 1);
+    if (ROUTABLE >> irq & 1 && s->route.set) s->route.set(s->route.opaque, irq, s->routed >> irq & 1);
   route(s);
 }
 

@@ -1,6 +1,7 @@
 /* Port 92h: fast A20 and fast reset. PS/2 Hardware Interface Technical Reference, "System Control Port A".
  *
- * The PC has one A20 gate; this port and the keyboard controller both move it and both show where it stands, the last writer wins.
+ * The PC has one A20 gate; this port and the keyboard controller both move it and both show where it stands, the last writer
+ * wins.
  */
 #include "port92.h"
 
@@ -15,8 +16,7 @@ static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
   bool pulse = value & ~(uint32_t)s->value & FAST_RESET;
   s->value = value & (STORED | FAST_RESET);
   irq_set(&s->a20_out, s->value & A20);
-  if (pulse)
-    irq_set(&s->reset_out, true);
+  if (pulse) irq_set(&s->reset_out, true);
 }
 
 void port92_set_a20(struct port92 *s, bool on) { s->value = (s->value & (uint8_t)~A20) | (on ? A20 : 0); }

@@ -4,15 +4,15 @@
 #include "pc.h"
 
 struct state_buffer {
-  uint8_t *bytes;                   /* malloc()ed; the caller frees it */
+  uint8_t *bytes; /* malloc()ed; the caller frees it */
   size_t size, capacity;
-  bool failed;                      /* out of memory: the contents are incomplete */
+  bool failed; /* out of memory: the contents are incomplete */
 };
 
 /* Appends the clock's time and every device. 0 or -ENOMEM. */
 int state_save(struct pc *pc, struct state_buffer *out);
-/* Checks everything first and loads only what is right in full: on an error (its text is returned, a literal; NULL: loaded) the machine is as before.
- * A state loads into a machine of the same configuration only. */
+/* Checks everything first and loads only what is right in full: on an error (its text is returned, a literal; NULL: loaded) the
+ * machine is as before. A state loads into a machine of the same configuration only. */
 const char *state_load(struct pc *pc, const uint8_t *bytes, size_t size);
 /* What state_load() would say; nothing is changed. */
 const char *state_check(struct pc *pc, const uint8_t *bytes, size_t size);

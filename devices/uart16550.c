@@ -1,11 +1,12 @@
 /* 16550A UART. National PC16550D data sheet.
  *
- * Owns one port's registers and its 16-byte receive FIFO. Transmission takes no time: a byte written to THR is with the back-end before the
- * write ends, LSR never shows the transmitter busy, and its interrupt is due again at once. Reception is paced by the FIFO's room alone
- * (uart16550_room()); the character timeout follows the programmed baud rate. The modem at the other end is always there: CTS, DSR and
- * DCD are on. As on the PC's boards, OUT2 gates the interrupt line - here in loopback too, so that a driver's self test sees its interrupts. QEMU's line
- * ignores OUT2; its chip and ours have it set when a kernel is entered (pc.c), so that a driver that never writes MCR gets its interrupts on both.
- * Missing: received breaks, parity and framing errors (no back-end makes any); the non-FIFO transmit FIFO depth cannot be observed.
+ * Owns one port's registers and its 16-byte receive FIFO. Transmission takes no time: a byte written to THR is with the back-end
+ * before the write ends, LSR never shows the transmitter busy, and its interrupt is due again at once. Reception is paced by the
+ * FIFO's room alone (uart16550_room()); the character timeout follows the programmed baud rate. The modem at the other end is
+ * always there: CTS, DSR and DCD are on. As on the PC's boards, OUT2 gates the interrupt line - here in loopback too, so that a
+ * driver's self test sees its interrupts. QEMU's line ignores OUT2; its chip and ours have it set when a kernel is entered
+ * (pc.c), so that a driver that never writes MCR gets its interrupts on both. Missing: received breaks, parity and framing errors
+ * (no back-end makes any); the non-FIFO transmit FIFO depth cannot be observed.
  */
 #include "uart16550.h"
 
@@ -19,11 +20,23 @@ enum { LSR_DR = 1, LSR_OE = 2, LSR_ERRORS = 0x1e, LSR_THRE = 0x20, LSR_TEMT = 0x
 enum { MSR_DELTA = 0x0f, MSR_TERI = 4, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 enum { CRYSTAL_HZ = 1843200 };
 
-static const struct field fields[] = {
-  FIELD(uart16550, ier), FIELD(uart16550, lcr), FIELD(uart16550, mcr), FIELD(uart16550, lsr), FIELD(uart16550, msr), FIELD(uart16550, scr),
-  FIELD(uart16550, fcr), FIELD(uart16550, dll), FIELD(uart16550, dlm), FIELD_ARRAY(uart16550, fifo), FIELD(uart16550, head),
-  FIELD(uart16550, count), FIELD(uart16550, thre_pending), FIELD(uart16550, timeout), FIELD(uart16550, irq), FIELD_TIMER(uart16550, timer), FIELD_END
-};
+static const struct field fields[] = {FIELD(uart16550, ier),
+                                      FIELD(uart16550, lcr),
+                                      FIELD(uart16550, mcr),
+                                      FIELD(uart16550, lsr),
+                                      FIELD(uart16550, msr),
+                                      FIELD(uart16550, scr),
+                                      FIELD(uart16550, fcr),
+                                      FIELD(uart16550, dll),
+                                      FIELD(uart16550, dlm),
+                                      FIELD_ARRAY(uart16550, fifo),
+                                      FIELD(uart16550, head),
+                                      FIELD(uart16550, count),
+                                      FIELD(uart16550, thre_pending),
+                                      FIELD(uart16550, timeout),
+                                      FIELD(uart16550, irq),
+                                      FIELD_TIMER(uart16550, timer),
+                                      FIELD_END};
 
 static bool fifos_on(const struct uart16550 *s) { return s->fcr & FCR_ENABLE; }
 static unsigned depth(const struct uart16550 *s) { return fifos_on(s) ? UART_FIFO : 1; }
@@ -37,23 +50,17 @@ static unsigned trigger_level(const struct uart16550 *s) {
 
 /* The cause of highest priority (table III of the data sheet), as IIR shows it. */
 static uint8_t cause(const struct uart16550 *s) {
-  if ((s->ier & IER_LINE) && (s->lsr & LSR_ERRORS))
-    return IIR_LINE;
-  if ((s->ier & IER_RDA) && s->count >= trigger_level(s))
-    return IIR_RDA;
-  if ((s->ier & IER_RDA) && s->timeout)
-    return IIR_TIMEOUT;
-  if ((s->ier & IER_THRE) && s->thre_pending)
-    return IIR_THRE;
-  if ((s->ier & IER_MODEM) && (s->msr & MSR_DELTA))
-    return IIR_MODEM;
+  if ((s->ier & IER_LINE) && (s->lsr & LSR_ERRORS)) return IIR_LINE;
+  if ((s->ier & IER_RDA) && s->count >= trigger_level(s)) return IIR_RDA;
+  if ((s->ier & IER_RDA) && s->timeout) return IIR_TIMEOUT;
+  if ((s->ier & IER_THRE) && s->thre_pending) return IIR_THRE;
+  if ((s->ier & IER_MODEM) && (s->msr & MSR_DELTA)) return IIR_MODEM;
   return IIR_NONE;
 }
 
 static void update_irq(struct uart16550 *s) {
   uint8_t irq = cause(s) != IIR_NONE && (s->mcr & MCR_OUT2);
-  if (irq == s->irq)
-    return;
+  if (irq == s->irq) return;
   s->irq = irq;
   irq_set(&s->out, irq);
 }
@@ -80,10 +87,9 @@ static void fire(void *opaque) {
 /* ---- bytes ---- */
 
 static void push(struct uart16550 *s, uint8_t byte) {
-  if (s->count >= depth(s)) {       /* the FIFO keeps what it has; without it the newer byte stays */
+  if (s->count >= depth(s)) { /* the FIFO keeps what it has; without it the newer byte stays */
     s->lsr |= LSR_OE;
-    if (!fifos_on(s))
-      s->fifo[s->head] = byte;
+    if (!fifos_on(s)) s->fifo[s->head] = byte;
     return;
   }
   s->fifo[(s->head + s->count++) % UART_FIFO] = byte;
@@ -91,13 +97,12 @@ static void push(struct uart16550 *s, uint8_t byte) {
 }
 
 static uint8_t pop(struct uart16550 *s) {
-  uint8_t byte = s->fifo[s->head];  /* empty: the last one again */
+  uint8_t byte = s->fifo[s->head]; /* empty: the last one again */
   if (s->count) {
     s->head = (s->head + 1) % UART_FIFO;
     s->count--;
   }
-  if (!s->count)
-    s->lsr &= (uint8_t)~LSR_DR;
+  if (!s->count) s->lsr &= (uint8_t)~LSR_DR;
   restart_timeout(s);
   update_irq(s);
   return byte;
@@ -112,10 +117,8 @@ static void clear_received(struct uart16550 *s) {
 unsigned uart16550_room(const struct uart16550 *s) { return s->mcr & MCR_LOOP ? 0 : depth(s) - s->count; }
 
 void uart16550_receive(struct uart16550 *s, const uint8_t *bytes, unsigned n) {
-  if (s->mcr & MCR_LOOP)
-    return;                         /* SIN is cut off */
-  for (unsigned i = 0; i < n; i++)
-    push(s, bytes[i]);
+  if (s->mcr & MCR_LOOP) return; /* SIN is cut off */
+  for (unsigned i = 0; i < n; i++) push(s, bytes[i]);
   restart_timeout(s);
   update_irq(s);
 }
@@ -129,7 +132,7 @@ static void transmit(struct uart16550 *s, uint8_t byte) {
   } else if (s->backend.write) {
     s->backend.write(s->backend.opaque, &byte, 1);
   }
-  s->thre_pending = 1;              /* written and gone: THR is empty again */
+  s->thre_pending = 1; /* written and gone: THR is empty again */
   update_irq(s);
 }
 
@@ -138,10 +141,10 @@ static void transmit(struct uart16550 *s, uint8_t byte) {
 static void update_modem(struct uart16550 *s) {
   uint8_t lines = MSR_CTS | MSR_DSR | MSR_DCD;
   if (s->mcr & MCR_LOOP)
-    lines = (uint8_t)((s->mcr & MCR_RTS ? MSR_CTS : 0) | (s->mcr & MCR_DTR ? MSR_DSR : 0) | (s->mcr & MCR_OUT1 ? MSR_RI : 0) | (s->mcr & MCR_OUT2 ? MSR_DCD : 0));
+    lines = (uint8_t)((s->mcr & MCR_RTS ? MSR_CTS : 0) | (s->mcr & MCR_DTR ? MSR_DSR : 0) | (s->mcr & MCR_OUT1 ? MSR_RI : 0) |
+                      (s->mcr & MCR_OUT2 ? MSR_DCD : 0));
   uint8_t changed = (s->msr ^ lines) >> 4;
-  if (lines & MSR_RI)
-    changed &= (uint8_t)~MSR_TERI;  /* only its trailing edge counts */
+  if (lines & MSR_RI) changed &= (uint8_t)~MSR_TERI; /* only its trailing edge counts */
   s->msr = lines | (s->msr & MSR_DELTA) | changed;
 }
 
@@ -186,20 +189,16 @@ static uint32_t read(void *dev, uint16_t offset, unsigned size) {
 }
 
 static void write_ier(struct uart16550 *s, uint8_t value) {
-  if ((value & IER_THRE) && !(s->ier & IER_THRE))
-    s->thre_pending = 1;            /* enabling it with THR empty raises it */
+  if ((value & IER_THRE) && !(s->ier & IER_THRE)) s->thre_pending = 1; /* enabling it with THR empty raises it */
   s->ier = value & 0x0f;
   update_irq(s);
 }
 
 static void write_fcr(struct uart16550 *s, uint8_t value) {
-  if ((value ^ s->fcr) & FCR_ENABLE)
-    value |= FCR_CLEAR_RX | FCR_CLEAR_TX;
+  if ((value ^ s->fcr) & FCR_ENABLE) value |= FCR_CLEAR_RX | FCR_CLEAR_TX;
   s->fcr = value & FCR_ENABLE ? value & FCR_KEPT : 0;
-  if (value & FCR_CLEAR_RX)
-    clear_received(s);
-  else
-    restart_timeout(s);
+  if (value & FCR_CLEAR_RX) clear_received(s);
+  else restart_timeout(s);
   update_irq(s);
 }
 
@@ -215,21 +214,17 @@ static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
   bool dlab = s->lcr & LCR_DLAB;
   switch (offset) {
   case DATA:
-    if (dlab)
-      s->dll = byte;
-    else
-      transmit(s, byte);
+    if (dlab) s->dll = byte;
+    else transmit(s, byte);
     break;
   case IER:
-    if (dlab)
-      s->dlm = byte;
-    else
-      write_ier(s, byte);
+    if (dlab) s->dlm = byte;
+    else write_ier(s, byte);
     break;
   case IIR_FCR: write_fcr(s, byte); break;
   case LCR: s->lcr = byte; break;
   case MCR: write_mcr(s, byte); break;
-  case SCR: s->scr = byte; break;   /* LSR and MSR are for the factory's test only */
+  case SCR: s->scr = byte; break; /* LSR and MSR are for the factory's test only */
   }
 }
 
@@ -241,7 +236,7 @@ static void reset(void *state) {
   s->head = 0;
   s->lsr = LSR_THRE | LSR_TEMT;
   s->msr = MSR_CTS | MSR_DSR | MSR_DCD;
-  s->dll = 12;                      /* 9600 baud */
+  s->dll = 12; /* 9600 baud */
   s->dlm = 0;
   clear_received(s);
   update_irq(s);
@@ -265,8 +260,8 @@ static void destroy(void *state) {
   clock_timer_cancel(s->clock, &s->timer);
 }
 
-struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t base, const char *name, struct clock *clock, struct char_backend backend,
-                             struct irq_line out) {
+struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t base, const char *name, struct clock *clock,
+                             struct char_backend backend, struct irq_line out) {
   static const struct io_ops ops = {read, write, 1};
   *s = (struct uart16550){.clock = clock, .backend = backend, .out = out};
   clock_timer_init(&s->timer, name, fire, s);

@@ -11,7 +11,10 @@ static long syscall6(long nr, long a, long b, long c, long d, long e, long f) {
   register long r8 __asm__("r8") = e;
   register long r9 __asm__("r9") = f;
   long result;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
   return result;
 }
 
@@ -22,15 +25,14 @@ static uint8_t *host_map(void *at, uint64_t size, int protection, int flags, int
 }
 
 static void host_unmap(void *at, uint64_t size) {
-  if (at)
-    syscall6(SYS_munmap, (long)at, (long)size, 0, 0, 0, 0);
+  if (at) syscall6(SYS_munmap, (long)at, (long)size, 0, 0, 0, 0);
 }
 
 /* Lazily touched, zero, never in huge pages: a table is touched one page here and one there. */
 static uint8_t *host_anonymous(void *at, uint64_t size) {
-  uint8_t *map = host_map(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
-  if (map)
-    syscall6(SYS_madvise, (long)map, (long)size, MADV_NOHUGEPAGE, 0, 0, 0);
+  uint8_t *map =
+    host_map(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
+  if (map) syscall6(SYS_madvise, (long)map, (long)size, MADV_NOHUGEPAGE, 0, 0, 0);
   return map;
 }
 
@@ -45,22 +47,22 @@ static int host_memfd(const char *name, uint64_t size) {
 
 /* ---- tables ---- */
 
-enum { ARRAYS = 6 };   /* three of the supervisor table, three of the user table */
+enum { ARRAYS = 6 }; /* three of the supervisor table, three of the user table */
 
 static uint8_t *kernel_part(const struct space *s, unsigned array) {
   return s->table[0] + (array + 1) * (uint64_t)(8 << 20) - KERNEL_BYTES;
 }
 
-/* Without a memfd the shared half's own view is what others are made from: mremap() with an old size of 0 maps shared pages a second time (its manual
- * page has it so). No file is made, so that neither RLIMIT_FSIZE nor a seccomp filter against memfd_create matters. */
+/* Without a memfd the shared half's own view is what others are made from: mremap() with an old size of 0 maps shared pages a
+ * second time (its manual page has it so). No file is made, so that neither RLIMIT_FSIZE nor a seccomp filter against
+ * memfd_create matters. */
 static bool share_one(struct mmu *m, struct space *s, unsigned array, unsigned first, unsigned count) {
   uint8_t *at = kernel_part(s, array) + first * MMU_PAGE;
   uint64_t size = count * (uint64_t)MMU_PAGE;
   int protection = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
   if (m->shared_fd >= 0)
     return host_map(at, size, protection, flags, m->shared_fd, array * (uint64_t)KERNEL_BYTES + first * MMU_PAGE);
-  if (s == mmu_shared(m))
-    return host_map(at, size, protection, flags | MAP_ANONYMOUS, -1, 0);
+  if (s == mmu_shared(m)) return host_map(at, size, protection, flags | MAP_ANONYMOUS, -1, 0);
   const uint8_t *from = kernel_part(mmu_shared(m), array) + first * MMU_PAGE;
   return syscall6(SYS_mremap, (long)from, 0, (long)size, MREMAP_MAYMOVE | MREMAP_FIXED, (long)at, 0) == (long)at;
 }
@@ -69,14 +71,13 @@ static bool unshare_one(struct space *s, unsigned array, unsigned first, unsigne
   return host_anonymous(kernel_part(s, array) + first * MMU_PAGE, count * (uint64_t)MMU_PAGE);
 }
 
-/* The arrays of one table must be all shared or all private, so a failure half way is undone; undoing merges mappings and so needs none. */
+/* The arrays of one table must be all shared or all private, so a failure half way is undone; undoing merges mappings and so
+ * needs none. */
 bool mmu_host_share(struct mmu *m, struct space *s) {
   for (unsigned i = 0; i < ARRAYS; i++) {
-    if (share_one(m, s, i, 0, KERNEL_SLOTS))
-      continue;
+    if (share_one(m, s, i, 0, KERNEL_SLOTS)) continue;
     for (unsigned k = 0; k <= i; k++)
-      if (!unshare_one(s, k, 0, KERNEL_SLOTS))
-        __builtin_trap();
+      if (!unshare_one(s, k, 0, KERNEL_SLOTS)) __builtin_trap();
     return false;
   }
   return true;
@@ -84,11 +85,9 @@ bool mmu_host_share(struct mmu *m, struct space *s) {
 
 bool mmu_host_unshare(struct mmu *m, struct space *s, unsigned first, unsigned count) {
   for (unsigned i = 0; i < ARRAYS; i++) {
-    if (unshare_one(s, i, first, count))
-      continue;
+    if (unshare_one(s, i, first, count)) continue;
     for (unsigned k = 0; k <= i; k++)
-      if (!share_one(m, s, k, first, count))
-        __builtin_trap();
+      if (!share_one(m, s, k, first, count)) __builtin_trap();
     return false;
   }
   return true;
@@ -97,12 +96,10 @@ bool mmu_host_unshare(struct mmu *m, struct space *s, unsigned first, unsigned c
 /* Both tables of a space, private throughout. */
 bool mmu_host_make_table(struct mmu *m, struct space *s) {
   uint8_t *map = host_anonymous(NULL, 2 * (uint64_t)MMU_TABLE_SIZE);
-  if (!map)
-    return false;
+  if (!map) return false;
   s->table[0] = map;
   s->table[1] = map + MMU_TABLE_SIZE;
-  for (unsigned i = 0; i < KERNEL_SLOTS / 64; i++)
-    s->private[i] = ~0ull;
+  for (unsigned i = 0; i < KERNEL_SLOTS / 64; i++) s->private[i] = ~0ull;
   s->nprivate = KERNEL_SLOTS;
   return true;
 }
@@ -117,30 +114,26 @@ void mmu_host_release_table(struct space *s) {
 static bool make_shared_table(struct mmu *m) {
   struct space *s = mmu_shared(m);
   s->table[0] = host_map(NULL, 2 * (uint64_t)MMU_TABLE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (!s->table[0])
-    return false;
+  if (!s->table[0]) return false;
   s->table[1] = s->table[0] + MMU_TABLE_SIZE;
   for (unsigned i = 0; i < ARRAYS; i++)
-    if (!share_one(m, s, i, 0, KERNEL_SLOTS))
-      return false;
+    if (!share_one(m, s, i, 0, KERNEL_SLOTS)) return false;
   return true;
 }
 
 /* ---- creation ---- */
 
-enum { HUGE_PAGE = 2 << 20, RAM_GUARDS = HUGE_PAGE + 2 * MMU_PAGE };   /* a guard page on either side, and room to align */
+enum { HUGE_PAGE = 2 << 20, RAM_GUARDS = HUGE_PAGE + 2 * MMU_PAGE }; /* a guard page on either side, and room to align */
 
 /* In huge pages where the host has them, which it gives to private memory only. */
 static const char *make_ram(struct mmu *m) {
   uint64_t size = m->config.ram_size;
   m->ram_map = host_map(NULL, size + RAM_GUARDS, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (!m->ram_map)
-    return "no address space for the guest's RAM";
+  if (!m->ram_map) return "no address space for the guest's RAM";
   uint8_t *ram = m->ram_map + MMU_PAGE;
   ram += -(uint64_t)ram & (HUGE_PAGE - 1);
   m->ram = host_map(ram, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-  if (!m->ram)
-    return "the guest's RAM cannot be mapped";
+  if (!m->ram) return "the guest's RAM cannot be mapped";
   syscall6(SYS_madvise, (long)m->ram, (long)size, MADV_HUGEPAGE, 0, 0, 0);
   /* An entry is host address less linear address and must not be 0. */
   return (uint64_t)m->ram >> 32 ? NULL : "the guest's RAM was mapped below 4 GiB";
@@ -149,10 +142,8 @@ static const char *make_ram(struct mmu *m) {
 static const char *make_metadata(struct mmu *m) {
   m->nframes = (uint32_t)(m->config.ram_size >> MMU_PAGE_BITS);
   m->pool = m->config.pool ? m->config.pool : 64;
-  if (m->pool < 2)
-    m->pool = 2;
-  if (m->pool > MAX_POOL)
-    m->pool = MAX_POOL;
+  if (m->pool < 2) m->pool = 2;
+  if (m->pool > MAX_POOL) m->pool = MAX_POOL;
   m->nnodes = m->nframes / 4 < 4096 ? 4096 : m->nframes / 4;
   m->frames_bytes = m->nframes * sizeof *m->frames;
   m->spaces_bytes = (m->pool + 1) * sizeof *m->spaces;
@@ -162,30 +153,24 @@ static const char *make_metadata(struct mmu *m) {
   m->spaces = (struct space *)host_anonymous(NULL, m->spaces_bytes);
   m->slots = (struct slot *)host_anonymous(NULL, m->slots_bytes);
   m->nodes = (struct node *)host_anonymous(NULL, m->nodes_bytes);
-  if (!m->frames || !m->spaces || !m->slots || !m->nodes)
-    return "no memory for the memory map";
-  for (unsigned i = 0; i <= m->pool; i++)
-    m->spaces[i].slots = m->slots + i * (uint64_t)LINKS;
+  if (!m->frames || !m->spaces || !m->slots || !m->nodes) return "no memory for the memory map";
+  for (unsigned i = 0; i <= m->pool; i++) m->spaces[i].slots = m->slots + i * (uint64_t)LINKS;
   return NULL;
 }
 
 static const char *make_tables(struct mmu *m) {
-  m->shared_fd = host_memfd("guest-shadow", ARRAYS * (uint64_t)KERNEL_BYTES);   /* -1: share_one() does without */
-  if (!make_shared_table(m))
-    return "no memory for the shadow page tables";
+  m->shared_fd = host_memfd("guest-shadow", ARRAYS * (uint64_t)KERNEL_BYTES); /* -1: share_one() does without */
+  if (!make_shared_table(m)) return "no memory for the shadow page tables";
   for (; m->made < 2; m->made++)
-    if (!mmu_host_make_table(m, &m->spaces[m->made + 1]))
-      return "no memory for the shadow page tables";
+    if (!mmu_host_make_table(m, &m->spaces[m->made + 1])) return "no memory for the shadow page tables";
   return NULL;
 }
 
 static const char *make_all(struct mmu *m) {
   uint64_t size = m->config.ram_size;
-  if (size < 1 << 20 || size > 3ull << 30 || size % (1 << 20))
-    return "RAM must be 1 MiB to 3 GiB in whole MiB";
+  if (size < 1 << 20 || size > 3ull << 30 || size % (1 << 20)) return "RAM must be 1 MiB to 3 GiB in whole MiB";
   const char *wrong = make_ram(m);
-  if (!wrong)
-    wrong = make_metadata(m);
+  if (!wrong) wrong = make_metadata(m);
   return wrong ? wrong : make_tables(m);
 }
 
@@ -209,16 +194,13 @@ struct mmu *mmu_create(const struct mmu_config *config, const char **error) {
 }
 
 void mmu_destroy(struct mmu *m) {
-  if (!m)
-    return;
-  for (unsigned i = 0; m->spaces && i <= m->made; i++)
-    host_unmap(m->spaces[i].table[0], 2 * (uint64_t)MMU_TABLE_SIZE);
+  if (!m) return;
+  for (unsigned i = 0; m->spaces && i <= m->made; i++) host_unmap(m->spaces[i].table[0], 2 * (uint64_t)MMU_TABLE_SIZE);
   host_unmap(m->frames, m->frames_bytes);
   host_unmap(m->spaces, m->spaces_bytes);
   host_unmap(m->slots, m->slots_bytes);
   host_unmap(m->nodes, m->nodes_bytes);
   host_unmap(m->ram_map, m->config.ram_size + RAM_GUARDS);
-  if (m->shared_fd >= 0)
-    syscall6(SYS_close, m->shared_fd, 0, 0, 0, 0, 0);
+  if (m->shared_fd >= 0) syscall6(SYS_close, m->shared_fd, 0, 0, 0, 0, 0);
   host_unmap(m, sizeof *m);
 }

@@ -14,100 +14,130 @@
 #include "bytes.h"
 #include "mmu.h"
 
-enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PWT = 8, PTE_PCD = 16, PTE_A = 32, PTE_D = 64, PTE_PS = 128, PTE_G = 256, PTE_AVL = 0xe00 };
+enum {
+  PTE_P = 1,
+  PTE_W = 2,
+  PTE_U = 4,
+  PTE_PWT = 8,
+  PTE_PCD = 16,
+  PTE_A = 32,
+  PTE_D = 64,
+  PTE_PS = 128,
+  PTE_G = 256,
+  PTE_AVL = 0xe00
+};
 #define PTE_NX (1ull << 63)
 /* MAXPHYADDR is 36, the width of every PSE-36/PAE processor of the 32-bit time. */
 #define PAE_ADDRESS 0x0000000ffffff000ull
 #define PAE_RESERVED 0x7ffffff000000000ull
 #define PAE_LARGE_RESERVED 0x1fe000ull
 #define PDPTE_RESERVED 0xfffffff0000001e6ull
-#define PSE_RESERVED 0x3e0000u     /* bits 21:17 of a 4 MiB PDE; 16:13 are address bits 35:32 */
+#define PSE_RESERVED 0x3e0000u /* bits 21:17 of a 4 MiB PDE; 16:13 are address bits 35:32 */
 #define A20_BIT (1ull << 20)
 
 /* struct space.bits: the mode bits that change a walk. CR4.PGE changes none here, because nothing stale is ever kept. */
 enum { MODE_PAGING = 1, MODE_PAE = 2, MODE_PSE = 4, MODE_WP = 8, MODE_NX = 16, MODE_A20 = 32 };
 
 /* Which entries: read, write and fetch of the supervisor table, then of the user table. */
-enum { KIND_READ = 1, KIND_WRITE = 2, KIND_FETCH = 4, KIND_USER_SHIFT = 3, KINDS_WRITE = 2 | 2 << 3, KINDS_FETCH = 4 | 4 << 3, KINDS_USER = 7 << 3, KINDS_ALL = 63 };
+enum {
+  KIND_READ = 1,
+  KIND_WRITE = 2,
+  KIND_FETCH = 4,
+  KIND_USER_SHIFT = 3,
+  KINDS_WRITE = 2 | 2 << 3,
+  KINDS_FETCH = 4 | 4 << 3,
+  KINDS_USER = 7 << 3,
+  KINDS_ALL = 63
+};
 
 enum {
-  SLOT_PAGES = 512,                 /* a slot is 2 MiB of linear space: one host page of each array */
+  SLOT_PAGES = 512, /* a slot is 2 MiB of linear space: one host page of each array */
   SLOTS = 2048,
-  PD_LINK = SLOTS,                  /* links 2048..2051 of a space are its page directories */
+  PD_LINK = SLOTS, /* links 2048..2051 of a space are its page directories */
   LINKS = SLOTS + 4,
-  KERNEL_SLOT = 1536, KERNEL_SLOTS = 512, KERNEL_PAGE = KERNEL_SLOT * SLOT_PAGES,
-  KERNEL_BYTES = KERNEL_SLOTS * MMU_PAGE,        /* of each array */
+  KERNEL_SLOT = 1536,
+  KERNEL_SLOTS = 512,
+  KERNEL_PAGE = KERNEL_SLOT * SLOT_PAGES,
+  KERNEL_BYTES = KERNEL_SLOTS * MMU_PAGE, /* of each array */
   ARRAY_PAGES = 1 << 20,
   MAX_POOL = 2000,
-  PT_LINKS_MAX = 64,                /* slots that one page table may hang off; more unlink the others */
-  PT_WRITES_MAX = 64,               /* stores without a walk after which a page table loses its trace */
-  PD_REUSED = 64,                   /* a directory of a space that is not current: 4 a user entry, 1 a kernel entry */
-  PRIVATE_MAX = 32,                 /* private kernel slots of a space; beyond it the whole half is (bounds the host's mappings) */
-  CONTEST_MAX = 4, TAKEOVER_MAX = 16,
-  WRITERS_MAX = 32,                 /* write entries a frame may have */
-  TABLE_PAGES_MAX = 16384,          /* host pages of shadow tables (64 MiB) beyond which old spaces give theirs back */
-  IO_WINDOWS = 256, BUCKETS = 256,
+  PT_LINKS_MAX = 64,  /* slots that one page table may hang off; more unlink the others */
+  PT_WRITES_MAX = 64, /* stores without a walk after which a page table loses its trace */
+  PD_REUSED = 64,     /* a directory of a space that is not current: 4 a user entry, 1 a kernel entry */
+  PRIVATE_MAX = 32,   /* private kernel slots of a space; beyond it the whole half is (bounds the host's mappings) */
+  CONTEST_MAX = 4,
+  TAKEOVER_MAX = 16,
+  WRITERS_MAX = 32,        /* write entries a frame may have */
+  TABLE_PAGES_MAX = 16384, /* host pages of shadow tables (64 MiB) beyond which old spaces give theirs back */
+  IO_WINDOWS = 256,
+  BUCKETS = 256,
   PENDING_BYTES = 512,
 };
 
 enum { FRAME_ROM = 1, FRAME_HOLE = 2, FRAME_IO = 4, FRAME_NOT_MEMORY = FRAME_HOLE | FRAME_IO };
 
 struct frame {
-  uint8_t traces;                   /* enum mmu_trace */
-  uint8_t flags;                    /* FRAME_ */
-  uint8_t pt_writes;                /* stores since the last walk through it */
-  uint8_t pt_links;                 /* slots (not directories) in `links` */
-  uint32_t links;                   /* first link id: space << 12 | slot; 0: none */
-  uint64_t granules;                /* of MMU_TRACE_CODE */
-  uint32_t writers[3];              /* keys of write entries: space << 21 | user << 20 | page; 0: free. May be stale: the entry tells */
-  uint32_t more;                    /* further ones, in nodes[]; 0: none */
+  uint8_t traces;      /* enum mmu_trace */
+  uint8_t flags;       /* FRAME_ */
+  uint8_t pt_writes;   /* stores since the last walk through it */
+  uint8_t pt_links;    /* slots (not directories) in `links` */
+  uint32_t links;      /* first link id: space << 12 | slot; 0: none */
+  uint64_t granules;   /* of MMU_TRACE_CODE */
+  uint32_t writers[3]; /* keys of write entries: space << 21 | user << 20 | page; 0: free. May be stale: the entry tells */
+  uint32_t more;       /* further ones, in nodes[]; 0: none */
 };
 
-struct node { uint32_t key, next; };
+struct node {
+  uint32_t key, next;
+};
 
 struct slot {
-  uint64_t lines;                   /* bit i: pages 8i..8i+7 of the slot may have entries (M5) */
-  uint32_t next, prev;              /* other links of the frame; prev 0: first */
-  uint32_t frame;                   /* page table (or directory) linked here + 1; 0: none. Without PAE in the even slot of a pair */
-  uint8_t kinds;                    /* arrays that may have entries (M5) */
-  uint8_t touched;                  /* arrays whose host page is in memory */
+  uint64_t lines;      /* bit i: pages 8i..8i+7 of the slot may have entries (M5) */
+  uint32_t next, prev; /* other links of the frame; prev 0: first */
+  uint32_t frame;      /* page table (or directory) linked here + 1; 0: none. Without PAE in the even slot of a pair */
+  uint8_t kinds;       /* arrays that may have entries (M5) */
+  uint8_t touched;     /* arrays whose host page is in memory */
 };
 
 struct space {
-  uint8_t *table[2];                /* supervisor, user */
-  struct slot *slots;               /* LINKS */
-  uint64_t used[SLOTS / 64];        /* slots with entries or a link */
-  uint64_t private[KERNEL_SLOTS / 64];  /* kernel slots that do not alias the shared half */
+  uint8_t *table[2];                   /* supervisor, user */
+  struct slot *slots;                  /* LINKS */
+  uint64_t used[SLOTS / 64];           /* slots with entries or a link */
+  uint64_t private[KERNEL_SLOTS / 64]; /* kernel slots that do not alias the shared half */
   unsigned nprivate;
-  uint8_t bits;                     /* MODE_ */
+  uint8_t bits; /* MODE_ */
   bool live, recheck;
   uint16_t hash_next;
   uint32_t pd_writes;
-  uint64_t key[4];                  /* page directories: address | 1, or 0 */
-  uint8_t *pd[4];                   /* host addresses; NULL: absent, or not RAM */
-  uint64_t version;                 /* canon_version it agreed with */
+  uint64_t key[4];  /* page directories: address | 1, or 0 */
+  uint8_t *pd[4];   /* host addresses; NULL: absent, or not RAM */
+  uint64_t version; /* canon_version it agreed with */
   uint64_t last_used;
 };
 
-struct io_window { uint64_t base, size; const struct mmu_io_ops *ops; void *opaque; };
+struct io_window {
+  uint64_t base, size;
+  const struct mmu_io_ops *ops;
+  void *opaque;
+};
 
 struct mmu {
   struct mmu_config config;
   uint8_t *ram;
   struct frame *frames;
   struct space *current;
-  uint64_t drops;                   /* entries that died, ever */
+  uint64_t drops; /* entries that died, ever */
   uint32_t nframes;
-  struct space *fault_space;        /* the last #PF: */
-  uint32_t fault_page;              /* linear page + 1; 0: none since */
+  struct space *fault_space; /* the last #PF: */
+  uint32_t fault_page;       /* linear page + 1; 0: none since */
   uint8_t fault_access, fault_user;
   uint8_t canon_bits;
-  struct space *spaces;             /* [0]: the shared kernel half; then pool */
-  unsigned pool, made;              /* spaces 1..made have tables */
+  struct space *spaces; /* [0]: the shared kernel half; then pool */
+  unsigned pool, made;  /* spaces 1..made have tables */
   uint16_t buckets[BUCKETS];
   uint64_t use_clock, canon_version, table_pages;
-  uint64_t pdptes[4];               /* the PDPTE registers */
-  uint64_t canon[KERNEL_SLOTS];     /* directory entry behind each shared kernel slot (by directory index - first); 0: unused */
+  uint64_t pdptes[4];           /* the PDPTE registers */
+  uint64_t canon[KERNEL_SLOTS]; /* directory entry behind each shared kernel slot (by directory index - first); 0: unused */
   uint64_t canon_used[KERNEL_SLOTS / 64];
   uint8_t contest[KERNEL_SLOTS];
   unsigned takeovers;
@@ -115,10 +145,10 @@ struct mmu {
   uint32_t nnodes, nodes_made, nodes_free;
   struct io_window windows[IO_WINDOWS];
   unsigned nwindows;
-  uint64_t pending[PENDING_BYTES / 8 + 2];   /* of mmu_traced_store_begin() */
+  uint64_t pending[PENDING_BYTES / 8 + 2]; /* of mmu_traced_store_begin() */
   struct mmu_counters counters;
-  int shared_fd;                      /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
-  uint8_t *ram_map;                 /* with the guard pages */
+  int shared_fd;    /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
+  uint8_t *ram_map; /* with the guard pages */
   uint64_t frames_bytes, spaces_bytes, slots_bytes, nodes_bytes;
   struct slot *slots;
 };
@@ -126,8 +156,7 @@ struct mmu {
 /* How many of six kinds. (The compiler's popcount is a call into libgcc where the host need not have the instruction.) */
 static inline unsigned kinds_count(unsigned kinds) {
   unsigned count = 0;
-  for (; kinds; kinds &= kinds - 1)
-    count++;
+  for (; kinds; kinds &= kinds - 1) count++;
   return count;
 }
 static inline struct space *mmu_shared(struct mmu *m) { return m->spaces; }
@@ -147,7 +176,9 @@ static inline struct slot *link_slot(struct mmu *m, uint32_t id) { return &m->sp
 static inline uint32_t link_id(struct mmu *m, struct space *s, unsigned slot) { return (uint32_t)(s - m->spaces) << 12 | slot; }
 /* The slot that holds the link of the directory entry which covers `slot`. */
 static inline unsigned link_of_slot(const struct space *s, unsigned slot) { return s->bits & MODE_PAE ? slot : slot & ~1u; }
-static inline unsigned canon_index(const struct space *s, unsigned slot) { return s->bits & MODE_PAE ? slot - KERNEL_SLOT : (slot - KERNEL_SLOT) / 2; }
+static inline unsigned canon_index(const struct space *s, unsigned slot) {
+  return s->bits & MODE_PAE ? slot - KERNEL_SLOT : (slot - KERNEL_SLOT) / 2;
+}
 /* Memory that an entry can be kept in; NULL for MMIO and holes. */
 static inline uint8_t *memory_at(struct mmu *m, uint64_t addr) {
   uint64_t frame = addr >> MMU_PAGE_BITS;
@@ -175,10 +206,10 @@ void mmu_table_stored(struct mmu *m, uint32_t frame, unsigned offset, unsigned s
 /* walk.c */
 enum walk_result { WALK_DONE, WALK_ABSENT, WALK_RESERVED };
 struct walk {
-  uint64_t pde, pte;                /* as read; for a 4 MiB or 2 MiB page pte == pde */
-  uint8_t *pde_at, *pte_at;         /* where they are; NULL: not in memory (read as all ones, nothing may be derived) */
-  uint64_t addr;                    /* of the 4 KiB page */
-  bool large, user, write, nx;      /* of all levels together */
+  uint64_t pde, pte;           /* as read; for a 4 MiB or 2 MiB page pte == pde */
+  uint8_t *pde_at, *pte_at;    /* where they are; NULL: not in memory (read as all ones, nothing may be derived) */
+  uint64_t addr;               /* of the 4 KiB page */
+  bool large, user, write, nx; /* of all levels together */
 };
 enum walk_result mmu_walk(struct mmu *m, const struct space *s, uint32_t la, uint64_t pde, struct walk *w);
 uint64_t mmu_read_pde(const struct space *s, unsigned slot, uint8_t **at);

@@ -9,7 +9,7 @@ void mmu_entry_fill(struct mmu *m, struct space *s, unsigned user, uint32_t page
   unsigned bits = user ? kinds << KIND_USER_SHIFT : kinds;
   uint64_t addend = (uint64_t)frame_host(m, frame) - ((uint64_t)page << MMU_PAGE_BITS);
   uint64_t *entry = entry_at(s, user, 0, page);
-  if (kinds & KIND_WRITE) {   /* first, since it may drop the frame's other entries to make room */
+  if (kinds & KIND_WRITE) { /* first, since it may drop the frame's other entries to make room */
     mmu_writer_add(m, &m->frames[frame], frame, (uint32_t)(s - m->spaces) << 21 | user << 20 | page);
     entry[ARRAY_PAGES] = addend;
   }
@@ -20,18 +20,15 @@ void mmu_entry_fill(struct mmu *m, struct space *s, unsigned user, uint32_t page
     slot->touched |= (uint8_t)bits;
   }
   s->used[page / SLOT_PAGES / 64] |= 1ull << (page / SLOT_PAGES % 64);
-  if (kinds & KIND_READ)
-    entry[0] = addend;
-  if (kinds & KIND_FETCH)
-    entry[2 * ARRAY_PAGES] = ((uint64_t)frame + 1) << 32;
+  if (kinds & KIND_READ) entry[0] = addend;
+  if (kinds & KIND_FETCH) entry[2 * ARRAY_PAGES] = ((uint64_t)frame + 1) << 32;
   m->counters.fills += (kinds & 1) + (kinds >> 1 & 1) + (kinds >> 2);
 }
 
 void mmu_note_drop(struct mmu *m, struct space *s, uint32_t page, bool fetch) {
   m->drops++;
   if (fetch) {
-    if (m->config.fetch_dropped)
-      m->config.fetch_dropped(m->config.opaque, page, page >= KERNEL_PAGE);
+    if (m->config.fetch_dropped) m->config.fetch_dropped(m->config.opaque, page, page >= KERNEL_PAGE);
   } else if (m->config.data_dropped && (s == m->current || s == mmu_shared(m))) {
     m->config.data_dropped(m->config.opaque, page);
   }
@@ -39,13 +36,11 @@ void mmu_note_drop(struct mmu *m, struct space *s, uint32_t page, bool fetch) {
 
 void mmu_entry_drop(struct mmu *m, struct space *s, uint32_t page, unsigned kinds) {
   struct slot *slot = &s->slots[page / SLOT_PAGES];
-  if (!(slot->lines >> (page / 8 % 64) & 1))
-    return;
+  if (!(slot->lines >> (page / 8 % 64) & 1)) return;
   for (unsigned left = slot->kinds & kinds; left; left &= left - 1) {
     unsigned kind = (unsigned)__builtin_ctz(left);
     uint64_t *entry = entry_at(s, kind >= KIND_USER_SHIFT, kind % 3, page);
-    if (!*entry)
-      continue;
+    if (!*entry) continue;
     *entry = 0;
     mmu_note_drop(m, s, page, kind % 3 == 2);
   }
@@ -55,8 +50,7 @@ void mmu_entry_drop(struct mmu *m, struct space *s, uint32_t page, unsigned kind
 static void line_drop(struct mmu *m, struct space *s, uint32_t page, unsigned kind) {
   uint64_t *entry = entry_at(s, kind >= KIND_USER_SHIFT, kind % 3, page);
   for (unsigned i = 0; i < 8; i++) {
-    if (!entry[i])
-      continue;
+    if (!entry[i]) continue;
     entry[i] = 0;
     mmu_note_drop(m, s, page + i, kind % 3 == 2);
   }
@@ -66,27 +60,22 @@ static void line_drop(struct mmu *m, struct space *s, uint32_t page, unsigned ki
 void mmu_slot_drop(struct mmu *m, struct space *s, unsigned index, unsigned kinds) {
   struct slot *slot = &s->slots[index];
   unsigned dying = slot->kinds & kinds;
-  if (!dying)
-    return;
+  if (!dying) return;
   slot->kinds &= (uint8_t)~dying;
   for (uint64_t lines = slot->lines; lines; lines &= lines - 1) {
     uint32_t page = index * SLOT_PAGES + (unsigned)__builtin_ctzll(lines) * 8;
-    for (unsigned left = dying; left; left &= left - 1)
-      line_drop(m, s, page, (unsigned)__builtin_ctz(left));
+    for (unsigned left = dying; left; left &= left - 1) line_drop(m, s, page, (unsigned)__builtin_ctz(left));
   }
-  if (slot->kinds)
-    return;
+  if (slot->kinds) return;
   slot->lines = 0;
-  if (!slot->frame)
-    s->used[index / 64] &= ~(1ull << (index % 64));
+  if (!slot->frame) s->used[index / 64] &= ~(1ull << (index % 64));
 }
 
 /* The slot's fetch entries leave the current view without dying (another space's kernel slot takes their place). */
 void mmu_report_fetches(struct mmu *m, struct space *s, unsigned index) {
   struct slot *slot = &s->slots[index];
   unsigned kinds = slot->kinds & KINDS_FETCH;
-  if (!kinds || !m->config.fetch_dropped)
-    return;
+  if (!kinds || !m->config.fetch_dropped) return;
   for (uint64_t lines = slot->lines; lines; lines &= lines - 1) {
     uint32_t page = index * SLOT_PAGES + (unsigned)__builtin_ctzll(lines) * 8;
     for (unsigned i = 0; i < 16; i++)

@@ -1,33 +1,27 @@
 /* Address spaces: a space is a root (page directories) with the mode bits that change a walk, and owns two shadow tables.
  *
- * A pool of them is kept; MOV CR3 to a known one is a hash lookup and forgets nothing, because traces keep it coherent while it is
- * away. The least recently used is recycled by clearing what was filled. */
+ * A pool of them is kept; MOV CR3 to a known one is a hash lookup and forgets nothing, because traces keep it coherent while it
+ * is away. The least recently used is recycled by clearing what was filled. */
 #include "private.h"
 
 static unsigned mode_bits(const struct mmu_mode *mode) {
   unsigned bits = mode->a20 ? MODE_A20 : 0;
-  if (!mode->paging)
-    return bits;
+  if (!mode->paging) return bits;
   bits |= MODE_PAGING | (mode->wp ? MODE_WP : 0);
-  if (mode->pae)
-    return bits | MODE_PAE | (mode->nx ? MODE_NX : 0);
+  if (mode->pae) return bits | MODE_PAE | (mode->nx ? MODE_NX : 0);
   return bits | (mode->pse ? MODE_PSE : 0);
 }
 
 /* SDM vol. 3A, 4.4.1. A table that is not in memory reads as all ones, which has reserved bits set. */
 static bool read_pdptes(struct mmu *m, const struct mmu_mode *mode, uint64_t pdptes[4]) {
   uint64_t addr = mode->cr3 & ~0x1full;
-  if (!mode->a20)
-    addr &= ~A20_BIT;
+  if (!mode->a20) addr &= ~A20_BIT;
   const uint64_t *from = (const uint64_t *)memory_at(m, addr);
-  if (!from)
-    return false;
+  if (!from) return false;
   for (unsigned i = 0; i < 4; i++) {
     pdptes[i] = from[i] & PTE_P ? from[i] : 0;
-    if (pdptes[i] & PDPTE_RESERVED)
-      return false;
-    if (pdptes[i])
-      pdptes[i] = (pdptes[i] & PAE_ADDRESS) | PTE_P;
+    if (pdptes[i] & PDPTE_RESERVED) return false;
+    if (pdptes[i]) pdptes[i] = (pdptes[i] & PAE_ADDRESS) | PTE_P;
   }
   return true;
 }
@@ -43,8 +37,7 @@ static bool key_is(const struct space *s, unsigned bits, const uint64_t key[4]) 
 
 static struct space *space_find(struct mmu *m, unsigned bits, const uint64_t key[4]) {
   for (unsigned i = m->buckets[key_hash(bits, key)]; i; i = m->spaces[i].hash_next)
-    if (key_is(&m->spaces[i], bits, key))
-      return &m->spaces[i];
+    if (key_is(&m->spaces[i], bits, key)) return &m->spaces[i];
   return NULL;
 }
 
@@ -56,8 +49,7 @@ static void hash_add(struct mmu *m, struct space *s) {
 
 static void hash_remove(struct mmu *m, struct space *s) {
   uint16_t *at = &m->buckets[key_hash(s->bits, s->key)];
-  while (*at != (uint16_t)(s - m->spaces))
-    at = &m->spaces[*at].hash_next;
+  while (*at != (uint16_t)(s - m->spaces)) at = &m->spaces[*at].hash_next;
   *at = s->hash_next;
 }
 
@@ -66,8 +58,7 @@ static void space_clear(struct mmu *m, struct space *s) {
   for (unsigned word = 0; word < SLOTS / 64; word++)
     for (uint64_t left = s->used[word]; left; left &= left - 1) {
       unsigned slot = word * 64 + (unsigned)__builtin_ctzll(left);
-      if (s->slots[slot].frame)
-        mmu_table_unlink(m, s, slot);
+      if (s->slots[slot].frame) mmu_table_unlink(m, s, slot);
       mmu_slot_drop(m, s, slot, KINDS_ALL);
     }
 }
@@ -75,8 +66,7 @@ static void space_clear(struct mmu *m, struct space *s) {
 static void unlink_directories(struct mmu *m, struct space *s) {
   for (unsigned i = 0; i < 4; i++) {
     s->pd[i] = NULL;
-    if (s->slots[PD_LINK + i].frame)
-      mmu_table_unlink(m, s, PD_LINK + i);
+    if (s->slots[PD_LINK + i].frame) mmu_table_unlink(m, s, PD_LINK + i);
   }
 }
 
@@ -86,28 +76,24 @@ static void find_directories(struct mmu *m, struct space *s) {
   for (unsigned i = 0; i < 4; i++) {
     uint64_t addr = s->key[i] & ~1ull & a20_mask(s);
     s->pd[i] = s->key[i] ? memory_at(m, addr) : NULL;
-    if (s->pd[i])
-      mmu_table_link(m, s, PD_LINK + i, (uint32_t)(addr >> MMU_PAGE_BITS));
+    if (s->pd[i]) mmu_table_link(m, s, PD_LINK + i, (uint32_t)(addr >> MMU_PAGE_BITS));
   }
 }
 
 void mmu_space_forget(struct mmu *m, struct space *s) {
-  if (!s->live)
-    return;
+  if (!s->live) return;
   space_clear(m, s);
   unlink_directories(m, s);
   hash_remove(m, s);
   s->live = false;
-  if (m->fault_space == s)
-    m->fault_page = 0;
+  if (m->fault_space == s) m->fault_page = 0;
 }
 
 /* After a change of the physical map that read and fetch entries cannot be found by: everything is derived anew, in place. */
 void mmu_rebuild_all(struct mmu *m) {
   space_clear(m, mmu_shared(m));
   for (unsigned i = 0; i < KERNEL_SLOTS; i++)
-    if (m->canon[i])
-      mmu_kernel_release(m, i);
+    if (m->canon[i]) mmu_kernel_release(m, i);
   for (unsigned i = 1; i <= m->made; i++)
     if (m->spaces[i].live) {
       space_clear(m, &m->spaces[i]);
@@ -119,8 +105,7 @@ static struct space *least_used(struct mmu *m, bool want_live) {
   struct space *found = NULL;
   for (unsigned i = 1; i <= m->made; i++) {
     struct space *s = &m->spaces[i];
-    if (s != m->current && s->live == want_live && (!found || s->last_used < found->last_used))
-      found = s;
+    if (s != m->current && s->live == want_live && (!found || s->last_used < found->last_used)) found = s;
   }
   return found;
 }
@@ -128,11 +113,9 @@ static struct space *least_used(struct mmu *m, bool want_live) {
 /* A space without a root: one given up, a new one, or the least recently used. */
 static struct space *space_take(struct mmu *m) {
   struct space *s = least_used(m, false);
-  if (s)
-    return s;
-  if (m->made < m->pool && mmu_host_make_table(m, &m->spaces[m->made + 1]))
-    return &m->spaces[++m->made];
-  s = least_used(m, true);   /* there is one: mmu_create() makes two */
+  if (s) return s;
+  if (m->made < m->pool && mmu_host_make_table(m, &m->spaces[m->made + 1])) return &m->spaces[++m->made];
+  s = least_used(m, true); /* there is one: mmu_create() makes two */
   m->counters.roots_recycled++;
   mmu_space_forget(m, s);
   return s;
@@ -140,8 +123,7 @@ static struct space *space_take(struct mmu *m) {
 
 static uint64_t touched_pages(const struct space *s) {
   uint64_t pages = 0;
-  for (unsigned i = 0; i < SLOTS; i++)
-    pages += kinds_count(s->slots[i].touched);
+  for (unsigned i = 0; i < SLOTS; i++) pages += kinds_count(s->slots[i].touched);
   return pages;
 }
 
@@ -151,11 +133,9 @@ static void trim(struct mmu *m) {
     struct space *victim = NULL;
     for (unsigned i = 1; i <= m->made; i++) {
       struct space *s = &m->spaces[i];
-      if (s != m->current && (!victim || s->last_used < victim->last_used) && touched_pages(s))
-        victim = s;
+      if (s != m->current && (!victim || s->last_used < victim->last_used) && touched_pages(s)) victim = s;
     }
-    if (!victim)
-      return;
+    if (!victim) return;
     mmu_space_forget(m, victim);
     m->table_pages -= touched_pages(victim);
     mmu_host_release_table(victim);
@@ -166,8 +146,7 @@ static struct space *space_make(struct mmu *m, unsigned bits, const uint64_t key
   struct space *s = space_take(m);
   m->counters.roots_new++;
   s->bits = (uint8_t)bits;
-  for (unsigned i = 0; i < 4; i++)
-    s->key[i] = key[i];
+  for (unsigned i = 0; i < 4; i++) s->key[i] = key[i];
   s->live = s->recheck = true;
   s->version = 0;
   s->pd_writes = 0;
@@ -179,34 +158,25 @@ static struct space *space_make(struct mmu *m, unsigned bits, const uint64_t key
 
 static void space_select(struct mmu *m, unsigned bits, const uint64_t key[4]) {
   struct space *s = space_find(m, bits, key);
-  if (s)
-    m->counters.roots_known++;
-  else
-    s = space_make(m, bits, key);
+  if (s) m->counters.roots_known++;
+  else s = space_make(m, bits, key);
   s->last_used = ++m->use_clock;
   s->pd_writes = 0;
-  if (s->recheck || s->version != m->canon_version)
-    mmu_kernel_enter(m, s);
-  if (s == m->current)
-    return;
-  if (m->current && (m->current->nprivate | s->nprivate))
-    mmu_kernel_leave(m, m->current, s);
+  if (s->recheck || s->version != m->canon_version) mmu_kernel_enter(m, s);
+  if (s == m->current) return;
+  if (m->current && (m->current->nprivate | s->nprivate)) mmu_kernel_leave(m, m->current, s);
   m->current = s;
-  if (m->table_pages > TABLE_PAGES_MAX)
-    trim(m);
+  if (m->table_pages > TABLE_PAGES_MAX) trim(m);
 }
 
 bool mmu_set_mode(struct mmu *m, const struct mmu_mode *mode, bool load_pdptes) {
   unsigned bits = mode_bits(mode);
   uint64_t key[4] = {0, 0, 0, 0};
   if ((bits & MODE_PAE) && load_pdptes) {
-    if (!read_pdptes(m, mode, key))
-      return false;
-    for (unsigned i = 0; i < 4; i++)
-      m->pdptes[i] = key[i];
+    if (!read_pdptes(m, mode, key)) return false;
+    for (unsigned i = 0; i < 4; i++) m->pdptes[i] = key[i];
   } else if (bits & MODE_PAE) {
-    for (unsigned i = 0; i < 4; i++)
-      key[i] = m->pdptes[i];
+    for (unsigned i = 0; i < 4; i++) key[i] = m->pdptes[i];
   } else if (bits & MODE_PAGING) {
     key[0] = (mode->cr3 & ~0xfffull) | 1;
   }
@@ -226,12 +196,10 @@ void mmu_reset(struct mmu *m) {
   static const uint64_t none[4];
   space_clear(m, mmu_shared(m));
   for (unsigned i = 0; i < KERNEL_SLOTS; i++) {
-    if (m->canon[i])
-      mmu_kernel_release(m, i);
+    if (m->canon[i]) mmu_kernel_release(m, i);
     m->contest[i] = 0;
   }
-  for (unsigned i = 1; i <= m->made; i++)
-    mmu_space_forget(m, &m->spaces[i]);
+  for (unsigned i = 1; i <= m->made; i++) mmu_space_forget(m, &m->spaces[i]);
   for (uint32_t i = 0; i < m->nframes; i++) {
     struct frame *f = &m->frames[i];
     if (f->traces) {
@@ -241,8 +209,7 @@ void mmu_reset(struct mmu *m) {
   }
   m->takeovers = 0;
   m->current = NULL;
-  for (unsigned i = 0; i < 4; i++)
-    m->pdptes[i] = 0;
+  for (unsigned i = 0; i < 4; i++) m->pdptes[i] = 0;
   space_select(m, MODE_A20, none);
 }
 

@@ -10,29 +10,23 @@ static void list_add(struct mmu *m, struct frame *f, uint32_t id) {
   struct slot *slot = link_slot(m, id);
   slot->prev = 0;
   slot->next = f->links;
-  if (f->links)
-    link_slot(m, f->links)->prev = id;
+  if (f->links) link_slot(m, f->links)->prev = id;
   f->links = id;
 }
 
 static void list_remove(struct mmu *m, struct frame *f, uint32_t id) {
   struct slot *slot = link_slot(m, id);
-  if (slot->prev)
-    link_slot(m, slot->prev)->next = slot->next;
-  else
-    f->links = slot->next;
-  if (slot->next)
-    link_slot(m, slot->next)->prev = slot->prev;
+  if (slot->prev) link_slot(m, slot->prev)->next = slot->next;
+  else f->links = slot->next;
+  if (slot->next) link_slot(m, slot->next)->prev = slot->prev;
 }
 
 /* `slot` is the even one of a pair without PAE, or PD_LINK + n for a directory. */
 void mmu_table_link(struct mmu *m, struct space *s, unsigned slot, uint32_t frame) {
   struct frame *f = &m->frames[frame];
-  if (s->slots[slot].frame)
-    mmu_table_unlink(m, s, slot);
+  if (s->slots[slot].frame) mmu_table_unlink(m, s, slot);
   if (slot < PD_LINK) {
-    if (f->pt_links >= PT_LINKS_MAX)
-      mmu_table_unlink_all(m, f);
+    if (f->pt_links >= PT_LINKS_MAX) mmu_table_unlink_all(m, f);
     f->pt_links++;
     s->used[slot / 64] |= 1ull << (slot % 64);
   }
@@ -52,22 +46,18 @@ void mmu_table_unlink(struct mmu *m, struct space *s, unsigned slot) {
   s->slots[slot].frame = 0;
   if (slot < PD_LINK) {
     f->pt_links--;
-    if (!s->slots[slot].kinds)
-      s->used[slot / 64] &= ~(1ull << (slot % 64));
+    if (!s->slots[slot].kinds) s->used[slot / 64] &= ~(1ull << (slot % 64));
     mmu_slot_drop(m, s, slot, KINDS_ALL);
-    if (!(s->bits & MODE_PAE))
-      mmu_slot_drop(m, s, slot + 1, KINDS_ALL);
+    if (!(s->bits & MODE_PAE)) mmu_slot_drop(m, s, slot + 1, KINDS_ALL);
   }
-  if (!f->links)
-    f->traces &= (uint8_t)~MMU_TRACE_PAGE_TABLE;
+  if (!f->links) f->traces &= (uint8_t)~MMU_TRACE_PAGE_TABLE;
 }
 
 /* Every slot that the frame is the page table of; its links as a directory stay. */
 void mmu_table_unlink_all(struct mmu *m, struct frame *f) {
   for (uint32_t id = f->links, next; id; id = next) {
     next = link_slot(m, id)->next;
-    if ((id & 4095) < PD_LINK)
-      mmu_table_unlink(m, &m->spaces[id >> 12], id & 4095);
+    if ((id & 4095) < PD_LINK) mmu_table_unlink(m, &m->spaces[id >> 12], id & 4095);
   }
 }
 
@@ -75,18 +65,14 @@ void mmu_table_unlink_all(struct mmu *m, struct frame *f) {
 static unsigned lost_kinds(const struct space *s, uint64_t old, uint64_t new, bool directory) {
   uint64_t changed = old ^ new, gone = old & ~new;
   bool nx = s->bits & MODE_NX;
-  bool leaf = !directory || ((old & PTE_PS) && (s->bits & (MODE_PAE | MODE_PSE)));   /* D means nothing above */
-  if (!(old & PTE_P))
-    return 0;
+  bool leaf = !directory || ((old & PTE_PS) && (s->bits & (MODE_PAE | MODE_PSE))); /* D means nothing above */
+  if (!(old & PTE_P)) return 0;
   if ((changed & ~0xfffull & ~(nx ? PTE_NX : 0)) || (gone & (PTE_P | PTE_A)) || (directory && (changed & PTE_PS)))
     return KINDS_ALL;
   unsigned kinds = 0;
-  if (gone & (leaf ? PTE_W | PTE_D : PTE_W))
-    kinds |= KINDS_WRITE;
-  if (gone & PTE_U)
-    kinds |= KINDS_USER;
-  if (changed & new & PTE_NX)
-    kinds |= KINDS_FETCH;
+  if (gone & (leaf ? PTE_W | PTE_D : PTE_W)) kinds |= KINDS_WRITE;
+  if (gone & PTE_U) kinds |= KINDS_USER;
+  if (changed & new &PTE_NX) kinds |= KINDS_FETCH;
   return kinds;
 }
 
@@ -95,45 +81,38 @@ static uint64_t entry_of(const uint8_t *bytes, bool pae) { return pae ? *(const 
 /* The space on whose behalf an entry may be filled at once: the one that last faulted on the page (with separate page tables for
  * user and kernel it is not the current one), or the current one. */
 static struct space *prefill_space(struct mmu *m, struct space *s, unsigned slot, bool faulted) {
-  if (s == mmu_shared(m))
-    return slot_private(m->current, slot) || s->bits != m->current->bits ? NULL : m->current;
+  if (s == mmu_shared(m)) return slot_private(m->current, slot) || s->bits != m->current->bits ? NULL : m->current;
   return s == m->current || (faulted && s == m->fault_space && slot < KERNEL_SLOT) ? s : NULL;
 }
 
-static void page_entry_changed(struct mmu *m, struct space *s, unsigned slot, uint32_t frame, unsigned index, uint64_t old, uint64_t new) {
+static void page_entry_changed(struct mmu *m, struct space *s, unsigned slot, uint32_t frame, unsigned index, uint64_t old,
+                               uint64_t new) {
   uint32_t page = slot * SLOT_PAGES + index;
   unsigned lost = lost_kinds(s, old, new, false);
-  if (lost)
-    mmu_entry_drop(m, s, page, lost);
+  if (lost) mmu_entry_drop(m, s, page, lost);
   bool faulted = m->fault_page == page + 1;
-  if ((new & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || ((old & PTE_P) && !faulted))
-    return;
+  if ((new &(PTE_P | PTE_A)) != (PTE_P | PTE_A) || ((old & PTE_P) && !faulted)) return;
   struct space *walker = prefill_space(m, s, slot, faulted);
-  if (walker && mmu_prefill(m, walker, page, frame))
-    m->frames[frame].pt_writes = 0;
+  if (walker && mmu_prefill(m, walker, page, frame)) m->frames[frame].pt_writes = 0;
 }
 
 /* One slot (or pair) of `s` loses what the directory entry lost. */
 static void directory_entry_lost(struct mmu *m, struct space *s, unsigned slot, unsigned lost) {
-  if (lost == KINDS_ALL && s->slots[slot].frame)
-    mmu_table_unlink(m, s, slot);
+  if (lost == KINDS_ALL && s->slots[slot].frame) mmu_table_unlink(m, s, slot);
   mmu_slot_drop(m, s, slot, lost);
-  if (!(s->bits & MODE_PAE))
-    mmu_slot_drop(m, s, slot + 1, lost);
+  if (!(s->bits & MODE_PAE)) mmu_slot_drop(m, s, slot + 1, lost);
 }
 
 static void directory_entry_changed(struct mmu *m, struct space *s, unsigned slot, uint64_t old, uint64_t new) {
   bool kernel = slot >= KERNEL_SLOT;
-  if (s != m->current)
-    s->pd_writes += kernel ? 1 : 4;
+  if (s != m->current) s->pd_writes += kernel ? 1 : 4;
   if (kernel && !slot_private(s, slot)) {
     unsigned index = canon_index(s, slot);
     if (s != m->current) {
       s->recheck = true;
       return;
     }
-    if (!m->canon[index] || mmu_kernel_agrees(s, m->canon[index], new))
-      return;
+    if (!m->canon[index] || mmu_kernel_agrees(s, m->canon[index], new)) return;
     unsigned lost = lost_kinds(s, m->canon[index], new, true);
     if (lost == KINDS_ALL) {
       mmu_kernel_release(m, index);
@@ -145,8 +124,7 @@ static void directory_entry_changed(struct mmu *m, struct space *s, unsigned slo
     return;
   }
   unsigned lost = lost_kinds(s, old, new, true);
-  if (lost)
-    directory_entry_lost(m, s, slot, lost);
+  if (lost) directory_entry_lost(m, s, slot, lost);
 }
 
 /* The store as one link sees it. */
@@ -159,12 +137,11 @@ static void link_stored(struct mmu *m, uint32_t id, uint32_t frame, unsigned off
     uint64_t before = entry_of((const uint8_t *)old + (i << shift) - start, pae);
     uint64_t now = entry_of(frame_host(m, frame) + (i << shift), pae);
     if (slot < PD_LINK) {
-      if (before != now)
-        page_entry_changed(m, s, slot, frame, i, before, now);
+      if (before != now) page_entry_changed(m, s, slot, frame, i, before, now);
     } else if (before != now) {
       directory_entry_changed(m, s, pae ? (slot - PD_LINK) * 512 + i : i * 2, before, now);
     } else if (s != m->current) {
-      s->pd_writes += 1;   /* clearing what is clear: the frame may have become something else */
+      s->pd_writes += 1; /* clearing what is clear: the frame may have become something else */
     }
   }
 }
@@ -182,8 +159,8 @@ static void forget_reused(struct mmu *m, struct frame *f) {
   }
 }
 
-/* A store has hit [offset, offset+size) of a traced frame; `old`: the bytes before, from offset & ~7 on. A link of a directory may
- * take other links of this very list away, but never itself: so `next` is read after the work. */
+/* A store has hit [offset, offset+size) of a traced frame; `old`: the bytes before, from offset & ~7 on. A link of a directory
+ * may take other links of this very list away, but never itself: so `next` is read after the work. */
 void mmu_table_stored(struct mmu *m, uint32_t frame, unsigned offset, unsigned size, const uint64_t *old) {
   struct frame *f = &m->frames[frame];
   uint64_t drops = m->drops;
@@ -193,8 +170,7 @@ void mmu_table_stored(struct mmu *m, uint32_t frame, unsigned offset, unsigned s
     directory |= (id & 4095) >= PD_LINK;
     link_stored(m, id, frame, offset, size, old);
   }
-  if (directory)
-    forget_reused(m, f);
+  if (directory) forget_reused(m, f);
   if (f->pt_links && ++f->pt_writes > PT_WRITES_MAX) {
     m->counters.pt_untraced++;
     f->pt_writes = 0;

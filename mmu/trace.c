@@ -18,10 +18,8 @@ static bool key_live(struct mmu *m, uint32_t frame, uint32_t key) {
 
 static uint32_t node_take(struct mmu *m) {
   uint32_t n = m->nodes_free;
-  if (n)
-    m->nodes_free = m->nodes[n].next;
-  else if (m->nodes_made + 1 < m->nnodes)
-    n = ++m->nodes_made;
+  if (n) m->nodes_free = m->nodes[n].next;
+  else if (m->nodes_made + 1 < m->nnodes) n = ++m->nodes_made;
   return n;
 }
 
@@ -29,8 +27,7 @@ static uint32_t node_take(struct mmu *m) {
 static void writer_add_slowly(struct mmu *m, struct frame *f, uint32_t frame, uint32_t key) {
   unsigned count = 3;
   for (uint32_t n = f->more; n; n = m->nodes[n].next, count++)
-    if (m->nodes[n].key == key)
-      return;
+    if (m->nodes[n].key == key) return;
   for (unsigned i = 0; i < 3; i++)
     if (!key_live(m, frame, f->writers[i])) {
       f->writers[i] = key;
@@ -42,7 +39,7 @@ static void writer_add_slowly(struct mmu *m, struct frame *f, uint32_t frame, ui
       return;
     }
   uint32_t n = count < WRITERS_MAX ? node_take(m) : 0;
-  if (!n) {   /* memory and time are bounded: the others come back when they are used */
+  if (!n) { /* memory and time are bounded: the others come back when they are used */
     mmu_writers_drop(m, f, frame);
     f->writers[0] = key;
     return;
@@ -53,8 +50,7 @@ static void writer_add_slowly(struct mmu *m, struct frame *f, uint32_t frame, ui
 
 void mmu_writer_add(struct mmu *m, struct frame *f, uint32_t frame, uint32_t key) {
   for (unsigned i = 0; i < 3; i++) {
-    if (f->writers[i] == key)
-      return;
+    if (f->writers[i] == key) return;
     if (!f->writers[i]) {
       f->writers[i] = key;
       return;
@@ -65,17 +61,14 @@ void mmu_writer_add(struct mmu *m, struct frame *f, uint32_t frame, uint32_t key
 
 bool mmu_writer_known(struct mmu *m, const struct frame *f, uint32_t key) {
   for (unsigned i = 0; i < 3; i++)
-    if (f->writers[i] == key)
-      return true;
+    if (f->writers[i] == key) return true;
   for (uint32_t n = f->more; n; n = m->nodes[n].next)
-    if (m->nodes[n].key == key)
-      return true;
+    if (m->nodes[n].key == key) return true;
   return false;
 }
 
 static void key_drop(struct mmu *m, uint32_t frame, uint32_t key) {
-  if (!key_live(m, frame, key))
-    return;
+  if (!key_live(m, frame, key)) return;
   *key_entry(m, key) = 0;
   mmu_note_drop(m, key_space(m, key), key & (ARRAY_PAGES - 1), false);
 }
@@ -95,8 +88,7 @@ void mmu_writers_drop(struct mmu *m, struct frame *f, uint32_t frame) {
 }
 
 void mmu_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind, bool on) {
-  if (frame >= m->nframes)
-    return;
+  if (frame >= m->nframes) return;
   struct frame *f = &m->frames[frame];
   if (!on) {
     f->traces &= (uint8_t)~kind;
@@ -107,15 +99,13 @@ void mmu_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind, bool on) {
 }
 
 void mmu_trace_code(struct mmu *m, uint32_t frame, uint64_t granules) {
-  if (frame >= m->nframes)
-    return;
+  if (frame >= m->nframes) return;
   m->frames[frame].granules |= granules;
   mmu_trace(m, frame, MMU_TRACE_CODE, true);
 }
 
 void mmu_untrace_code(struct mmu *m, uint32_t frame) {
-  if (frame >= m->nframes)
-    return;
+  if (frame >= m->nframes) return;
   m->frames[frame].granules = 0;
   mmu_trace(m, frame, MMU_TRACE_CODE, false);
 }

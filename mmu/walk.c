@@ -1,7 +1,7 @@
 /* Translation: the guest's page walk (SDM vol. 3A, 4.3 and 4.4), its faults, accessed and dirty bits, and what gets filled.
  *
- * Not done: processors without PSE-36 (their 4 MiB entries have bits 21:13 reserved; ours 21:17) or with a MAXPHYADDR other than 36; PAT
- * as a reserved bit where there is no PAT. Tables in MMIO or beyond RAM read as all ones instead of asking the device. */
+ * Not done: processors without PSE-36 (their 4 MiB entries have bits 21:13 reserved; ours 21:17) or with a MAXPHYADDR other than
+ * 36; PAT as a reserved bit where there is no PAT. Tables in MMIO or beyond RAM read as all ones instead of asking the device. */
 #include "private.h"
 
 /* The page-directory entry that covers a slot; all ones where the directory is not in memory. */
@@ -17,20 +17,17 @@ uint64_t mmu_read_pde(const struct space *s, unsigned slot, uint8_t **at) {
 }
 
 static enum walk_result walk_legacy(struct mmu *m, const struct space *s, uint32_t la, uint32_t pde, struct walk *w) {
-  if (!(pde & PTE_P))
-    return WALK_ABSENT;
+  if (!(pde & PTE_P)) return WALK_ABSENT;
   uint32_t pte = pde;
   w->large = (pde & PTE_PS) && (s->bits & MODE_PSE);
   if (w->large) {
-    if (pde & PSE_RESERVED)
-      return WALK_RESERVED;
+    if (pde & PSE_RESERVED) return WALK_RESERVED;
     w->addr = ((uint64_t)(pde & 0x1e000) << 19) | (pde & 0xffc00000u) | (la & 0x3ff000);
     w->pte_at = w->pde_at;
   } else {
     w->pte_at = memory_at(m, ((pde & ~0xfffu) & a20_mask(s)) + (la >> 12 & 1023) * 4);
     pte = w->pte_at ? __atomic_load_n((uint32_t *)w->pte_at, __ATOMIC_RELAXED) : 0xffffffffu;
-    if (!(pte & PTE_P))
-      return WALK_ABSENT;
+    if (!(pte & PTE_P)) return WALK_ABSENT;
     w->addr = pte & ~0xfffu;
   }
   w->pte = pte;
@@ -40,22 +37,18 @@ static enum walk_result walk_legacy(struct mmu *m, const struct space *s, uint32
 
 static enum walk_result walk_pae(struct mmu *m, const struct space *s, uint32_t la, uint64_t pde, struct walk *w) {
   uint64_t reserved = PAE_RESERVED | (s->bits & MODE_NX ? 0 : PTE_NX);
-  if (!(pde & PTE_P))
-    return WALK_ABSENT;
+  if (!(pde & PTE_P)) return WALK_ABSENT;
   uint64_t pte = pde;
   w->large = pde & PTE_PS;
-  if (pde & (reserved | (w->large ? PAE_LARGE_RESERVED : 0)))
-    return WALK_RESERVED;
+  if (pde & (reserved | (w->large ? PAE_LARGE_RESERVED : 0))) return WALK_RESERVED;
   if (w->large) {
     w->addr = (pde & PAE_ADDRESS & ~0x1fffffull) | (la & 0x1ff000);
     w->pte_at = w->pde_at;
   } else {
     w->pte_at = memory_at(m, (pde & PAE_ADDRESS & a20_mask(s)) + (la >> 12 & 511) * 8);
     pte = w->pte_at ? __atomic_load_n((uint64_t *)w->pte_at, __ATOMIC_RELAXED) : ~0ull;
-    if (!(pte & PTE_P))
-      return WALK_ABSENT;
-    if (pte & reserved)
-      return WALK_RESERVED;
+    if (!(pte & PTE_P)) return WALK_ABSENT;
+    if (pte & reserved) return WALK_RESERVED;
     w->addr = pte & PAE_ADDRESS;
   }
   w->pte = pte;
@@ -67,8 +60,7 @@ static enum walk_result walk_pae(struct mmu *m, const struct space *s, uint32_t 
 enum walk_result mmu_walk(struct mmu *m, const struct space *s, uint32_t la, uint64_t pde, struct walk *w) {
   w->pde = pde;
   enum walk_result result = s->bits & MODE_PAE ? walk_pae(m, s, la, pde, w) : walk_legacy(m, s, la, (uint32_t)pde, w);
-  if (result != WALK_DONE)
-    return result;
+  if (result != WALK_DONE) return result;
   w->addr &= a20_mask(s);
   w->user = w->pde & w->pte & PTE_U;
   w->write = w->pde & w->pte & PTE_W;
@@ -77,39 +69,32 @@ enum walk_result mmu_walk(struct mmu *m, const struct space *s, uint32_t la, uin
 
 /* SDM vol. 3A, 4.6. */
 bool mmu_walk_allows(const struct space *s, const struct walk *w, enum mmu_access access, bool user) {
-  if (user && !w->user)
-    return false;
-  if (access == MMU_WRITE)
-    return w->write || (!user && !(s->bits & MODE_WP));
+  if (user && !w->user) return false;
+  if (access == MMU_WRITE) return w->write || (!user && !(s->bits & MODE_WP));
   return access != MMU_FETCH || !w->nx;
 }
 
 /* Which entries the access may fill: a store's read entry too, and a load's write entry where the page is dirty already. */
 unsigned mmu_walk_kinds(struct mmu *m, const struct space *s, const struct walk *w, enum mmu_access access, bool user) {
   uint64_t frame = w->addr >> MMU_PAGE_BITS;
-  if (frame >= m->nframes || (m->frames[frame].flags & FRAME_NOT_MEMORY))
-    return 0;
-  if (access == MMU_FETCH)
-    return KIND_FETCH;
+  if (frame >= m->nframes || (m->frames[frame].flags & FRAME_NOT_MEMORY)) return 0;
+  if (access == MMU_FETCH) return KIND_FETCH;
   const struct frame *f = &m->frames[frame];
   bool writable = !f->traces && !f->flags && (w->pte & PTE_D) && mmu_walk_allows(s, w, MMU_WRITE, user);
   return writable ? KIND_READ | KIND_WRITE : KIND_READ;
 }
 
 static void identity_walk(const struct space *s, uint32_t la, struct walk *w) {
-  *w = (struct walk){.addr = la & ~0xfffu & a20_mask(s), .pte = PTE_D | PTE_A, .pde = PTE_A, .large = true, .user = true, .write = true};
+  *w = (struct walk){
+    .addr = la & ~0xfffu & a20_mask(s), .pte = PTE_D | PTE_A, .pde = PTE_A, .large = true, .user = true, .write = true};
 }
 
 static uint32_t fault_error(const struct space *s, enum walk_result walked, enum mmu_access access, bool user) {
   uint32_t error = walked == WALK_ABSENT ? 0 : 1;
-  if (walked == WALK_RESERVED)
-    error |= 8;
-  if (access == MMU_WRITE)
-    error |= 2;
-  if (user)
-    error |= 4;
-  if (access == MMU_FETCH && (s->bits & MODE_NX))
-    error |= 16;
+  if (walked == WALK_RESERVED) error |= 8;
+  if (access == MMU_WRITE) error |= 2;
+  if (user) error |= 4;
+  if (access == MMU_FETCH && (s->bits & MODE_NX)) error |= 16;
   return error;
 }
 
@@ -117,7 +102,7 @@ static void describe(struct mmu *m, const struct walk *w, uint32_t la, struct mm
   uint64_t addr = w->addr | (la & 0xfff), frame = addr >> MMU_PAGE_BITS;
   const struct frame *f = frame < m->nframes && !(m->frames[frame].flags & FRAME_HOLE) ? &m->frames[frame] : NULL;
   *result = (struct mmu_result){.addr = to_gpa(addr), .kind = MMU_NOTHING};
-  if (f && (!(f->flags & FRAME_IO) || !mmu_window_at(m, addr))) {   /* beside a window that does not fill its page, too */
+  if (f && (!(f->flags & FRAME_IO) || !mmu_window_at(m, addr))) { /* beside a window that does not fill its page, too */
     result->kind = f->flags & FRAME_ROM ? MMU_ROM : MMU_RAM;
     result->host = m->ram + addr;
     result->traces = f->traces;
@@ -130,12 +115,10 @@ enum marked { MARK_KEPT, MARK_LOST, MARK_RETRY };
 
 /* Sets bits in an entry by compare-and-swap, as another vCPU or a device may be changing it. MARK_LOST: the entry is in ROM. */
 static enum marked mark_entry(struct mmu *m, const struct space *s, uint8_t *at, uint64_t *entry, uint64_t bits) {
-  if ((*entry & bits) == bits)
-    return MARK_KEPT;
-  if (!at || (m->frames[(uint64_t)(at - m->ram) >> MMU_PAGE_BITS].flags & FRAME_ROM))
-    return MARK_LOST;
+  if ((*entry & bits) == bits) return MARK_KEPT;
+  if (!at || (m->frames[(uint64_t)(at - m->ram) >> MMU_PAGE_BITS].flags & FRAME_ROM)) return MARK_LOST;
   uint32_t frame = (uint32_t)((uint64_t)(at - m->ram) >> MMU_PAGE_BITS);
-  if (m->frames[frame].traces & MMU_TRACE_CODE)   /* a page table that is also code: I5 holds for our stores too */
+  if (m->frames[frame].traces & MMU_TRACE_CODE) /* a page table that is also code: I5 holds for our stores too */
     mmu_code_stored(m, frame, (unsigned)(at - m->ram) % MMU_PAGE, 8);
   bool done;
   if (s->bits & MODE_PAE) {
@@ -145,8 +128,7 @@ static enum marked mark_entry(struct mmu *m, const struct space *s, uint8_t *at,
     uint32_t old = (uint32_t)*entry;
     done = __atomic_compare_exchange_n((uint32_t *)at, &old, old | (uint32_t)bits, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
   }
-  if (!done)
-    return MARK_RETRY;
+  if (!done) return MARK_RETRY;
   *entry |= bits;
   return MARK_KEPT;
 }
@@ -160,8 +142,7 @@ static enum marked mark_walk(struct mmu *m, const struct space *s, struct walk *
     return marked;
   }
   enum marked upper = mark_entry(m, s, w->pde_at, &w->pde, PTE_A);
-  if (upper == MARK_RETRY)
-    return upper;
+  if (upper == MARK_RETRY) return upper;
   enum marked lower = mark_entry(m, s, w->pte_at, &w->pte, leaf);
   return lower == MARK_KEPT ? upper : lower;
 }
@@ -170,22 +151,20 @@ static enum marked mark_walk(struct mmu *m, const struct space *s, struct walk *
 static unsigned fill(struct mmu *m, struct space *s, const struct walk *w, uint32_t page, enum mmu_access access, bool user) {
   unsigned slot = page / SLOT_PAGES;
   struct space *owner = slot_owner(m, s, slot);
-  if (owner != s)
-    mmu_kernel_adopt(m, slot, w->pde);
+  if (owner != s) mmu_kernel_adopt(m, slot, w->pde);
   if (!w->large) {
     uint32_t table = (uint32_t)((uint64_t)(w->pte_at - m->ram) >> MMU_PAGE_BITS);
     unsigned link = link_of_slot(s, slot);
-    if (owner->slots[link].frame != table + 1)
-      mmu_table_link(m, owner, link, table);
+    if (owner->slots[link].frame != table + 1) mmu_table_link(m, owner, link, table);
     m->frames[table].pt_writes = 0;
   }
   unsigned kinds = mmu_walk_kinds(m, s, w, access, user);
-  if (kinds)
-    mmu_entry_fill(m, owner, user, page, (uint32_t)(w->addr >> MMU_PAGE_BITS), kinds);
+  if (kinds) mmu_entry_fill(m, owner, user, page, (uint32_t)(w->addr >> MMU_PAGE_BITS), kinds);
   return kinds;
 }
 
-static bool found_fault(struct mmu *m, uint32_t la, enum walk_result walked, enum mmu_access access, bool user, struct mmu_result *result) {
+static bool found_fault(struct mmu *m, uint32_t la, enum walk_result walked, enum mmu_access access, bool user,
+                        struct mmu_result *result) {
   m->counters.faults++;
   m->fault_space = m->current;
   m->fault_page = (la >> MMU_PAGE_BITS) + 1;
@@ -208,8 +187,7 @@ bool mmu_translate(struct mmu *m, gla addr, enum mmu_access access, bool user, s
     do {
       uint64_t pde = mmu_read_pde(s, la >> 21, &w.pde_at);
       enum walk_result walked = mmu_walk(m, s, la, pde, &w);
-      if (walked != WALK_DONE || !mmu_walk_allows(s, &w, access, user))
-        return found_fault(m, la, walked, access, user, result);
+      if (walked != WALK_DONE || !mmu_walk_allows(s, &w, access, user)) return found_fault(m, la, walked, access, user, result);
       marked = mark_walk(m, s, &w, access);
     } while (marked == MARK_RETRY);
   }
@@ -242,27 +220,26 @@ bool mmu_peek(struct mmu *m, gla addr, enum mmu_access access, bool user, struct
   return true;
 }
 
-/* An entry of page table `table`, through which `s` walks, has just become present: fill what the access that faulted will ask for
- * (or else a load by the page's own privilege), if that needs no A or D bit set. True: for the access that faulted. */
+/* An entry of page table `table`, through which `s` walks, has just become present: fill what the access that faulted will ask
+ * for (or else a load by the page's own privilege), if that needs no A or D bit set. True: for the access that faulted. */
 bool mmu_prefill(struct mmu *m, struct space *s, uint32_t page, uint32_t table) {
   struct walk w;
   bool faulted = m->fault_page == page + 1 && m->fault_space == s;
   uint64_t pde = mmu_read_pde(s, page / SLOT_PAGES, &w.pde_at);
-  if (mmu_walk(m, s, page << MMU_PAGE_BITS, pde, &w) != WALK_DONE || !w.pde_at || !w.pte_at || w.large || !(w.pde & w.pte & PTE_A))
+  if (mmu_walk(m, s, page << MMU_PAGE_BITS, pde, &w) != WALK_DONE || !w.pde_at || !w.pte_at || w.large ||
+      !(w.pde & w.pte & PTE_A))
     return false;
   struct space *owner = slot_owner(m, s, page / SLOT_PAGES);
   bool user = faulted ? m->fault_user : w.user;
   enum mmu_access access = faulted ? m->fault_access : MMU_READ;
-  if (owner->slots[link_of_slot(s, page / SLOT_PAGES)].frame != table + 1 || !mmu_walk_allows(s, &w, access, user))
-    return false;
-  if ((uint64_t)(w.pte_at - m->ram) >> MMU_PAGE_BITS != table)   /* the directory entry changed in the same store */
+  if (owner->slots[link_of_slot(s, page / SLOT_PAGES)].frame != table + 1 || !mmu_walk_allows(s, &w, access, user)) return false;
+  if ((uint64_t)(w.pte_at - m->ram) >> MMU_PAGE_BITS != table) /* the directory entry changed in the same store */
     return false;
   unsigned kinds = mmu_walk_kinds(m, s, &w, access, user);
   if (kinds) {
     mmu_entry_fill(m, owner, user, page, (uint32_t)(w.addr >> MMU_PAGE_BITS), kinds);
     m->counters.pt_prefills++;
   }
-  if (faulted)
-    m->fault_page = 0;
+  if (faulted) m->fault_page = 0;
   return faulted;
 }

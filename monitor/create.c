@@ -6,8 +6,15 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* One mapping: a guard page, translated code's stack, a guard page (poison), a readable page, and in one huge page, where the host has them, the hash and the vCPU. */
-enum { PAGE = 4096, HUGE_PAGE = 2 << 20, CODE_STACK = 64 << 10, HASH_BYTES = TR_HASH_ENTRIES * (int)sizeof(struct tr_hash_entry), BEFORE_HASH = PAGE + CODE_STACK + 2 * PAGE };
+/* One mapping: a guard page, translated code's stack, a guard page (poison), a readable page, and in one huge page, where the
+ * host has them, the hash and the vCPU. */
+enum {
+  PAGE = 4096,
+  HUGE_PAGE = 2 << 20,
+  CODE_STACK = 64 << 10,
+  HASH_BYTES = TR_HASH_ENTRIES * (int)sizeof(struct tr_hash_entry),
+  BEFORE_HASH = PAGE + CODE_STACK + 2 * PAGE
+};
 _Static_assert(HASH_BYTES + sizeof(struct vcpu) <= HUGE_PAGE, "the hash and the vCPU share a huge page");
 _Static_assert(HASH_BYTES == -TR_HASH_OFFSET, "the hash lies right below struct tr_state");
 _Static_assert(offsetof(struct vcpu, s) == 0, "R13 points to struct tr_state and struct vcpu");
@@ -15,13 +22,17 @@ _Static_assert(offsetof(struct vcpu, s) == 0, "R13 points to struct tr_state and
 static bool map_memory(struct monitor *m) {
   m->memory_size = BEFORE_HASH + 2 * HUGE_PAGE;
   m->memory = mmap(NULL, m->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (m->memory == MAP_FAILED) { m->memory = NULL; return false; }
+  if (m->memory == MAP_FAILED) {
+    m->memory = NULL;
+    return false;
+  }
   uint8_t *hash = m->memory + BEFORE_HASH;
   hash += -(uintptr_t)hash & (HUGE_PAGE - 1);
   uint8_t *readable = hash - PAGE, *poison = readable - PAGE, *below_stack = poison - CODE_STACK - PAGE;
   if (mprotect(below_stack, PAGE, PROT_NONE) || mprotect(poison, PAGE, PROT_NONE)) return false;
   madvise(hash, HUGE_PAGE, MADV_HUGEPAGE);
-  m->poison = (uint64_t)(uintptr_t)poison + 12, m->readable = (uint64_t)(uintptr_t)readable + 12;   /* + 12: R12 is a shift count too */
+  /* + 12: R12 is a shift count too */
+  m->poison = (uint64_t)(uintptr_t)poison + 12, m->readable = (uint64_t)(uintptr_t)readable + 12;
   m->v = (struct vcpu *)(void *)(hash + HASH_BYTES);
   m->v->s.hash = (struct tr_hash_entry *)(void *)hash;
   m->v->s.code_rsp = (uint64_t)(uintptr_t)poison;
@@ -31,9 +42,19 @@ static bool map_memory(struct monitor *m) {
 }
 
 static unsigned translator_options(const struct monitor_options *o) {
-  static const struct { enum optimisation opt; unsigned tr; } map[] = {
-    {OPT_windows, TR_NO_WINDOWS}, {OPT_hoist, TR_NO_HOIST}, {OPT_fold, TR_NO_FOLD}, {OPT_liveness, TR_NO_LIVENESS},
-    {OPT_loops, TR_NO_LOOPS}, {OPT_addends, TR_NO_ADDENDS}, {OPT_stackpage, TR_NO_STACK_PAGE}, {OPT_segcache, TR_NO_SEGCACHE}, {OPT_strings, TR_NO_STRINGS}, {OPT_hash, TR_NO_HASH}};
+  static const struct {
+    enum optimisation opt;
+    unsigned tr;
+  } map[] = {{OPT_windows, TR_NO_WINDOWS},
+             {OPT_hoist, TR_NO_HOIST},
+             {OPT_fold, TR_NO_FOLD},
+             {OPT_liveness, TR_NO_LIVENESS},
+             {OPT_loops, TR_NO_LOOPS},
+             {OPT_addends, TR_NO_ADDENDS},
+             {OPT_stackpage, TR_NO_STACK_PAGE},
+             {OPT_segcache, TR_NO_SEGCACHE},
+             {OPT_strings, TR_NO_STRINGS},
+             {OPT_hash, TR_NO_HASH}};
   unsigned bits = 0;
   for (unsigned i = 0; i < sizeof map / sizeof map[0]; i++)
     if (o->without >> map[i].opt & 1) bits |= map[i].tr;
@@ -43,7 +64,8 @@ static unsigned translator_options(const struct monitor_options *o) {
   return bits;
 }
 
-/* The fraction nearest to hz / 1 GHz whose numerator, times the crystal's kHz, fits the 32 bits that Linux multiplies in (continued fractions). */
+/* The fraction nearest to hz / 1 GHz whose numerator, times the crystal's kHz, fits the 32 bits that Linux multiplies in
+ * (continued fractions). */
 static void tsc_ratio(uint32_t ratio[2], uint64_t hz) {
   uint64_t a = hz, b = 1000000000, p0 = 0, p1 = 1, q0 = 1, q1 = 0;
   while (b) {
@@ -54,8 +76,8 @@ static void tsc_ratio(uint32_t ratio[2], uint64_t hz) {
   ratio[0] = (uint32_t)p1, ratio[1] = (uint32_t)q1;
 }
 
-struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model, uint64_t features,
-                               const struct monitor_options *options, const char **error) {
+struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model,
+                               uint64_t features, const struct monitor_options *options, const char **error) {
   if (!host_cpu_supported(error)) return NULL;
   struct monitor *m = calloc(1, sizeof *m);
   *error = "no memory for the virtual CPU";
@@ -66,9 +88,15 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   m->translate_options = translator_options(&m->options);
   if (m->options.no_chain) m->translate_options |= TR_NO_HASH;
   m->jitter_state = options->irq_jitter_seed * 2 + 1;
-  if (!map_memory(m)) { monitor_destroy(m); return NULL; }
+  if (!map_memory(m)) {
+    monitor_destroy(m);
+    return NULL;
+  }
   m->tcache = tcache_create(options->code_size ? options->code_size : 64 << 20, options->single_map, run_block_died, m, error);
-  if (!m->tcache) { monitor_destroy(m); return NULL; }
+  if (!m->tcache) {
+    monitor_destroy(m);
+    return NULL;
+  }
   m->enter = (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->tcache, tcache_stubs(m->tcache)->enter);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->model = model, m->v->features = features;
   tsc_ratio(m->v->tsc_ratio, clock_tsc_hz(clock));

@@ -12,46 +12,38 @@ enum { OP_KINDS(EXEC_PROOF) };
 _Static_assert((int)EXEC_HAS_COUNT == (int)OP_KIND_COUNT, "EXEC_KINDS and OP_KINDS name the same kinds");
 
 typedef int exec_function(struct vcpu *v, const struct insn *i);
-static exec_function *const functions[OP_KIND_COUNT] = { EXEC_KINDS(EXEC_ROW) };
+static exec_function *const functions[OP_KIND_COUNT] = {EXEC_KINDS(EXEC_ROW)};
 
-int fpu_check(struct vcpu *v, enum fpu_need need)
-{
+int fpu_check(struct vcpu *v, enum fpu_need need) {
   bool em = v->cr0 & CR0_EM, ts = v->cr0 & CR0_TS;
   switch (need) {
-    case FPU_NONE: break;
-    case FPU_X87: case FPU_FXSAVE:
-      if (em || ts)
-        return fault_raise(v, VEC_NM);
-      break;
-    case FPU_WAIT:
-      if (ts && v->cr0 & CR0_MP)
-        return fault_raise(v, VEC_NM);
-      break;
-    case FPU_SSE:
-      if (!(v->cr4 & CR4_OSFXSR))
-        return fault_raise(v, VEC_UD);
-      __attribute__((fallthrough));
-    case FPU_MMX:
-      if (em)
-        return fault_raise(v, VEC_UD);
-      if (ts)
-        return fault_raise(v, VEC_NM);
-      break;
+  case FPU_NONE: break;
+  case FPU_X87:
+  case FPU_FXSAVE:
+    if (em || ts) return fault_raise(v, VEC_NM);
+    break;
+  case FPU_WAIT:
+    if (ts && v->cr0 & CR0_MP) return fault_raise(v, VEC_NM);
+    break;
+  case FPU_SSE:
+    if (!(v->cr4 & CR4_OSFXSR)) return fault_raise(v, VEC_UD);
+    __attribute__((fallthrough));
+  case FPU_MMX:
+    if (em) return fault_raise(v, VEC_UD);
+    if (ts) return fault_raise(v, VEC_NM);
+    break;
   }
   return EXEC_NEXT;
 }
 
-int exec_insn(struct vcpu *v, const struct insn *insn)
-{
+int exec_insn(struct vcpu *v, const struct insn *insn) {
   exec_function *run = functions[insn->kind];
-  if (!run)
-    __builtin_trap();   /* our own bug: a copied instruction never comes here */
+  if (!run) __builtin_trap(); /* our own bug: a copied instruction never comes here */
   if (insn->row->fpu && insn->kind != OP_UD && insn->kind != OP_TODO && fpu_check(v, insn->row->fpu) != EXEC_NEXT)
     return EXEC_FAULT;
   uint32_t pending_db = v->pending_db;
   int result = run(v, insn);
-  if (result == EXEC_FAULT && !v->fault.trap)
-    v->pending_db = pending_db;   /* the access that a breakpoint saw has not happened */
+  if (result == EXEC_FAULT && !v->fault.trap) v->pending_db = pending_db; /* the access that a breakpoint saw has not happened */
   return result;
 }
 

@@ -1,7 +1,7 @@
 /* The instructions in C: one function a kind, and what those functions share. Private to monitor/; others call exec_insn().
  *
- * int x_KIND(v, i): v->s.eip is the instruction's own address on entry, and the next one's when EXEC_NEXT is returned. On EXEC_FAULT
- * nothing has changed (I1). exec.c has the table. */
+ * int x_KIND(v, i): v->s.eip is the instruction's own address on entry, and the next one's when EXEC_NEXT is returned. On
+ * EXEC_FAULT nothing has changed (I1). exec.c has the table. */
 #pragma once
 #include "bytes.h"
 #include "vcpu.h"
@@ -9,24 +9,101 @@
 /* Every kind of OP_KINDS that has a function, with the function's name. exec.c proves that none is missing.
  * X(KIND, name) */
 #define EXEC_KINDS(X) \
-  X(UD, ud) X(TODO, todo) X(INCDEC_REG, incdec_reg) X(MOV_MOFFS, mov_moffs) X(XLAT, xlat) X(BT_MEM, bt_mem) X(BCD, bcd) \
-  X(PUSH_REG, push_reg) X(PUSH_IMM, push_imm) X(PUSH_MEM, push_mem) X(POP_REG, pop_reg) X(POP_MEM, pop_mem) \
-  X(PUSHA, pusha) X(POPA, popa) X(PUSHF, pushf) X(POPF, popf) X(ENTER, enter) X(LEAVE, leave) X(PUSH_SEG, push_seg) X(POP_SEG, pop_seg) \
-  X(MOV_FROM_SEG, mov_from_seg) X(MOV_TO_SEG, mov_to_seg) X(LOAD_FAR, load_far) \
-  X(JCC, jcc) X(JMP_REL, jmp_rel) X(JMP_IND, jmp_ind) X(JMP_FAR_IMM, jmp_far_imm) X(JMP_FAR_MEM, jmp_far_mem) \
-  X(CALL_REL, call_rel) X(CALL_IND, call_ind) X(CALL_FAR_IMM, call_far_imm) X(CALL_FAR_MEM, call_far_mem) \
-  X(RET, ret) X(RETF, retf) X(IRET, iret) X(LOOP, loop) X(LOOPE, loope) X(LOOPNE, loopne) X(JCXZ, jcxz) \
-  X(INT, int) X(INT3, int3) X(INTO, into) X(INT1, int1) X(BOUND, bound) \
-  X(MOVS, movs) X(CMPS, cmps) X(STOS, stos) X(LODS, lods) X(SCAS, scas) X(INS, ins) X(OUTS, outs) \
-  X(IN, in) X(OUT, out) X(CLI, cli) X(STI, sti) X(HLT, hlt) \
-  X(ARPL, arpl) X(LAR, lar) X(LSL, lsl) X(VERR, verr) X(VERW, verw) \
-  X(LGDT, lgdt) X(LIDT, lidt) X(SGDT, sgdt) X(SIDT, sidt) X(LLDT, lldt) X(LTR, ltr) X(SLDT, sldt) X(STR, str) \
-  X(LMSW, lmsw) X(SMSW, smsw) X(CLTS, clts) X(MOV_FROM_CR, mov_from_cr) X(MOV_TO_CR, mov_to_cr) X(MOV_FROM_DR, mov_from_dr) X(MOV_TO_DR, mov_to_dr) \
-  X(INVLPG, invlpg) X(INVD, invd) X(CLFLUSH, clflush) \
-  X(RDMSR, rdmsr) X(WRMSR, wrmsr) X(RDPMC, rdpmc) X(CPUID, cpuid) X(RDTSC, rdtsc) X(RDTSCP, rdtscp) \
-  X(SYSENTER, sysenter) X(SYSEXIT, sysexit) \
-  X(FXSAVE, fxsave) X(FXRSTOR, fxrstor) X(FNSTENV, fnstenv) X(FLDENV, fldenv) X(FNSAVE, fnsave) X(FRSTOR, frstor) \
-  X(FPU_MODE, fpu_mode) X(MASKMOV, maskmov)
+  X(UD, ud) \
+  X(TODO, todo) \
+  X(INCDEC_REG, incdec_reg) \
+  X(MOV_MOFFS, mov_moffs) \
+  X(XLAT, xlat) \
+  X(BT_MEM, bt_mem) \
+  X(BCD, bcd) \
+  X(PUSH_REG, push_reg) \
+  X(PUSH_IMM, push_imm) \
+  X(PUSH_MEM, push_mem) \
+  X(POP_REG, pop_reg) \
+  X(POP_MEM, pop_mem) \
+  X(PUSHA, pusha) \
+  X(POPA, popa) \
+  X(PUSHF, pushf) \
+  X(POPF, popf) \
+  X(ENTER, enter) \
+  X(LEAVE, leave) \
+  X(PUSH_SEG, push_seg) \
+  X(POP_SEG, pop_seg) \
+  X(MOV_FROM_SEG, mov_from_seg) \
+  X(MOV_TO_SEG, mov_to_seg) \
+  X(LOAD_FAR, load_far) \
+  X(JCC, jcc) \
+  X(JMP_REL, jmp_rel) \
+  X(JMP_IND, jmp_ind) \
+  X(JMP_FAR_IMM, jmp_far_imm) \
+  X(JMP_FAR_MEM, jmp_far_mem) \
+  X(CALL_REL, call_rel) \
+  X(CALL_IND, call_ind) \
+  X(CALL_FAR_IMM, call_far_imm) \
+  X(CALL_FAR_MEM, call_far_mem) \
+  X(RET, ret) \
+  X(RETF, retf) \
+  X(IRET, iret) \
+  X(LOOP, loop) \
+  X(LOOPE, loope) \
+  X(LOOPNE, loopne) \
+  X(JCXZ, jcxz) \
+  X(INT, int) \
+  X(INT3, int3) \
+  X(INTO, into) \
+  X(INT1, int1) \
+  X(BOUND, bound) \
+  X(MOVS, movs) \
+  X(CMPS, cmps) \
+  X(STOS, stos) \
+  X(LODS, lods) \
+  X(SCAS, scas) \
+  X(INS, ins) \
+  X(OUTS, outs) \
+  X(IN, in) \
+  X(OUT, out) \
+  X(CLI, cli) \
+  X(STI, sti) \
+  X(HLT, hlt) \
+  X(ARPL, arpl) \
+  X(LAR, lar) \
+  X(LSL, lsl) \
+  X(VERR, verr) \
+  X(VERW, verw) \
+  X(LGDT, lgdt) \
+  X(LIDT, lidt) \
+  X(SGDT, sgdt) \
+  X(SIDT, sidt) \
+  X(LLDT, lldt) \
+  X(LTR, ltr) \
+  X(SLDT, sldt) \
+  X(STR, str) \
+  X(LMSW, lmsw) \
+  X(SMSW, smsw) \
+  X(CLTS, clts) \
+  X(MOV_FROM_CR, mov_from_cr) \
+  X(MOV_TO_CR, mov_to_cr) \
+  X(MOV_FROM_DR, mov_from_dr) \
+  X(MOV_TO_DR, mov_to_dr) \
+  X(INVLPG, invlpg) \
+  X(INVD, invd) \
+  X(CLFLUSH, clflush) \
+  X(RDMSR, rdmsr) \
+  X(WRMSR, wrmsr) \
+  X(RDPMC, rdpmc) \
+  X(CPUID, cpuid) \
+  X(RDTSC, rdtsc) \
+  X(RDTSCP, rdtscp) \
+  X(SYSENTER, sysenter) \
+  X(SYSEXIT, sysexit) \
+  X(FXSAVE, fxsave) \
+  X(FXRSTOR, fxrstor) \
+  X(FNSTENV, fnstenv) \
+  X(FLDENV, fldenv) \
+  X(FNSAVE, fnsave) \
+  X(FRSTOR, frstor) \
+  X(FPU_MODE, fpu_mode) \
+  X(MASKMOV, maskmov)
 
 #define EXEC_DECLARE(kind, name) int x_##name(struct vcpu *v, const struct insn *i);
 EXEC_KINDS(EXEC_DECLARE)
@@ -46,15 +123,12 @@ bool db_armed(const struct vcpu *v);
 
 static inline uint32_t size_mask(unsigned size) { return size == 4 ? 0xffffffffu : size == 2 ? 0xffffu : 0xffu; }
 
-static inline uint32_t reg_read(const struct vcpu *v, unsigned reg, unsigned size)
-{
-  if (size == 1)
-    return v->s.gpr[reg & 3] >> (reg & 4 ? 8 : 0) & 0xff;
+static inline uint32_t reg_read(const struct vcpu *v, unsigned reg, unsigned size) {
+  if (size == 1) return v->s.gpr[reg & 3] >> (reg & 4 ? 8 : 0) & 0xff;
   return v->s.gpr[reg] & size_mask(size);
 }
 
-static inline void reg_write(struct vcpu *v, unsigned reg, unsigned size, uint32_t value)
-{
+static inline void reg_write(struct vcpu *v, unsigned reg, unsigned size, uint32_t value) {
   unsigned shift = size == 1 && reg & 4 ? 8 : 0;
   uint32_t mask = size_mask(size) << shift;
   uint32_t *r = &v->s.gpr[size == 1 ? reg & 3 : reg];
@@ -64,26 +138,23 @@ static inline void reg_write(struct vcpu *v, unsigned reg, unsigned size, uint32
 /* In 16-bit code too: only branches have 16 bits. What lies beyond the limit is the next fetch's #GP (SDM vol. 3A, 5.3). */
 static inline uint32_t exec_next_eip(const struct vcpu *v, const struct insn *i) { return v->s.eip + i->length; }
 
-static inline int exec_done(struct vcpu *v, const struct insn *i)
-{
+static inline int exec_done(struct vcpu *v, const struct insn *i) {
   v->s.eip = exec_next_eip(v, i);
   return EXEC_NEXT;
 }
 
 /* The arithmetic flags of `a - b`, from the host's own comparison. */
-static inline uint32_t flags_of_compare(uint32_t a, uint32_t b, unsigned size)
-{
+static inline uint32_t flags_of_compare(uint32_t a, uint32_t b, unsigned size) {
   uint64_t ah = 0;
   uint8_t of;
-  switch (size) {   /* neither LAHF nor SETO changes the flags */
-    case 1: __asm__("cmpb %b3, %b2; lahf; seto %1" : "+a"(ah), "=&q"(of) : "q"(a), "q"(b) : "cc"); break;
-    case 2: __asm__("cmpw %w3, %w2; lahf; seto %1" : "+a"(ah), "=&q"(of) : "q"(a), "q"(b) : "cc"); break;
-    default: __asm__("cmpl %k3, %k2; lahf; seto %1" : "+a"(ah), "=&q"(of) : "q"(a), "q"(b) : "cc"); break;
+  switch (size) { /* neither LAHF nor SETO changes the flags */
+  case 1: __asm__("cmpb %b3, %b2; lahf; seto %1" : "+a"(ah), "=&q"(of) : "q"(a), "q"(b) : "cc"); break;
+  case 2: __asm__("cmpw %w3, %w2; lahf; seto %1" : "+a"(ah), "=&q"(of) : "q"(a), "q"(b) : "cc"); break;
+  default: __asm__("cmpl %k3, %k2; lahf; seto %1" : "+a"(ah), "=&q"(of) : "q"(a), "q"(b) : "cc"); break;
   }
   return (ah >> 8 & (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF)) | (of ? FLAG_OF : 0);
 }
 
-static inline void flags_set_arith(struct vcpu *v, uint32_t flags)
-{
+static inline void flags_set_arith(struct vcpu *v, uint32_t flags) {
   v->s.flags = (v->s.flags & ~FLAGS_ARITH) | (flags & FLAGS_ARITH);
 }

@@ -4,14 +4,14 @@
 static enum tr_seg_class class_of(const struct tr_segment *s, bool code) {
   unsigned type = s->attr & 15;
   if (!s->usable || !(s->attr & 1 << 4) || !(s->attr & 1 << 7)) return TR_SEG_SLOW;
-  if (type & 8) {                                       /* code: readable through CS, never writable */
+  if (type & 8) { /* code: readable through CS, never writable */
     if (!code || !(type & 2)) return TR_SEG_SLOW;
-  } else if ((type & 6) != 2) return TR_SEG_SLOW;       /* expand-down or read-only */
+  } else if ((type & 6) != 2) return TR_SEG_SLOW; /* expand-down or read-only */
   if (s->limit != 0xffffffff) return TR_SEG_LIMITED;
   return s->base ? TR_SEG_BASED : TR_SEG_FLAT;
 }
 
-static bool enabled_breakpoint(const struct vcpu *v, bool code) {   /* SDM vol. 3B, 17.2.4 */
+static bool enabled_breakpoint(const struct vcpu *v, bool code) { /* SDM vol. 3B, 17.2.4 */
   for (unsigned i = 0; i < 4; i++) {
     bool on = v->dr[7] >> 2 * i & 3, exec = (v->dr[7] >> (16 + 4 * i) & 3) == 0;
     if (on && exec == code) return true;
@@ -53,7 +53,8 @@ void mode_update(struct monitor *m) {
   if (cs->attr & 1 << 14) bits |= TR_CODE32;
   if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
-  for (unsigned i = 0; i < 6; i++) bits |= (uint32_t)class_of(&v->s.seg[i], i == SEG_CS && !vcpu_real_mode(v)) << (TR_SEG_SHIFT + 2 * i);
+  for (unsigned i = 0; i < 6; i++)
+    bits |= (uint32_t)class_of(&v->s.seg[i], i == SEG_CS && !vcpu_real_mode(v)) << (TR_SEG_SHIFT + 2 * i);
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);
@@ -63,7 +64,8 @@ void mode_update(struct monitor *m) {
   v->mode_dirty = false;
 }
 
-/* A small number for each mode, in the bits of a hash key above the frame number. When they run out the hash is emptied and they start again. */
+/* A small number for each mode, in the bits of a hash key above the frame number. When they run out the hash is emptied and they
+ * start again. */
 static uint64_t find_mode_key(struct monitor *m, uint32_t bits) {
   for (unsigned i = m->mode_count; i-- > 1;)
     if (m->mode_ids[i] == bits) return (uint64_t)i << 53;
@@ -72,7 +74,8 @@ static uint64_t find_mode_key(struct monitor *m, uint32_t bits) {
     for (unsigned i = 0; i < sizeof m->mode_cache / sizeof m->mode_cache[0]; i++) m->mode_cache[i].key = 0;
     m->mode_count = 0;
   }
-  if (m->mode_count == 0) m->mode_count = 1;   /* with number 0, a jump to EIP 0 in a page without fetch entry would find an empty hash entry */
+  /* with number 0, a jump to EIP 0 in a page without fetch entry would find an empty hash entry */
+  if (m->mode_count == 0) m->mode_count = 1;
   m->mode_ids[m->mode_count] = bits;
   return (uint64_t)m->mode_count++ << 53;
 }

@@ -1,4 +1,5 @@
-/* Registers of a family of CPUs that are nothing but registers here (msr_models.c); msr.c asks for those that it has not itself. */
+/* Registers of a family of CPUs that are nothing but registers here (msr_models.c); msr.c asks for those that it has not
+ * itself. */
 #pragma once
 #include "vcpu.h"
 

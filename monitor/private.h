@@ -4,10 +4,11 @@
 #include "../tcache/tcache.h"
 #include "monitor.h"
 
-/* Decoded instructions of the slow paths, with the thunk that runs them on a buffer. Found by address, believed only if the bytes agree. */
+/* Decoded instructions of the slow paths, with the thunk that runs them on a buffer. Found by address, believed only if the bytes
+ * agree. */
 struct slow_insn {
-  uint32_t linear, generation;   /* tcache generation that `thunk` belongs to */
-  uint32_t thunk, thunk_fault, thunk_exit;   /* code-memory offsets; 0: none */
+  uint32_t linear, generation;             /* tcache generation that `thunk` belongs to */
+  uint32_t thunk, thunk_fault, thunk_exit; /* code-memory offsets; 0: none */
   bool valid, code32;
   struct insn insn;
 };
@@ -16,50 +17,55 @@ enum { REFILLS = 20000 /* allowed between two polls */ };
 enum { SLOW_INSNS = 512, RECENT = 32, NO_SITE = 0xffffffffu };
 
 struct monitor {
-  struct vcpu *v;                /* in `memory` */
+  struct vcpu *v; /* in `memory` */
   struct mmu *mmu;
   struct tcache *tcache;
   struct clock *clock;
   struct machine *machine;
   struct monitor_options options;
   struct monitor_counters counters;
-  unsigned translate_options;    /* TR_NO_*, TR_COUNT... */
-  struct tr_mode mode;           /* of the current state, when !v->mode_dirty */
-  bool intr;                     /* INTR pin */
-  bool mid_rep;                  /* the last round left a REP instruction between two iterations */
-  bool dropped;                  /* something derived died since this was cleared */
+  unsigned translate_options; /* TR_NO_*, TR_COUNT... */
+  struct tr_mode mode;        /* of the current state, when !v->mode_dirty */
+  bool intr;                  /* INTR pin */
+  bool mid_rep;               /* the last round left a REP instruction between two iterations */
+  bool dropped;               /* something derived died since this was cleared */
   volatile sig_atomic_t kicked;
   bool exit_requested, running, holds_signals;
   bool (*on_exception)(void *opaque, const struct fault *fault);
   void *on_exception_opaque;
   const char *stop_reason;
   int tid;
-  uint64_t readable, poison;     /* what s.safepoint points to */
+  uint64_t readable, poison; /* what s.safepoint points to */
   uint8_t *memory;
   uint64_t memory_size;
-  uint32_t mode_ids[2048];       /* mode bits of each hash mode id */
+  uint32_t mode_ids[2048]; /* mode bits of each hash mode id */
   unsigned mode_count;
-  struct { uint64_t key; uint32_t bits; } mode_cache[16];   /* key + 1; 0: empty */
+  struct {
+    uint64_t key;
+    uint32_t bits;
+  } mode_cache[16]; /* key + 1; 0: empty */
   /* host faults in translated code (signals.c fills them) */
   int host_signal, host_code, host_vector /* of the CPU exception behind it */;
-  uint32_t thunk_fault, thunk_exit;   /* while a thunk runs: where it may fault and where it leaves; 0: none runs */
+  uint32_t thunk_fault, thunk_exit; /* while a thunk runs: where it may fault and where it leaves; 0: none runs */
   bool thunk_faulted;
   /* -icount */
-  uint64_t count;                /* instructions run, without those of the block being run */
-  uint64_t stop_at;              /* monitor_run() returns when `count` gets there; UINT64_MAX: never */
-  int64_t count_left;            /* given to the block being run */
+  uint64_t count;     /* instructions run, without those of the block being run */
+  uint64_t stop_at;   /* monitor_run() returns when `count` gets there; UINT64_MAX: never */
+  int64_t count_left; /* given to the block being run */
   uint64_t blocks_since_check, blocks_since_flush;
   uint64_t jitter_state;
   unsigned jitter_delay;
   const struct mmu_counters *mmu_counters;
   uint64_t unshared_seen;
-  uint32_t scattered[256];       /* EIPs of blocks whose kept addends changed too often */
+  uint32_t scattered[256]; /* EIPs of blocks whose kept addends changed too often */
   struct slow_insn slow[SLOW_INSNS];
-  struct { uint32_t eip, cs_base, mode; } recent[RECENT];
+  struct {
+    uint32_t eip, cs_base, mode;
+  } recent[RECENT];
   unsigned recent_at;
   stack_t old_stack;
   void *signal_stack;
-  struct monitor *outer;         /* the one that this thread ran before (two machines in one process) */
+  struct monitor *outer; /* the one that this thread ran before (two machines in one process) */
   void (*enter)(struct tr_state *, const void *);
 };
 
@@ -67,7 +73,7 @@ static inline bool monitor_counted(const struct monitor *m) { return m->options.
 static inline uint32_t monitor_linear_eip(const struct monitor *m) { return m->v->s.eip + m->v->s.seg[SEG_CS].base; }
 
 /* mode.c */
-void mode_update(struct monitor *m);            /* after v->mode_dirty */
+void mode_update(struct monitor *m); /* after v->mode_dirty */
 uint64_t mode_key(struct monitor *m, uint32_t bits);
 bool mode_watches_code(const struct vcpu *v);
 
@@ -86,8 +92,8 @@ int slow_host_fault(struct monitor *m, struct tr_site *site);
 /* run.c */
 void run_enter(struct monitor *m, const void *code);
 void run_flush(struct monitor *m);
-void run_block_died(void *opaque, const struct tc_block *b);   /* the trace cache's callback: its entry in the hash goes, too */
-void run_tell_clock(struct monitor *m);         /* -icount: how many instructions are done; the state must be settled */
+void run_block_died(void *opaque, const struct tc_block *b); /* the trace cache's callback: its entry in the hash goes, too */
+void run_tell_clock(struct monitor *m); /* -icount: how many instructions are done; the state must be settled */
 /* Guest state as it is at `site`: EIP, ESP, instruction count. */
 void run_settle(struct monitor *m, const struct tr_site *site);
 
@@ -95,6 +101,6 @@ void run_settle(struct monitor *m, const struct tr_site *site);
 void report_block(struct monitor *m, const struct tc_block *b, const struct tr_request *rq);
 void report_exec(struct monitor *m, uint32_t eip);
 void report_stop(struct monitor *m, const char *reason);
-void report_crash(struct monitor *m, int number, siginfo_t *info, void *context);   /* our bug: what is known, to stderr */
-void report_mmu(struct monitor *m, const char *what, uint32_t a, uint32_t b);        /* -d mmu; parks the FP state itself */
-void report_fault(struct monitor *m, const char *what, int vector);                 /* -d int */
+void report_crash(struct monitor *m, int number, siginfo_t *info, void *context); /* our bug: what is known, to stderr */
+void report_mmu(struct monitor *m, const char *what, uint32_t a, uint32_t b);     /* -d mmu; parks the FP state itself */
+void report_fault(struct monitor *m, const char *what, int vector);               /* -d int */

@@ -1,13 +1,17 @@
-/* The run loop: finds or makes the block at CS:EIP, enters it, and does what its exit asks for. Interrupts, single steps and traps are taken here,
- * at instruction boundaries, and nowhere else (D6). */
+/* The run loop: finds or makes the block at CS:EIP, enters it, and does what its exit asks for. Interrupts, single steps and
+ * traps are taken here, at instruction boundaries, and nowhere else (D6). */
 #include "bytes.h"
 #include "exec.h"
 #include "private.h"
 
-struct vcpu *monitor_vcpu(struct monitor *m) { return m->v; }
+struct vcpu *monitor_vcpu(struct monitor *m) {
+  return m->v;
+}
 const struct monitor_counters *monitor_get_counters(const struct monitor *m) { return &m->counters; }
 /* Between budget() and the end of a block, count_left - insns_left of its instructions are done (at a site: run_settle()). */
-uint64_t monitor_insn_count(const struct monitor *m) { return monitor_counted(m) ? m->count + (uint64_t)(m->count_left - m->v->s.insns_left) : 0; }
+uint64_t monitor_insn_count(const struct monitor *m) {
+  return monitor_counted(m) ? m->count + (uint64_t)(m->count_left - m->v->s.insns_left) : 0;
+}
 void run_tell_clock(struct monitor *m) {
   if (monitor_counted(m)) clock_set_count(m->clock, monitor_insn_count(m));
 }
@@ -92,7 +96,10 @@ static uint64_t fetch_entry(struct monitor *m, uint32_t linear, int *result) {
   struct mmu_result r;
   *result = EXEC_NEXT;
   if (*entry) return *entry;
-  if (!mmu_translate(m->mmu, to_gla(linear), MMU_FETCH, m->v->cpl == 3, &r)) { *result = fetch_fault(m, linear, r.error); return 0; }
+  if (!mmu_translate(m->mmu, to_gla(linear), MMU_FETCH, m->v->cpl == 3, &r)) {
+    *result = fetch_fault(m, linear, r.error);
+    return 0;
+  }
   return *entry;
 }
 
@@ -102,7 +109,10 @@ static uint64_t guest_code_granules(const struct tr_result *r, uint32_t offset, 
   return second ? tc_granules(0, r->guest_size - first) : tc_granules(offset, first);
 }
 
-struct source { uint8_t bytes[32]; uint32_t frame, frame2; };   /* frame2: + 1, straddling */
+struct source {
+  uint8_t bytes[32];
+  uint32_t frame, frame2;
+}; /* frame2: + 1, straddling */
 
 /* The bytes of an instruction that straddles two pages, put together. */
 static int straddle(struct monitor *m, struct tr_request *rq, struct source *src, uint32_t linear, const uint8_t *page) {
@@ -127,11 +137,21 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
   const uint8_t *page = mmu_ram_pointer(m->mmu, to_gpa((uint64_t)key.frame << MMU_PAGE_BITS | offset), MMU_PAGE - offset);
   *result = EXEC_AGAIN;
   if (!page) return NULL;
-  struct tr_request rq = {.bytes = page, .available = MMU_PAGE - offset, .page_left = MMU_PAGE - offset, .eip = key.eip, .cs_base = key.cs_base,
-                          .mode = {key.mode}, .features = v->features, .options = m->translate_options, .max_insns = TR_MAX_INSNS};
+  struct tr_request rq = {.bytes = page,
+                          .available = MMU_PAGE - offset,
+                          .page_left = MMU_PAGE - offset,
+                          .eip = key.eip,
+                          .cs_base = key.cs_base,
+                          .mode = {key.mode},
+                          .features = v->features,
+                          .options = m->translate_options,
+                          .max_insns = TR_MAX_INSNS};
   if (limit_left < rq.page_left - 1) rq.page_left = rq.available = limit_left + 1;
   if (m->options.flush_every && m->blocks_since_flush >= m->options.flush_every) run_flush(m);
-  if (!tcache_begin(m->tcache, &rq)) { run_flush(m); tcache_begin(m->tcache, &rq); }
+  if (!tcache_begin(m->tcache, &rq)) {
+    run_flush(m);
+    tcache_begin(m->tcache, &rq);
+  }
   if (m->scattered[(key.eip * 0x9e3779b1u) >> 24] == key.eip) rq.options |= TR_NO_ADDENDS;
   vcpu_park_fp(v);
   struct tr_result r;
@@ -141,7 +161,10 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
     vcpu_park_fp(v);
     tr_translate(&rq, &r);
   }
-  if (!r.insns) { *result = fault_raise_error(v, VEC_GP, 0); return NULL; }
+  if (!r.insns) {
+    *result = fault_raise_error(v, VEC_GP, 0);
+    return NULL;
+  }
   if (!r.straddles) src.frame2 = 0;
   struct tc_block *b = tcache_commit(m->tcache, &rq, &r, key, src.frame2);
   mmu_trace_code(m->mmu, key.frame, guest_code_granules(&r, offset, false));
@@ -163,15 +186,24 @@ static bool hashable(const struct monitor *m, uint32_t mode) {
 static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result) {
   struct vcpu *v = m->v;
   uint32_t linear = monitor_linear_eip(m);
-  if (v->s.eip > v->s.seg[SEG_CS].limit) { *result = fault_raise_error(v, VEC_GP, 0); return NULL; }
+  if (v->s.eip > v->s.seg[SEG_CS].limit) {
+    *result = fault_raise_error(v, VEC_GP, 0);
+    return NULL;
+  }
   uint64_t entry = fetch_entry(m, linear, result);
-  if (!entry) { if (*result == EXEC_NEXT) *result = EXEC_AGAIN; return NULL; }
+  if (!entry) {
+    if (*result == EXEC_NEXT) *result = EXEC_AGAIN;
+    return NULL;
+  }
   struct tc_key key = {mmu_fetch_frame(entry), v->s.eip, v->s.seg[SEG_CS].base, mode};
   struct tc_block *b = tcache_find(m->tcache, key);
   m->counters.lookups++;
-  if (b && b->frame2) {   /* still the same second page? */
+  if (b && b->frame2) { /* still the same second page? */
     uint64_t second = fetch_entry(m, (linear | MMU_PAGE_MASK) + 1, result);
-    if (!second) { if (*result == EXEC_NEXT) *result = EXEC_AGAIN; return NULL; }
+    if (!second) {
+      if (*result == EXEC_NEXT) *result = EXEC_AGAIN;
+      return NULL;
+    }
     if (mmu_fetch_frame(second) + 1 != b->frame2) {
       monitor_code_written(m, key.frame, tc_granules(linear & MMU_PAGE_MASK, 1));
       b = NULL;
@@ -179,7 +211,10 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
   }
   if (!b) b = translate(m, key, linear, result);
   /* The block may stem from a time of a larger limit: one instruction then, whose own bytes are checked (D4). */
-  if (b && !(mode & TR_CS_FLAT) && b->guest_size - 1u > v->s.seg[SEG_CS].limit - v->s.eip) { *result = EXEC_AGAIN; return NULL; }
+  if (b && !(mode & TR_CS_FLAT) && b->guest_size - 1u > v->s.seg[SEG_CS].limit - v->s.eip) {
+    *result = EXEC_AGAIN;
+    return NULL;
+  }
   if (b && hashable(m, mode)) {
     entry = fetch_entry(m, linear, result);
     struct tr_hash_entry *e = &v->s.hash[tr_hash_index(v->s.eip)];
@@ -277,7 +312,8 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
     case TR_SITE_CALLOUT: {
       const struct insn *insn = tcache_callout(m->tcache, site->target);
       run_settle(m, site);
-      if (m->kicked && !monitor_counted(m)) return retry(m, shadowed);   /* a device may be asked for the time: not before what was due (clock.c) */
+      /* a device may be asked for the time: not before what was due (clock.c) */
+      if (m->kicked && !monitor_counted(m)) return retry(m, shadowed);
       return counted(m, slow_callout(m, insn));
     }
     case TR_SITE_INDIRECT:
@@ -289,23 +325,25 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       run_settle(m, site);
       v->s.eip = site->target;
       return EXEC_NEXT;
-    case TR_SITE_FAULT:
-      return slow_host_fault(m, site);
+    case TR_SITE_FAULT: return slow_host_fault(m, site);
     case TR_SITE_REFILL:
       run_settle(m, site);
       give_up_addends(m, tcache_site_block(m->tcache, site));
       return retry(m, shadowed);
-    case TR_SITE_STRADDLE:   /* looks its second page up, and makes it anew if it is another */
+    case TR_SITE_STRADDLE: /* looks its second page up, and makes it anew if it is another */
       run_settle(m, site);
-      return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? RUN_RETRY : result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
-    case TR_SITE_SAFEPOINT:   /* a kick in the midst of a poll leaves the poison alone: only another poll takes it away */
+      return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? RUN_RETRY
+             : result == EXEC_AGAIN                                               ? counted(m, slow_step(m))
+                                                                                  : result;
+    case TR_SITE_SAFEPOINT: /* a kick in the midst of a poll leaves the poison alone: only another poll takes it away */
       m->counters.safepoints++;
       m->kicked = 1;
       run_settle(m, site);
       return retry(m, shadowed);
-    case TR_SITE_IRQ: case TR_SITE_COUNT: case TR_SITE_THUNK: case TR_SITE_KINDS:
-      run_settle(m, site);
-      return RUN_RETRY;
+    case TR_SITE_IRQ:
+    case TR_SITE_COUNT:
+    case TR_SITE_THUNK:
+    case TR_SITE_KINDS: run_settle(m, site); return RUN_RETRY;
     }
   }
 }
@@ -315,13 +353,13 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
 static void poll(struct monitor *m) {
   vcpu_park_fp(m->v);
   m->v->s.refill_budget = REFILLS;
-  m->v->s.safepoint = m->readable;   /* in this order: a kick between the two costs a needless safepoint, never a lost one */
+  m->v->s.safepoint = m->readable; /* in this order: a kick between the two costs a needless safepoint, never a lost one */
   m->kicked = 0;
   run_tell_clock(m);
   machine_poll(m->machine);
 }
 
-static uint64_t next_random(struct monitor *m) {   /* xorshift64 */
+static uint64_t next_random(struct monitor *m) { /* xorshift64 */
   uint64_t x = m->jitter_state;
   x ^= x << 13, x ^= x >> 7, x ^= x << 17;
   return m->jitter_state = x;
@@ -330,7 +368,10 @@ static uint64_t next_random(struct monitor *m) {   /* xorshift64 */
 /* --irq-jitter: lets a random number of instructions pass before an interrupt that could be taken is. */
 static bool jitter_waits(struct monitor *m) {
   if (!m->options.irq_jitter) return false;
-  if (m->jitter_delay == 0) { m->jitter_delay = 1 + next_random(m) % 64; return true; }
+  if (m->jitter_delay == 0) {
+    m->jitter_delay = 1 + next_random(m) % 64;
+    return true;
+  }
   return --m->jitter_delay != 0;
 }
 
@@ -338,7 +379,7 @@ static void take_interrupt(struct monitor *m) {
   struct vcpu *v = m->v;
   if (v->nmi_pending && !v->nmi_blocked) {
     v->nmi_pending = false, v->halted = false;
-    if (m->mid_rep) v->s.sys_flags |= FLAG_RF;        /* SDM vol. 3B, 17.3.1.1: the REP instruction was begun */
+    if (m->mid_rep) v->s.sys_flags |= FLAG_RF; /* SDM vol. 3B, 17.3.1.1: the REP instruction was begun */
     deliver_nmi(v);
     return;
   }
@@ -350,7 +391,7 @@ static void take_interrupt(struct monitor *m) {
   int vector = machine_ack_interrupt(m->machine);
   if (vector < 0) return;
   m->counters.interrupts++;
-  if (m->mid_rep) v->s.sys_flags |= FLAG_RF;          /* here too */
+  if (m->mid_rep) v->s.sys_flags |= FLAG_RF; /* here too */
   if (m->options.log & 1u << LOG_int) report_fault(m, "interrupt", vector);
   deliver_interrupt(v, (uint8_t)vector);
 }
@@ -388,19 +429,22 @@ static void deliver(struct monitor *m) {
     vcpu_park_fp(m->v);
     if (m->on_exception(m->on_exception_opaque, &m->v->fault)) m->exit_requested = true;
   }
-  if (m->options.log & 1u << LOG_int) { vcpu_park_fp(m->v); report_fault(m, "exception", m->v->fault.vector); }
+  if (m->options.log & 1u << LOG_int) {
+    vcpu_park_fp(m->v);
+    report_fault(m, "exception", m->v->fault.vector);
+  }
   deliver_fault(m->v);
 }
 
-static void raise_trap(struct monitor *m) {   /* #DB traps, SDM vol. 3B, 17.3.1 */
+static void raise_trap(struct monitor *m) { /* #DB traps, SDM vol. 3B, 17.3.1 */
   struct vcpu *v = m->v;
   v->fault = (struct fault){.vector = VEC_DB, .trap = true, .dr6 = v->pending_db};
   v->pending_db = 0;
   deliver(m);
 }
 
-/* A code breakpoint at EIP is a fault, unless RF says that it has been seen. Behind MOV SS and POP SS CPUs of Intel's go on as if RF were 1 (SDM
- * vol. 3A, 6.8.3; Bochs does, QEMU does not); AMD's deliver it. */
+/* A code breakpoint at EIP is a fault, unless RF says that it has been seen. Behind MOV SS and POP SS CPUs of Intel's go on as if
+ * RF were 1 (SDM vol. 3A, 6.8.3; Bochs does, QEMU does not); AMD's deliver it. */
 static bool code_breakpoint(struct monitor *m, bool behind_ss) {
   struct vcpu *v = m->v;
   uint32_t hit = 0;
@@ -415,7 +459,8 @@ static bool code_breakpoint(struct monitor *m, bool behind_ss) {
 
 /* ---- the loop -------------------------------------------------------------------------------------------------- */
 
-/* -icount: what is due at this very instruction happens now, so that an interrupt is taken here whatever the blocks around look like. */
+/* -icount: what is due at this very instruction happens now, so that an interrupt is taken here whatever the blocks around look
+ * like. */
 static void run_due(struct monitor *m) {
   run_tell_clock(m);
   if (!m->kicked && clock_next_deadline(m->clock) > clock_now(m->clock)) return;
@@ -433,7 +478,9 @@ static void budget(struct monitor *m) {
   m->count_left = m->v->s.insns_left = left > 0 ? left : 1;
 }
 /* A block that does not fit into what is left of the budget is run one instruction at a time. */
-static bool exceeds_budget(const struct monitor *m, const struct tc_block *b) { return monitor_counted(m) && b->insns > m->v->s.insns_left; }
+static bool exceeds_budget(const struct monitor *m, const struct tc_block *b) {
+  return monitor_counted(m) && b->insns > m->v->s.insns_left;
+}
 
 static void end_budget(struct monitor *m) {
   m->count = monitor_insn_count(m);
@@ -447,7 +494,10 @@ static int run_block(struct monitor *m, uint32_t mode, uint32_t *plain) {
     int result;
     struct tc_block *b = find_block(m, mode | *plain, &result);
     if (b && exceeds_budget(m, b)) *plain = 0, b = find_block(m, mode | TR_STEP, &result);
-    if (!b) { *plain = 0; return result == EXEC_AGAIN ? counted(m, slow_step(m)) : result; }
+    if (!b) {
+      *plain = 0;
+      return result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
+    }
     code = tcache_address(m->tcache, b->entry);
   }
   *plain = 0;
@@ -480,22 +530,28 @@ static void watch_unsharing(struct monitor *m) {
 static void after_instruction(struct monitor *m, int result, bool stepped) {
   struct vcpu *v = m->v;
   switch (result) {
-  case EXEC_NEXT: case EXEC_AGAIN:                    /* AGAIN: an iteration of a REP instruction is a step too */
-    if (stepped) v->pending_db |= 1u << 14;           /* DR6.BS */
+  case EXEC_NEXT:
+  case EXEC_AGAIN:                          /* AGAIN: an iteration of a REP instruction is a step too */
+    if (stepped) v->pending_db |= 1u << 14; /* DR6.BS */
     if (v->pending_db && !v->inhibit_db) {
-      if (result == EXEC_AGAIN) v->s.sys_flags |= FLAG_RF;   /* 17.3.1.1: a trap of any iteration but the last */
+      if (result == EXEC_AGAIN) v->s.sys_flags |= FLAG_RF; /* 17.3.1.1: a trap of any iteration but the last */
       raise_trap(m);
     }
     break;
   case EXEC_FAULT: {
     bool software = v->fault.software;
     deliver(m);
-    if (software && v->pending_db) raise_trap(m);     /* what MOV SS held back is due behind the next instruction, and INT n is one: in its handler */
+    /* what MOV SS held back is due behind the next instruction, and INT n is one: in its handler */
+    if (software && v->pending_db) raise_trap(m);
     break;
   }
   case EXEC_HALT:
     v->halted = true;
-    if (stepped) { v->pending_db |= 1u << 14; v->halted = false; raise_trap(m); }
+    if (stepped) {
+      v->pending_db |= 1u << 14;
+      v->halted = false;
+      raise_trap(m);
+    }
     break;
   default: break;
   }
@@ -504,14 +560,23 @@ static void after_instruction(struct monitor *m, int result, bool stepped) {
 static void one_round(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
   if (monitor_counted(m)) {
-    if (m->count >= m->stop_at) { m->stop_at = UINT64_MAX, m->exit_requested = true; return; }
+    if (m->count >= m->stop_at) {
+      m->stop_at = UINT64_MAX, m->exit_requested = true;
+      return;
+    }
     run_due(m);
   } else if (m->kicked) poll(m);
   if (v->halted) halt(m);
   bool shadow = v->inhibit_irq;
-  if (!shadow && ((m->intr && v->s.if_flag) || v->nmi_pending)) { take_interrupt(m); *plain = 0; }
+  if (!shadow && ((m->intr && v->s.if_flag) || v->nmi_pending)) {
+    take_interrupt(m);
+    *plain = 0;
+  }
   if (v->halted || m->exit_requested || m->stop_reason) return;
-  if (v->mode_dirty || !(v->s.flags & FLAG_DF) != !(m->mode.bits & TR_DOWN)) { mode_update(m); *plain = 0; }
+  if (v->mode_dirty || !(v->s.flags & FLAG_DF) != !(m->mode.bits & TR_DOWN)) {
+    mode_update(m);
+    *plain = 0;
+  }
   watch_unsharing(m);
   uint32_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
@@ -529,7 +594,8 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   if (m->options.log & 1u << LOG_exec) log_exec(m);
   int result = run_block(m, mode, plain);
   if (monitor_counted(m)) end_budget(m);
-  if (result == RUN_RETRY && !v->halted) v->inhibit_irq |= shadow, v->inhibit_db = shadow_db;   /* its instruction is still to come */
+  /* its instruction is still to come */
+  if (result == RUN_RETRY && !v->halted) v->inhibit_irq |= shadow, v->inhibit_db = shadow_db;
   if (rf && result == EXEC_NEXT) v->s.sys_flags &= ~FLAG_RF;
   m->mid_rep = result == EXEC_AGAIN;
   after_instruction(m, result, tf);

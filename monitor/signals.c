@@ -1,7 +1,8 @@
 /* Host signals of the vCPU thread: faults of translated code (SIGSEGV, SIGFPE, SIGILL, SIGBUS), and the kick (SIGUSR1).
  *
- * A fault inside code memory is either a safepoint (R12 points to an unreadable page), an instruction at which the guest's own would fault (a FAULT site), or a
- * thunk. Each has an exit: the handler moves RIP there and the exit stub stores the guest's state as after any other exit. Anything else is our bug. */
+ * A fault inside code memory is either a safepoint (R12 points to an unreadable page), an instruction at which the guest's own
+ * would fault (a FAULT site), or a thunk. Each has an exit: the handler moves RIP there and the exit stub stores the guest's
+ * state as after any other exit. Anything else is our bug. */
 #define _GNU_SOURCE
 #include "private.h"
 #include <pthread.h>
@@ -14,11 +15,12 @@
 static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned users;
 static struct sigaction old_actions[5];
-static __thread struct monitor *current;   /* whose guest this thread runs: a signal handler has no other way to know */
+static __thread struct monitor *current; /* whose guest this thread runs: a signal handler has no other way to know */
 static const int signals[] = {SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGUSR1};
 enum { SIGNAL_COUNT = sizeof signals / sizeof signals[0], SIGNAL_STACK = 64 << 10 };
 
-/* Between a safepoint and the RDTSC that it stands before (translator/block.c). Code memory ends in cold stubs: two bytes more can be read. */
+/* Between a safepoint and the RDTSC that it stands before (translator/block.c). Code memory ends in cold stubs: two bytes more
+ * can be read. */
 static bool before_rdtsc(struct monitor *m, uint32_t at) {
   if (at < TR_SAFEPOINT_SIZE) return false;
   const uint8_t *code = tcache_address(m->tcache, at);
@@ -31,8 +33,9 @@ static void kicked(struct monitor *m, ucontext_t *uc) {
   m->v->s.safepoint = m->poison;
   uint32_t at = tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
   const struct tr_stubs *stubs = tcache_stubs(m->tcache);
-  if (before_rdtsc(m, at)) uc->uc_mcontext.gregs[REG_RIP] -= TR_SAFEPOINT_SIZE;   /* its safepoint is run again */
-  if (at >= stubs->size || (at && at == stubs->enter_jump)) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;   /* elsewhere R12 is the C code's */
+  if (before_rdtsc(m, at)) uc->uc_mcontext.gregs[REG_RIP] -= TR_SAFEPOINT_SIZE; /* its safepoint is run again */
+  /* elsewhere R12 is the C code's */
+  if (at >= stubs->size || (at && at == stubs->enter_jump)) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;
 }
 
 static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext_t *uc) {
@@ -55,11 +58,14 @@ static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext
 
 static void handler(int number, siginfo_t *info, void *context) {
   struct monitor *m = current;
-  if (m && number == SIGUSR1) { kicked(m, context); return; }
+  if (m && number == SIGUSR1) {
+    kicked(m, context);
+    return;
+  }
   if (number == SIGUSR1 || (m && guest_fault(m, number, info, context))) return;
   report_crash(m, number, info, context);
   struct sigaction dfl = {.sa_handler = SIG_DFL};
-  sigaction(number, &dfl, NULL);   /* the instruction faults again and the process dies of it */
+  sigaction(number, &dfl, NULL); /* the instruction faults again and the process dies of it */
 }
 
 const char *signals_install(struct monitor *m) {
@@ -76,7 +82,7 @@ const char *signals_install(struct monitor *m) {
   for (unsigned i = 0; i < SIGNAL_COUNT && users == 0; i++) failed |= sigaction(signals[i], &action, &old_actions[i]);
   users++;
   pthread_mutex_unlock(&users_lock);
-  m->tid = (int)syscall(SYS_gettid);   /* from here on a kick is a signal */
+  m->tid = (int)syscall(SYS_gettid); /* from here on a kick is a signal */
   return failed ? "cannot install signal handlers" : NULL;
 }
 

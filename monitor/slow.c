@@ -1,6 +1,8 @@
-/* What translated code cannot do by itself: accesses whose check failed, instructions that the monitor runs, host faults (D2, D7).
+/* What translated code cannot do by itself: accesses whose check failed, instructions that the monitor runs, host faults (D2,
+ * D7).
  *
- * Every path here either resumes at the failed check, when an entry was merely filled, or commits the instruction and goes on through the dispatcher. */
+ * Every path here either resumes at the failed check, when an entry was merely filled, or commits the instruction and goes on
+ * through the dispatcher. */
 #include "bytes.h"
 #include "exec.h"
 #include "private.h"
@@ -21,7 +23,8 @@ static int fetch_bytes(struct monitor *m, uint32_t from, uint8_t *to, unsigned h
       return -1;
     }
     if (r.host) bytes_copy(to + have, r.host, n);
-    else for (unsigned i = 0; i < n; i++) mmu_phys_read(m->mmu, to_gpa(r.addr.v + i), to + have + i, 1);
+    else
+      for (unsigned i = 0; i < n; i++) mmu_phys_read(m->mmu, to_gpa(r.addr.v + i), to + have + i, 1);
     have += n;
   }
   return (int)have;
@@ -45,7 +48,7 @@ static int decode_fresh(struct monitor *m, struct slow_insn *e) {
     vcpu_park_fp(v);
     error = insn_decode(&e->insn, bytes, (unsigned)have, mode);
   }
-  if (error != INSN_OK) return fault_raise_error(v, VEC_GP, 0);   /* over 15 bytes, or over the segment's limit */
+  if (error != INSN_OK) return fault_raise_error(v, VEC_GP, 0); /* over 15 bytes, or over the segment's limit */
   e->linear = linear, e->code32 = mode.code32, e->thunk = 0, e->valid = true;
   return EXEC_NEXT;
 }
@@ -56,7 +59,8 @@ static bool still_there(struct monitor *m, const struct slow_insn *e, uint32_t l
   if ((linear & MMU_PAGE_MASK) + e->insn.length > MMU_PAGE || m->v->s.seg[SEG_CS].limit != 0xffffffff) return false;
   uint64_t entry = *(const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY + (uint64_t)(linear >> 12) * 8);
   if (!entry) return false;
-  const uint8_t *p = mmu_ram_pointer(m->mmu, to_gpa((uint64_t)mmu_fetch_frame(entry) << 12 | (linear & MMU_PAGE_MASK)), e->insn.length);
+  const uint8_t *p =
+    mmu_ram_pointer(m->mmu, to_gpa((uint64_t)mmu_fetch_frame(entry) << 12 | (linear & MMU_PAGE_MASK)), e->insn.length);
   if (!p) return false;
   for (unsigned i = 0; i < e->insn.length; i++)
     if (p[i] != e->insn.bytes[i]) return false;
@@ -77,12 +81,15 @@ static int host_fault_vector(struct monitor *m, const struct insn *insn) {
   struct vcpu *v = m->v;
   if (m->host_signal == SIGILL) return fault_raise(v, VEC_UD);
   if (m->host_signal == SIGSEGV) return fault_raise_error(v, VEC_GP, 0);
-  if (m->host_signal == SIGBUS) { vm_stop(v, "the host ran out of memory for guest RAM"); return EXEC_STOP; }
+  if (m->host_signal == SIGBUS) {
+    vm_stop(v, "the host ran out of memory for guest RAM");
+    return EXEC_STOP;
+  }
   if (insn->row->fpu == FPU_NONE) return fault_raise(v, VEC_DE);
   /* Conversions between XMM and MMX registers can raise either: an x87 exception that is pending, or one of their own. */
   if (insn->row->fpu == FPU_SSE && m->host_vector != VEC_MF) return fault_raise(v, v->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
   if (v->cr0 & CR0_NE) return fault_raise(v, VEC_MF);
-  vcpu_park_fp(v);                                     /* FERR# to IRQ 13; the instruction waits for the interrupt (SDM vol. 1, 8.7.2) */
+  vcpu_park_fp(v); /* FERR# to IRQ 13; the instruction waits for the interrupt (SDM vol. 1, 8.7.2) */
   machine_set_ferr(m->machine, true);
   v->halted = true;
   return RUN_RETRY;
@@ -92,13 +99,16 @@ static int host_fault_vector(struct monitor *m, const struct insn *insn) {
 static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   struct vcpu *v = m->v;
   if (!e->thunk || e->generation != tcache_generation(m->tcache)) {
-    vcpu_park_fp(v);                                   /* the translator is plain C */
+    vcpu_park_fp(v); /* the translator is plain C */
     uint32_t at = tcache_thunk_space(m->tcache);
-    if (!at) {                                         /* the guest's state is settled: no block is needed any more */
+    if (!at) { /* the guest's state is settled: no block is needed any more */
       run_flush(m);
       at = tcache_thunk_space(m->tcache);
     }
-    e->thunk_exit = at + tr_write_thunk(&e->insn, tcache_writable(m->tcache, at, TR_THUNK_SIZE), at, tcache_stubs(m->tcache), NO_SITE, &e->thunk_fault) - TR_EXIT_SIZE;
+    e->thunk_exit = at +
+                    tr_write_thunk(&e->insn, tcache_writable(m->tcache, at, TR_THUNK_SIZE), at, tcache_stubs(m->tcache), NO_SITE,
+                                   &e->thunk_fault) -
+                    TR_EXIT_SIZE;
     e->thunk = at, e->generation = tcache_generation(m->tcache);
   }
   m->counters.bounces++;
@@ -111,31 +121,36 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   return EXEC_NEXT;
 }
 
-/* Does it report a pending x87 exception before anything else? FNSTCW and FNSTSW do not wait; the others of that kind have no memory operand. */
+/* Does it report a pending x87 exception before anything else? FNSTCW and FNSTSW do not wait; the others of that kind have no
+ * memory operand. */
 static bool waits(const struct insn *insn) {
   unsigned op = insn->bytes[insn->opcode_offset];
   if (insn->row->fpu == FPU_MMX) return true;
-  if (insn->row->map == 1 && (op & 0xfe) == 0x2c && insn->mandatory < 0xf2) return true;   /* CVTPS2PI and the like: to an MMX register */
+  /* CVTPS2PI and the like: to an MMX register */
+  if (insn->row->map == 1 && (op & 0xfe) == 0x2c && insn->mandatory < 0xf2) return true;
   return insn->row->fpu == FPU_X87 && !(insn->reg == 7 && (op == 0xd9 || op == 0xdd));
 }
 
 /* x87 exceptions that FCW does not mask, and of those the ones that wait to be reported. */
-static unsigned unmasked_exceptions(struct vcpu *v) { vcpu_park_fp(v); return ~v->fp.bytes[0] & 0x3f; }
+static unsigned unmasked_exceptions(struct vcpu *v) {
+  vcpu_park_fp(v);
+  return ~v->fp.bytes[0] & 0x3f;
+}
 static bool exception_pending(struct vcpu *v) { return unmasked_exceptions(v) & v->fp.bytes[2]; }
 
-/* AMD's misaligned exception mask (APM vol. 1, 4.3.2), which a host that has it lets guests set (README, quirks): then only moves that are named aligned are so,
- * MOVAPS, MOVAPD, MOVDQA and MOVNT*. */
+/* AMD's misaligned exception mask (APM vol. 1, 4.3.2), which a host that has it lets guests set (README, quirks): then only moves
+ * that are named aligned are so, MOVAPS, MOVAPD, MOVDQA and MOVNT*. */
 static bool may_be_misaligned(struct vcpu *v, const struct insn *insn) {
   enum { MXCSR = 24, MM = 1 << 17 };
   unsigned op = insn->bytes[insn->opcode_offset];
   if (insn->row->map == 1 && (op == 0x28 || op == 0x29 || op == 0x2b || op == 0x6f || op == 0x7f || op == 0xe7)) return false;
-  if (insn->row->map == 2 && op == 0x2a) return false;   /* MOVNTDQA */
+  if (insn->row->map == 2 && op == 0x2a) return false; /* MOVNTDQA */
   vcpu_park_fp(v);
   return load32(v->fp.bytes + MXCSR) & MM;
 }
 
-/* What comes before any fault of the memory operand's address, as on Intel's CPUs (Sapphire Rapids): #MF of an earlier x87 instruction, then #GP for an SSE operand that is
- * not aligned. */
+/* What comes before any fault of the memory operand's address, as on Intel's CPUs (Sapphire Rapids): #MF of an earlier x87
+ * instruction, then #GP for an SSE operand that is not aligned. */
 static int faults_before_operand(struct monitor *m, const struct insn *insn, uint32_t linear) {
   struct vcpu *v = m->v;
   if (insn->row->fpu == FPU_NONE) return EXEC_NEXT;
@@ -144,8 +159,8 @@ static int faults_before_operand(struct monitor *m, const struct insn *insn, uin
   return EXEC_NEXT;
 }
 
-/* The instruction on a buffer: reads only what it reads, commits after it ran (D2: bounce). An x87 store that meets an unmasked exception stores nothing:
- * what is there is then read first. */
+/* The instruction on a buffer: reads only what it reads, commits after it ran (D2: bounce). An x87 store that meets an unmasked
+ * exception stores nothing: what is there is then read first. */
 static int bounce(struct monitor *m, struct slow_insn *e) {
   struct vcpu *v = m->v;
   const struct insn *insn = &e->insn;
@@ -219,16 +234,22 @@ static int callout(struct monitor *m, const struct insn *insn) {
   return result;
 }
 
-/* Kernels enter and leave by runs of such instructions (POP DS, POP ES, POPA, IRET): the next one is then done at once, as the way through
- * the dispatcher and a block of one instruction costs 70 cycles. Kinds that a run may go on after: those that change neither CS nor CPL. */
-static bool run_kind(unsigned kind) {
-  return kind == OP_POP_SEG || kind == OP_MOV_TO_SEG || kind == OP_PUSHA || kind == OP_POPA;
-}
+/* Kernels enter and leave by runs of such instructions (POP DS, POP ES, POPA, IRET): the next one is then done at once, as the
+ * way through the dispatcher and a block of one instruction costs 70 cycles. Kinds that a run may go on after: those that change
+ * neither CS nor CPL. */
+static bool run_kind(unsigned kind) { return kind == OP_POP_SEG || kind == OP_MOV_TO_SEG || kind == OP_PUSHA || kind == OP_POPA; }
 
-/* First bytes of what a run goes on with, so that nothing else is decoded: POP ES, SS, DS, FS, GS; PUSHA, POPA; MOV Sw,Ew; IRET. */
+/* First bytes of what a run goes on with, so that nothing else is decoded: POP ES, SS, DS, FS, GS; PUSHA, POPA; MOV Sw,Ew;
+ * IRET. */
 static bool run_opcode(const uint8_t *p) {
   switch (p[0]) {
-  case 0x07: case 0x17: case 0x1f: case 0x60: case 0x61: case 0x8e: case 0xcf: return true;
+  case 0x07:
+  case 0x17:
+  case 0x1f:
+  case 0x60:
+  case 0x61:
+  case 0x8e:
+  case 0xcf: return true;
   case 0x0f: return p[1] == 0xa1 || p[1] == 0xa9;
   default: return false;
   }
@@ -237,8 +258,9 @@ static bool run_opcode(const uint8_t *p) {
 /* Nothing that the run loop would look at between two instructions is there. */
 static bool run_may_go_on(struct monitor *m) {
   const struct vcpu *v = m->v;
-  return !m->kicked && !(m->intr && v->s.if_flag) && !v->nmi_pending && !v->inhibit_irq && !v->inhibit_db && !v->pending_db && !m->jitter_delay &&
-         !m->options.log && !(m->mode.bits & TR_STEP) && !(v->s.sys_flags & (FLAG_TF | FLAG_RF)) && !monitor_counted(m);
+  return !m->kicked && !(m->intr && v->s.if_flag) && !v->nmi_pending && !v->inhibit_irq && !v->inhibit_db && !v->pending_db &&
+         !m->jitter_delay && !m->options.log && !(m->mode.bits & TR_STEP) && !(v->s.sys_flags & (FLAG_TF | FLAG_RF)) &&
+         !monitor_counted(m);
 }
 
 /* The instruction at EIP if a run goes on with it: in a page of RAM with a fetch entry, under a flat CS limit. */
@@ -284,7 +306,12 @@ static int page_fault(struct monitor *m, uint32_t linear, uint32_t error) {
 static bool is_plain_store(const struct insn *insn, unsigned size) {
   if (insn->row->map || insn->mem_size != size || size > 4) return false;
   switch (insn->bytes[insn->opcode_offset]) {
-  case 0x88: case 0x89: case 0xa2: case 0xa3: case 0xc6: case 0xc7: return true;
+  case 0x88:
+  case 0x89:
+  case 0xa2:
+  case 0xa3:
+  case 0xc6:
+  case 0xc7: return true;
   default: return false;
   }
 }
@@ -293,21 +320,26 @@ static bool is_plain_store(const struct insn *insn, unsigned size) {
 static bool is_plain_load(const struct insn *insn, unsigned size) {
   if (insn->row->map || insn->mem_size != size || size > 4) return false;
   switch (insn->bytes[insn->opcode_offset]) {
-  case 0x8a: case 0x8b: case 0xa0: case 0xa1: return true;
+  case 0x8a:
+  case 0x8b:
+  case 0xa0:
+  case 0xa1: return true;
   default: return false;
   }
 }
 
 static uint32_t stored_value(const struct vcpu *v, const struct insn *insn) {
   switch (insn->bytes[insn->opcode_offset]) {
-  case 0x88: case 0x89: return reg_read(v, insn->reg, insn->operand_size);
-  case 0xa2: case 0xa3: return v->s.gpr[REG_EAX];
+  case 0x88:
+  case 0x89: return reg_read(v, insn->reg, insn->operand_size);
+  case 0xa2:
+  case 0xa3: return v->s.gpr[REG_EAX];
   default: return insn->imm;
   }
 }
 
-/* A store to RAM that is merely traced: what derives from it dies, the instruction runs in place, so that LOCK stays atomic. A plain one
- * is done here, which saves the way into translated code and back (100 cycles of 250). */
+/* A store to RAM that is merely traced: what derives from it dies, the instruction runs in place, so that LOCK stays atomic. A
+ * plain one is done here, which saves the way into translated code and back (100 cycles of 250). */
 static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size) {
   struct slow_insn *e;
   int result = find_insn(m, &e);
@@ -326,7 +358,8 @@ static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size
   return result;
 }
 
-/* A MOV of a device's register, as nearly every access to one is (an interrupt's EOI): done here, since a bounce costs as much as the rest of the interrupt. */
+/* A MOV of a device's register, as nearly every access to one is (an interrupt's EOI): done here, since a bounce costs as much as
+ * the rest of the interrupt. */
 static int in_device(struct monitor *m, const struct mmu_result *r, unsigned size, bool write) {
   struct vcpu *v = m->v;
   struct slow_insn *e;
@@ -366,7 +399,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   }
   if (r.filled) {
     m->counters.slow_fill++;
-    if (m->dropped) {   /* a window of this block may be gone (the walk traced a page table): through the dispatcher */
+    if (m->dropped) { /* a window of this block may be gone (the walk traced a page table): through the dispatcher */
       run_settle(m, site);
       *result = RUN_RETRY;
       return false;

@@ -7,13 +7,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static void *reserve(uint64_t size) {   /* zero, taken as needed; used from the start on, so huge pages waste little */
+static void *reserve(uint64_t size) { /* zero, taken as needed; used from the start on, so huge pages waste little */
   void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p != MAP_FAILED) madvise(p, size, MADV_HUGEPAGE);
   return p == MAP_FAILED ? NULL : p;
 }
 
-static void unmap(void *p, uint64_t size) { if (p) munmap(p, size); }
+static void unmap(void *p, uint64_t size) {
+  if (p) munmap(p, size);
+}
 
 static void unmap_code(struct tcache *t) {
   unmap(t->executable, t->size);
@@ -27,7 +29,7 @@ static bool shows_changes(struct tcache *t) {
     uint8_t code[] = {0xb8, (uint8_t)n, 0, 0, 0, 0xc3};
     memcpy(tcache_writable(t, 0, sizeof code), code, sizeof code);
     tcache_close(t);
-    if (((uint32_t (*)(void))(uintptr_t)t->executable)() != n) return false;
+    if (((uint32_t(*)(void))(uintptr_t)t->executable)() != n) return false;
   }
   return true;
 }
@@ -56,7 +58,8 @@ static bool map_once(struct tcache *t, const char **error) {
   t->single = true;
   t->writable = t->executable = p;
   *error = "the host lets no memory be executed (a seccomp filter, SELinux or the like)";
-  if (mprotect(p, t->size, PROT_READ | PROT_EXEC) == 0 && mprotect(p, 4096, PROT_READ | PROT_WRITE) == 0 && mprotect(p, 4096, PROT_READ | PROT_EXEC) == 0 && shows_changes(t))
+  if (mprotect(p, t->size, PROT_READ | PROT_EXEC) == 0 && mprotect(p, 4096, PROT_READ | PROT_WRITE) == 0 &&
+      mprotect(p, 4096, PROT_READ | PROT_EXEC) == 0 && shows_changes(t))
     return true;
   unmap_code(t);
   return false;
@@ -65,11 +68,12 @@ static bool map_once(struct tcache *t, const char **error) {
 static bool map_code(struct tcache *t, bool single, const char **error) {
   errno = 0;
   if (!single && map_twice(t)) return true;
-  return errno != ENOMEM && map_once(t, error);   /* where address space is short a smaller cache serves better than a slower one */
+  return errno != ENOMEM && map_once(t, error); /* where address space is short a smaller cache serves better than a slower one */
 }
 
 static bool map_tables(struct tcache *t) {
-  t->block_max = t->size / 64 + 64, t->site_max = t->size / 16 + 2 * TR_MAX_SITES, t->callout_max = t->size / 64 + 2 * TR_MAX_INSNS;
+  t->block_max = t->size / 64 + 64, t->site_max = t->size / 16 + 2 * TR_MAX_SITES,
+  t->callout_max = t->size / 64 + 2 * TR_MAX_INSNS;
   t->blocks = reserve((uint64_t)t->block_max * sizeof *t->blocks);
   t->sites = reserve((uint64_t)t->site_max * sizeof *t->sites);
   t->callouts = reserve((uint64_t)t->callout_max * sizeof *t->callouts);
@@ -77,7 +81,8 @@ static bool map_tables(struct tcache *t) {
   return t->blocks && t->sites && t->callouts && t->hash && t->by_frame && t->by_page;
 }
 
-struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void *, const struct tc_block *), void *opaque, const char **error) {
+struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void *, const struct tc_block *), void *opaque,
+                             const char **error) {
   struct tcache *t = calloc(1, sizeof *t);
   *error = "no memory for the code cache";
   if (!t) return NULL;
@@ -85,9 +90,15 @@ struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void 
   if (code_size > 1u << 30) code_size = 1u << 30;
   t->size = (uint32_t)((code_size + 4095) & ~4095ull);
   t->died = died, t->opaque = opaque;
-  if (!map_code(t, single, error)) { tcache_destroy(t); return NULL; }
+  if (!map_code(t, single, error)) {
+    tcache_destroy(t);
+    return NULL;
+  }
   *error = "no memory for the code cache";
-  if (!map_tables(t)) { tcache_destroy(t); return NULL; }
+  if (!map_tables(t)) {
+    tcache_destroy(t);
+    return NULL;
+  }
   tr_write_stubs(tcache_writable(t, 0, 4096), &t->stubs);
   t->used = t->stubs_end = (t->stubs.size + 63) & ~63u;
   t->cold_start = t->cold_used = t->size / 8 * 5 & ~63u;

@@ -5,23 +5,25 @@
 enum { HASH_HEADS = 1 << 16, FRAMES = 1 << 20, PAGES = 1 << 20, UNBOUND = 0x7fffffff };
 
 enum { OPEN_RUNS = 8 };
-struct tc_run { uint32_t from, to; };   /* whole pages of code memory */
+struct tc_run {
+  uint32_t from, to;
+}; /* whole pages of code memory */
 
 struct tcache {
-  uint8_t *writable, *executable;   /* the same where there is one mapping */
+  uint8_t *writable, *executable; /* the same where there is one mapping */
   bool single;
-  struct tc_run open[OPEN_RUNS];    /* single: what is writable now, and so not executable */
+  struct tc_run open[OPEN_RUNS]; /* single: what is writable now, and so not executable */
   unsigned open_count;
   uint32_t size, used, stubs_end;
-  uint32_t cold_start, cold_used;   /* hot code lies below cold_start, cold stubs from there to cold_used */
+  uint32_t cold_start, cold_used; /* hot code lies below cold_start, cold stubs from there to cold_used */
   struct tr_stubs stubs;
   struct tc_block *blocks;
   struct tr_site *sites;
   struct insn *callouts;
   uint32_t block_count, block_max, site_count, site_max, callout_count, callout_max;
-  uint32_t *hash;         /* HASH_HEADS: block index + 1 */
-  uint32_t *by_frame;     /* FRAMES: blocks read from the frame */
-  uint32_t *by_page;      /* PAGES: blocks at the linear page */
+  uint32_t *hash;     /* HASH_HEADS: block index + 1 */
+  uint32_t *by_frame; /* FRAMES: blocks read from the frame */
+  uint32_t *by_page;  /* PAGES: blocks at the linear page */
   uint32_t generation;
   void (*died)(void *opaque, const struct tc_block *);
   void *opaque;

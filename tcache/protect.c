@@ -1,6 +1,7 @@
-/* I3 where code memory has one mapping only: its pages are either writable or executable. What is written to is opened first, and closed when translated
- * code is entered again. That is two system calls a run of writes, so it is for hosts on which a memfd cannot be had or cannot be executed, or whose
- * CPU is emulated by something that looks for changed code by address (qemu-user) and so misses what is written through another mapping.
+/* I3 where code memory has one mapping only: its pages are either writable or executable. What is written to is opened first, and
+ * closed when translated code is entered again. That is two system calls a run of writes, so it is for hosts on which a memfd
+ * cannot be had or cannot be executed, or whose CPU is emulated by something that looks for changed code by address (qemu-user)
+ * and so misses what is written through another mapping.
  *
  * May run while guest x87/SSE state is live (D7): no libc. */
 #include "private.h"
@@ -10,7 +11,10 @@
 /* It has succeeded on this very memory when the cache was made, and splits no more than 2 * OPEN_RUNS mappings. */
 static void protect(struct tcache *t, struct tc_run run, int rights) {
   long result;
-  __asm__ volatile("syscall" : "=a"(result) : "0"((long)SYS_mprotect), "D"(t->executable + run.from), "S"((long)(run.to - run.from)), "d"((long)rights) : "rcx", "r11", "memory");
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "0"((long)SYS_mprotect), "D"(t->executable + run.from), "S"((long)(run.to - run.from)), "d"((long)rights)
+                   : "rcx", "r11", "memory");
   if (result) __builtin_trap();
 }
 
@@ -23,7 +27,7 @@ static bool is_open(const struct tcache *t, struct tc_run want) {
 uint8_t *tcache_writable(struct tcache *t, uint32_t offset, uint32_t size) {
   struct tc_run want = {offset & ~4095u, (offset + size + 4095) & ~4095u};
   if (!t->single || is_open(t, want)) return t->writable + offset;
-  if (t->open_count == OPEN_RUNS) {   /* what is open stays so: a block may be half written */
+  if (t->open_count == OPEN_RUNS) { /* what is open stays so: a block may be half written */
     want = (struct tc_run){0, t->size};
     t->open_count = 0;
   }

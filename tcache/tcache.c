@@ -1,4 +1,5 @@
-/* Blocks: finding, adding, chaining, killing. Compiled without the FPU (D7): stores to code kill blocks while guest FP state is live. */
+/* Blocks: finding, adding, chaining, killing. Compiled without the FPU (D7): stores to code kill blocks while guest FP state is
+ * live. */
 #include "private.h"
 
 const struct tr_stubs *tcache_stubs(const struct tcache *t) { return &t->stubs; }
@@ -7,10 +8,16 @@ uint32_t tcache_offset(const struct tcache *t, uint64_t address) {
   uint64_t offset = address - (uint64_t)(uintptr_t)t->executable;
   return offset < t->size ? (uint32_t)offset : 0;
 }
-struct tr_site *tcache_site(struct tcache *t, uint32_t number) { return &t->sites[number]; }
-struct tc_block *tcache_site_block(struct tcache *t, const struct tr_site *site) { return &t->blocks[site->block]; }
+struct tr_site *tcache_site(struct tcache *t, uint32_t number) {
+  return &t->sites[number];
+}
+struct tc_block *tcache_site_block(struct tcache *t, const struct tr_site *site) {
+  return &t->blocks[site->block];
+}
 const struct insn *tcache_callout(struct tcache *t, uint32_t number) { return &t->callouts[number]; }
-struct tc_block *tcache_block(struct tcache *t, uint32_t index) { return &t->blocks[index]; }
+struct tc_block *tcache_block(struct tcache *t, uint32_t index) {
+  return &t->blocks[index];
+}
 uint32_t tcache_generation(const struct tcache *t) { return t->generation; }
 uint32_t tcache_block_count(const struct tcache *t) { return t->block_count; }
 uint64_t tcache_code_used(const struct tcache *t) { return t->used + t->cold_used - t->cold_start; }
@@ -20,7 +27,9 @@ static uint32_t *head(struct tcache *t, struct tc_key k) {
   return &t->hash[h >> 16];
 }
 
-static bool same_key(struct tc_key a, struct tc_key b) { return a.eip == b.eip && a.frame == b.frame && a.mode == b.mode && a.cs_base == b.cs_base; }
+static bool same_key(struct tc_key a, struct tc_key b) {
+  return a.eip == b.eip && a.frame == b.frame && a.mode == b.mode && a.cs_base == b.cs_base;
+}
 
 struct tc_block *tcache_find(struct tcache *t, struct tc_key key) {
   for (uint32_t i = *head(t, key); i; i = t->blocks[i - 1].next_hash)
@@ -29,19 +38,32 @@ struct tc_block *tcache_find(struct tcache *t, struct tc_key key) {
 }
 
 bool tcache_begin(struct tcache *t, struct tr_request *rq) {
-  if (t->used + TR_MAX_CODE > t->cold_start || t->cold_used + TR_MAX_COLD > t->size || t->block_count == t->block_max || t->site_count + TR_MAX_SITES > t->site_max || t->callout_count + TR_MAX_INSNS > t->callout_max) return false;
+  if (t->used + TR_MAX_CODE > t->cold_start || t->cold_used + TR_MAX_COLD > t->size || t->block_count == t->block_max ||
+      t->site_count + TR_MAX_SITES > t->site_max || t->callout_count + TR_MAX_INSNS > t->callout_max)
+    return false;
   rq->offset = t->used, rq->code = tcache_writable(t, t->used, TR_MAX_CODE);
   rq->cold_offset = t->cold_used, rq->cold = tcache_writable(t, t->cold_used, TR_MAX_COLD);
   rq->first_site = t->site_count, rq->sites = t->sites + t->site_count, rq->callouts = t->callouts + t->callout_count;
   return true;
 }
 
-struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, const struct tr_result *r, struct tc_key key, uint32_t frame2) {
+struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, const struct tr_result *r, struct tc_key key,
+                               uint32_t frame2) {
   uint32_t index = t->block_count++;
   struct tc_block *b = &t->blocks[index];
   uint32_t page = (key.eip + key.cs_base) >> 12;
-  *b = (struct tc_block){.key = key, .frame2 = frame2, .code = rq->offset, .code_size = r->code_size, .cold = rq->cold_offset, .cold_size = r->cold_size, .entry = r->entry, .first_site = rq->first_site,
-                         .first_callout = t->callout_count, .site_count = (uint16_t)r->site_count, .guest_size = (uint16_t)r->guest_size, .insns = (uint16_t)r->insns};
+  *b = (struct tc_block){.key = key,
+                         .frame2 = frame2,
+                         .code = rq->offset,
+                         .code_size = r->code_size,
+                         .cold = rq->cold_offset,
+                         .cold_size = r->cold_size,
+                         .entry = r->entry,
+                         .first_site = rq->first_site,
+                         .first_callout = t->callout_count,
+                         .site_count = (uint16_t)r->site_count,
+                         .guest_size = (uint16_t)r->guest_size,
+                         .insns = (uint16_t)r->insns};
   for (unsigned i = 0; i < r->site_count; i++) {
     struct tr_site *s = &t->sites[rq->first_site + i];
     s->block = index, s->next_in = 0;
@@ -77,7 +99,10 @@ static void unlink_incoming(struct tcache *t, uint32_t number) {
   __builtin_memcpy(&rel, t->executable + s->host, 4);
   struct tc_block *old = tcache_block_at(t, s->host + 4 + (uint32_t)rel);
   for (uint32_t *p = old ? &old->incoming : NULL; p && *p && *p != UINT32_MAX; p = &t->sites[*p - 1].next_in)
-    if (*p == number + 1) { *p = s->next_in; break; }
+    if (*p == number + 1) {
+      *p = s->next_in;
+      break;
+    }
   if (old && old->incoming == UINT32_MAX) old->incoming = 0;
   s->next_in = 0;
 }
@@ -88,7 +113,7 @@ void tcache_chain(struct tcache *t, uint32_t number, struct tc_block *to) {
   if (s->guard) patch32(t, s->guard, UNBOUND);
   point(t, s->host, to->entry);
   if (s->guard) patch32(t, s->guard, -(to->key.frame + 1));
-  s->next_in = to->incoming ? to->incoming : UINT32_MAX;   /* UINT32_MAX: last in the list */
+  s->next_in = to->incoming ? to->incoming : UINT32_MAX; /* UINT32_MAX: last in the list */
   to->incoming = number + 1;
 }
 
@@ -115,13 +140,19 @@ void tcache_unchain_all(struct tcache *t) {
 
 static void unlink_hash(struct tcache *t, uint32_t index) {
   for (uint32_t *p = head(t, t->blocks[index].key); *p; p = &t->blocks[*p - 1].next_hash)
-    if (*p == index + 1) { *p = t->blocks[index].next_hash; return; }
+    if (*p == index + 1) {
+      *p = t->blocks[index].next_hash;
+      return;
+    }
 }
 
 static void unlink_page(struct tcache *t, uint32_t index) {
   const struct tc_block *b = &t->blocks[index];
   for (uint32_t *p = &t->by_page[(b->key.eip + b->key.cs_base) >> 12]; *p; p = &t->blocks[*p - 1].next_page)
-    if (*p == index + 1) { *p = b->next_page; return; }
+    if (*p == index + 1) {
+      *p = b->next_page;
+      return;
+    }
 }
 
 static void kill(struct tcache *t, uint32_t index) {
@@ -151,8 +182,14 @@ unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granule
     struct tc_block *b = &t->blocks[*p - 1];
     uint32_t *next = b->key.frame == frame ? &b->next_frame : &b->next_frame2;
     uint64_t g = granules_in(b, frame);
-    if (!b->dead && (g & granules)) { kill(t, *p - 1); killed++; }
-    if (b->dead) { *p = *next; continue; }
+    if (!b->dead && (g & granules)) {
+      kill(t, *p - 1);
+      killed++;
+    }
+    if (b->dead) {
+      *p = *next;
+      continue;
+    }
     stay |= g;
     p = next;
   }
@@ -164,8 +201,14 @@ void tcache_flush(struct tcache *t, void (*frame)(void *, uint32_t), void *opaqu
   for (uint32_t i = 0; i < t->block_count; i++) {
     struct tc_block *b = &t->blocks[i];
     if (t->died && !b->dead) t->died(t->opaque, b);
-    if (t->by_frame[b->key.frame]) { t->by_frame[b->key.frame] = 0; if (frame) frame(opaque, b->key.frame); }
-    if (b->frame2 && t->by_frame[b->frame2 - 1]) { t->by_frame[b->frame2 - 1] = 0; if (frame) frame(opaque, b->frame2 - 1); }
+    if (t->by_frame[b->key.frame]) {
+      t->by_frame[b->key.frame] = 0;
+      if (frame) frame(opaque, b->key.frame);
+    }
+    if (b->frame2 && t->by_frame[b->frame2 - 1]) {
+      t->by_frame[b->frame2 - 1] = 0;
+      if (frame) frame(opaque, b->frame2 - 1);
+    }
     t->by_page[(b->key.eip + b->key.cs_base) >> 12] = 0;
     *head(t, b->key) = 0;
   }
@@ -178,10 +221,11 @@ void tcache_flush(struct tcache *t, void (*frame)(void *, uint32_t), void *opaqu
 
 struct tc_block *tcache_block_at(struct tcache *t, uint32_t offset) {
   bool cold = offset >= t->cold_start;
-  uint32_t lo = 0, hi = t->block_count;   /* blocks are in the order of their code, and of their cold stubs */
+  uint32_t lo = 0, hi = t->block_count; /* blocks are in the order of their code, and of their cold stubs */
   while (lo < hi) {
     uint32_t mid = lo + (hi - lo) / 2;
-    if ((cold ? t->blocks[mid].cold : t->blocks[mid].code) <= offset) lo = mid + 1; else hi = mid;
+    if ((cold ? t->blocks[mid].cold : t->blocks[mid].code) <= offset) lo = mid + 1;
+    else hi = mid;
   }
   if (lo == 0) return NULL;
   struct tc_block *b = &t->blocks[lo - 1];

@@ -1,13 +1,18 @@
-/* The trace cache: code memory, blocks and their lookup, chaining, invalidation, and the map from host code back to the guest (D4).
+/* The trace cache: code memory, blocks and their lookup, chaining, invalidation, and the map from host code back to the guest
+ * (D4).
  *
- * I3: code memory is one memfd mapped twice, writable here and executable there, or one private mapping whose pages are either (protect.c). It has a part for hot code and one for cold stubs; space in each is given out
- * upwards; a dead block's space comes back when everything is flushed. All but tcache_create/destroy may run while the guest's x87/SSE state is live. One thread uses it (D11). */
+ * I3: code memory is one memfd mapped twice, writable here and executable there, or one private mapping whose pages are either
+ * (protect.c). It has a part for hot code and one for cold stubs; space in each is given out upwards; a dead block's space comes
+ * back when everything is flushed. All but tcache_create/destroy may run while the guest's x87/SSE state is live. One thread uses
+ * it (D11). */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 #include "../translator/translator.h"
 
-struct tc_key { uint32_t frame, eip, cs_base, mode; };
+struct tc_key {
+  uint32_t frame, eip, cs_base, mode;
+};
 
 struct tc_block {
   struct tc_key key;
@@ -16,16 +21,18 @@ struct tc_block {
   uint32_t cold, cold_size; /* of its cold stubs */
   uint32_t entry;
   uint32_t first_site, first_callout;
-  uint32_t next_hash, next_frame, next_frame2, next_page;   /* block index + 1 */
-  uint32_t incoming;        /* sites chained to it: number + 1 */
+  uint32_t next_hash, next_frame, next_frame2, next_page; /* block index + 1 */
+  uint32_t incoming;                                      /* sites chained to it: number + 1 */
   uint16_t site_count, guest_size, insns;
   bool dead;
 };
 
 struct tcache;
-/* NULL and *error (a literal) without memory. single: one mapping, whose pages are writable or executable; without, that is what becomes of hosts on which two
- * cannot be had or do not show each other's changes. `died` is told of each block that dies before it does; NULL in tests. */
-struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void *opaque, const struct tc_block *), void *opaque, const char **error);
+/* NULL and *error (a literal) without memory. single: one mapping, whose pages are writable or executable; without, that is what
+ * becomes of hosts on which two cannot be had or do not show each other's changes. `died` is told of each block that dies before
+ * it does; NULL in tests. */
+struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void *opaque, const struct tc_block *), void *opaque,
+                             const char **error);
 void tcache_destroy(struct tcache *t);
 const struct tr_stubs *tcache_stubs(const struct tcache *t);
 /* C address to call or enter (or read) for a code-memory offset, and back (0: not code memory). */
@@ -40,7 +47,8 @@ struct tc_block *tcache_find(struct tcache *t, struct tc_key key);
 /* Prepares a request's output side (code, cold, their offsets, first_site, sites, callouts). False: full, flush first. */
 bool tcache_begin(struct tcache *t, struct tr_request *request);
 /* Takes what tr_translate() put there. frame2: frame + 1 of a straddling block's second page, else 0. */
-struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *request, const struct tr_result *result, struct tc_key key, uint32_t frame2);
+struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *request, const struct tr_result *result,
+                               struct tc_key key, uint32_t frame2);
 /* Room for a bounce thunk (TR_THUNK_SIZE bytes); 0: full. */
 uint32_t tcache_thunk_space(struct tcache *t);
 
@@ -57,16 +65,17 @@ struct tr_site *tcache_site_at(struct tcache *t, uint32_t offset);
 /* ---- the ways in which blocks die ---- */
 /* Blocks read from these granules of a frame; *left: granules of the blocks that stay. Returns how many died. */
 unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granules, uint64_t *left);
-void tcache_unchain_page(struct tcache *t, uint32_t page);   /* jumps into blocks of that linear page come to the dispatcher again */
+/* jumps into blocks of that linear page come to the dispatcher again */
+void tcache_unchain_page(struct tcache *t, uint32_t page);
 void tcache_unchain_all(struct tcache *t);
 /* Everything; `frame` is told of every frame that had blocks. */
 void tcache_flush(struct tcache *t, void (*frame)(void *opaque, uint32_t frame), void *opaque);
 
-uint32_t tcache_generation(const struct tcache *t);          /* flushes so far */
+uint32_t tcache_generation(const struct tcache *t); /* flushes so far */
 uint32_t tcache_block_count(const struct tcache *t);
 struct tc_block *tcache_block(struct tcache *t, uint32_t index);
 uint64_t tcache_code_used(const struct tcache *t);
-static inline uint64_t tc_granules(uint32_t offset_in_page, uint32_t size) {   /* of bytes within one page */
+static inline uint64_t tc_granules(uint32_t offset_in_page, uint32_t size) { /* of bytes within one page */
   unsigned first = offset_in_page >> 6, last = (offset_in_page + size - 1) >> 6;
   return (~0ull >> (63 - (last - first))) << first;
 }

@@ -1,7 +1,7 @@
 /* Memory accesses: effective addresses, the inline lookup in the flat shadow table, and windows (D2).
  *
- * One access, flags dead: LEA R8D; TEST alignment; R9 = table[R8 >> 12]; TEST R9; op [R9 + R8]. Where flags are live the check stands between LAHF/SETO and
- * ADD/SAHF (PUSHFQ/POPFQ were measured at six times the cost). */
+ * One access, flags dead: LEA R8D; TEST alignment; R9 = table[R8 >> 12]; TEST R9; op [R9 + R8]. Where flags are live the check
+ * stands between LAHF/SETO and ADD/SAHF (PUSHFQ/POPFQ were measured at six times the cost). */
 #include "block.h"
 #include "../mmu/layout.h"
 
@@ -10,15 +10,16 @@ enum saved_flags access_save_flags(struct block *b) {
   bool r11 = !b->busy[1][b->index] && !b->steps[b->index].uses_r11;
   if (r11) host_op_reg(c, true, 0x89, H_RAX, H_R11);
   else host_op_mem(c, true, 0x89, H_RAX, HM_STATE(scratch[1]));
-  host_8(c, 0x9f);                                  /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX);          /* SETO AL */
+  host_8(c, 0x9f);                         /* LAHF */
+  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
   return r11 ? SAVED_R11 : SAVED_MEMORY;
 }
 
 static void restore_flags(struct host_code *c, enum saved_flags saved) {
   if (saved == SAVED_NONE) return;
-  host_8(c, 0x04); host_8(c, 0x7f);                 /* ADD AL, 7Fh: OF again */
-  host_8(c, 0x9e);                                  /* SAHF */
+  host_8(c, 0x04);
+  host_8(c, 0x7f); /* ADD AL, 7Fh: OF again */
+  host_8(c, 0x9e); /* SAHF */
   if (saved == SAVED_R11) host_op_reg(c, true, 0x89, H_R11, H_RAX);
   else host_op_mem(c, true, 0x8b, H_RAX, HM_STATE(scratch[1]));
 }
@@ -29,14 +30,15 @@ static int32_t esp_pending(const struct block *b, unsigned base) { return base =
 void access_effective_address(struct block *b, unsigned dst) {
   const struct insn *insn = &b->steps[b->index].insn;
   struct host_code *c = &b->code;
-  if (insn->kind == OP_XLAT) {                      /* eBX + AL */
+  if (insn->kind == OP_XLAT) { /* eBX + AL */
     host_op_reg(c, false, 0x0fb6, dst, H_RAX);
     host_op_mem(c, false, 0x8d, dst, hm_index(H_RBX, dst, 0, 0));
   } else if (insn->base == REG_NONE && insn->index == REG_NONE) {
     host_mov_imm(c, dst, (uint32_t)insn->disp);
   } else {
     int32_t disp = (int32_t)((uint32_t)insn->disp + (uint32_t)esp_pending(b, insn->base));
-    unsigned base = insn->base == REG_NONE ? H_NONE : host_reg(insn->base), index = insn->index == REG_NONE ? H_NONE : host_reg(insn->index);
+    unsigned base = insn->base == REG_NONE ? H_NONE : host_reg(insn->base),
+             index = insn->index == REG_NONE ? H_NONE : host_reg(insn->index);
     if (index == H_NONE && disp == 0) host_op_reg(c, false, 0x89, base, dst);
     else host_op_mem(c, false, 0x8d, dst, hm_index(base, index, insn->scale, disp));
   }
@@ -44,10 +46,12 @@ void access_effective_address(struct block *b, unsigned dst) {
 }
 
 static struct host_mem segment_base(unsigned seg) {
-  return hm(H_R13, (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, base)));
+  return hm(H_R13,
+            (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, base)));
 }
 static struct host_mem segment_limit(unsigned seg) {
-  return hm(H_R13, (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, limit)));
+  return hm(H_R13,
+            (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, limit)));
 }
 
 /* dst += base of a segment that has one; no flags, clobbers R9. */
@@ -74,7 +78,10 @@ static bool shifts_by_r12(const struct block *b) { return !block_option(b, TR_CO
 /* dst = src >> 12. Flags are free. */
 void access_page_number(struct block *b, unsigned dst, unsigned src) {
   struct host_code *c = &b->code;
-  if (shifts_by_r12(b)) { host_shrx(c, dst, src, H_R12); return; }
+  if (shifts_by_r12(b)) {
+    host_shrx(c, dst, src, H_R12);
+    return;
+  }
   if (dst != src) host_op_reg(c, false, 0x89, src, dst);
   host_shift_imm(c, false, 5, dst, 12);
 }
@@ -88,13 +95,15 @@ void access_page_number_keeping_flags(struct block *b, unsigned dst, unsigned sr
     return;
   }
   host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_8(c, 0x9f);                                  /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX);          /* SETO AL */
+  host_8(c, 0x9f);                         /* LAHF */
+  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
   access_page_number(b, dst, src);
   restore_flags(c, SAVED_R11);
 }
 
-static struct host_mem shadow_entry(unsigned page, bool write) { return hm_index(H_R14, page, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY); }
+static struct host_mem shadow_entry(unsigned page, bool write) {
+  return hm_index(H_R14, page, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY);
+}
 
 /* The entry is compared with the addend of last time; a difference refills the register out of line. */
 static void compare_addend(struct block *b, unsigned addend, bool write, unsigned site, enum saved_flags saved) {
@@ -110,13 +119,13 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned adde
   struct cold *slow = block_cold(b, COLD_ACCESS, 0, site);
   slow->saved = saved;
   if (size > 1 && power_of_two(size) && size <= 128) {
-    host_op_reg(c, false, 0xf6, 0, H_R8);           /* TEST R8B, size - 1 */
+    host_op_reg(c, false, 0xf6, 0, H_R8); /* TEST R8B, size - 1 */
     host_8(c, size - 1);
     uint32_t jump = host_jump(c, CC_NZ);
     if (block_mode(b, TR_ALIGN)) slow->jump2 = jump;
     else slow->odd = jump, slow->size = (uint16_t)size, slow->back = host_here(c);
   } else if (size > 1) {
-    if (block_mode(b, TR_ALIGN)) {                  /* ten bytes: SDM vol. 3A, table 6-7 */
+    if (block_mode(b, TR_ALIGN)) { /* ten bytes: SDM vol. 3A, table 6-7 */
       host_op_reg(c, false, 0xf6, 0, H_R8);
       host_8(c, 7);
       block_cold(b, COLD_ACCESS, host_jump(c, CC_NZ), site)->saved = saved;
@@ -127,7 +136,10 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned adde
     slow->jump2 = host_jump(c, CC_A);
   }
   access_page_number(b, H_R9, H_R8);
-  if (addend != H_NONE) { compare_addend(b, addend, write, site, saved); return; }
+  if (addend != H_NONE) {
+    compare_addend(b, addend, write, site, saved);
+    return;
+  }
   host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R9, write));
   host_op_reg(c, true, 0x85, H_R9, H_R9);
   slow->jump = host_jump(c, CC_Z);
@@ -147,12 +159,13 @@ static struct host_mem window_operand(const struct block *b, const struct access
   return hm(w->reg, a->offset - w->lo);
 }
 
-/* One byte with live flags: nothing to align, so JRCXZ does for TEST and JZ and no flag needs keeping (where R12 is SHRX's count). */
+/* One byte with live flags: nothing to align, so JRCXZ does for TEST and JZ and no flag needs keeping (where R12 is SHRX's
+ * count). */
 static void check_byte(struct block *b, bool write, unsigned site) {
   struct host_code *c = &b->code;
   access_page_number(b, H_R9, H_R8);
   host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R9, write));
-  host_op_reg(c, true, 0x87, H_RCX, H_R9);            /* XCHG */
+  host_op_reg(c, true, 0x87, H_RCX, H_R9); /* XCHG */
   uint8_t *miss = host_jrcxz(c);
   host_op_reg(c, true, 0x87, H_RCX, H_R9);
   uint8_t *hit = host_jmp8(c);
@@ -205,8 +218,8 @@ static void bit_offset(struct block *b, enum saved_flags saved) {
   else host_op_mem(&b->code, false, 0x8b, H_R9, HM_STATE(scratch[1]));
 }
 
-/* BT and its like with a register: the bit offset is signed and moves the address by whole operands (SDM vol. 2A, 3.1.1.9, figure 3-2). Leaves the rest of it,
- * which the host's instruction may take as it is, in R9 and the operand's host address in R8. */
+/* BT and its like with a register: the bit offset is signed and moves the address by whole operands (SDM vol. 2A, 3.1.1.9, figure
+ * 3-2). Leaves the rest of it, which the host's instruction may take as it is, in R9 and the operand's host address in R8. */
 struct host_mem access_bit(struct block *b) {
   struct step *s = &b->steps[b->index];
   const struct insn *insn = &s->insn;
@@ -218,7 +231,7 @@ struct host_mem access_bit(struct block *b) {
   if (tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_BASED) add_segment_base(b, insn->seg, H_R8);
   enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
   bit_offset(b, saved);
-  if (word) host_op_reg(c, false, 0x0fbf, H_R9, H_R9);             /* MOVSX */
+  if (word) host_op_reg(c, false, 0x0fbf, H_R9, H_R9); /* MOVSX */
   host_shift_imm(c, false, 7, H_R9, word ? 4 : 5);
   host_op_mem(c, false, 0x8d, H_R8, hm_index(H_R8, H_R9, word ? 1 : 2, 0));
   check_page(b, a->size, a->access & ACCESS_W, H_NONE, site, saved);
@@ -267,18 +280,22 @@ static void window_address(struct block *b, const struct window *w) {
   if (w->key.segment) add_segment_base(b, w->key.segment - 1, w->reg);
 }
 
-/* Windows on the stack compare with the one stack page that the vCPU remembers; off it they look the page up out of line and remember that. */
+/* Windows on the stack compare with the one stack page that the vCPU remembers; off it they look the page up out of line and
+ * remember that. */
 static bool on_stack(const struct block *b, const struct window *w) {
-  return w->key.base && !w->key.index && !w->key.segment && b->steps[b->index].before[REG_ESP].version == w->key.base && !block_option(b, TR_NO_STACK_PAGE);
+  return w->key.base && !w->key.index && !w->key.segment && b->steps[b->index].before[REG_ESP].version == w->key.base &&
+         !block_option(b, TR_NO_STACK_PAGE);
 }
 
-static void stack_window_check(struct block *b, const struct window *w, unsigned span, struct cold *fail, enum saved_flags saved) {
+static void stack_window_check(struct block *b, const struct window *w, unsigned span, struct cold *fail,
+                               enum saved_flags saved) {
   struct host_code *c = &b->code;
   host_op_mem(c, true, 0x2b, w->reg, HM_STATE(stack_page));
   host_alu_imm(c, true, 7, w->reg, (int32_t)(4096 - span));
   struct cold *other = block_cold(b, COLD_STACK, host_jump(c, CC_A), fail->site);
   host_op_mem(c, true, 0x03, w->reg, HM_STATE(stack_host));
-  other->saved = saved, other->addend = w->reg, other->write = w->write, other->size = (uint16_t)span, other->back = host_here(c), other->jump2 = 0;
+  other->saved = saved, other->addend = w->reg, other->write = w->write, other->size = (uint16_t)span, other->back = host_here(c),
+  other->jump2 = 0;
 }
 
 /* Another page than the remembered one: R10 or R11 holds linear - stack_page. */
@@ -301,7 +318,10 @@ void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail) {
   host_op_mem(c, true, 0x89, H_R9, HM_STATE(stack_host));
   host_patch(c, host_jump(c, -1), k->back);
   host_bind8(c, not_writable);
-  if (k->write) { host_patch(c, host_jump(c, -1), fail); return; }
+  if (k->write) {
+    host_patch(c, host_jump(c, -1), fail);
+    return;
+  }
   host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R8, false));
   host_op_reg(c, true, 0x85, H_R9, H_R9);
   host_patch(c, host_jump(c, CC_Z), fail);
@@ -338,7 +358,8 @@ static void window_check(struct block *b, const struct window *w) {
 /* Before a self-loop: no addend yet (entries are multiples of a page). */
 void access_forget_addends(struct block *b) {
   for (unsigned i = 0; i < b->n; i++)
-    if (b->steps[i].acc[ACC_MEM].present && b->steps[i].acc[ACC_MEM].addend != H_NONE) host_mov_imm(&b->code, b->steps[i].acc[ACC_MEM].addend, 1);
+    if (b->steps[i].acc[ACC_MEM].present && b->steps[i].acc[ACC_MEM].addend != H_NONE)
+      host_mov_imm(&b->code, b->steps[i].acc[ACC_MEM].addend, 1);
 }
 
 /* Out of line: the entry at page R9 into the addend's register; too many of these and the block is made without. */
@@ -347,7 +368,7 @@ void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up
   host_op_mem(c, true, 0x8b, k->addend, shadow_entry(H_R9, k->write));
   host_op_reg(c, true, 0x85, k->addend, k->addend);
   uint8_t *slow = host_jcc8(c, CC_Z);
-  host_op_mem(c, false, 0xff, 1, HM_STATE(refill_budget));   /* DEC */
+  host_op_mem(c, false, 0xff, 1, HM_STATE(refill_budget)); /* DEC */
   uint8_t *often = host_jcc8(c, CC_S);
   host_patch(c, host_jump(c, -1), k->back);
   host_bind8(c, often);
@@ -360,5 +381,6 @@ void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up
 
 void access_window_checks(struct block *b, bool invariant) {
   for (unsigned i = 0; i < b->window_count; i++)
-    if (b->windows[i].reg != H_NONE && b->windows[i].check == b->index && b->windows[i].invariant == invariant) window_check(b, &b->windows[i]);
+    if (b->windows[i].reg != H_NONE && b->windows[i].check == b->index && b->windows[i].invariant == invariant)
+      window_check(b, &b->windows[i]);
 }

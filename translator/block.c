@@ -3,15 +3,20 @@
 #include "../mmu/layout.h"
 
 unsigned block_site(struct block *b, enum tr_site_kind kind) {
-  if (b->site_count == TR_MAX_SITES - 1) { b->too_many = true; return b->site_count; }
+  if (b->site_count == TR_MAX_SITES - 1) {
+    b->too_many = true;
+    return b->site_count;
+  }
   struct tr_site *s = &b->rq->sites[b->site_count];
-  *s = (struct tr_site){.kind = kind, .insn_offset = (uint16_t)b->at, .index = (uint8_t)b->index, .esp_delta = (int16_t)b->pending};
+  *s =
+    (struct tr_site){.kind = kind, .insn_offset = (uint16_t)b->at, .index = (uint8_t)b->index, .esp_delta = (int16_t)b->pending};
   if (b->index && b->steps[b->index - 1].insn.kind == OP_STI) s->access = TR_ACCESS_SHADOW;
   return b->site_count++;
 }
 
 struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site) {
-  if (b->cold_count == TR_MAX_SITES - 1) b->too_many = true; else b->cold_count++;
+  if (b->cold_count == TR_MAX_SITES - 1) b->too_many = true;
+  else b->cold_count++;
   struct cold *k = &b->cold[b->cold_count - 1];
   *k = (struct cold){.kind = kind, .jump = jump, .site = site, .pending = b->pending};
   return k;
@@ -25,7 +30,7 @@ void block_flush_esp(struct block *b) {
 
 static void emit_exit(struct block *b, unsigned site) {
   struct host_code *c = &b->code;
-  host_8(c, 0x68), host_32(c, b->rq->first_site + site);                /* PUSH */
+  host_8(c, 0x68), host_32(c, b->rq->first_site + site); /* PUSH */
   if (b->exit_jump && c->at + 2 - b->exit_jump <= 128) {
     host_8(c, 0xeb), host_8(c, (unsigned)(b->exit_jump - (c->at + 1)));
     return;
@@ -60,7 +65,8 @@ static void check_crossing(struct block *b, const struct cold *k) {
 static void cold_refill(struct block *b, const struct cold *k) {
   unsigned given_up = block_site(b, TR_SITE_REFILL);
   struct tr_site *s = &b->rq->sites[given_up];
-  s->insn_offset = b->rq->sites[k->site].insn_offset, s->index = b->rq->sites[k->site].index, s->esp_delta = b->rq->sites[k->site].esp_delta;
+  s->insn_offset = b->rq->sites[k->site].insn_offset, s->index = b->rq->sites[k->site].index,
+  s->esp_delta = b->rq->sites[k->site].esp_delta;
   s->access = b->rq->sites[k->site].access & TR_ACCESS_SHADOW;
   bind(b, k);
   access_cold_refill(b, k, given_up);
@@ -74,14 +80,21 @@ static void cold_stack(struct block *b, const struct cold *k) {
 
 static void cold_stub(struct block *b, struct cold *k) {
   k->start = host_here(&b->code);
-  if (k->kind == COLD_STACK) { cold_stack(b, k); return; }
+  if (k->kind == COLD_STACK) {
+    cold_stack(b, k);
+    return;
+  }
   struct tr_site *site = &b->rq->sites[k->site];
-  if (k->kind == COLD_REFILL) { cold_refill(b, k); return; }
+  if (k->kind == COLD_REFILL) {
+    cold_refill(b, k);
+    return;
+  }
   if (k->odd) check_crossing(b, k);
   bind(b, k);
   uint32_t start = host_here(&b->code);
   access_restore_flags(b, k->saved);
-  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {   /* chained to the plain block: ESP and the instruction count are exact from here on */
+  /* chained to the plain block: ESP and the instruction count are exact from here on */
+  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {
     if (k->pending) host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, k->pending));
     if (block_option(b, TR_COUNT)) host_op_mem(&b->code, true, 0x8d, H_R12, hm(H_R12, (int32_t)b->n - site->index));
     if (block_option(b, TR_COUNT)) site->index = b->n;
@@ -89,7 +102,8 @@ static void cold_stub(struct block *b, struct cold *k) {
     site->host = host_jump(&b->code, -1);
     host_patch(&b->code, site->host, host_here(&b->code));
   }
-  site->cold = site->kind == TR_SITE_SAFEPOINT ? start : host_here(&b->code);   /* a host fault leads there: nothing has been restored */
+  /* a host fault leads there: nothing has been restored */
+  site->cold = site->kind == TR_SITE_SAFEPOINT ? start : host_here(&b->code);
   emit_exit(b, k->site);
 }
 
@@ -112,25 +126,27 @@ static void move_esp(struct block *b, int32_t change) {
   if (block_option(b, TR_NO_FOLD) || b->pending > 8192 || b->pending < -8192) block_flush_esp(b);
 }
 
-static bool names_esp(const struct insn *insn) {   /* as a register operand, not as the base of its address */
+static bool names_esp(const struct insn *insn) { /* as a register operand, not as the base of its address */
   uint8_t regs = insn->regs_read | insn->regs_written;
   if (!(regs >> REG_ESP & 1)) return false;
   if (!(insn->has_ea && insn->base == REG_ESP)) return true;
   if (insn->regs_written >> REG_ESP & 1) return true;
-  return insn->modrm_offset && insn->mod != 3 && insn->reg == REG_ESP;   /* may be an opcode extension: a flush is only slower */
+  return insn->modrm_offset && insn->mod != 3 && insn->reg == REG_ESP; /* may be an opcode extension: a flush is only slower */
 }
 
 /* ADD/SUB ESP, imm with dead flags, and MOV r, ESP: no need to bring R15 up to date. */
 static bool fold_esp(struct block *b, const struct step *s) {
   const struct insn *insn = &s->insn;
   unsigned op = opcode_of(insn);
-  if (block_option(b, TR_NO_FOLD) || insn->row->map != 0 || insn->operand_size != 4 || !insn->modrm_offset || insn->mod != 3) return false;
+  if (block_option(b, TR_NO_FOLD) || insn->row->map != 0 || insn->operand_size != 4 || !insn->modrm_offset || insn->mod != 3)
+    return false;
   if ((op == 0x81 || op == 0x83) && insn->rm == REG_ESP && (insn->reg == 0 || insn->reg == 5)) {
     if (s->live_after || block_option(b, TR_EXACT_FLAGS) || insn->imm + 4096 > 8192) return false;
     move_esp(b, insn->reg == 0 ? (int32_t)insn->imm : -(int32_t)insn->imm);
     return true;
   }
-  bool to_reg = (op == 0x89 && insn->reg == REG_ESP && insn->rm != REG_ESP) || (op == 0x8b && insn->rm == REG_ESP && insn->reg != REG_ESP);
+  bool to_reg =
+    (op == 0x89 && insn->reg == REG_ESP && insn->rm != REG_ESP) || (op == 0x8b && insn->rm == REG_ESP && insn->reg != REG_ESP);
   if (!to_reg || !b->pending) return false;
   host_op_mem(&b->code, false, 0x8d, op == 0x89 ? insn->rm : insn->reg, hm(H_R15, b->pending));
   return true;
@@ -140,13 +156,15 @@ static bool fold_esp(struct block *b, const struct step *s) {
 static bool sets_esp_only(const struct insn *insn) {
   unsigned op = opcode_of(insn);
   if (insn->row->map != 0 || insn->operand_size != 4 || insn->mod != 3 || !insn->modrm_offset) return false;
-  return (op == 0x89 && insn->rm == REG_ESP && insn->reg != REG_ESP) || (op == 0x8b && insn->reg == REG_ESP && insn->rm != REG_ESP);
+  return (op == 0x89 && insn->rm == REG_ESP && insn->reg != REG_ESP) ||
+         (op == 0x8b && insn->reg == REG_ESP && insn->rm != REG_ESP);
 }
 
 static void emit_copy(struct block *b) {
   struct step *s = current(b);
   const struct insn *insn = &s->insn;
-  if (fold_esp(b, s) || (insn->row->map == 0 && opcode_of(insn) == (block_mode(b, TR_DOWN) ? 0xfd : 0xfc))) return;   /* DF is so already */
+  /* DF is so already */
+  if (fold_esp(b, s) || (insn->row->map == 0 && opcode_of(insn) == (block_mode(b, TR_DOWN) ? 0xfd : 0xfc))) return;
   if (sets_esp_only(insn)) b->pending = 0;
   else if (names_esp(insn)) block_flush_esp(b);
   struct host_mem m;
@@ -165,7 +183,8 @@ static void emit_lea(struct block *b) {
   const struct insn *insn = &current(b)->insn;
   struct host_code *c = &b->code;
   bool to_esp = insn->reg == REG_ESP;
-  if (to_esp && insn->base == REG_ESP && insn->index == REG_NONE && insn->operand_size == 4 && insn->address_size == 4 && insn->disp > -4096 && insn->disp < 4096) {
+  if (to_esp && insn->base == REG_ESP && insn->index == REG_NONE && insn->operand_size == 4 && insn->address_size == 4 &&
+      insn->disp > -4096 && insn->disp < 4096) {
     move_esp(b, insn->disp);
     return;
   }
@@ -187,7 +206,7 @@ static void emit_incdec(struct block *b) {
 static void emit_moffs(struct block *b) {
   const struct insn *insn = &current(b)->insn;
   struct host_mem m = access_mem(b);
-  unsigned op = opcode_of(insn);   /* A0 MOV AL,m  A1 MOV eAX,m  A2 MOV m,AL  A3 MOV m,eAX */
+  unsigned op = opcode_of(insn); /* A0 MOV AL,m  A1 MOV eAX,m  A2 MOV m,AL  A3 MOV m,eAX */
   if (insn->operand_size == 2) host_8(&b->code, 0x66);
   host_op_mem(&b->code, false, (op & 2 ? 0x88 : 0x8a) | (op & 1), H_RAX, m);
 }
@@ -221,7 +240,8 @@ static void emit_push_mem(struct block *b) {
 }
 
 static struct host_mem selector(unsigned seg) {
-  return hm(H_R13, (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, selector)));
+  return hm(H_R13,
+            (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, selector)));
 }
 
 static unsigned pushed_segment(const struct insn *insn) {
@@ -238,7 +258,8 @@ static void emit_push_seg(struct block *b) {
 static void emit_pop_reg(struct block *b) {
   unsigned reg = opcode_of(&current(b)->insn) & 7;
   host_op_mem(&b->code, false, 0x8b, host_reg(reg), access_stack(b, 0));
-  if (reg == REG_ESP) b->pending = 0; else move_esp(b, 4);
+  if (reg == REG_ESP) b->pending = 0;
+  else move_esp(b, 4);
 }
 
 static void emit_leave(struct block *b) {
@@ -256,8 +277,8 @@ static void emit_mov_from_seg(struct block *b) {
   host_op_reg(&b->code, false, 0x89, H_R8, host_reg(insn->rm));
 }
 
-/* The selector in R9 is the one that is loaded, and its descriptor in the GDT is still what it was then: nothing to do. All else is the
- * monitor's (D7). Clobbers R8, R11, flags. */
+/* The selector in R9 is the one that is loaded, and its descriptor in the GDT is still what it was then: nothing to do. All else
+ * is the monitor's (D7). Clobbers R8, R11, flags. */
 static void same_segment(struct block *b, unsigned seg, enum saved_flags saved) {
   struct host_code *c = &b->code;
   struct cold *other = block_cold(b, COLD_EXIT, 0, callout_site(b)), *changed = block_cold(b, COLD_EXIT, 0, other->site);
@@ -300,16 +321,16 @@ static void emit_pushf(struct block *b) {
   struct host_mem m = access_stack(b, -4);
   if (!window) host_op_mem(c, true, 0x8d, H_R8, m), m = hm(H_R8, 0);
   host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_8(c, 0x9c);                                                     /* PUSHFQ, on the code stack */
-  host_8(c, 0x9f);                                                     /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX);                             /* SETO AL */
-  host_8(c, 0x41), host_8(c, 0x59);                                    /* POP R9 */
+  host_8(c, 0x9c);                         /* PUSHFQ, on the code stack */
+  host_8(c, 0x9f);                         /* LAHF */
+  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
+  host_8(c, 0x41), host_8(c, 0x59);        /* POP R9 */
   host_alu_imm(c, false, 4, H_R9, FLAGS_ARITH | FLAG_DF);
   host_op_mem(c, false, 0x0b, H_R9, HM_STATE(if_flag));
   host_op_mem(c, false, 0x0b, H_R9, HM_STATE(sys_flags));
   host_alu_imm(c, false, 4, H_R9, ~(FLAG_RF | FLAG_VM));
   host_op_mem(c, false, 0x89, H_R9, m);
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);                   /* ADD AL, 7Fh; SAHF */
+  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
   host_op_reg(c, true, 0x89, H_R11, H_RAX);
   move_esp(b, -4);
 }
@@ -322,29 +343,29 @@ static void emit_popf(struct block *b) {
   struct cold *slow = block_cold(b, COLD_EXIT, 0, callout_site(b));
   host_op_mem(c, false, 0x8b, H_R8, HM_STATE(sys_flags));
   host_op_reg(c, false, 0x31, H_R9, H_R8);
-  host_op_reg(c, false, 0xf7, 0, H_R8), host_32(c, SYSTEM);            /* TEST R8D, imm32 */
+  host_op_reg(c, false, 0xf7, 0, H_R8), host_32(c, SYSTEM); /* TEST R8D, imm32 */
   slow->jump = host_jump(c, CC_NZ);
   host_op_reg(c, false, 0xf7, 0, H_R9), host_32(c, FLAG_DF);
   slow->jump2 = host_jump(c, CC_NZ);
-  host_8(c, 0xfc);                                                     /* CLD */
+  host_8(c, 0xfc); /* CLD */
   host_op_reg(c, false, 0x89, H_R9, H_R8);
   host_alu_imm(c, false, 4, H_R8, FLAG_IF);
   host_op_mem(c, false, 0x89, H_R8, HM_STATE(if_flag));
   host_op_mem(c, false, 0x23, H_R8, HM_STATE(irq_pending));
   host_op_reg(c, true, 0x89, H_RAX, H_R11);
   host_op_reg(c, false, 0x89, H_R9, H_RAX);
-  host_8(c, 0x88), host_8(c, 0xc4);                                    /* MOV AH, AL */
+  host_8(c, 0x88), host_8(c, 0xc4); /* MOV AH, AL */
   host_shift_imm(c, false, 5, H_R9, 11);
   host_alu_imm(c, false, 4, H_R9, 1);
-  host_op_reg(c, false, 0x88, H_R9, H_RAX);                            /* MOV AL, R9B */
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);                   /* ADD AL, 7Fh; SAHF */
+  host_op_reg(c, false, 0x88, H_R9, H_RAX);          /* MOV AL, R9B */
+  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
   host_op_reg(c, true, 0x89, H_R11, H_RAX);
   move_esp(b, 4);
   branch_irq_check(b);
 }
 
-/* An interrupt that waits already goes by way of the monitor, which knows STI's shadow. Any later one finds it in the site at which the block is left
- * (TR_ACCESS_SHADOW); an STI that ends its block is the monitor's (plan.c). */
+/* An interrupt that waits already goes by way of the monitor, which knows STI's shadow. Any later one finds it in the site at
+ * which the block is left (TR_ACCESS_SHADOW); an STI that ends its block is the monitor's (plan.c). */
 static void emit_sti(struct block *b) {
   struct host_code *c = &b->code;
   struct cold *waits = block_cold(b, COLD_EXIT, 0, callout_site(b));
@@ -359,18 +380,18 @@ static void emit_sti(struct block *b) {
 }
 
 /* EDX:EAX = host TSC + offset (D9). RAX is dead, so it may carry the flags. */
-/* Time is not read while something is asked for: a CPU that was away from its guest may have time to take back first (clock.c). So the safepoint stands right
- * before RDTSC, where signals.c finds it. R11 is the guest's EAX, R8 its flags. */
+/* Time is not read while something is asked for: a CPU that was away from its guest may have time to take back first (clock.c).
+ * So the safepoint stands right before RDTSC, where signals.c finds it. R11 is the guest's EAX, R8 its flags. */
 static void emit_rdtsc(struct block *b) {
   struct host_code *c = &b->code;
   host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_8(c, 0x9f);                                                     /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX);                             /* SETO AL */
+  host_8(c, 0x9f);                         /* LAHF */
+  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
   host_op_reg(c, false, 0x89, H_RAX, H_R8);
   bool aux = current(b)->insn.kind == OP_RDTSCP;
-  if (aux) host_8(c, 0x0f), host_8(c, 0xae), host_8(c, 0xe8);          /* LFENCE: it waits for what came before */
+  if (aux) host_8(c, 0x0f), host_8(c, 0xae), host_8(c, 0xe8); /* LFENCE: it waits for what came before */
   branch_safepoint(b, SAVED_R11);
-  host_8(c, 0x0f), host_8(c, 0x31);                                    /* RDTSC */
+  host_8(c, 0x0f), host_8(c, 0x31); /* RDTSC */
   host_shift_imm(c, true, 4, H_RDX, 32);
   host_op_reg(c, true, 0x09, H_RDX, H_RAX);
   host_op_mem(c, true, 0x03, H_RAX, HM_STATE(tsc_offset));
@@ -378,15 +399,15 @@ static void emit_rdtsc(struct block *b) {
   host_shift_imm(c, true, 5, H_RDX, 32);
   host_op_reg(c, false, 0x89, H_RAX, H_R9);
   host_op_reg(c, false, 0x89, H_R8, H_RAX);
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e);                   /* ADD AL, 7Fh; SAHF */
+  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
   host_op_reg(c, false, 0x89, H_R9, H_RAX);
   if (aux) host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(tsc_aux));
 }
 
-/* The host's own instruction on host pointers, so that DF needs no look: ESI and EDI become pointers, move as DF says, and become offsets again (x + ~a + 1 = x - a, without
- * flags). */
+/* The host's own instruction on host pointers, so that DF needs no look: ESI and EDI become pointers, move as DF says, and become
+ * offsets again (x + ~a + 1 = x - a, without flags). */
 static void to_offset(struct host_code *c, unsigned reg, unsigned addend) {
-  host_op_reg(c, true, 0xf7, 2, addend);                               /* NOT */
+  host_op_reg(c, true, 0xf7, 2, addend); /* NOT */
   host_op_mem(c, false, 0x8d, reg, hm_index(reg, addend, 0, 1));
 }
 
@@ -441,7 +462,10 @@ static void emit_rep(struct block *b) {
 static void emit_string(struct block *b) {
   struct host_code *c = &b->code;
   const struct insn *insn = &current(b)->insn;
-  if (insn->rep) { emit_rep(b); return; }
+  if (insn->rep) {
+    emit_rep(b);
+    return;
+  }
   unsigned size = opcode_of(insn) & 1 ? insn->operand_size : 1;
   bool two = insn->kind == OP_MOVS || insn->kind == OP_CMPS, source = two || insn->kind == OP_LODS;
   bool store = insn->kind == OP_MOVS || insn->kind == OP_STOS;
@@ -504,7 +528,10 @@ static void emit_loop(struct block *b) {
   uint32_t not_zero = host_jump(c, -1);
   host_bind8(c, zero);
   branch_jump(b, loop ? next : target);
-  if (loop && b->self_loop) { host_patch(c, not_zero, b->loop_entry); return; }
+  if (loop && b->self_loop) {
+    host_patch(c, not_zero, b->loop_entry);
+    return;
+  }
   host_patch(c, not_zero, host_here(c));
   branch_jump(b, loop ? target : next);
 }
@@ -519,7 +546,10 @@ static void emit_call_rel(struct block *b) {
 
 static void load_target(struct block *b, unsigned to) {
   const struct insn *insn = &current(b)->insn;
-  if (insn->has_mem) { host_op_mem(&b->code, false, 0x8b, to, access_mem(b)); return; }
+  if (insn->has_mem) {
+    host_op_mem(&b->code, false, 0x8b, to, access_mem(b));
+    return;
+  }
   if (insn->rm == REG_ESP) block_flush_esp(b);
   host_op_reg(&b->code, false, 0x89, host_reg(insn->rm), to);
 }
@@ -548,14 +578,21 @@ static void emit_ret(struct block *b) {
 
 static void emit_step(struct block *b) {
   struct step *s = current(b);
-  if (s->callout) { emit_callout(b); return; }
+  if (s->callout) {
+    emit_callout(b);
+    return;
+  }
   switch ((enum op_kind)s->insn.kind) {
   case OP_COPY: emit_copy(b); break;
   case OP_LEA: emit_lea(b); break;
   case OP_NOP: break;
   case OP_INCDEC_REG: emit_incdec(b); break;
   case OP_MOV_MOFFS: emit_moffs(b); break;
-  case OP_XLAT: { struct host_mem m = access_mem(b); host_op_mem(&b->code, false, 0x8a, H_RAX, m); break; }
+  case OP_XLAT: {
+    struct host_mem m = access_mem(b);
+    host_op_mem(&b->code, false, 0x8a, H_RAX, m);
+    break;
+  }
   case OP_BT_MEM: emit_bt_mem(b); break;
   case OP_PUSH_REG: emit_push_reg(b); break;
   case OP_PUSH_IMM: emit_push_imm(b); break;
@@ -570,11 +607,17 @@ static void emit_step(struct block *b) {
   case OP_STI: emit_sti(b); break;
   case OP_PUSHF: emit_pushf(b); break;
   case OP_POPF: emit_popf(b); break;
-  case OP_RDTSC: case OP_RDTSCP: emit_rdtsc(b); break;
-  case OP_MOVS: case OP_STOS: case OP_LODS: case OP_SCAS: case OP_CMPS: emit_string(b); break;
+  case OP_RDTSC:
+  case OP_RDTSCP: emit_rdtsc(b); break;
+  case OP_MOVS:
+  case OP_STOS:
+  case OP_LODS:
+  case OP_SCAS:
+  case OP_CMPS: emit_string(b); break;
   case OP_JCC: emit_jcc(b); break;
   case OP_JMP_REL: emit_jump(b); break;
-  case OP_LOOP: case OP_JCXZ: emit_loop(b); break;
+  case OP_LOOP:
+  case OP_JCXZ: emit_loop(b); break;
   case OP_CALL_REL: emit_call_rel(b); break;
   case OP_JMP_IND: emit_jmp_ind(b); break;
   case OP_CALL_IND: emit_call_ind(b); break;
@@ -585,7 +628,14 @@ static void emit_step(struct block *b) {
 
 static bool jumps(const struct step *s) {
   switch ((enum op_kind)s->insn.kind) {
-  case OP_JCC: case OP_JMP_REL: case OP_LOOP: case OP_JCXZ: case OP_CALL_REL: case OP_JMP_IND: case OP_CALL_IND: case OP_RET: return true;
+  case OP_JCC:
+  case OP_JMP_REL:
+  case OP_LOOP:
+  case OP_JCXZ:
+  case OP_CALL_REL:
+  case OP_JMP_IND:
+  case OP_CALL_IND:
+  case OP_RET: return true;
   default: return s->callout;
   }
 }
@@ -644,7 +694,8 @@ static void emit(struct block *b) {
   }
   b->result->code_size = (uint32_t)(b->code.at - b->code.start);
   if (b->code.overflow) return;
-  b->code = (struct host_code){.start = b->rq->cold, .at = b->rq->cold, .end = b->rq->cold + TR_MAX_COLD, .offset = b->rq->cold_offset};
+  b->code =
+    (struct host_code){.start = b->rq->cold, .at = b->rq->cold, .end = b->rq->cold + TR_MAX_COLD, .offset = b->rq->cold_offset};
   b->exit_jump = NULL;
   for (unsigned i = 0; i < b->cold_count; i++) cold_stub(b, &b->cold[i]);
   b->result->cold_size = (uint32_t)(b->code.at - b->code.start);
@@ -670,7 +721,7 @@ void tr_translate(const struct tr_request *request, struct tr_result *result) {
     if (!b.n) return;
     emit(&b);
     if (!b.too_many && !b.code.overflow) break;
-    rq.max_insns = b.n / 2;   /* one instruction always fits: TR_MAX_CODE, TR_MAX_COLD and TR_MAX_SITES are sized for it */
+    rq.max_insns = b.n / 2; /* one instruction always fits: TR_MAX_CODE, TR_MAX_COLD and TR_MAX_SITES are sized for it */
   }
   result->guest_size = b.at, result->insns = b.n, result->site_count = b.site_count;
   result->entry = rq.offset;

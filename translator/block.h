@@ -5,51 +5,62 @@
 #include "translator.h"
 
 /* A register's value as the planner knows it: an unknown `version` plus a constant. Version 0 is the number zero. */
-struct value { uint16_t version; int32_t k; };
+struct value {
+  uint16_t version;
+  int32_t k;
+};
 
 /* Two addresses with equal keys differ by a constant. `segment`: 0 for flat ones, 1 + SEG_* for based ones. */
-struct address_key { uint16_t base, index; uint8_t scale, segment; };
+struct address_key {
+  uint16_t base, index;
+  uint8_t scale, segment;
+};
 
 enum { NO_WINDOW = 0xff, MAX_WINDOWS = 24, WINDOW_SPAN = 256 };
 
 struct access {
   bool present, keyed;
-  uint8_t access;          /* ACCESS_* */
-  uint16_t size;            /* of the operand, or of the window */
-  uint8_t window;          /* index, or NO_WINDOW: checked by itself */
-  uint8_t addend;          /* in a self-loop: register that keeps the last addend from round to round (H_NONE: none) */
+  uint8_t access; /* ACCESS_* */
+  uint16_t size;  /* of the operand, or of the window */
+  uint8_t window; /* index, or NO_WINDOW: checked by itself */
+  uint8_t addend; /* in a self-loop: register that keeps the last addend from round to round (H_NONE: none) */
   struct address_key key;
-  int32_t offset;          /* constant part, relative to key */
+  int32_t offset; /* constant part, relative to key */
 };
-enum { ACC_MEM, ACC_STACK, ACC_COUNT };   /* ModRM (or implicit) operand; push/pop/call/ret/leave side */
+enum { ACC_MEM, ACC_STACK, ACC_COUNT }; /* ModRM (or implicit) operand; push/pop/call/ret/leave side */
 
 struct step {
   struct insn insn;
   struct access acc[ACC_COUNT];
-  struct value before[8];    /* registers before the instruction */
-  uint16_t live_before;      /* arithmetic flags whose values are needed at or after it */
+  struct value before[8]; /* registers before the instruction */
+  uint16_t live_before;   /* arithmetic flags whose values are needed at or after it */
   uint16_t live_after;
-  bool callout;              /* the monitor runs it; ends the block */
-  bool ends;                 /* last instruction of the block */
+  bool callout; /* the monitor runs it; ends the block */
+  bool ends;    /* last instruction of the block */
   bool uses_r11;
 };
 
 /* One check for several accesses (D2): host pointer to key + lo in `reg`, from step `check` to step `last`. */
-struct window { struct address_key key; int32_t lo, hi; uint8_t check, first, last, count, reg; bool write, flags_live;
-                bool invariant;   /* of a loop onto the block's own start: checked before the loop, held through it */ };
+struct window {
+  struct address_key key;
+  int32_t lo, hi;
+  uint8_t check, first, last, count, reg;
+  bool write, flags_live;
+  bool invariant; /* of a loop onto the block's own start: checked before the loop, held through it */
+};
 
-struct cold {               /* emitted after the hot code, and apart from it */
+struct cold { /* emitted after the hot code, and apart from it */
   enum { COLD_EXIT, COLD_ACCESS, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK } kind;
-  uint32_t jump;            /* rel32 that leads here; 0: none */
-  uint32_t jump2;           /* a second one */
-  uint32_t odd;             /* COLD_ACCESS: one for an operand that is not aligned, which goes `back` if it lies in one page; 0: none */
+  uint32_t jump;  /* rel32 that leads here; 0: none */
+  uint32_t jump2; /* a second one */
+  uint32_t odd;   /* COLD_ACCESS: one for an operand that is not aligned, which goes `back` if it lies in one page; 0: none */
   uint32_t back;
-  uint32_t site;            /* index in the block's sites */
-  int32_t pending;          /* ESP change to commit first */
+  uint32_t site;   /* index in the block's sites */
+  int32_t pending; /* ESP change to commit first */
   uint16_t size;
-  uint8_t saved;            /* enum saved_flags at the check */
-  uint32_t start;           /* code offset, once emitted */
-  uint8_t addend;           /* COLD_REFILL, COLD_STACK: the register, and whether it wants a write entry */
+  uint8_t saved;  /* enum saved_flags at the check */
+  uint32_t start; /* code offset, once emitted */
+  uint8_t addend; /* COLD_REFILL, COLD_STACK: the register, and whether it wants a write entry */
   bool write;
 };
 enum saved_flags { SAVED_NONE, SAVED_R11, SAVED_MEMORY };
@@ -57,63 +68,68 @@ enum saved_flags { SAVED_NONE, SAVED_R11, SAVED_MEMORY };
 struct block {
   const struct tr_request *rq;
   struct tr_result *result;
-  struct host_code code;               /* the hot code, then the cold stubs */
-  uint8_t *exit_jump;                  /* the last JMP to the exit stub: later exits near it jump there; NULL: none yet */
+  struct host_code code; /* the hot code, then the cold stubs */
+  uint8_t *exit_jump;    /* the last JMP to the exit stub: later exits near it jump there; NULL: none yet */
   struct step steps[TR_MAX_INSNS];
   unsigned n;
   struct window windows[MAX_WINDOWS];
   unsigned window_count;
-  uint8_t busy[2][TR_MAX_INSNS];       /* R10, R11 held by a window at step i */
+  uint8_t busy[2][TR_MAX_INSNS]; /* R10, R11 held by a window at step i */
   struct cold cold[TR_MAX_SITES];
   unsigned cold_count;
   unsigned site_count;
-  bool too_many;                       /* ran out of sites or cold stubs: try again with fewer instructions */
-  int32_t pending;                     /* guest ESP - R15 while emitting */
-  uint32_t at;                         /* guest offset of the step being emitted */
+  bool too_many;   /* ran out of sites or cold stubs: try again with fewer instructions */
+  int32_t pending; /* guest ESP - R15 while emitting */
+  uint32_t at;     /* guest offset of the step being emitted */
   unsigned index;
-  bool self_loop;                      /* the last instruction may jump to the first */
-  uint32_t loop_entry;                 /* code offset behind the checks of invariant windows */
+  bool self_loop;      /* the last instruction may jump to the first */
+  uint32_t loop_entry; /* code offset behind the checks of invariant windows */
 };
 
 /* plan.c */
 void plan_block(struct block *b);
 static inline bool block_option(const struct block *b, unsigned bit) { return b->rq->options & bit; }
 static inline bool block_mode(const struct block *b, unsigned bit) { return b->rq->mode.bits & bit; }
-bool plan_changes_direction(const struct block *b, const struct insn *insn);   /* STD, or CLD while DF is set: the mode after it is another */
-unsigned plan_stack_segment(const struct insn *insn);   /* of PUSH and POP Sreg */
-bool plan_stack_inline(const struct block *b);   /* stack instructions are emitted inline in this mode */
+/* STD, or CLD while DF is set: the mode after it is another */
+bool plan_changes_direction(const struct block *b, const struct insn *insn);
+unsigned plan_stack_segment(const struct insn *insn); /* of PUSH and POP Sreg */
+bool plan_stack_inline(const struct block *b);        /* stack instructions are emitted inline in this mode */
 
 /* access.c */
-/* Emits the check of one access of the current step (unless a window covers it) and returns the host operand. Clobbers R8, R9; flags are kept when they
- * are live. The linear address is that of the ModRM operand, or of the stack slot at guest ESP + stack_offset. */
+/* Emits the check of one access of the current step (unless a window covers it) and returns the host operand. Clobbers R8, R9;
+ * flags are kept when they are live. The linear address is that of the ModRM operand, or of the stack slot at guest ESP +
+ * stack_offset. */
 struct host_mem access_mem(struct block *b);
-struct host_mem access_bit(struct block *b);   /* BT m,r and its like; the rest of the bit offset is in R9 */
+struct host_mem access_bit(struct block *b); /* BT m,r and its like; the rest of the bit offset is in R9 */
 struct host_mem access_stack(struct block *b, int32_t stack_offset);
 void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access);
-void access_page_number(struct block *b, unsigned dst, unsigned src);                /* dst = src >> 12; flags are free */
-void access_page_number_keeping_flags(struct block *b, unsigned dst, unsigned src);  /* R11 is free */
+void access_page_number(struct block *b, unsigned dst, unsigned src);               /* dst = src >> 12; flags are free */
+void access_page_number_keeping_flags(struct block *b, unsigned dst, unsigned src); /* R11 is free */
 void access_forget_addends(struct block *b);
 void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail);
 void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up);
-void access_window_checks(struct block *b, bool invariant);   /* those whose check belongs before the current step; or before the loop */
-void access_effective_address(struct block *b, unsigned dst);   /* offset in the segment, address size applied; touches no flag */
+/* those whose check belongs before the current step; or before the loop */
+void access_window_checks(struct block *b, bool invariant);
+void access_effective_address(struct block *b, unsigned dst); /* offset in the segment, address size applied; touches no flag */
 enum saved_flags access_save_flags(struct block *b);
 void access_restore_flags(struct block *b, enum saved_flags saved);
 
 /* copy.c */
-/* The instruction itself with its memory operand replaced by *m (NULL: it has none). Records a fault site when the host may fault. */
+/* The instruction itself with its memory operand replaced by *m (NULL: it has none). Records a fault site when the host may
+ * fault. */
 void copy_insn(struct host_code *c, const struct insn *insn, const struct host_mem *m, uint32_t *host_at);
 bool copy_may_fault(const struct insn *insn);
 
 /* block.c */
-unsigned block_site(struct block *b, enum tr_site_kind kind);    /* index in the request's sites */
+unsigned block_site(struct block *b, enum tr_site_kind kind); /* index in the request's sites */
 struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site);
 void block_flush_esp(struct block *b);
-void block_exit_here(struct block *b, unsigned site);            /* PUSH site number; JMP exit */
+void block_exit_here(struct block *b, unsigned site); /* PUSH site number; JMP exit */
 
 /* branch.c */
-void branch_jump(struct block *b, uint32_t target);              /* leaves the block for EIP target */
+void branch_jump(struct block *b, uint32_t target); /* leaves the block for EIP target */
 void branch_conditional(struct block *b, unsigned cc, uint32_t target);
-void branch_indirect(struct block *b);                           /* to the EIP in R8 */
-void branch_safepoint(struct block *b, enum saved_flags saved);   /* saved: what lies in RAX and R11 there */                          /* before the current instruction */
-void branch_irq_check(struct block *b);                          /* after the current instruction, at the next */
+void branch_indirect(struct block *b); /* to the EIP in R8 */
+/* before the current instruction; saved: what lies in RAX and R11 there */
+void branch_safepoint(struct block *b, enum saved_flags saved);
+void branch_irq_check(struct block *b); /* after the current instruction, at the next */

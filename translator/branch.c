@@ -7,11 +7,11 @@ enum { KERNEL_HALF = 0xc0000000u };
 
 static uint32_t step_end(const struct block *b) { return b->at + b->steps[b->index].insn.length; }
 
-/* Whether a jump from this block may go to linear `target` without comparing the page's mapping: inside one page, and between pages of
- * the shared kernel half in supervisor mode. */
+/* Whether a jump from this block may go to linear `target` without comparing the page's mapping: inside one page, and between
+ * pages of the shared kernel half in supervisor mode. */
 static bool chains_freely(const struct block *b, uint32_t target) {
   uint32_t here = b->rq->eip;
-  if (b->result->straddles) here = b->rq->eip;   /* it was entered through its first page; the second was compared at its entry */
+  if (b->result->straddles) here = b->rq->eip; /* it was entered through its first page; the second was compared at its entry */
   if (here >> 12 == target >> 12) return true;
   return !block_mode(b, TR_USER) && here >= KERNEL_HALF && target >= KERNEL_HALF;
 }
@@ -28,7 +28,7 @@ static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
   struct host_code *c = &b->code;
   host_op_reg(c, true, 0x89, H_RCX, H_R8);
   host_op_mem(c, false, 0x8b, H_RCX, hm(H_R14, (int32_t)(MMU_FETCH_ARRAY + (target >> 12) * 8 + 4)));
-  host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, 0x7fffffff));   /* no frame is that: unbound */
+  host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, 0x7fffffff)); /* no frame is that: unbound */
   b->rq->sites[site].guard = host_here(c) - 4;
   uint8_t *same = host_jrcxz(c);
   host_op_reg(c, true, 0x89, H_R8, H_RCX);
@@ -39,14 +39,22 @@ static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
 }
 
 static bool may_chain(const struct block *b) {
-  return block_mode(b, TR_CS_FLAT) && !block_mode(b, TR_STEP | TR_NO_CHAIN) && !plan_changes_direction(b, &b->steps[b->index].insn);
+  return block_mode(b, TR_CS_FLAT) && !block_mode(b, TR_STEP | TR_NO_CHAIN) &&
+         !plan_changes_direction(b, &b->steps[b->index].insn);
 }
 
 void branch_jump(struct block *b, uint32_t target) {
   block_flush_esp(b);
   unsigned site = jump_site(b, target);
-  if (!may_chain(b)) { b->rq->sites[site].kind = TR_SITE_END; block_exit_here(b, site); return; }
-  if (!chains_freely(b, target)) { guarded_jump(b, target, site); return; }
+  if (!may_chain(b)) {
+    b->rq->sites[site].kind = TR_SITE_END;
+    block_exit_here(b, site);
+    return;
+  }
+  if (!chains_freely(b, target)) {
+    guarded_jump(b, target, site);
+    return;
+  }
   uint32_t jump = host_jump(&b->code, -1);
   b->rq->sites[site].host = jump;
   block_cold(b, COLD_JUMP, jump, site);
@@ -56,7 +64,7 @@ void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
   uint32_t next = b->rq->eip + step_end(b);
   block_flush_esp(b);
   uint32_t taken = host_jump(&b->code, (int)cc);
-  if (b->self_loop && target == b->rq->eip) {   /* a round more: behind the checks that hold for all rounds */
+  if (b->self_loop && target == b->rq->eip) { /* a round more: behind the checks that hold for all rounds */
     host_patch(&b->code, taken, b->loop_entry);
     branch_jump(b, next);
     return;
@@ -97,14 +105,17 @@ void branch_irq_check(struct block *b) {
   host_op_reg(c, true, 0x89, H_R9, H_RCX);
 }
 
-/* Key = fetch entry of the target's page + EIP + mode; the table holds negated keys, so a sum of zero is a hit (state.h). An unmapped page has entry 0, which no
- * stored key was made with. */
+/* Key = fetch entry of the target's page + EIP + mode; the table holds negated keys, so a sum of zero is a hit (state.h). An
+ * unmapped page has entry 0, which no stored key was made with. */
 void branch_indirect(struct block *b) {
   struct host_code *c = &b->code;
   block_flush_esp(b);
   unsigned site = block_site(b, TR_SITE_INDIRECT);
   b->rq->sites[site].index = b->index + 1;
-  if (!may_chain(b) || block_option(b, TR_NO_HASH)) { block_exit_here(b, site); return; }
+  if (!may_chain(b) || block_option(b, TR_NO_HASH)) {
+    block_exit_here(b, site);
+    return;
+  }
   access_page_number_keeping_flags(b, H_R9, H_R8);
   host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
   host_op_reg(c, false, 0x0fb7, H_R11, H_R8);

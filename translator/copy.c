@@ -1,11 +1,13 @@
 /* The identity translation: the guest's instruction with its register numbers, prefixes and memory operand rewritten (D1).
  *
- * Two encodings cannot be kept as they are: AH CH DH BH are unreachable beside a REX prefix, so such an instruction borrows RDI for its address (or for ESP), and
- * 82h, which 64-bit mode lacks, becomes 80h. */
+ * Two encodings cannot be kept as they are: AH CH DH BH are unreachable beside a REX prefix, so such an instruction borrows RDI
+ * for its address (or for ESP), and 82h, which 64-bit mode lacks, becomes 80h. */
 #include "block.h"
 #include "opcodes.h"
 
-struct gpr_fields { bool reg, rm, opcode, high; };   /* which fields name general registers; `high`: one of them is AH CH DH BH */
+struct gpr_fields {
+  bool reg, rm, opcode, high;
+}; /* which fields name general registers; `high`: one of them is AH CH DH BH */
 
 static struct gpr_fields find_gpr_fields(const struct insn *insn) {
   struct gpr_fields f = {0};
@@ -15,14 +17,18 @@ static struct gpr_fields find_gpr_fields(const struct insn *insn) {
     bool byte = o->width == SZ_B;
     switch (o->class) {
     case OC_GPR:
-      if (byte && o->class == OC_GPR) f.high |= insn->reg >= 4; else f.reg = true;
+      if (byte && o->class == OC_GPR) f.high |= insn->reg >= 4;
+      else f.reg = true;
       break;
-    case OC_GPR_MEM: case OC_GPR_RM:
+    case OC_GPR_MEM:
+    case OC_GPR_RM:
       if (insn->mod != 3 && o->class == OC_GPR_MEM) break;
-      if (byte) f.high |= insn->rm >= 4; else f.rm = true;
+      if (byte) f.high |= insn->rm >= 4;
+      else f.rm = true;
       break;
     case OC_OPCODE_GPR:
-      if (byte) f.high |= (op & 7) >= 4; else f.opcode = true;
+      if (byte) f.high |= (op & 7) >= 4;
+      else f.opcode = true;
       break;
     default: break;
     }
@@ -45,7 +51,9 @@ static void opcode_and_escapes(struct host_code *c, const struct insn *insn) {
 }
 
 static void immediate(struct host_code *c, const struct insn *insn) {
-#ifdef BT_BROKEN   /* -DBT_BROKEN=ON: one rule is wrong, SAR Ev,Ib shifts by another count. What must be found by all that claims to find such things */
+#ifdef BT_BROKEN
+  /* -DBT_BROKEN=ON: one rule is wrong, SAR Ev,Ib shifts by another count. What must be found by all that claims to
+   * find such things */
   if (insn->row->map == 0 && insn->bytes[insn->opcode_offset] == 0xc1 && insn->reg == 7) {
     host_8(c, insn->bytes[insn->imm_offset] ^ 1);
     return;
@@ -54,7 +62,8 @@ static void immediate(struct host_code *c, const struct insn *insn) {
   if (insn->imm_size) host_bytes(c, insn->bytes + insn->imm_offset, insn->imm_size);
 }
 
-/* ModRM.reg as an extension of the opcode. F6 /1 and F7 /1 are TEST on every CPU, documented by AMD alone; not every emulator of one has them. */
+/* ModRM.reg as an extension of the opcode. F6 /1 and F7 /1 are TEST on every CPU, documented by AMD alone; not every emulator of
+ * one has them. */
 static unsigned extension(const struct insn *insn) {
   bool test = insn->row->map == 0 && (insn->bytes[insn->opcode_offset] & 0xfe) == 0xf6 && insn->reg == 1;
   return test ? 0 : insn->reg;
@@ -90,7 +99,7 @@ static void with_registers(struct host_code *c, const struct insn *insn, struct 
   *host_at = host_here(c);
   legacy_prefixes(c, insn);
   unsigned op_reg = insn->bytes[insn->opcode_offset] & 7;
-  if (f.opcode && op_reg == REG_ESP) {   /* XCHG eAX,ESP; MOV ESP,imm; BSWAP ESP */
+  if (f.opcode && op_reg == REG_ESP) { /* XCHG eAX,ESP; MOV ESP,imm; BSWAP ESP */
     host_8(c, 0x41);
     if (insn->row->map == 1) host_8(c, 0x0f);
     host_8(c, (insn->bytes[insn->opcode_offset] & ~7u) | (H_R15 & 7));
@@ -112,17 +121,18 @@ void copy_insn(struct host_code *c, const struct insn *insn, const struct host_m
 }
 
 bool copy_may_fault(const struct insn *insn) {
-  if (insn->row->fpu != FPU_NONE) return true;   /* #MF, #XM, #GP by alignment or MXCSR */
+  if (insn->row->fpu != FPU_NONE) return true; /* #MF, #XM, #GP by alignment or MXCSR */
   unsigned op = insn->bytes[insn->opcode_offset];
-  return insn->row->map == 0 && (op == 0xf6 || op == 0xf7) && insn->reg >= 6;   /* DIV, IDIV */
+  return insn->row->map == 0 && (op == 0xf6 || op == 0xf7) && insn->reg >= 6; /* DIV, IDIV */
 }
 
-uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site, uint32_t *fault_offset) {
+uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site,
+                        uint32_t *fault_offset) {
   struct host_code c = {.start = code, .at = code, .end = code + TR_THUNK_SIZE, .offset = offset};
   host_op_mem(&c, true, 0x8b, H_R8, HM_STATE(scratch[0]));
   struct host_mem m = hm(H_R8, 0);
   copy_insn(&c, insn, insn->has_mem ? &m : NULL, fault_offset);
-  host_8(&c, 0x68), host_32(&c, site);   /* PUSH: TR_EXIT_SIZE bytes with the JMP */
+  host_8(&c, 0x68), host_32(&c, site); /* PUSH: TR_EXIT_SIZE bytes with the JMP */
   host_patch(&c, host_jump(&c, -1), stubs->exit);
   return (uint32_t)(c.at - c.start);
 }

@@ -12,17 +12,21 @@
 
 enum { MAX_LENGTH = 15 };
 
-/* Minimal mode: raw fields only. CET, MPX, LZCNT, TZCNT, CLDEMOTE and KNC stay off: their encodings are hints, BSF and BSR to the CPUs that
- * we model. In 32-bit code 66h always makes branches 16-bit, on Intel's CPUs too, so the AMD mode does not matter. */
+/* Minimal mode: raw fields only. CET, MPX, LZCNT, TZCNT, CLDEMOTE and KNC stay off: their encodings are hints, BSF and BSR to the
+ * CPUs that we model. In 32-bit code 66h always makes branches 16-bit, on Intel's CPUs too, so the AMD mode does not matter. */
 static const ZydisDecoder decoders[2] = {
-  {.machine_mode = ZYDIS_MACHINE_MODE_LEGACY_16, .stack_width = ZYDIS_STACK_WIDTH_16, .decoder_mode = {[ZYDIS_DECODER_MODE_MINIMAL] = ZYAN_TRUE}},
-  {.machine_mode = ZYDIS_MACHINE_MODE_LEGACY_32, .stack_width = ZYDIS_STACK_WIDTH_32, .decoder_mode = {[ZYDIS_DECODER_MODE_MINIMAL] = ZYAN_TRUE}},
+  {.machine_mode = ZYDIS_MACHINE_MODE_LEGACY_16,
+   .stack_width = ZYDIS_STACK_WIDTH_16,
+   .decoder_mode = {[ZYDIS_DECODER_MODE_MINIMAL] = ZYAN_TRUE}},
+  {.machine_mode = ZYDIS_MACHINE_MODE_LEGACY_32,
+   .stack_width = ZYDIS_STACK_WIDTH_32,
+   .decoder_mode = {[ZYDIS_DECODER_MODE_MINIMAL] = ZYAN_TRUE}},
 };
 
 struct prefixes {
   bool lock, operand, address;
-  uint8_t rep;   /* the last of F2h, F3h */
-  uint8_t seg;   /* the last override */
+  uint8_t rep; /* the last of F2h, F3h */
+  uint8_t seg; /* the last override */
 };
 
 /* Bytes of prefixes (SDM vol. 2, 2.1.1); `limit` when there is nothing else. */
@@ -39,7 +43,8 @@ static unsigned scan_prefixes(struct prefixes *p, const uint8_t *bytes, unsigned
     case 0x66: p->operand = true; break;
     case 0x67: p->address = true; break;
     case 0xf0: p->lock = true; break;
-    case 0xf2: case 0xf3: p->rep = bytes[i]; break;
+    case 0xf2:
+    case 0xf3: p->rep = bytes[i]; break;
     default: return i;
     }
   }
@@ -100,7 +105,8 @@ static bool row_allowed(const struct insn *out, struct insn_mode mode) {
 }
 
 static bool is_string(unsigned kind) {
-  return kind == OP_MOVS || kind == OP_CMPS || kind == OP_STOS || kind == OP_LODS || kind == OP_SCAS || kind == OP_INS || kind == OP_OUTS;
+  return kind == OP_MOVS || kind == OP_CMPS || kind == OP_STOS || kind == OP_LODS || kind == OP_SCAS || kind == OP_INS ||
+         kind == OP_OUTS;
 }
 
 static void set_sizes(struct insn *out, const struct prefixes *p, struct insn_mode mode) {
@@ -135,8 +141,9 @@ static void set_address_32(struct insn *out, const ZydisDecodedInstruction *z) {
 
 static unsigned width_bytes(unsigned width, unsigned operand_size) {
   static const uint16_t bytes[SZ_COUNT][2] = {
-    [SZ_B] = {1, 1}, [SZ_W] = {2, 2}, [SZ_D] = {4, 4}, [SZ_Q] = {8, 8}, [SZ_DQ] = {16, 16}, [SZ_T] = {10, 10}, [SZ_S] = {6, 6}, [SZ_V] = {2, 4},
-    [SZ_P] = {4, 6}, [SZ_A] = {4, 8}, [SZ_ENV] = {14, 28}, [SZ_SAVE] = {94, 108}, [SZ_FX] = {512, 512},
+    [SZ_B] = {1, 1},     [SZ_W] = {2, 2},       [SZ_D] = {4, 4},      [SZ_Q] = {8, 8}, [SZ_DQ] = {16, 16},
+    [SZ_T] = {10, 10},   [SZ_S] = {6, 6},       [SZ_V] = {2, 4},      [SZ_P] = {4, 6}, [SZ_A] = {4, 8},
+    [SZ_ENV] = {14, 28}, [SZ_SAVE] = {94, 108}, [SZ_FX] = {512, 512},
   };
   return bytes[width][operand_size == 4];
 }
@@ -205,7 +212,7 @@ static void set_immediates(struct insn *out, const ZydisDecodedInstruction *z) {
     else out->imm2 = (uint16_t)value;
     out->imm_size += (uint8_t)size;
     k++;
-    if (o->class == OC_PTR) {   /* the offset; the selector follows */
+    if (o->class == OC_PTR) { /* the offset; the selector follows */
       out->imm2 = (uint16_t)load_immediate(out->bytes + offset + size, 2);
       out->imm_size += 2;
     }
@@ -229,11 +236,12 @@ static unsigned operand_register(const struct insn *out, const struct operand_in
   return o->width == SZ_B ? reg & 3 : reg;
 }
 
-/* A register of which only a part is written keeps the rest: it counts as read as well, and so does one that is written on a condition. */
+/* A register of which only a part is written keeps the rest: it counts as read as well, and so does one that is written on a
+ * condition. */
 static void set_registers(struct insn *out) {
   const struct opcode_row *row = out->row;
   unsigned read = row->regs_read, written = row->regs_written;
-  if (out->operand_size == 2 && (row->operands[0] == OPERAND_Ev || row->kind == OP_POPA)) read |= written;   /* MUL, DIV: DX */
+  if (out->operand_size == 2 && (row->operands[0] == OPERAND_Ev || row->kind == OP_POPA)) read |= written; /* MUL, DIV: DX */
   for (unsigned i = 0; i < 3; i++) {
     const struct operand_info *o = row_operand(row, i);
     unsigned reg = operand_register(out, o), access = i == 0 ? row->dest : i == 1 && row->second ? row->second : ACCESS_R;
@@ -248,14 +256,14 @@ static void set_registers(struct insn *out) {
   if (out->index != REG_NONE) read |= 1u << out->index;
   if (out->rep) {
     written |= 1u << REG_ECX;
-    read |= written;   /* nothing is written when eCX is zero */
+    read |= written; /* nothing is written when eCX is zero */
   }
   out->regs_read = (uint8_t)read;
   out->regs_written = (uint8_t)written;
 }
 
-/* Shifts write nothing when the count is zero, and OF only when it is one; REP CMPS and SCAS write nothing when eCX is zero. Flags that
- * are only perhaps written stay live: they count as read. */
+/* Shifts write nothing when the count is zero, and OF only when it is one; REP CMPS and SCAS write nothing when eCX is zero.
+ * Flags that are only perhaps written stay live: they count as read. */
 static void set_flags(struct insn *out) {
   const struct opcode_row *row = out->row;
   unsigned read = row->flags_read, written = row->flags_written, undefined = row->flags_undefined;
@@ -271,7 +279,8 @@ static void set_flags(struct insn *out) {
 }
 
 /* False: bytes ran out, or would with all fifteen (a fetch from the next page faults before the length is an error). */
-static bool decode_defined(struct insn *out, const struct prefixes *p, const uint8_t *bytes, unsigned limit, struct insn_mode mode) {
+static bool decode_defined(struct insn *out, const struct prefixes *p, const uint8_t *bytes, unsigned limit,
+                           struct insn_mode mode) {
   ZydisDecodedInstruction z;
   ZyanStatus status = ZydisDecoderDecodeInstruction(&decoders[mode.code32], NULL, bytes, limit, &z);
   if (status == ZYDIS_STATUS_NO_MORE_DATA || status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return false;

@@ -7,12 +7,14 @@ static void opcode_bytes(struct host_code *c, unsigned opcode) {
   host_8(c, opcode);
 }
 
-static void rex(struct host_code *c, bool w, unsigned bits) { if (w || bits) host_8(c, 0x40 | w << 3 | bits); }
+static void rex(struct host_code *c, bool w, unsigned bits) {
+  if (w || bits) host_8(c, 0x40 | w << 3 | bits);
+}
 
 void host_modrm_mem(struct host_code *c, unsigned reg, struct host_mem m) {
   reg = (reg & 7) << 3;
   bool sib = m.index != H_NONE || (m.base != H_NONE && (m.base & 7) == H_RSP);
-  if (m.base == H_NONE) {   /* [index*scale + disp32] or [disp32], both through SIB (no RIP-relative form) */
+  if (m.base == H_NONE) { /* [index*scale + disp32] or [disp32], both through SIB (no RIP-relative form) */
     host_8(c, reg | 4);
     host_8(c, m.scale << 6 | (m.index == H_NONE ? 4 : m.index & 7) << 3 | 5);
     host_32(c, (uint32_t)m.disp);
@@ -40,7 +42,8 @@ void host_op_reg(struct host_code *c, bool w, unsigned opcode, unsigned reg, uns
 void host_alu_imm(struct host_code *c, bool w, unsigned ext, unsigned rm, int32_t imm) {
   bool small = imm == (int8_t)imm;
   host_op_reg(c, w, small ? 0x83 : 0x81, ext, rm);
-  if (small) host_8(c, (uint32_t)imm); else host_32(c, (uint32_t)imm);
+  if (small) host_8(c, (uint32_t)imm);
+  else host_32(c, (uint32_t)imm);
 }
 
 void host_mov_imm(struct host_code *c, unsigned reg, uint32_t imm) {
@@ -59,7 +62,7 @@ void host_shift_imm(struct host_code *c, bool w, unsigned ext, unsigned rm, unsi
   host_8(c, n);
 }
 
-void host_shrx(struct host_code *c, unsigned dst, unsigned src, unsigned count) {   /* VEX.LZ.F2.0F38.W0 F7 /r */
+void host_shrx(struct host_code *c, unsigned dst, unsigned src, unsigned count) { /* VEX.LZ.F2.0F38.W0 F7 /r */
   host_8(c, 0xc4);
   host_8(c, (dst < 8) << 7 | 1 << 6 | (src < 8) << 5 | 2);
   host_8(c, (~count & 15) << 3 | 3);
@@ -69,21 +72,36 @@ void host_shrx(struct host_code *c, unsigned dst, unsigned src, unsigned count) 
 
 uint32_t host_jump(struct host_code *c, int cc) {
   if (cc < 0) host_8(c, cc == -1 ? 0xe9 : 0xe8);
-  else { host_8(c, 0x0f); host_8(c, 0x80 | (unsigned)cc); }
+  else {
+    host_8(c, 0x0f);
+    host_8(c, 0x80 | (unsigned)cc);
+  }
   uint32_t at = host_here(c);
   host_32(c, 0);
   return at;
 }
 
 void host_patch(struct host_code *c, uint32_t at, uint32_t target) {
-  uint8_t *p = c->start + (int32_t)(at - c->offset);   /* hot jumps are patched while the cold stubs are written */
+  uint8_t *p = c->start + (int32_t)(at - c->offset); /* hot jumps are patched while the cold stubs are written */
   if (c->overflow) return;
   uint32_t rel = target - (at + 4);
   memcpy(p, &rel, 4);
 }
 
-static uint8_t *rel8(struct host_code *c) { host_8(c, 0); return c->at - 1; }
-uint8_t *host_jrcxz(struct host_code *c) { host_8(c, 0xe3); return rel8(c); }
-uint8_t *host_jmp8(struct host_code *c) { host_8(c, 0xeb); return rel8(c); }
-uint8_t *host_jcc8(struct host_code *c, unsigned cc) { host_8(c, 0x70 | cc); return rel8(c); }
+static uint8_t *rel8(struct host_code *c) {
+  host_8(c, 0);
+  return c->at - 1;
+}
+uint8_t *host_jrcxz(struct host_code *c) {
+  host_8(c, 0xe3);
+  return rel8(c);
+}
+uint8_t *host_jmp8(struct host_code *c) {
+  host_8(c, 0xeb);
+  return rel8(c);
+}
+uint8_t *host_jcc8(struct host_code *c, unsigned cc) {
+  host_8(c, 0x70 | cc);
+  return rel8(c);
+}
 void host_bind8(struct host_code *c, uint8_t *at) { *at = (uint8_t)(c->at - (at + 1)); }

@@ -2,7 +2,11 @@
 #include "host_cpu.h"
 #include <cpuid.h>
 
-static const struct { const char *name; uint32_t leaf, reg, bit; const char *help; } rows[HOST_FEATURE_COUNT] = {
+static const struct {
+  const char *name;
+  uint32_t leaf, reg, bit;
+  const char *help;
+} rows[HOST_FEATURE_COUNT] = {
 #define HOST_ROW(id, name, leaf, reg, bit, help) {name, leaf, reg, bit, help},
   HOST_FEATURES(HOST_ROW)
 #undef HOST_ROW
@@ -23,6 +27,8 @@ uint32_t host_cpu_features(void) {
 bool host_cpu_supported(const char **missing) {
   unsigned a, b, c, d;
   bool lahf = __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1);
-  if (!lahf) *missing = "this host's CPU has no LAHF in 64-bit mode (Intel's before 2005, AMD's before revision D of 2004), and bt needs it";
+  if (!lahf)
+    *missing = "this host's CPU has no LAHF in 64-bit mode (Intel's before 2005, AMD's before revision D of 2004), and "
+               "bt needs it";
   return lahf;
 }

@@ -1,6 +1,6 @@
-/* What the host's CPU can do (D12). The baseline is x86-64 as of 2003 with LAHF in 64-bit mode; whatever more is used stands in HOST_FEATURES, is asked for
- * once, and can be hidden (--host), so that a machine with everything tests what one without does. The guest's CPUID follows the same word, since
- * copied instructions run on the host. */
+/* What the host's CPU can do (D12). The baseline is x86-64 as of 2003 with LAHF in 64-bit mode; whatever more is used stands in
+ * HOST_FEATURES, is asked for once, and can be hidden (--host), so that a machine with everything tests what one without does.
+ * The guest's CPUID follows the same word, since copied instructions run on the host. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,10 +16,9 @@
   X(BMI2, "bmi2", 7, 1, 8, "SHRX, which shifts and leaves flags alone: shorter checks of accesses and indirect jumps")
 enum host_feature {
 #define HOST_ENUM(name, ...) HOST_##name,
-  HOST_FEATURES(HOST_ENUM)
-#undef HOST_ENUM
-  HOST_FEATURE_COUNT
+  HOST_FEATURES(HOST_ENUM) HOST_FEATURE_COUNT
 };
+#undef HOST_ENUM
 enum { HOST_ALL = (1 << HOST_FEATURE_COUNT) - 1 };
 
 /* The CPU's name of the feature, as /proc/cpuinfo or -cpu has it; and what bt uses it for. */

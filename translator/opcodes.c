@@ -57,54 +57,95 @@ enum { fC = FLAG_CF, fP = FLAG_PF, fA = FLAG_AF, fZ = FLAG_ZF, fS = FLAG_SF, fO 
 
 /* The sixteen conditions in the order of their codes (SDM vol. 2, appendix B.1.4.7). */
 #define CONDITIONS(X) \
-  X(0, "O", FL(fO, 0, 0)) X(1, "NO", FL(fO, 0, 0)) X(2, "B", FL(fC, 0, 0)) X(3, "NB", FL(fC, 0, 0)) \
-  X(4, "Z", FL(fZ, 0, 0)) X(5, "NZ", FL(fZ, 0, 0)) X(6, "BE", FL(fC | fZ, 0, 0)) X(7, "NBE", FL(fC | fZ, 0, 0)) \
-  X(8, "S", FL(fS, 0, 0)) X(9, "NS", FL(fS, 0, 0)) X(10, "P", FL(fP, 0, 0)) X(11, "NP", FL(fP, 0, 0)) \
-  X(12, "L", FL(fS | fO, 0, 0)) X(13, "NL", FL(fS | fO, 0, 0)) X(14, "LE", FL(fS | fO | fZ, 0, 0)) X(15, "NLE", FL(fS | fO | fZ, 0, 0))
+  X(0, "O", FL(fO, 0, 0)) \
+  X(1, "NO", FL(fO, 0, 0)) \
+  X(2, "B", FL(fC, 0, 0)) \
+  X(3, "NB", FL(fC, 0, 0)) \
+  X(4, "Z", FL(fZ, 0, 0)) \
+  X(5, "NZ", FL(fZ, 0, 0)) \
+  X(6, "BE", FL(fC | fZ, 0, 0)) \
+  X(7, "NBE", FL(fC | fZ, 0, 0)) \
+  X(8, "S", FL(fS, 0, 0)) \
+  X(9, "NS", FL(fS, 0, 0)) \
+  X(10, "P", FL(fP, 0, 0)) \
+  X(11, "NP", FL(fP, 0, 0)) \
+  X(12, "L", FL(fS | fO, 0, 0)) \
+  X(13, "NL", FL(fS | fO, 0, 0)) \
+  X(14, "LE", FL(fS | fO | fZ, 0, 0)) \
+  X(15, "NLE", FL(fS | fO | fZ, 0, 0))
 
 /* ---- rare columns ---- */
-enum { rA = 1 << REG_EAX, rC = 1 << REG_ECX, rD = 1 << REG_EDX, rB = 1 << REG_EBX, rSP = 1 << REG_ESP, rBP = 1 << REG_EBP,
-       rSI = 1 << REG_ESI, rDI = 1 << REG_EDI, rALL = 0xff };
+enum {
+  rA = 1 << REG_EAX,
+  rC = 1 << REG_ECX,
+  rD = 1 << REG_EDX,
+  rB = 1 << REG_EBX,
+  rSP = 1 << REG_ESP,
+  rBP = 1 << REG_EBP,
+  rSI = 1 << REG_ESI,
+  rDI = 1 << REG_EDI,
+  rALL = 0xff
+};
 #define IMPLICIT(read, written) .regs_read = read, .regs_written = written
 #define STACK IMPLICIT(rSP, rSP)
 
 /* ---- rows that share columns ---- */
 #define UD_REGS(opcode, reg) ROW(GRP(opcode, reg), "(reserved)", NO, NO, NO, UD, NONE, FL_NONE)
 #define UD_REGS7(opcode, name) \
-  ROW(GRP(opcode, 1), name, NO, NO, NO, UD, NONE, FL_NONE) ROW(GRP(opcode, 2), name, NO, NO, NO, UD, NONE, FL_NONE) \
-  ROW(GRP(opcode, 3), name, NO, NO, NO, UD, NONE, FL_NONE) ROW(GRP(opcode, 4), name, NO, NO, NO, UD, NONE, FL_NONE) \
-  ROW(GRP(opcode, 5), name, NO, NO, NO, UD, NONE, FL_NONE) ROW(GRP(opcode, 6), name, NO, NO, NO, UD, NONE, FL_NONE) \
+  ROW(GRP(opcode, 1), name, NO, NO, NO, UD, NONE, FL_NONE) \
+  ROW(GRP(opcode, 2), name, NO, NO, NO, UD, NONE, FL_NONE) \
+  ROW(GRP(opcode, 3), name, NO, NO, NO, UD, NONE, FL_NONE) \
+  ROW(GRP(opcode, 4), name, NO, NO, NO, UD, NONE, FL_NONE) \
+  ROW(GRP(opcode, 5), name, NO, NO, NO, UD, NONE, FL_NONE) \
+  ROW(GRP(opcode, 6), name, NO, NO, NO, UD, NONE, FL_NONE) \
   ROW(GRP(opcode, 7), name, NO, NO, NO, UD, NONE, FL_NONE)
 #define UD_RM(opcode, reg, rm) ROW(RM(opcode, reg, rm), "(reserved)", NO, NO, NO, UD, NONE, FL_NONE)
 #define MMX(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_MMX, .feature = FEAT_MMX)
-#define MMX_SSE(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_MMX, .feature = FEAT_SSE)
-#define MMX_SSE2(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_MMX, .feature = FEAT_SSE2)
+#define MMX_SSE(where, name, o0, o1, o2, dest) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_MMX, .feature = FEAT_SSE)
+#define MMX_SSE2(where, name, o0, o1, o2, dest) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_MMX, .feature = FEAT_SSE2)
 #define SSE(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE)
-#define SSE2(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE2)
-#define SSE3(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE3)
-#define SSE41(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE41)
-#define SSE42(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE42)
+#define SSE2(where, name, o0, o1, o2, dest) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE2)
+#define SSE3(where, name, o0, o1, o2, dest) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE3)
+#define SSE41(where, name, o0, o1, o2, dest) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE41)
+#define SSE42(where, name, o0, o1, o2, dest) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE42)
 
 /* ---- the table ----
  * ROW(where, mnemonic, operand, operand, operand, KIND, what is done to the first operand, flags, rare columns...) */
 #define CLASS_IS(o, class) (+CLASS_##o == +class)
-#define IN_MEMORY(o) (CLASS_IS(o, OC_GPR_MEM) || CLASS_IS(o, OC_MEM) || CLASS_IS(o, OC_MMX_MEM) || CLASS_IS(o, OC_XMM_MEM) || CLASS_IS(o, OC_MOFFS))
+#define IN_MEMORY(o) \
+  (CLASS_IS(o, OC_GPR_MEM) || CLASS_IS(o, OC_MEM) || CLASS_IS(o, OC_MMX_MEM) || CLASS_IS(o, OC_XMM_MEM) || CLASS_IS(o, OC_MOFFS))
 #define IN_MODRM(o) (OPERAND_##o >= OPERAND_FIRST_MODRM)
 #define IS_BYTE(o) (+WIDTH_##o == +SZ_B && !CLASS_IS(o, OC_IMM) && !CLASS_IS(o, OC_IMM_SIGNED) && !CLASS_IS(o, OC_REL))
 #define IS_SIZED(o) (+WIDTH_##o == +SZ_V)
 #define IS_32(o) (OPERAND_##o == OPERAND_Gd || OPERAND_##o == OPERAND_Rd)
 /* Copies without an operand of that size have no operand size; nor have moves of system registers. */
 #define SIZE_FORM(kind, o0, o1) \
-  ((IS_BYTE(o0) || IS_BYTE(o1)) && !IS_SIZED(o0) && !IS_SIZED(o1) && !IS_32(o0) ? SIZE_BYTE : \
-   kind == OP_MASKMOV || (kind == OP_COPY && !IS_SIZED(o0) && !IS_SIZED(o1)) || CLASS_IS(o0, OC_CREG) || CLASS_IS(o0, OC_DREG) || CLASS_IS(o1, OC_CREG) || CLASS_IS(o1, OC_DREG) ? \
-     SIZE_NONE : SIZE_EFFECTIVE)
-#define WHERE(opcode_, reg_, mod3_, rm_, prefix_) .map = MAP, .opcode = opcode_, .reg = reg_, .mod3 = mod3_, .rm = rm_, .prefix = prefix_
+  ((IS_BYTE(o0) || IS_BYTE(o1)) && !IS_SIZED(o0) && !IS_SIZED(o1) && !IS_32(o0) ? SIZE_BYTE \
+   : kind == OP_MASKMOV || (kind == OP_COPY && !IS_SIZED(o0) && !IS_SIZED(o1)) || CLASS_IS(o0, OC_CREG) || \
+       CLASS_IS(o0, OC_DREG) || CLASS_IS(o1, OC_CREG) || CLASS_IS(o1, OC_DREG) \
+     ? SIZE_NONE \
+     : SIZE_EFFECTIVE)
+#define WHERE(opcode_, reg_, mod3_, rm_, prefix_) \
+  .map = MAP, .opcode = opcode_, .reg = reg_, .mod3 = mod3_, .rm = rm_, .prefix = prefix_
 #define WHERE_IN_MODRM(opcode_, reg_, mod3_, rm_, prefix_) ((reg_) >= 0 || (mod3_) >= 0)
 #define ROW(where, name, o0, o1, o2, kind_, dest_, ...) \
-  {WHERE where, .mnemonic = name, .operands = {OPERAND_##o0, OPERAND_##o1, OPERAND_##o2}, .kind = OP_##kind_, .dest = ACCESS_##dest_, \
-   .access = IN_MEMORY(o0) ? ACCESS_##dest_ : IN_MEMORY(o1) || IN_MEMORY(o2) ? ACCESS_R : ACCESS_NONE, \
+  {WHERE where, \
+   .mnemonic = name, \
+   .operands = {OPERAND_##o0, OPERAND_##o1, OPERAND_##o2}, \
+   .kind = OP_##kind_, \
+   .dest = ACCESS_##dest_, \
+   .access = IN_MEMORY(o0)                    ? ACCESS_##dest_ \
+             : IN_MEMORY(o1) || IN_MEMORY(o2) ? ACCESS_R \
+                                              : ACCESS_NONE, \
    .modrm = WHERE_IN_MODRM where || IN_MODRM(o0) || IN_MODRM(o1) || IN_MODRM(o2), \
-   .size_form = SIZE_FORM(OP_##kind_, o0, o1), __VA_ARGS__},
+   .size_form = SIZE_FORM(OP_##kind_, o0, o1), \
+   __VA_ARGS__},
 
 /* The first row serves whatever no other row covers. */
 static const struct opcode_row rows[] = {
@@ -122,9 +163,11 @@ static const struct opcode_row rows[] = {
 #pragma GCC diagnostic ignored "-Woverride-init"
 #undef ROW
 #define ROW(where, ...) INDEX_RANGE where = __COUNTER__ - ROW_COUNTER_BASE,
+/* clang-format off */
 #define INDEX_RANGE(opcode_, reg_, mod3_, rm_, prefix_) \
   [MAP][opcode_][(mod3_) < 0 ? 0 : (mod3_) ... (mod3_) < 0 ? 1 : (mod3_)][(reg_) < 0 ? 0 : (reg_) ... (reg_) < 0 ? 7 : (reg_)]
-enum { ROW_COUNTER_BASE = __COUNTER__ };   /* the first row gets number 1 */
+/* clang-format on */
+enum { ROW_COUNTER_BASE = __COUNTER__ }; /* the first row gets number 1 */
 static const uint16_t last_row[4][256][2][8] = {
 #include "opcodes_1byte.inc"
 #include "opcodes_x87.inc"
@@ -144,8 +187,8 @@ static bool prefix_matches(unsigned wanted, unsigned prefix) {
 }
 
 static bool row_matches(const struct opcode_row *row, unsigned modrm, unsigned prefix) {
-  return prefix_matches(row->prefix, prefix) && (row->mod3 < 0 || row->mod3 == (modrm >= 0xc0)) && (row->reg < 0 || (unsigned)row->reg == (modrm >> 3 & 7)) &&
-         (row->rm < 0 || (unsigned)row->rm == (modrm & 7));
+  return prefix_matches(row->prefix, prefix) && (row->mod3 < 0 || row->mod3 == (modrm >= 0xc0)) &&
+         (row->reg < 0 || (unsigned)row->reg == (modrm >> 3 & 7)) && (row->rm < 0 || (unsigned)row->rm == (modrm & 7));
 }
 
 const struct opcode_row *opcode_find(unsigned map, unsigned opcode, unsigned modrm, unsigned prefix) {
@@ -157,7 +200,7 @@ const struct opcode_row *opcode_find(unsigned map, unsigned opcode, unsigned mod
 
 bool opcode_has_modrm(unsigned map, unsigned opcode) {
   /* Groups may leave holes: look at both ends. */
-  const uint16_t (*by_mod)[8] = last_row[map][opcode];
+  const uint16_t(*by_mod)[8] = last_row[map][opcode];
   for (unsigned mod3 = 0; mod3 < 2; mod3++)
     for (unsigned reg = 0; reg < 8; reg++)
       if (by_mod[mod3][reg]) return rows[by_mod[mod3][reg]].modrm;

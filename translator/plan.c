@@ -1,5 +1,5 @@
-/* Planning a block: decodes it, finds which flags are live where, follows registers that change by constants, and decides which accesses share a
- * window and where its check goes (D2). Emits nothing. */
+/* Planning a block: decodes it, finds which flags are live where, follows registers that change by constants, and decides which
+ * accesses share a window and where its check goes (D2). Emits nothing. */
 #include "block.h"
 
 bool plan_stack_inline(const struct block *b) {
@@ -8,7 +8,7 @@ bool plan_stack_inline(const struct block *b) {
 }
 
 static bool mode_allows_memory(const struct block *b, const struct insn *insn) {
-  if (insn->seg == SEG_CS && (insn->access & ACCESS_W) && !block_mode(b, TR_REAL | TR_V86)) return false;   /* #GP */
+  if (insn->seg == SEG_CS && (insn->access & ACCESS_W) && !block_mode(b, TR_REAL | TR_V86)) return false; /* #GP */
   return !block_mode(b, TR_WATCH) && tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_SLOW;
 }
 
@@ -23,9 +23,12 @@ static bool fpu_faults(const struct block *b, const struct insn *insn) {
   }
 }
 
-/* On flat segments: single ones, and REP MOVS and REP STOS that go up and stay in one page a side. Other REP loops run page-wise in the monitor. */
+/* On flat segments: single ones, and REP MOVS and REP STOS that go up and stay in one page a side. Other REP loops run page-wise
+ * in the monitor. */
 static bool string_inline(const struct block *b, const struct insn *insn) {
-  if (insn->rep && (block_mode(b, TR_DOWN | TR_STEP) || block_option(b, TR_COUNT) || (insn->kind != OP_MOVS && insn->kind != OP_STOS))) return false;
+  if (insn->rep &&
+      (block_mode(b, TR_DOWN | TR_STEP) || block_option(b, TR_COUNT) || (insn->kind != OP_MOVS && insn->kind != OP_STOS)))
+    return false;
   bool flat = tr_seg_class(b->rq->mode, SEG_ES) == TR_SEG_FLAT && tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT;
   return flat && insn->address_size == 4 && !block_mode(b, TR_WATCH | TR_ALIGN) && !block_option(b, TR_NO_STRINGS);
 }
@@ -42,24 +45,41 @@ static bool emits_inline(const struct block *b, const struct insn *insn) {
   bool stack = plan_stack_inline(b) && insn->operand_size == 4, mem = !insn->has_mem || mode_allows_memory(b, insn);
   switch ((enum op_kind)insn->kind) {
   case OP_COPY: return mem && !fpu_faults(b, insn);
-  case OP_LEA: case OP_NOP: case OP_INCDEC_REG: return true;
-  case OP_MOV_MOFFS: case OP_XLAT: return mem;
-  case OP_BT_MEM: return mem && insn->address_size == 4 && tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_LIMITED && !block_mode(b, TR_ALIGN);
-  case OP_PUSH_REG: case OP_PUSH_IMM: case OP_POP_REG: case OP_LEAVE: case OP_PUSH_SEG: return stack;
+  case OP_LEA:
+  case OP_NOP:
+  case OP_INCDEC_REG: return true;
+  case OP_MOV_MOFFS:
+  case OP_XLAT: return mem;
+  case OP_BT_MEM:
+    return mem && insn->address_size == 4 && tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_LIMITED && !block_mode(b, TR_ALIGN);
+  case OP_PUSH_REG:
+  case OP_PUSH_IMM:
+  case OP_POP_REG:
+  case OP_LEAVE:
+  case OP_PUSH_SEG: return stack;
   case OP_PUSH_MEM: return stack && mem && insn->has_mem;
-  case OP_CALL_REL: case OP_RET: return stack && block_mode(b, TR_CS_FLAT);
+  case OP_CALL_REL:
+  case OP_RET: return stack && block_mode(b, TR_CS_FLAT);
   case OP_CALL_IND: return stack && mem && block_mode(b, TR_CS_FLAT);
   case OP_JMP_IND: return mem && insn->operand_size == 4 && block_mode(b, TR_CS_FLAT);
-  case OP_JCC: case OP_JMP_REL: return insn->operand_size == 4 && block_mode(b, TR_CS_FLAT);
-  case OP_LOOP: case OP_JCXZ: return insn->operand_size == 4 && insn->address_size == 4 && block_mode(b, TR_CS_FLAT);
-  case OP_CLI: case OP_STI: return block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_STEP);
+  case OP_JCC:
+  case OP_JMP_REL: return insn->operand_size == 4 && block_mode(b, TR_CS_FLAT);
+  case OP_LOOP:
+  case OP_JCXZ: return insn->operand_size == 4 && insn->address_size == 4 && block_mode(b, TR_CS_FLAT);
+  case OP_CLI:
+  case OP_STI: return block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_STEP);
   case OP_PUSHF: return stack && !block_mode(b, TR_V86);
   case OP_POPF: return stack && block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_V86 | TR_STEP | TR_DOWN);
   case OP_MOV_FROM_SEG: return !insn->has_mem;
   case OP_MOV_TO_SEG: return !insn->has_mem && segment_load_inline(b, insn->reg);
   case OP_POP_SEG: return stack && segment_load_inline(b, plan_stack_segment(insn));
-  case OP_LODS: case OP_STOS: case OP_SCAS: case OP_MOVS: case OP_CMPS: return string_inline(b, insn);
-  case OP_RDTSC: case OP_RDTSCP: return block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD);
+  case OP_LODS:
+  case OP_STOS:
+  case OP_SCAS:
+  case OP_MOVS:
+  case OP_CMPS: return string_inline(b, insn);
+  case OP_RDTSC:
+  case OP_RDTSCP: return block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD);
   default: return false;
   }
 }
@@ -72,15 +92,32 @@ bool plan_changes_direction(const struct block *b, const struct insn *insn) {
 
 static bool ends_block(const struct insn *insn) {
   switch ((enum op_kind)insn->kind) {
-  case OP_JCC: case OP_JMP_REL: case OP_JMP_IND: case OP_CALL_REL: case OP_CALL_IND: case OP_RET: case OP_LOOP: case OP_JCXZ: return true;
+  case OP_JCC:
+  case OP_JMP_REL:
+  case OP_JMP_IND:
+  case OP_CALL_REL:
+  case OP_CALL_IND:
+  case OP_RET:
+  case OP_LOOP:
+  case OP_JCXZ: return true;
   default: return false;
   }
 }
 
 static bool uses_r11(const struct insn *insn) {
   switch ((enum op_kind)insn->kind) {
-  case OP_PUSH_MEM: case OP_CALL_IND: case OP_PUSHF: case OP_POPF: case OP_RDTSC: case OP_RDTSCP: case OP_PUSH_SEG: case OP_POP_SEG: case OP_MOV_TO_SEG:
-  case OP_MOVS: case OP_CMPS: case OP_STOS: return true;
+  case OP_PUSH_MEM:
+  case OP_CALL_IND:
+  case OP_PUSHF:
+  case OP_POPF:
+  case OP_RDTSC:
+  case OP_RDTSCP:
+  case OP_PUSH_SEG:
+  case OP_POP_SEG:
+  case OP_MOV_TO_SEG:
+  case OP_MOVS:
+  case OP_CMPS:
+  case OP_STOS: return true;
   case OP_PUSH_REG: return (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
   default: return false;
   }
@@ -116,7 +153,7 @@ static void decode(struct block *b) {
   if (!b->n) return;
   struct step *last = &b->steps[b->n - 1];
   last->ends = true;
-  last->callout |= last->insn.kind == OP_STI;   /* its shadow falls into another block */
+  last->callout |= last->insn.kind == OP_STI; /* its shadow falls into another block */
 }
 
 static void find_live_flags(struct block *b) {
@@ -136,19 +173,31 @@ static void find_live_flags(struct block *b) {
 
 /* ---- values ---------------------------------------------------------------------------------------------------- */
 
-struct tracker { struct value reg[8]; uint16_t next; uint8_t birth[8 + 8 * TR_MAX_INSNS + 2]; };
+struct tracker {
+  struct value reg[8];
+  uint16_t next;
+  uint8_t birth[8 + 8 * TR_MAX_INSNS + 2];
+};
 
 static void forget(struct tracker *t, unsigned reg, unsigned step) {
   t->birth[t->next] = step + 1;
   t->reg[reg] = (struct value){t->next++, 0};
 }
 
-static int32_t sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }   /* registers wrap */
+static int32_t sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); } /* registers wrap */
 
 static int stack_change(const struct insn *insn) {
   switch ((enum op_kind)insn->kind) {
-  case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF: case OP_PUSH_SEG: case OP_CALL_REL: case OP_CALL_IND: return -4;
-  case OP_POP_REG: case OP_POPF: case OP_POP_SEG: return 4;
+  case OP_PUSH_REG:
+  case OP_PUSH_IMM:
+  case OP_PUSH_MEM:
+  case OP_PUSHF:
+  case OP_PUSH_SEG:
+  case OP_CALL_REL:
+  case OP_CALL_IND: return -4;
+  case OP_POP_REG:
+  case OP_POPF:
+  case OP_POP_SEG: return 4;
   default: return 0;
   }
 }
@@ -164,17 +213,32 @@ static bool follow_copy(struct tracker *t, const struct insn *insn) {
     t->reg[insn->reg] = (struct value){base.version, sum(base.k, insn->disp)};
     return true;
   }
-  if (insn->kind == OP_INCDEC_REG) { t->reg[op & 7].k = sum(t->reg[op & 7].k, op & 8 ? -1 : 1); return true; }
+  if (insn->kind == OP_INCDEC_REG) {
+    t->reg[op & 7].k = sum(t->reg[op & 7].k, op & 8 ? -1 : 1);
+    return true;
+  }
   if (insn->kind != OP_COPY) return false;
-  if ((op & 0xf8) == 0xb8) { t->reg[op & 7] = (struct value){0, (int32_t)insn->imm}; return true; }
+  if ((op & 0xf8) == 0xb8) {
+    t->reg[op & 7] = (struct value){0, (int32_t)insn->imm};
+    return true;
+  }
   if (insn->modrm_offset == 0 || insn->mod != 3) return false;
   if ((op == 0x81 || op == 0x83) && (insn->reg == 0 || insn->reg == 5)) {
     t->reg[insn->rm].k = sum(t->reg[insn->rm].k, (int32_t)(insn->reg == 0 ? insn->imm : -insn->imm));
     return true;
   }
-  if (op == 0x89) { t->reg[insn->rm] = t->reg[insn->reg]; return true; }
-  if (op == 0x8b) { t->reg[insn->reg] = t->reg[insn->rm]; return true; }
-  if ((op == 0x31 || op == 0x33) && insn->reg == insn->rm) { t->reg[insn->reg] = (struct value){0, 0}; return true; }
+  if (op == 0x89) {
+    t->reg[insn->rm] = t->reg[insn->reg];
+    return true;
+  }
+  if (op == 0x8b) {
+    t->reg[insn->reg] = t->reg[insn->rm];
+    return true;
+  }
+  if ((op == 0x31 || op == 0x33) && insn->reg == insn->rm) {
+    t->reg[insn->reg] = (struct value){0, 0};
+    return true;
+  }
   return false;
 }
 
@@ -202,11 +266,14 @@ static void key_mem(struct block *b, struct step *s) {
   const struct insn *insn = &s->insn;
   struct access *a = &s->acc[ACC_MEM];
   enum tr_seg_class class = tr_seg_class(b->rq->mode, insn->seg);
-  if (insn->address_size != 4 || insn->kind == OP_XLAT || insn->kind == OP_BT_MEM || (class != TR_SEG_FLAT && class != TR_SEG_BASED)) return;
+  if (insn->address_size != 4 || insn->kind == OP_XLAT || insn->kind == OP_BT_MEM ||
+      (class != TR_SEG_FLAT && class != TR_SEG_BASED))
+    return;
   struct value base = insn->base == REG_NONE ? (struct value){0, 0} : s->before[insn->base];
   struct value index = insn->index == REG_NONE ? (struct value){0, 0} : s->before[insn->index];
   a->keyed = true;
-  a->key = (struct address_key){base.version, index.version, index.version ? insn->scale : 0, class == TR_SEG_FLAT ? 0 : 1 + insn->seg};
+  a->key =
+    (struct address_key){base.version, index.version, index.version ? insn->scale : 0, class == TR_SEG_FLAT ? 0 : 1 + insn->seg};
   a->offset = (int32_t)((uint32_t)base.k + ((uint32_t)index.k << insn->scale) + (uint32_t)insn->disp);
 }
 
@@ -217,7 +284,8 @@ static void stack_slot(struct step *s) {
   struct value at = s->before[REG_ESP];
   if (insn->kind == OP_LEAVE) at = s->before[REG_EBP];
   else if (insn->kind != OP_RET && !change) return;
-  *a = (struct access){.present = true, .keyed = true, .access = change < 0 ? ACCESS_W : ACCESS_R, .size = 4, .window = NO_WINDOW, .addend = H_NONE};
+  *a = (struct access){
+    .present = true, .keyed = true, .access = change < 0 ? ACCESS_W : ACCESS_R, .size = 4, .window = NO_WINDOW, .addend = H_NONE};
   a->key.base = at.version;
   a->offset = sum(at.k, change < 0 ? change : 0);
 }
@@ -230,7 +298,8 @@ static void find_accesses(struct block *b, struct tracker *t) {
     memcpy(s->before, t->reg, sizeof s->before);
     if (s->callout) continue;
     if (s->insn.has_mem) {
-      s->acc[ACC_MEM] = (struct access){.present = true, .access = s->insn.access, .size = s->insn.mem_size, .window = NO_WINDOW, .addend = H_NONE};
+      s->acc[ACC_MEM] = (struct access){
+        .present = true, .access = s->insn.access, .size = s->insn.mem_size, .window = NO_WINDOW, .addend = H_NONE};
       key_mem(b, s);
     }
     stack_slot(s);
@@ -248,7 +317,8 @@ static void join_window(struct block *b, unsigned step, struct access *a) {
   if (!a->present || !a->keyed || a->size == 0 || a->size > 64) return;
   for (unsigned w = 0; w < b->window_count; w++) {
     struct window *win = &b->windows[w];
-    int64_t lo = win->lo < a->offset ? win->lo : a->offset, hi = win->hi > (int64_t)a->offset + a->size ? win->hi : (int64_t)a->offset + a->size;
+    int64_t lo = win->lo < a->offset ? win->lo : a->offset,
+            hi = win->hi > (int64_t)a->offset + a->size ? win->hi : (int64_t)a->offset + a->size;
     if (!same_key(win->key, a->key) || hi - lo > WINDOW_SPAN || hi > INT32_MAX) continue;
     win->lo = (int32_t)lo, win->hi = (int32_t)hi, win->last = step, win->count++;
     win->write |= (a->access & ACCESS_W) != 0;
@@ -256,8 +326,15 @@ static void join_window(struct block *b, unsigned step, struct access *a) {
     return;
   }
   if (b->window_count == MAX_WINDOWS || (int64_t)a->offset + a->size > INT32_MAX) return;
-  b->windows[b->window_count] = (struct window){.key = a->key, .lo = a->offset, .hi = a->offset + a->size, .check = step, .first = step, .last = step,
-                                                .count = 1, .reg = H_NONE, .write = (a->access & ACCESS_W) != 0};
+  b->windows[b->window_count] = (struct window){.key = a->key,
+                                                .lo = a->offset,
+                                                .hi = a->offset + a->size,
+                                                .check = step,
+                                                .first = step,
+                                                .last = step,
+                                                .count = 1,
+                                                .reg = H_NONE,
+                                                .write = (a->access & ACCESS_W) != 0};
   a->window = b->window_count++;
 }
 
@@ -291,7 +368,8 @@ static bool loops_to_start(const struct block *b) {
   const struct insn *last = &b->steps[b->n - 1].insn;
   uint32_t at = b->rq->eip;
   if (b->steps[b->n - 1].callout || (last->kind != OP_JCC && last->kind != OP_LOOP) || b->result->straddles) return false;
-  if (!block_mode(b, TR_CS_FLAT) || block_mode(b, TR_STEP | TR_NO_CHAIN | TR_PLAIN) || block_option(b, TR_COUNT | TR_NO_LOOPS)) return false;
+  if (!block_mode(b, TR_CS_FLAT) || block_mode(b, TR_STEP | TR_NO_CHAIN | TR_PLAIN) || block_option(b, TR_COUNT | TR_NO_LOOPS))
+    return false;
   for (unsigned i = 0; i < b->n; i++) at += b->steps[i].insn.length;
   return at + (uint32_t)last->rel == b->rq->eip;
 }
@@ -317,10 +395,10 @@ static bool place_invariant(struct block *b, const struct tracker *t, struct win
 static bool place_window(struct block *b, const struct tracker *t, struct window *w) {
   if (place_invariant(b, t, w)) return true;
   int p = check_position(b, t, w);
-  if (p < 0 && w->count < 2) return false;              /* LAHF and back around a single check is as good */
+  if (p < 0 && w->count < 2) return false; /* LAHF and back around a single check is as good */
   w->flags_live = p < 0;
   w->check = p < 0 ? w->first : (unsigned)p;
-  if (w->count < 2 && w->check == w->first) return false;   /* nothing gained over a single check */
+  if (w->count < 2 && w->check == w->first) return false; /* nothing gained over a single check */
   if (!versions_held(b, w, w->check)) return false;
   for (unsigned which = 0; which < 2; which++) {
     if (!register_free(b, which, w->check, w->last)) continue;
@@ -335,7 +413,7 @@ static void make_windows(struct block *b, struct tracker *t) {
   if (block_mode(b, TR_PLAIN | TR_STEP | TR_ALIGN) || block_option(b, TR_NO_WINDOWS)) return;
   for (unsigned i = 0; i < b->n; i++)
     for (unsigned k = 0; k < ACC_COUNT; k++) join_window(b, i, &b->steps[i].acc[k]);
-  for (unsigned rank = 4; rank > 0; rank--)   /* those that serve most accesses first */
+  for (unsigned rank = 4; rank > 0; rank--) /* those that serve most accesses first */
     for (unsigned w = 0; w < b->window_count; w++) {
       unsigned count = b->windows[w].count;
       if (rank == 4 ? count >= 4 : count == rank) place_window(b, t, &b->windows[w]);
@@ -355,12 +433,15 @@ static unsigned latency_rank(const struct block *b, const struct step *s) {
   if (!a->present || a->window != NO_WINDOW || a->addend != H_NONE || !a->keyed || a->size > 64) return 0;
   if (s->insn.index != REG_NONE) return 3;
   for (unsigned i = 0; i < b->n; i++)
-    if (b->steps[i].insn.has_mem && b->steps[i].insn.kind == OP_COPY && s->insn.base != REG_NONE && (b->steps[i].insn.regs_written >> s->insn.base & 1)) return 2;
+    if (b->steps[i].insn.has_mem && b->steps[i].insn.kind == OP_COPY && s->insn.base != REG_NONE &&
+        (b->steps[i].insn.regs_written >> s->insn.base & 1))
+      return 2;
   return 1;
 }
 
-/* In a self-loop a register that is still free compares the shadow entry with the last addend instead of loading it: the access no longer waits
- * for the table (an 8-cycle chain). Sites whose pages change too often lose by it: they count their refills and are given up. */
+/* In a self-loop a register that is still free compares the shadow entry with the last addend instead of loading it: the access
+ * no longer waits for the table (an 8-cycle chain). Sites whose pages change too often lose by it: they count their refills and
+ * are given up. */
 static void keep_addends(struct block *b) {
   if (!b->self_loop || block_option(b, TR_NO_ADDENDS | TR_NO_WINDOWS) || block_mode(b, TR_ALIGN)) return;
   for (unsigned which = 0; which < 2; which++) {

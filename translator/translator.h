@@ -12,38 +12,56 @@
 
 /* How a segment's accesses are checked. */
 enum tr_seg_class {
-  TR_SEG_SLOW,      /* every access goes to the monitor: null, expand-down, read-only, odd types */
-  TR_SEG_FLAT,      /* base 0, limit 4 GiB - 1, readable and writable */
-  TR_SEG_BASED,     /* limit 4 GiB - 1, any base */
-  TR_SEG_LIMITED,   /* expand-up, readable and writable: base and limit inline */
+  TR_SEG_SLOW,    /* every access goes to the monitor: null, expand-down, read-only, odd types */
+  TR_SEG_FLAT,    /* base 0, limit 4 GiB - 1, readable and writable */
+  TR_SEG_BASED,   /* limit 4 GiB - 1, any base */
+  TR_SEG_LIMITED, /* expand-up, readable and writable: base and limit inline */
 };
 
 /* What the translation of given bytes depends on: part of a block's key (D4). */
 struct tr_mode {
-  uint32_t bits;    /* TR_* below, and a tr_seg_class for each segment from TR_SEG_SHIFT on */
+  uint32_t bits; /* TR_* below, and a tr_seg_class for each segment from TR_SEG_SHIFT on */
 };
-#define TR_DOWN (1u << 31)   /* EFLAGS.DF: strings go down */
+#define TR_DOWN (1u << 31) /* EFLAGS.DF: strings go down */
 enum {
-  TR_USER = 1 << 0, TR_CODE32 = 1 << 1, TR_STACK32 = 1 << 2,
-  TR_IOPL_OK = 1 << 3,       /* CLI, STI, IN, OUT and full POPF allowed (CPL <= IOPL) */
-  TR_TSD = 1 << 4,           /* RDTSC is privileged here */
-  TR_EM = 1 << 5, TR_TS = 1 << 6, TR_MP = 1 << 7, TR_OSFXSR = 1 << 8,
-  TR_ALIGN = 1 << 9,         /* #AC armed */
-  TR_STEP = 1 << 10,         /* EFLAGS.TF, code breakpoints, -singlestep or a counted step: one instruction, then the dispatcher */
-  TR_WATCH = 1 << 11,        /* data breakpoints armed: every memory operand goes to the monitor */
-  TR_V86 = 1 << 12, TR_REAL = 1 << 13,
-  TR_CS_FLAT = 1 << 14,      /* CS.base 0, limit 4 GiB - 1: jumps chain and hash; else every exit is checked by the dispatcher */
-  TR_PLAIN = 1 << 15,        /* no windows, no hoisting: entered where one of those failed */
+  TR_USER = 1 << 0,
+  TR_CODE32 = 1 << 1,
+  TR_STACK32 = 1 << 2,
+  TR_IOPL_OK = 1 << 3, /* CLI, STI, IN, OUT and full POPF allowed (CPL <= IOPL) */
+  TR_TSD = 1 << 4,     /* RDTSC is privileged here */
+  TR_EM = 1 << 5,
+  TR_TS = 1 << 6,
+  TR_MP = 1 << 7,
+  TR_OSFXSR = 1 << 8,
+  TR_ALIGN = 1 << 9,  /* #AC armed */
+  TR_STEP = 1 << 10,  /* EFLAGS.TF, code breakpoints, -singlestep or a counted step: one instruction, then the dispatcher */
+  TR_WATCH = 1 << 11, /* data breakpoints armed: every memory operand goes to the monitor */
+  TR_V86 = 1 << 12,
+  TR_REAL = 1 << 13,
+  TR_CS_FLAT = 1 << 14, /* CS.base 0, limit 4 GiB - 1: jumps chain and hash; else every exit is checked by the dispatcher */
+  TR_PLAIN = 1 << 15,   /* no windows, no hoisting: entered where one of those failed */
   TR_NO_CHAIN = 1 << 16,
-  TR_SEG_SHIFT = 17,         /* two bits a segment, ES first */
+  TR_SEG_SHIFT = 17, /* two bits a segment, ES first */
 };
 static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) { return m.bits >> (TR_SEG_SHIFT + 2 * seg) & 3; }
 
 /* Optimisations that can be left out; the monitor maps --without on them. */
-enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, TR_NO_STRINGS = 16, TR_NO_HASH = 32, TR_EXACT_FLAGS = 128,
-       TR_COUNT = 256 /* -icount: count instructions in R12 */, TR_REAL_TSC = 512 /* RDTSC may be inlined */,
-       TR_NO_LOOPS = 1024, TR_NO_ADDENDS = 2048, TR_NO_STACK_PAGE = 4096, TR_NO_SEGCACHE = 8192,
-       TR_NO_SHRX = 16384 /* the host has no BMI2, or is not to use it */ };
+enum {
+  TR_NO_WINDOWS = 1,
+  TR_NO_HOIST = 2,
+  TR_NO_FOLD = 4,
+  TR_NO_LIVENESS = 8,
+  TR_NO_STRINGS = 16,
+  TR_NO_HASH = 32,
+  TR_EXACT_FLAGS = 128,
+  TR_COUNT = 256 /* -icount: count instructions in R12 */,
+  TR_REAL_TSC = 512 /* RDTSC may be inlined */,
+  TR_NO_LOOPS = 1024,
+  TR_NO_ADDENDS = 2048,
+  TR_NO_STACK_PAGE = 4096,
+  TR_NO_SEGCACHE = 8192,
+  TR_NO_SHRX = 16384 /* the host has no BMI2, or is not to use it */
+};
 
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
@@ -61,17 +79,19 @@ enum { TR_NO_WINDOWS = 1, TR_NO_HOIST = 2, TR_NO_FOLD = 4, TR_NO_LIVENESS = 8, T
   X(THUNK, "a bounce thunk is done")
 enum tr_site_kind {
 #define TR_SITE_ENUM(name, help) TR_SITE_##name,
-  TR_SITES(TR_SITE_ENUM)
-#undef TR_SITE_ENUM
-  TR_SITE_KINDS
+  TR_SITES(TR_SITE_ENUM) TR_SITE_KINDS
 };
+#undef TR_SITE_ENUM
 
 struct tr_site {
-  uint32_t host;        /* code-memory offset: ACCESS: where to retry; JUMP: the rel32 to patch; SAFEPOINT, FAULT: the host instruction */
-  uint32_t cold;        /* code-memory offset of the exit's PUSH (JUMP: what the rel32 points to while unchained; SAFEPOINT: of what is restored before it) */
-  uint32_t target;      /* JUMP, END: EIP to go on at */
-  uint32_t guard;       /* JUMP: code-memory offset of the imm32 to compare with the target page's fetch entry, or 0: chains freely */
-  uint32_t next_in;     /* tcache: next site chained to the same block, + 1 */
+  /* code-memory offset: ACCESS: where to retry; JUMP: the rel32 to patch; SAFEPOINT, FAULT: the host instruction */
+  uint32_t host;
+  /* code-memory offset of the exit's PUSH (JUMP: what the rel32 points to while unchained; SAFEPOINT: of what is restored before
+   * it) */
+  uint32_t cold;
+  uint32_t target;  /* JUMP, END: EIP to go on at */
+  uint32_t guard;   /* JUMP: code-memory offset of the imm32 to compare with the target page's fetch entry, or 0: chains freely */
+  uint32_t next_in; /* tcache: next site chained to the same block, + 1 */
   uint16_t insn_offset; /* guest bytes from the block's start to the instruction that the state belongs to */
   int16_t esp_delta;    /* to add to R15 to get guest ESP here (folding) */
   uint8_t kind;         /* enum tr_site_kind */
@@ -81,34 +101,44 @@ struct tr_site {
   uint32_t block;       /* tcache: block index */
 };
 
-enum { TR_ACCESS_LIMITED = 4 /* exit_linear may still lack the segment's base */, TR_ACCESS_SHADOW = 8 /* the instruction follows an STI */ };
-enum { TR_EXIT_SIZE = 10 /* PUSH imm32; JMP rel32 */, TR_THUNK_SIZE = 128 /* at most */, TR_SAFEPOINT_SIZE = 4 /* MOV R9D, [R12] */ };
+enum {
+  TR_ACCESS_LIMITED = 4 /* exit_linear may still lack the segment's base */,
+  TR_ACCESS_SHADOW = 8 /* the instruction follows an STI */
+};
+enum {
+  TR_EXIT_SIZE = 10 /* PUSH imm32; JMP rel32 */,
+  TR_THUNK_SIZE = 128 /* at most */,
+  TR_SAFEPOINT_SIZE = 4 /* MOV R9D, [R12] */
+};
 enum { TR_MAX_INSNS = 48, TR_MAX_SITES = 320, TR_MAX_CODE = 8 << 10, TR_MAX_COLD = 8 << 10 };
 
 struct tr_request {
-  const uint8_t *bytes;      /* at the block's first instruction */
-  uint32_t available;        /* readable bytes: to the end of the page; more (up to 15) only when page_left is short of one instruction */
-  uint32_t page_left;        /* bytes to the end of the page, or to CS.limit */
+  const uint8_t *bytes; /* at the block's first instruction */
+  /* readable bytes: to the end of the page; more (up to 15) only when page_left is short of one instruction */
+  uint32_t available;
+  uint32_t page_left; /* bytes to the end of the page, or to CS.limit */
   uint32_t eip, cs_base;
   struct tr_mode mode;
-  uint64_t features;         /* of the guest's CPU model */
-  unsigned options;          /* TR_NO_* ... */
-  unsigned max_insns;        /* 1..TR_MAX_INSNS */
-  uint32_t frame2;           /* straddling instruction: frame number of its second page */
-  uint8_t *code;             /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */
-  uint32_t offset;           /* code-memory offset where the block's code goes */
-  uint8_t *cold;             /* the same for its cold stubs, which lie apart so that hot code is dense: room for TR_MAX_COLD bytes; in the same view as `code` */
+  uint64_t features;  /* of the guest's CPU model */
+  unsigned options;   /* TR_NO_* ... */
+  unsigned max_insns; /* 1..TR_MAX_INSNS */
+  uint32_t frame2;    /* straddling instruction: frame number of its second page */
+  uint8_t *code;      /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */
+  uint32_t offset;    /* code-memory offset where the block's code goes */
+  /* the same for its cold stubs, which lie apart so that hot code is dense: room for TR_MAX_COLD bytes; in the same view as
+   * `code` */
+  uint8_t *cold;
   uint32_t cold_offset;
-  uint32_t first_site;       /* number of its first site */
-  struct tr_site *sites;     /* room for TR_MAX_SITES */
-  struct insn *callouts;     /* room for TR_MAX_INSNS */
+  uint32_t first_site;   /* number of its first site */
+  struct tr_site *sites; /* room for TR_MAX_SITES */
+  struct insn *callouts; /* room for TR_MAX_INSNS */
 };
 struct tr_result {
   uint32_t code_size, cold_size, guest_size, insns, site_count, callout_count;
-  uint32_t entry;            /* code-memory offset to enter at */
+  uint32_t entry; /* code-memory offset to enter at */
   bool straddles;
-  bool too_short;            /* the first instruction needs bytes beyond `available`; nothing was translated */
-  uint8_t fault;             /* with no instruction: 13 for one that is longer than 15 bytes */
+  bool too_short; /* the first instruction needs bytes beyond `available`; nothing was translated */
+  uint8_t fault;  /* with no instruction: 13 for one that is longer than 15 bytes */
 };
 /* Translates a block. */
 void tr_translate(const struct tr_request *request, struct tr_result *result);
@@ -116,14 +146,16 @@ void tr_translate(const struct tr_request *request, struct tr_result *result);
 /* Code offsets of the stubs, which lie at the start of the code memory. */
 struct tr_stubs {
   uint32_t exit, enter, size;
-  uint32_t enter_jump;   /* from here on, and nowhere else in the stubs, R12 is the safepoint pointer and not the C caller's */
+  uint32_t enter_jump; /* from here on, and nowhere else in the stubs, R12 is the safepoint pointer and not the C caller's */
 };
 /* Writes the stubs at the start of the code memory.
  * enter: void (*)(struct tr_state *, const void *code) in the C ABI: loads the guest's registers and jumps to code; returns when
  * translated code leaves through `exit` (PUSH site number, JMP exit), state stored. */
 void tr_write_stubs(uint8_t *code, struct tr_stubs *stubs);
 /* Writes a thunk that runs a COPY instruction with its memory operand at [state->scratch[0]] and leaves through site `site`.
- * Returns its size, at most TR_THUNK_SIZE bytes; its last TR_EXIT_SIZE bytes are the exit. `code` is the writable view of code-memory offset `offset`. */
-uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site, uint32_t *fault_offset);
+ * Returns its size, at most TR_THUNK_SIZE bytes; its last TR_EXIT_SIZE bytes are the exit. `code` is the writable view of
+ * code-memory offset `offset`. */
+uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site,
+                        uint32_t *fault_offset);
 
 const char *tr_site_name(enum tr_site_kind kind);

@@ -1,5 +1,5 @@
-/* Cycles for a demand fault from ring 3: fault, handler maps a page, IRET, access; the mean over 4096 pages, warm. Once with a handler that
- * sets A and D in the entry, as kernels do, and once with one that leaves them to the processor. */
+/* Cycles for a demand fault from ring 3: fault, handler maps a page, IRET, access; the mean over 4096 pages, warm. Once with a
+ * handler that sets A and D in the entry, as kernels do, and once with one that leaves them to the processor. */
 #include "lib/metal.h"
 
 enum { PAGES = 4096 };
@@ -33,7 +33,8 @@ void test_main(void) {
   frames = (uint32_t)page_alloc_run(PAGES);
   uint32_t *tables = page_alloc_run(PAGES / 1024);
   table = tables;
-  for (unsigned i = 0; i < PAGES / 1024; i++) ((uint32_t *)get_cr3())[(TEST_LINEAR >> 22) + i] = ((uint32_t)tables + i * 4096) | 7;
+  for (unsigned i = 0; i < PAGES / 1024; i++)
+    ((uint32_t *)get_cr3())[(TEST_LINEAR >> 22) + i] = ((uint32_t)tables + i * 4096) | 7;
   handlers[14] = fault;
   bits = 0x67;
   print("demand fault: %d cycles\n", cycles(tables));

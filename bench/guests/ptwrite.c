@@ -21,5 +21,6 @@ void test_main(void) {
     for (unsigned k = 0; k < 3; k++)
       if (times[k] < best[k]) best[k] = times[k];
   }
-  print("page-table write: %d cycles\ninvlpg: %d cycles\nfirst access after: %d cycles\nsum: %d\n", (uint32_t)best[0] / PAGES, (uint32_t)best[1] / PAGES, (uint32_t)best[2] / PAGES, sum);
+  print("page-table write: %d cycles\ninvlpg: %d cycles\nfirst access after: %d cycles\nsum: %d\n", (uint32_t)best[0] / PAGES,
+        (uint32_t)best[1] / PAGES, (uint32_t)best[2] / PAGES, sum);
 }

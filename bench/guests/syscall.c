@@ -1,5 +1,5 @@
-/* Cycles for a system call and back from ring 3: by INT 80h through an assembly handler, by SYSENTER, and by INT through the runtime's
- * recording stub (a full register frame). */
+/* Cycles for a system call and back from ring 3: by INT 80h through an assembly handler, by SYSENTER, and by INT through the
+ * runtime's recording stub (a full register frame). */
 #include "lib/metal.h"
 
 enum { CALLS = 65536 };

@@ -24,7 +24,8 @@ void block_info_flags(struct block_info *info, const struct ref_insns *insns, un
 /* All bytes of the block, in order. Returns how many. */
 static unsigned join(const struct ref_insns *key, uint8_t *bytes) {
   unsigned size = 0;
-  for (unsigned i = 0; i < key->count; size += key->insn[i++].length) memcpy(bytes + size, key->insn[i].bytes, key->insn[i].length);
+  for (unsigned i = 0; i < key->count; size += key->insn[i++].length)
+    memcpy(bytes + size, key->insn[i].bytes, key->insn[i].length);
   return size;
 }
 
@@ -34,7 +35,7 @@ static bool cut(struct block_info *info, const struct ref_insns *key, struct ins
   struct insn insn;
   if (!bytes) return false;
   unsigned size = join(key, bytes), at = 0;
-  insns = malloc(sizeof *insns + (size + 1) * sizeof insns->insn[0]);   /* never more than bytes */
+  insns = malloc(sizeof *insns + (size + 1) * sizeof insns->insn[0]); /* never more than bytes */
   if (insns) insns->count = 0;
   while (insns && at < size) {
     if (insn_decode(&insn, bytes + at, size - at, mode) != INSN_OK) insn.length = (uint8_t)(size - at < 15 ? size - at : 15);
@@ -51,7 +52,16 @@ static bool cut(struct block_info *info, const struct ref_insns *key, struct ins
 
 static bool is_branch(uint8_t kind) {
   switch ((enum op_kind)kind) {
-  case OP_JCC: case OP_JMP_REL: case OP_JMP_IND: case OP_CALL_REL: case OP_CALL_IND: case OP_RET: case OP_LOOP: case OP_LOOPE: case OP_LOOPNE: case OP_JCXZ: return true;
+  case OP_JCC:
+  case OP_JMP_REL:
+  case OP_JMP_IND:
+  case OP_CALL_REL:
+  case OP_CALL_IND:
+  case OP_RET:
+  case OP_LOOP:
+  case OP_LOOPE:
+  case OP_LOOPNE:
+  case OP_JCXZ: return true;
   default: return false;
   }
 }
@@ -74,7 +84,9 @@ static bool fill(struct block_info *info, const struct ref_insns *key, struct in
   if (!cut(info, key, mode)) return false;
   const struct ref_insns *insns = info->insns;
   block_info_flags(info, insns, insns->count, mode);
-  if (!insns->count || insn_decode(&last, insns->insn[insns->count - 1].bytes, insns->insn[insns->count - 1].length, mode) != INSN_OK) return true;
+  if (!insns->count ||
+      insn_decode(&last, insns->insn[insns->count - 1].bytes, insns->insn[insns->count - 1].length, mode) != INSN_OK)
+    return true;
   info->rep = last.rep;
   info->rep_wide = last.address_size == 4;
   info->last_kind = last.kind;

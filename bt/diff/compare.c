@@ -19,7 +19,8 @@ static void word(struct differences *out, const char *name, uint64_t ours, uint6
 
 /* ---- flags ---- */
 
-static void flags(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined, const struct opcode_row *undefined_by, struct deviations *d, struct differences *out) {
+static void flags(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined, const struct opcode_row *undefined_by,
+                  struct deviations *d, struct differences *out) {
   uint32_t ours = vcpu_eflags(v), difference = ours ^ ref->eflags;
   if (!difference) return;
   if (difference & FLAG_RF && deviations_explain(d, DEV_resume_flag)) ours ^= FLAG_RF;
@@ -34,7 +35,8 @@ static void flags(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined,
 
 /* ---- segments ---- */
 
-static void segment(const char *name, const struct tr_segment *ours, const struct ref_segment *theirs, bool protected, struct deviations *d, struct differences *out) {
+static void segment(const char *name, const struct tr_segment *ours, const struct ref_segment *theirs, bool protected,
+                    struct deviations *d, struct differences *out) {
   enum { ACCESSED = 1, BUSY = 2, SYSTEM_NOT = 0x10, ATTRIBUTES = 0xc0ff /* G, D/B, P, DPL, S, type */ };
   char label[24];
   if (ours->selector != theirs->selector) return word(out, name, ours->selector, theirs->selector);
@@ -64,7 +66,8 @@ static void segments(const struct vcpu *v, const struct ref_cpu *ref, struct dev
   word(out, "IDT.limit", v->idt.limit, ref->idt.limit);
 }
 
-bool compare_cpu(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined, const struct opcode_row *undefined_by, struct deviations *d, struct differences *out) {
+bool compare_cpu(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined, const struct opcode_row *undefined_by,
+                 struct deviations *d, struct differences *out) {
   static const char registers[8][4] = {"EAX", "ECX", "EDX", "EBX", "ESP", "EBP", "ESI", "EDI"};
   out->count = 0, out->used = 0, out->text[0] = 0;
   for (unsigned i = 0; i < 8; i++) word(out, registers[i], v->s.gpr[i], ref->gpr[i]);
@@ -87,7 +90,8 @@ bool compare_cpu(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined, 
 static uint32_t field16(const uint8_t *fx, unsigned at) { return fx[at] | (uint32_t)fx[at + 1] << 8; }
 static uint32_t field32(const uint8_t *fx, unsigned at) { return field16(fx, at) | field16(fx, at + 2) << 16; }
 
-static void image(struct differences *out, const char *name, unsigned number, const uint8_t *ours, const uint8_t *theirs, unsigned size) {
+static void image(struct differences *out, const char *name, unsigned number, const uint8_t *ours, const uint8_t *theirs,
+                  unsigned size) {
   char text[2][40];
   if (!memcmp(ours, theirs, size)) return;
   for (unsigned i = 0; i < size; i++) {
@@ -107,7 +111,8 @@ bool compare_fp(struct vcpu *v, const struct ref_cpu *ref, struct deviations *d,
   word(out, "MXCSR", field32(ours, MXCSR), field32(theirs, MXCSR));
   if (memcmp(ours + FIP, theirs + FIP, 16)) deviations_explain(d, DEV_fp_pointers);
   for (unsigned i = 0; i < 8; i++) {
-    if (ours[FTW] >> ((i + (field16(ours, FSW) >> 11)) & 7) & 1) image(out, "ST", i, ours + ST + 16 * i, theirs + ST + 16 * i, 10);
+    if (ours[FTW] >> ((i + (field16(ours, FSW) >> 11)) & 7) & 1)
+      image(out, "ST", i, ours + ST + 16 * i, theirs + ST + 16 * i, 10);
     image(out, "XMM", i, ours + XMM + 16 * i, theirs + XMM + 16 * i, 16);
   }
   return !out->count;
@@ -135,7 +140,8 @@ static bool descriptor_accessed(struct machine *m, uint64_t at, uint32_t ours, u
   return true;
 }
 
-/* Is there an FXSAVE image around a doubleword, in one of whose x87 registers it is the 9th to 16th byte? The image is known by its MXCSR_MASK. */
+/* Is there an FXSAVE image around a doubleword, in one of whose x87 registers it is the 9th to 16th byte? The image is known by
+ * its MXCSR_MASK. */
 static bool in_x87_register(struct machine *m, uint64_t at) {
   enum { FX_MXCSR = 24, FX_MXCSR_MASK = 28, FX_ST = 32, REGISTERS = 8, MASK = 0xffff };
   uint64_t slot = at & ~UINT64_C(15);
@@ -153,16 +159,20 @@ static bool fxsave_reserved(struct machine *m, uint64_t at, uint32_t ours, uint3
   return true;
 }
 
-static void compare_page(struct machine *m, uint64_t at, const uint8_t *ours, const uint8_t *theirs, struct deviations *d, struct differences *out) {
+static void compare_page(struct machine *m, uint64_t at, const uint8_t *ours, const uint8_t *theirs, struct deviations *d,
+                         struct differences *out) {
   for (unsigned i = 0; i < MMU_PAGE && out->count < 32; i += 4) {
     uint32_t a, b;
     memcpy(&a, ours + i, 4);
     memcpy(&b, theirs + i, 4);
-    if (a != b && !late_bits(m, at + i, a, b, d) && !descriptor_accessed(m, at + i, a, b, d) && !fxsave_reserved(m, at + i, a, b, d)) differ(out, "  memory    bt %08x  reference %08x  at physical %08" PRIx64 "\n", a, b, at + i);
+    if (a != b && !late_bits(m, at + i, a, b, d) && !descriptor_accessed(m, at + i, a, b, d) &&
+        !fxsave_reserved(m, at + i, a, b, d))
+      differ(out, "  memory    bt %08x  reference %08x  at physical %08" PRIx64 "\n", a, b, at + i);
   }
 }
 
-static void compare_range(struct machine *m, const uint8_t *ram, uint64_t from, uint64_t to, struct deviations *d, struct differences *out) {
+static void compare_range(struct machine *m, const uint8_t *ram, uint64_t from, uint64_t to, struct deviations *d,
+                          struct differences *out) {
   for (; from < to; from += MMU_PAGE) {
     const uint8_t *ours = mmu_ram_pointer(m->mmu, to_gpa(from), MMU_PAGE);
     if (memcmp(ours, ram + from, MMU_PAGE)) compare_page(m, from, ours, ram + from, d, out);

@@ -4,10 +4,15 @@
 #include "deviations.h"
 #include "replay.h"
 
-struct differences { unsigned count; size_t used; char text[4096]; };   /* one line each, all of them explained or none */
+struct differences {
+  unsigned count;
+  size_t used;
+  char text[4096];
+}; /* one line each, all of them explained or none */
 
 /* True: equal, or explained and counted; flags in `undefined` are then made equal to the reference's. */
-bool compare_cpu(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined, const struct opcode_row *undefined_by, struct deviations *d, struct differences *out);
+bool compare_cpu(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined, const struct opcode_row *undefined_by,
+                 struct deviations *d, struct differences *out);
 /* x87 and SSE state (ref->has_fp). */
 bool compare_fp(struct vcpu *v, const struct ref_cpu *ref, struct deviations *d, struct differences *out);
 /* All of RAM but the area of ROMs. Accessed and dirty bits that are late are made equal. */

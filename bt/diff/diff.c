@@ -1,5 +1,6 @@
-/* `bt diff`: one guest under bt and under a reference, in step. Here: the command line, and the passes that narrow a divergence down. The reference's run
- * is repeatable (-icount), so a divergence found at long intervals is found again at every block, and then at every instruction. */
+/* `bt diff`: one guest under bt and under a reference, in step. Here: the command line, and the passes that narrow a divergence
+ * down. The reference's run is repeatable (-icount), so a divergence found at long intervals is found again at every block, and
+ * then at every instruction. */
 #include "diff.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,11 +15,11 @@ struct diff {
   struct bt_options machine;
   struct ref_options reference;
   struct lockstep_options run;
-  const char *arguments[MAX_ARGUMENTS];   /* of the reference's machine */
+  const char *arguments[MAX_ARGUMENTS]; /* of the reference's machine */
   unsigned argument_count;
   char ram[24], debug_exit[64];
-  const char *qemu, *bochs;               /* programs */
-  uint8_t *boot_ram;                      /* what our loader makes of the kernel */
+  const char *qemu, *bochs; /* programs */
+  uint8_t *boot_ram;        /* what our loader makes of the kernel */
   bool bisect, from_kernel, memory_every_given;
   FILE *out, *err;
 };
@@ -26,12 +27,20 @@ struct diff {
 /* ---- the command line ---- */
 
 /* Those with a value first, in the order of own_option()'s cases. */
-static const struct { const char *name, *value, *help; } options[] = {
-  {"from", "ADDRESS|ring3|kernel", "where to begin: when the reference first gets to this linear address, to user mode, to the kernel's entry (default)"},
+static const struct {
+  const char *name, *value, *help;
+} options[] = {
+  {"from", "ADDRESS|ring3|kernel",
+   "where to begin: when the reference first gets to this linear address, to user mode, to the "
+   "kernel's entry (default)"},
   {"max-insns", "N", "stop after N guest instructions, with 0 when all were equal (suffixes K, M, G)"},
   {"every", "insn|block|N", "compare at every instruction, at every block (default), or about every N instructions and bisect"},
-  {"memory-every", "N", "compare all of RAM and the x87/SSE state about every N instructions (default 20M, with Bochs 50K and at the end)"},
-  {"reference", "qemu|bochs", "what is compared with (default qemu). Bochs decides where QEMU is wrong: it checks segment limits; it is slow"},
+  {"memory-every", "N",
+   "compare all of RAM and the x87/SSE state about every N instructions (default 20M, with Bochs 50K and "
+   "at the end)"},
+  {"reference", "qemu|bochs",
+   "what is compared with (default qemu). Bochs decides where QEMU is wrong: it checks segment "
+   "limits; it is slow"},
   {"qemu", "PROGRAM", "which QEMU (default qemu-system-i386 on the PATH)"},
   {"keep-log", "FILE", "a copy of the reference's log"},
   {"bochs", "PROGRAM", "which Bochs, with its debugger (default bochs on the PATH, Debian's package bochs)"},
@@ -43,14 +52,20 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 
 bool diff_help_line(unsigned i, struct help_line *line) {
   if (i >= OPTIONS) return false;
-  *line = (struct help_line){.dashes = "--", .name = options[i].name, .before = *options[i].value ? "=" : "", .value = options[i].value, .after = "",
+  *line = (struct help_line){.dashes = "--",
+                             .name = options[i].name,
+                             .before = *options[i].value ? "=" : "",
+                             .value = options[i].value,
+                             .after = "",
                              .help = options[i].help};
   return true;
 }
 
 static void help(FILE *out) {
   struct help_line line;
-  fputs("bt diff [OPTION...] [bt's options...]: runs the machine under bt and under QEMU (TCG) or Bochs in step, until they differ\n", out);
+  fputs("bt diff [OPTION...] [bt's options...]: runs the machine under bt and under QEMU (TCG) or Bochs in step, until they "
+        "differ\n",
+        out);
   for (unsigned i = 0; diff_help_line(i, &line); i++) {
     char left[64];
     help_line_tag(&line, left, sizeof left);
@@ -66,7 +81,8 @@ static bool set_from(struct diff *d, const char *value) {
   d->from_kernel = false;
   if (!strcmp(value, "ring3")) d->reference.from = REF_FROM_RING3;
   else if (!strcmp(value, "kernel")) d->from_kernel = true;
-  else if (value_number(value, UINT32_MAX, &address)) d->reference.from = REF_FROM_ADDRESS, d->reference.address = (uint32_t)address;
+  else if (value_number(value, UINT32_MAX, &address))
+    d->reference.from = REF_FROM_ADDRESS, d->reference.address = (uint32_t)address;
   else return false;
   return true;
 }
@@ -80,7 +96,9 @@ static bool set_every(struct diff *d, const char *value) {
 /* Behind "--name="; NULL: not this option, or it has no value. */
 static const char *option_value(const char *argument, const char *name) {
   size_t length = strlen(name);
-  return !strncmp(argument, "--", 2) && !strncmp(argument + 2, name, length) && argument[2 + length] == '=' ? argument + 3 + length : NULL;
+  return !strncmp(argument, "--", 2) && !strncmp(argument + 2, name, length) && argument[2 + length] == '='
+           ? argument + 3 + length
+           : NULL;
 }
 
 /* True: the argument is one of ours; *bad: and no good. */
@@ -93,10 +111,22 @@ static bool own_option(struct diff *d, const char *argument, bool *bad) {
   case 1: *bad = !number(value, &d->run.max_insns) || !d->run.max_insns; return true;
   case 2: *bad = !set_every(d, value); return true;
   case 3: *bad = !number(value, &d->run.memory_every), d->memory_every_given = true; return true;
-  case 4: d->reference.emulator = strcmp(value, "bochs") ? REF_QEMU : REF_BOCHS; *bad = strcmp(value, "bochs") && strcmp(value, "qemu"); return true;
-  case 5: d->qemu = value; *bad = !*value; return true;
-  case 6: d->reference.keep_log = value; *bad = !*value; return true;
-  case 7: d->bochs = value; *bad = !*value; return true;
+  case 4:
+    d->reference.emulator = strcmp(value, "bochs") ? REF_QEMU : REF_BOCHS;
+    *bad = strcmp(value, "bochs") && strcmp(value, "qemu");
+    return true;
+  case 5:
+    d->qemu = value;
+    *bad = !*value;
+    return true;
+  case 6:
+    d->reference.keep_log = value;
+    *bad = !*value;
+    return true;
+  case 7:
+    d->bochs = value;
+    *bad = !*value;
+    return true;
   }
   if (!strcmp(argument, "--fp")) return d->reference.fp = d->run.fp = true;
   if (!strcmp(argument, "--no-bisect")) return d->bisect = false, true;
@@ -163,15 +193,18 @@ static int parse(struct diff *d, int argc, char **argv, bool *done) {
 
 /* ---- where to start ---- */
 
-struct scratch { uint8_t *bytes; uint64_t size; };
+struct scratch {
+  uint8_t *bytes;
+  uint64_t size;
+};
 
 static void *scratch_at(void *opaque, uint64_t address, uint64_t size) {
   struct scratch *s = opaque;
   return address <= s->size && size <= s->size - address ? s->bytes + address : NULL;
 }
 
-/* The kernel's first instruction is where our own loader would begin: what the reference's firmware does before that is not followed. A reference that
- * cannot load kernels begins with what our loader made. */
+/* The kernel's first instruction is where our own loader would begin: what the reference's firmware does before that is not
+ * followed. A reference that cannot load kernels begins with what our loader made. */
 static bool load_kernel(struct diff *d, char error[ERROR_TEXT]) {
   const struct bt_options *o = &d->machine;
   struct scratch ram = {calloc(1, o->ram_size), o->ram_size};
@@ -179,19 +212,24 @@ static bool load_kernel(struct diff *d, char error[ERROR_TEXT]) {
   struct boot_files files = {0};
   struct boot_cpu cpu = {0};
   const struct boot_platform platform = {.serial = {0x3f8}};
-  bool good = ram.bytes ? boot_files_read(&files, o->kernel, o->initrd, o->append, o->ram_size, error) && boot_load(&files, &memory, &platform, &cpu, error)
+  bool good = ram.bytes ? boot_files_read(&files, o->kernel, o->initrd, o->append, o->ram_size, error) &&
+                            boot_load(&files, &memory, &platform, &cpu, error)
                         : boot_fail(error, "not enough memory");
   boot_files_free(&files);
   d->boot_ram = ram.bytes;
   d->reference.boot.ram = ram.bytes;
-  d->reference.boot.eip = cpu.eip, d->reference.boot.eax = cpu.eax, d->reference.boot.ebx = cpu.ebx, d->reference.boot.esi = cpu.esi, d->reference.boot.esp = cpu.esp;
+  d->reference.boot.eip = cpu.eip, d->reference.boot.eax = cpu.eax, d->reference.boot.ebx = cpu.ebx,
+  d->reference.boot.esi = cpu.esi, d->reference.boot.esp = cpu.esp;
   if (d->from_kernel) d->reference.address = cpu.eip;
   return good;
 }
 
 /* ---- passes ---- */
 
-struct pass { bool one_insn; uint64_t every, fine_from; };
+struct pass {
+  bool one_insn;
+  uint64_t every, fine_from;
+};
 
 static double now(void) {
   struct timespec t;
@@ -212,7 +250,8 @@ static void run_pass(struct diff *d, struct lockstep *l, const struct pass *pass
   if (start) l->ref = ref_open(&reference, start, error, sizeof error);
   if (l->ref && replay_open(&l->replay, &d->machine, start, ref_ram(l->ref), error)) {
     double begin = now();
-    fprintf(d->out, "%s from %04x:%08x%s\n", ref_version(l->ref), start->cpu.seg[SEG_CS].selector, start->cpu.eip, pass->one_insn ? ", one instruction at a time" : "");
+    fprintf(d->out, "%s from %04x:%08x%s\n", ref_version(l->ref), start->cpu.seg[SEG_CS].selector, start->cpu.eip,
+            pass->one_insn ? ", one instruction at a time" : "");
     fflush(d->out);
     lockstep_run(l, &start->cpu);
     report_run(l, now() - begin, d->out);
@@ -227,14 +266,16 @@ static void close_pass(struct lockstep *l) {
   free(l);
 }
 
-/* Ever closer to the first difference; the last pass that still sees it is the one to report. Returns it, or NULL when there is no memory. */
+/* Ever closer to the first difference; the last pass that still sees it is the one to report. Returns it, or NULL when there is
+ * no memory. */
 static struct lockstep *narrow(struct diff *d, struct lockstep *found, const struct pass *first) {
   struct pass pass = *first;
   for (unsigned round = 0; round < 4; round++) {
     bool fine = !pass.every || pass.fine_from;
     if (fine && pass.one_insn) return found;
     pass = fine ? (struct pass){true, 1000, 0} : (struct pass){pass.one_insn, pass.every, found->good ? found->good : 1};
-    fprintf(d->out, "a difference after instruction %" PRIu64 ", by %" PRIu64 " (%s): running again to find it\n", found->good, found->bad, found->why);
+    fprintf(d->out, "a difference after instruction %" PRIu64 ", by %" PRIu64 " (%s): running again to find it\n", found->good,
+            found->bad, found->why);
     struct lockstep *again = calloc(1, sizeof *again);
     if (!again) return found;
     run_pass(d, again, &pass);
@@ -253,7 +294,8 @@ static struct lockstep *narrow(struct diff *d, struct lockstep *found, const str
 
 static int conclude(struct diff *d, struct lockstep *l) {
   if (l->end == LOCKSTEP_DONE || l->end == LOCKSTEP_GUEST_END) {
-    fprintf(d->out, "no unexplained divergence%s%s\n", l->end == LOCKSTEP_GUEST_END ? " to the guest's end: " : "", l->end == LOCKSTEP_GUEST_END ? l->why : "");
+    fprintf(d->out, "no unexplained divergence%s%s\n", l->end == LOCKSTEP_GUEST_END ? " to the guest's end: " : "",
+            l->end == LOCKSTEP_GUEST_END ? l->why : "");
     return 0;
   }
   if (l->end == LOCKSTEP_FAILED) {
@@ -281,7 +323,14 @@ static void say_how_to_repeat(const struct diff *d, int argc, char **argv) {
 
 int diff_main(int argc, char **argv, FILE *out, FILE *err) {
   char error[ERROR_TEXT];
-  struct diff d = {.out = out, .err = err, .bisect = true, .from_kernel = true, .reference.from = REF_FROM_ADDRESS, .run.memory_every = 20000000, .qemu = "qemu-system-i386", .bochs = "bochs"};
+  struct diff d = {.out = out,
+                   .err = err,
+                   .bisect = true,
+                   .from_kernel = true,
+                   .reference.from = REF_FROM_ADDRESS,
+                   .run.memory_every = 20000000,
+                   .qemu = "qemu-system-i386",
+                   .bochs = "bochs"};
   bool done = false;
   int status = parse(&d, argc, argv, &done);
   if (done) return status;
@@ -291,7 +340,10 @@ int diff_main(int argc, char **argv, FILE *out, FILE *err) {
   bool bochs = d.reference.emulator == REF_BOCHS;
   if (bochs) bochs_options(&d);
   else qemu_arguments(&d);
-  if (!d.reference.cpu) return fprintf(err, "bt: diff: -cpu: no model of %s is known to fit %.80s\n", bochs ? "Bochs'" : "QEMU's", d.machine.cpu ? d.machine.cpu : "max"), STATUS_BAD;
+  if (!d.reference.cpu)
+    return fprintf(err, "bt: diff: -cpu: no model of %s is known to fit %.80s\n", bochs ? "Bochs'" : "QEMU's",
+                   d.machine.cpu ? d.machine.cpu : "max"),
+           STATUS_BAD;
   if ((d.from_kernel || bochs) && !load_kernel(&d, error)) return free(d.boot_ram), fprintf(err, "bt: %s\n", error), STATUS_BAD;
   struct lockstep *l = run_all(&d);
   free(d.boot_ram);

@@ -1,27 +1,33 @@
-/* Lock-step. The reference's events are cut into units: a block (or, for REP, all the blocks of its iterations) with the accesses that it made, and what
- * was delivered after it. Our side owes the unit's instructions; it pays, running its own optimised blocks under -icount, when something happens that must
- * happen at one exact instruction - an exception, an interrupt, a comparison - and is then compared.
+/* Lock-step. The reference's events are cut into units: a block (or, for REP, all the blocks of its iterations) with the accesses
+ * that it made, and what was delivered after it. Our side owes the unit's instructions; it pays, running its own optimised blocks
+ * under -icount, when something happens that must happen at one exact instruction - an exception, an interrupt, a comparison -
+ * and is then compared.
  *
- * An exception is compared twice: its vector, error code and the registers at it before our side delivers it, and the state behind its delivery with the
- * handler's first block. Flags that are undefined are made equal at both places, so that they do not go into pushed images. */
+ * An exception is compared twice: its vector, error code and the registers at it before our side delivers it, and the state
+ * behind its delivery with the handler's first block. Flags that are undefined are made equal at both places, so that they do not
+ * go into pushed images. */
 #include "lockstep.h"
 #include <inttypes.h>
 #include <string.h>
 
 enum { MAX_EVENTS = 16 };
 
-struct unit {                          /* between two blocks of the reference */
+struct unit { /* between two blocks of the reference */
   unsigned insns;
   const struct block_info *info;
-  struct block_info partial;           /* of a block that was cut short */
-  const struct block_info *whole;      /* of one that may have been: or it ran to its end, and jumped to where it would have been cut. NULL: no doubt */
+  struct block_info partial; /* of a block that was cut short */
+  /* of one that may have been: or it ran to its end, and jumped to where it would have been cut. NULL: no doubt */
+  const struct block_info *whole;
   struct ref_event events[MAX_EVENTS]; /* exceptions and interrupts, in order */
   unsigned count;
-  bool in_rep;                         /* an interrupt came between two iterations of the last instruction */
-  uint32_t rep_left;                   /* then: ECX */
+  bool in_rep;       /* an interrupt came between two iterations of the last instruction */
+  uint32_t rep_left; /* then: ECX */
 };
 
-struct under_push { bool known; uint32_t at, value; };   /* what lies where PUSH is about to write */
+struct under_push {
+  bool known;
+  uint32_t at, value;
+}; /* what lies where PUSH is about to write */
 
 /* ---- ends ---- */
 
@@ -64,7 +70,8 @@ static bool note_delivery(struct lockstep *l, struct unit *u, const struct ref_e
   return true;
 }
 
-/* Does the block that is announced only go on with the REP instruction that the unit ends in? Or does the reference stand between two iterations of it? */
+/* Does the block that is announced only go on with the REP instruction that the unit ends in? Or does the reference stand between
+ * two iterations of it? */
 static bool goes_on(const struct unit *u, const struct ref_insns *insns, const struct ref_event *e) {
   bool there = e->kind == REF_BLOCK || e->kind == REF_STOPPED;
   return there && u->info->rep && !u->count && linear_eip(&e->cpu) == insns->insn[insns->count - 1].linear;
@@ -87,8 +94,8 @@ static bool collect(struct lockstep *l, struct unit *u) {
     } else if (e->kind == REF_EXCEPTION || e->kind == REF_INTERRUPT) {
       if (!note_delivery(l, u, e)) return false;
     } else if (!goes_on(u, insns, e)) break;
-    else if (e->kind == REF_STOPPED) {   /* no place to compare: asked again at the next unit */
-      l->pausing = false;
+    else if (e->kind == REF_STOPPED) {
+      l->pausing = false; /* no place to compare: asked again at the next unit */
       ref_resume(l->ref);
     }
   }
@@ -96,8 +103,9 @@ static bool collect(struct lockstep *l, struct unit *u) {
   return true;
 }
 
-/* A block that the reference gave up at one of its instructions, to make one of its own of that: after MMIO, after a store into its own code. Where a loop
- * has just jumped there, and the reference's time slice had room for one instruction only, it looks the same: settle_doubt(). */
+/* A block that the reference gave up at one of its instructions, to make one of its own of that: after MMIO, after a store into
+ * its own code. Where a loop has just jumped there, and the reference's time slice had room for one instruction only, it looks
+ * the same: settle_doubt(). */
 static void cut_short(struct lockstep *l, struct unit *u) {
   u->whole = NULL;
   if (u->count || l->next.kind != REF_BLOCK || !l->next.single) return;
@@ -144,7 +152,7 @@ static void note_unmarked(struct lockstep *l, uint16_t selector, uint32_t *high)
 static void note_gate(struct lockstep *l, uint8_t vector) {
   enum { GATES = 1 << 6 | 1 << 7 | 1 << 14 | 1 << 15, CONFORMING = 0x400, TSS_32BIT = 8 };
   struct vcpu *v = l->replay.vcpu;
-  struct fault fault = v->fault;   /* about to be delivered; a read that fails raises its own */
+  struct fault fault = v->fault; /* about to be delivered; a read that fails raises its own */
   uint64_t gate = 0;
   uint32_t code, stack, selector = 0;
   l->unmarked_count = 0;
@@ -152,7 +160,7 @@ static void note_gate(struct lockstep *l, uint8_t vector) {
   if (mem_read(v, v->idt.base + vector * 8u, 8, MEM_SYSTEM, &gate) == EXEC_NEXT && GATES >> (gate >> 40 & 31) & 1) {
     note_unmarked(l, (uint16_t)(gate >> 16), &code);
     unsigned level = code >> 13 & 3;
-    uint32_t at = v->tr.base + (v->tr.attr & TSS_32BIT ? 8 + 8 * level : 4 + 4 * level);   /* SSn, figures 7-2 and 7-10 */
+    uint32_t at = v->tr.base + (v->tr.attr & TSS_32BIT ? 8 + 8 * level : 4 + 4 * level); /* SSn, figures 7-2 and 7-10 */
     bool inner = !(code & CONFORMING) && level < v->cpl;
     if (inner && mem_read(v, at, 2, MEM_SYSTEM, &selector) == EXEC_NEXT) note_unmarked(l, (uint16_t)selector, &stack);
   }
@@ -164,7 +172,8 @@ static void clear_marked(struct lockstep *l) {
   for (unsigned i = 0; i < l->unmarked_count; i++) {
     if (mem_read(l->replay.vcpu, l->unmarked[i], 4, MEM_SYSTEM, &high) != EXEC_NEXT || !(high & ACCESSED)) continue;
     high &= ~(uint32_t)ACCESSED;
-    if (mem_write(l->replay.vcpu, l->unmarked[i], 4, MEM_SYSTEM, &high) == EXEC_NEXT) deviations_explain(&l->deviations, DEV_gate_accessed);
+    if (mem_write(l->replay.vcpu, l->unmarked[i], 4, MEM_SYSTEM, &high) == EXEC_NEXT)
+      deviations_explain(&l->deviations, DEV_gate_accessed);
   }
   l->unmarked_count = 0;
 }
@@ -178,20 +187,23 @@ static bool on_exception(void *opaque, const struct fault *f) {
   l->raised = true;
   note_gate(l, f->vector);
   if (!e) {
-    snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x) where the reference raises none", f->vector, f->has_error ? f->error : 0, f->cr2);
+    snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x) where the reference raises none", f->vector,
+             f->has_error ? f->error : 0, f->cr2);
     diverge(l, why);
-  } else if (f->vector != e->vector || f->software != e->software || (e->has_error && f->error != e->error) || (f->vector == VEC_PF && f->cr2 != e->cpu.cr2)) {
-    snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x), the reference %02x (error %x, CR2 %08x)", f->vector, f->has_error ? f->error : 0, f->cr2, e->vector,
-             e->error, e->cpu.cr2);
+  } else if (f->vector != e->vector || f->software != e->software || (e->has_error && f->error != e->error) ||
+             (f->vector == VEC_PF && f->cr2 != e->cpu.cr2)) {
+    snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x), the reference %02x (error %x, CR2 %08x)", f->vector,
+             f->has_error ? f->error : 0, f->cr2, e->vector, e->error, e->cpu.cr2);
     diverge(l, why);
   } else {
     struct ref_cpu at = e->cpu;
-    at.cr2 = v->cr2;            /* loaded by delivery here, before it there */
+    at.cr2 = v->cr2; /* loaded by delivery here, before it there */
     at.dr[6] = v->dr[6];
-    if (f->software) at.eip += f->length;   /* the reference tells of the instruction, not of what it pushes */
+    if (f->software) at.eip += f->length; /* the reference tells of the instruction, not of what it pushes */
     if (e->no_cpu) return true;
     l->counts.compares++;
-    if (!compare_cpu(v, &at, l->undefined, l->undefined_by, &l->deviations, &l->differences)) diverge(l, "the registers differ at an exception that both raise");
+    if (!compare_cpu(v, &at, l->undefined, l->undefined_by, &l->deviations, &l->differences))
+      diverge(l, "the registers differ at an exception that both raise");
   }
   return true;
 }
@@ -202,22 +214,26 @@ static void clear_pushed_rf(struct lockstep *l, const struct ref_event *e) {
   enum deviation why = l->deviations.reference == REF_QEMU ? DEV_resume_flag : DEV_resume_flag_gd;
   if (why == DEV_resume_flag_gd && e->vector != VEC_DB) return;
   uint32_t image = 0, at = v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) + (e->has_error ? 12 : 8);
-  if (e->software || mem_read(v, at, 4, MEM_SYSTEM, &image) != EXEC_NEXT || ((image ^ e->cpu.eflags) & ~(uint32_t)FLAG_RF) || !(image & ~e->cpu.eflags & FLAG_RF)) return;
+  if (e->software || mem_read(v, at, 4, MEM_SYSTEM, &image) != EXEC_NEXT || ((image ^ e->cpu.eflags) & ~(uint32_t)FLAG_RF) ||
+      !(image & ~e->cpu.eflags & FLAG_RF))
+    return;
   image &= ~(uint32_t)FLAG_RF;
   if (mem_write(v, at, 4, MEM_SYSTEM, &image) == EXEC_NEXT) deviations_explain(&l->deviations, why);
 }
 
-/* Bochs leaves the upper half of the doubleword as it was where PUSH writes a selector. Every unit of it is one instruction, so ours has not run yet. */
+/* Bochs leaves the upper half of the doubleword as it was where PUSH writes a selector. Every unit of it is one instruction, so
+ * ours has not run yet. */
 static void read_under_push(struct lockstep *l, const struct unit *u, struct under_push *p) {
   struct vcpu *v = l->replay.vcpu;
   p->at = v->s.seg[SEG_SS].base + ((v->s.gpr[REG_ESP] - 4) & vcpu_stack_mask(v));
-  p->known = l->deviations.reference == REF_BOCHS && u->info->last_kind == OP_PUSH_SEG && !u->count && mem_read(v, p->at, 4, MEM_SYSTEM, &p->value) == EXEC_NEXT;
+  p->known = l->deviations.reference == REF_BOCHS && u->info->last_kind == OP_PUSH_SEG && !u->count &&
+             mem_read(v, p->at, 4, MEM_SYSTEM, &p->value) == EXEC_NEXT;
 }
 
 static void restore_under_push(struct lockstep *l, const struct under_push *p) {
   struct vcpu *v = l->replay.vcpu;
   uint32_t value = 0;
-  bool wide = p->known && v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) == p->at;   /* else 16-bit operands */
+  bool wide = p->known && v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) == p->at; /* else 16-bit operands */
   if (!wide || p->value < 0x10000 || mem_read(v, p->at, 4, MEM_SYSTEM, &value) != EXEC_NEXT) return;
   value = (value & 0xffff) | (p->value & 0xffff0000);
   if (mem_write(v, p->at, 4, MEM_SYSTEM, &value) == EXEC_NEXT) deviations_explain(&l->deviations, DEV_selector_push);
@@ -227,7 +243,8 @@ static void restore_under_push(struct lockstep *l, const struct under_push *p) {
 static bool insn_at(const struct lockstep *l, const struct unit *u, uint32_t linear, struct insn *insn) {
   const struct ref_insns *insns = u->info->insns;
   unsigned i = index_in(insns, linear);
-  return i < insns->count && insn_decode(insn, insns->insn[i].bytes, insns->insn[i].length, mode_of(l, &l->current.cpu)) == INSN_OK;
+  return i < insns->count &&
+         insn_decode(insn, insns->insn[i].bytes, insns->insn[i].length, mode_of(l, &l->current.cpu)) == INSN_OK;
 }
 
 /* An operand that is read and written, on a page that may only be read: accessed_early. */
@@ -235,7 +252,9 @@ static void mark_accessed(struct lockstep *l, const struct unit *u, const struct
   enum { PRESENT_WRITE = 3 };
   struct insn insn;
   uint8_t byte;
-  if (e->vector != VEC_PF || (e->error & PRESENT_WRITE) != PRESENT_WRITE || !insn_at(l, u, linear_eip(&e->cpu), &insn) || insn.access != ACCESS_RW) return;
+  if (e->vector != VEC_PF || (e->error & PRESENT_WRITE) != PRESENT_WRITE || !insn_at(l, u, linear_eip(&e->cpu), &insn) ||
+      insn.access != ACCESS_RW)
+    return;
   if (deviations_explain(&l->deviations, DEV_accessed_early)) (void)mem_read(l->replay.vcpu, e->cpu.cr2, 1, MEM_SYSTEM, &byte);
 }
 
@@ -254,10 +273,12 @@ static bool pay(struct lockstep *l, const struct ref_event *expected) {
   l->expected = expected;
   l->raised = false;
   if (l->owed && !run_to(l, target)) return false;
-  if (expected && !l->raised && !run_to(l, target + 1)) return false;   /* raised by fetching what comes next */
+  if (expected && !l->raised && !run_to(l, target + 1)) return false; /* raised by fetching what comes next */
   l->owed = 0;
-  if (expected && !l->raised) return diverge(l, l->replay.tripled ? "bt shuts down (triple fault)" : "the reference raises an exception that bt does not");
-  if (!expected && !l->raised && monitor_insn_count(m) != target) return diverge(l, l->replay.tripled ? "bt shuts down (triple fault)" : "bt stands still where the reference goes on");
+  if (expected && !l->raised)
+    return diverge(l, l->replay.tripled ? "bt shuts down (triple fault)" : "the reference raises an exception that bt does not");
+  if (!expected && !l->raised && monitor_insn_count(m) != target)
+    return diverge(l, l->replay.tripled ? "bt shuts down (triple fault)" : "bt stands still where the reference goes on");
   return true;
 }
 
@@ -293,12 +314,14 @@ static void follow_a20(struct vcpu *v, const struct ref_cpu *ref) {
 
 static bool compare(struct lockstep *l, const struct ref_cpu *ref) {
   struct differences *out = &l->differences;
-  if (l->next.kind == REF_BLOCK && l->next.no_cpu && ref == &l->next.cpu) return true;   /* compared at the block behind it */
+  if (l->next.kind == REF_BLOCK && l->next.no_cpu && ref == &l->next.cpu) return true; /* compared at the block behind it */
   l->counts.compares++;
   if (!replay_settled(&l->replay)) return diverge(l, l->replay.problem);
-  if (!compare_cpu(l->replay.vcpu, ref, l->undefined, l->undefined_by, &l->deviations, out)) return diverge(l, "the registers differ");
+  if (!compare_cpu(l->replay.vcpu, ref, l->undefined, l->undefined_by, &l->deviations, out))
+    return diverge(l, "the registers differ");
   if (ref->has_fp && !compare_fp(l->replay.vcpu, ref, &l->deviations, out)) return diverge(l, "the x87 or SSE registers differ");
-  if (l->replay.vcpu->halted != ref->halted && l->next.kind == REF_STOPPED) return diverge(l, "one side is halted, the other is not");
+  if (l->replay.vcpu->halted != ref->halted && l->next.kind == REF_STOPPED)
+    return diverge(l, "one side is halted, the other is not");
   follow_a20(l->replay.vcpu, ref);
   l->undefined = 0;
   l->compared_at = l->counts.insns;
@@ -312,9 +335,10 @@ static bool deliver(struct lockstep *l, struct unit *u) {
     if (e->kind == REF_INTERRUPT) {
       if (!(u->in_rep && i == 0 ? pay_rep(l, u) : pay(l, NULL)) || !compare(l, &e->cpu)) return false;
       note_gate(l, e->vector);
-      if (!monitor_interrupt(l->replay.machine->monitor, e->vector)) return diverge(l, "the reference takes an interrupt where bt's CPU would not");
+      if (!monitor_interrupt(l->replay.machine->monitor, e->vector))
+        return diverge(l, "the reference takes an interrupt where bt's CPU would not");
       clear_marked(l);
-    } else if (!last || !last->failed) {   /* else a fault of the delivery before: part of that */
+    } else if (!last || !last->failed) { /* else a fault of the delivery before: part of that */
       if (!pay(l, e)) return false;
       clear_pushed_rf(l, e);
       clear_marked(l);

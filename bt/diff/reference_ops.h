@@ -12,6 +12,8 @@ struct reference_ops {
   void (*close)(struct reference *r);
 };
 
-struct reference { const struct reference_ops *ops; };   /* the first member of each emulator's own */
+struct reference {
+  const struct reference_ops *ops;
+}; /* the first member of each emulator's own */
 
 extern const struct reference_ops reference_qemu, reference_bochs;

@@ -1,5 +1,5 @@
-/* Devices by replay, and the way from a reference's state to ours. An access of ours may be several of the reference's (a doubleword from byte-wide
- * registers): its bytes are put together from as many as it takes. */
+/* Devices by replay, and the way from a reference's state to ours. An access of ours may be several of the reference's (a
+ * doubleword from byte-wide registers): its bytes are put together from as many as it takes. */
 #include "replay.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -29,10 +29,11 @@ int replay_expect(struct replay *r, const struct ref_event *e) {
 int replay_expect_tsc(struct replay *r, uint64_t value) { return push(&r->tscs, &(struct replay_access){.value = value}); }
 void replay_show_msr(struct replay *r, uint64_t value) { r->shown_tsc = value, r->tsc_is_shown = true; }
 
-static void complain(struct replay *r, const char *who, const char *what, bool port, uint64_t address, unsigned size, uint64_t value) {
+static void complain(struct replay *r, const char *who, const char *what, bool port, uint64_t address, unsigned size,
+                     uint64_t value) {
   if (r->problem[0]) return;
-  snprintf(r->problem, sizeof r->problem, "%s %s %u bytes %s %s %#" PRIx64 " (%#" PRIx64 ") at %08x", who, what, size, what[0] == 'r' ? "from" : "to", port ? "port" : "address", address,
-           value, r->vcpu->s.eip);
+  snprintf(r->problem, sizeof r->problem, "%s %s %u bytes %s %s %#" PRIx64 " (%#" PRIx64 ") at %08x", who, what, size,
+           what[0] == 'r' ? "from" : "to", port ? "port" : "address", address, value, r->vcpu->s.eip);
 }
 
 bool replay_settled(struct replay *r) {
@@ -109,7 +110,8 @@ static void hook_triple_fault(void *opaque) { ((struct replay *)opaque)->tripled
 
 static struct tr_segment segment_of(const struct ref_segment *s, bool protected) {
   bool null = protected && !(s->selector & 0xfffc);
-  return (struct tr_segment){.base = s->base, .limit = s->limit, .selector = s->selector, .attr = s->attr, .usable = !null && (s->attr & 1 << 7)};
+  return (struct tr_segment){
+    .base = s->base, .limit = s->limit, .selector = s->selector, .attr = s->attr, .usable = !null && (s->attr & 1 << 7)};
 }
 
 static void load_segments(struct vcpu *v, const struct ref_cpu *c) {
@@ -156,7 +158,7 @@ static void load_cpu(struct vcpu *v, const struct ref_start *start) {
   v->inhibit_irq = c->inhibit_irq;
   v->halted = c->halted;
   v->a20_masked = !c->a20;
-  v->ucode_rev = UINT64_C(1) << 32;   /* QEMU's, which it does not tell */
+  v->ucode_rev = UINT64_C(1) << 32; /* QEMU's, which it does not tell */
   for (unsigned i = 0; i < start->msr_count; i++) load_msr(v, start->msrs[i].number, start->msrs[i].value);
   if (c->has_fp) memcpy(v->fp.bytes, c->fx, sizeof v->fp.bytes);
   v->fp_live = false;
@@ -178,7 +180,8 @@ static void load_ram(struct mmu *mmu, const uint8_t *ram, uint64_t from, uint64_
     if (memcmp(ram + from, zero, MMU_PAGE)) memcpy(mmu_ram_pointer(mmu, to_gpa(from), MMU_PAGE), ram + from, MMU_PAGE);
 }
 
-bool replay_open(struct replay *r, const struct bt_options *options, const struct ref_start *start, const uint8_t *ram, char error[ERROR_TEXT]) {
+bool replay_open(struct replay *r, const struct bt_options *options, const struct ref_start *start, const uint8_t *ram,
+                 char error[ERROR_TEXT]) {
   enum { LOW = 0xa0000, ROMS = 0xc0000, HIGH = 0x100000 };
   r->hooks = (struct machine_replay){r, hook_read, hook_write, hook_tsc, hook_triple_fault};
   r->machine = machine_create_replay(options, &r->hooks, error);

@@ -7,12 +7,16 @@ void report_run(const struct lockstep *l, double seconds, FILE *out) {
   const struct lockstep_counts *c = &l->counts;
   uint64_t exceptions = 0;
   for (unsigned i = 0; i < 32; i++) exceptions += c->exceptions[i];
-  fprintf(out, "followed       %14" PRIu64 " instructions in %" PRIu64 " blocks, %.0f blocks/s\n", c->insns, c->blocks, seconds > 0 ? (double)c->blocks / seconds : 0);
-  fprintf(out, "compared       %14" PRIu64 " states of the CPU, memory and FP state %" PRIu64 " times\n", c->compares, c->ram_compares);
-  fprintf(out, "interrupts     %14" PRIu64 "\nexceptions     %14" PRIu64 "  page faults %" PRIu64, c->interrupts, exceptions, c->exceptions[VEC_PF]);
+  fprintf(out, "followed       %14" PRIu64 " instructions in %" PRIu64 " blocks, %.0f blocks/s\n", c->insns, c->blocks,
+          seconds > 0 ? (double)c->blocks / seconds : 0);
+  fprintf(out, "compared       %14" PRIu64 " states of the CPU, memory and FP state %" PRIu64 " times\n", c->compares,
+          c->ram_compares);
+  fprintf(out, "interrupts     %14" PRIu64 "\nexceptions     %14" PRIu64 "  page faults %" PRIu64, c->interrupts, exceptions,
+          c->exceptions[VEC_PF]);
   for (unsigned i = 0; i < 32; i++)
     if (c->exceptions[i] && i != VEC_PF) fprintf(out, ", vector %02x %" PRIu64, i, c->exceptions[i]);
-  fprintf(out, "\nsystem calls   %14" PRIu64 "  (INT 80h, SYSENTER); software interrupts %" PRIu64 "\n", c->syscalls, c->software);
+  fprintf(out, "\nsystem calls   %14" PRIu64 "  (INT 80h, SYSENTER); software interrupts %" PRIu64 "\n", c->syscalls,
+          c->software);
   fprintf(out, "device reads   %14" PRIu64 "  writes %" PRIu64 "\n", c->reads, c->writes);
   fprintf(out, "explained differences:\n");
   deviations_print(&l->deviations, false, out);
@@ -34,8 +38,8 @@ static void disassemble(FILE *out, bool code32, const struct ref_insns *insns) {
 }
 
 static void print_gprs(FILE *out, const char *who, const uint32_t *g, uint32_t eip, uint32_t eflags, unsigned cpl) {
-  fprintf(out, "  %-9s EAX=%08x EBX=%08x ECX=%08x EDX=%08x ESI=%08x EDI=%08x EBP=%08x ESP=%08x EIP=%08x EFL=%08x CPL=%u\n", who, g[REG_EAX], g[REG_EBX], g[REG_ECX], g[REG_EDX],
-          g[REG_ESI], g[REG_EDI], g[REG_EBP], g[REG_ESP], eip, eflags, cpl);
+  fprintf(out, "  %-9s EAX=%08x EBX=%08x ECX=%08x EDX=%08x ESI=%08x EDI=%08x EBP=%08x ESP=%08x EIP=%08x EFL=%08x CPL=%u\n", who,
+          g[REG_EAX], g[REG_EBX], g[REG_ECX], g[REG_EDX], g[REG_ESI], g[REG_EDI], g[REG_EBP], g[REG_ESP], eip, eflags, cpl);
 }
 
 void report_divergence(struct lockstep *l, FILE *out) {
@@ -51,7 +55,8 @@ void report_divergence(struct lockstep *l, FILE *out) {
   print_gprs(out, "bt", v->s.gpr, v->s.eip, vcpu_eflags(v), v->cpl);
   print_gprs(out, "reference", theirs->gpr, theirs->eip, theirs->eflags, theirs->cpl);
   symbol = machine_symbol(l->replay.machine, b->eip + b->seg[SEG_CS].base, &offset);
-  fprintf(out, "the reference ran, from %04x:%08x%s%s:\n", b->seg[SEG_CS].selector, b->eip, symbol ? " " : "", symbol ? symbol : "");
+  fprintf(out, "the reference ran, from %04x:%08x%s%s:\n", b->seg[SEG_CS].selector, b->eip, symbol ? " " : "",
+          symbol ? symbol : "");
   if (l->before.insns) disassemble(out, b->seg[SEG_CS].attr & 1 << 14, l->before.insns);
   fprintf(out, "bt's last blocks, newest first, with the host code that it made of them:\n");
   fflush(out);

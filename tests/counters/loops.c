@@ -1,9 +1,11 @@
-/* Steady loops whose cost is counted: the runner writes the loop's number and how many rounds into `order` below (it finds the mark in the
- * file), once with N and once with 2 N rounds, and the difference of the monitor's counters is what N rounds cost.
+/* Steady loops whose cost is counted: the runner writes the loop's number and how many rounds into `order` below (it finds the
+ * mark in the file), once with N and once with 2 N rounds, and the difference of the monitor's counters is what N rounds cost.
  * What each loop may cost is in rows.toml; the rows name the loops by their place in `loops`. */
 #include "lib/metal.h"
 
-struct order { uint32_t mark[2], loop, rounds; };
+struct order {
+  uint32_t mark[2], loop, rounds;
+};
 volatile struct order order __attribute__((section(".data"))) = {{0x4f526e75, 0x72657473}, 0, 0};
 
 enum { KERNEL = 0xc0000000u, SPACES = 8 };
@@ -45,7 +47,10 @@ static void sysenter(void) {
 /* ---- timer ---- */
 
 static volatile uint32_t ticks;
-static void tick(struct frame *f) { ticks++; irq_eoi(0); }
+static void tick(struct frame *f) {
+  ticks++;
+  irq_eoi(0);
+}
 
 static void start_timer(void) {
   paging_on();
@@ -82,7 +87,7 @@ static void make_spaces(uint32_t *cr3) {
   for (unsigned s = 0; s < SPACES; s++) {
     cr3[s] = paging_create();
     uint8_t *frame = page_alloc();
-    memcpy(frame, "\xb8\x00\x00\x00\x00\xc3", 6);      /* MOV EAX, s; RET */
+    memcpy(frame, "\xb8\x00\x00\x00\x00\xc3", 6); /* MOV EAX, s; RET */
     frame[1] = (uint8_t)s;
     *pte_of(cr3[s], TEST_LINEAR) = (uint32_t)frame | 7;
     ((uint32_t *)cr3[s])[KERNEL >> 22] = ((uint32_t *)get_cr3())[KERNEL >> 22];
@@ -106,14 +111,14 @@ static void spaces_with_code_of_their_own(void) {
   make_spaces(cr3);
   for (uint32_t i = 0; i < order.rounds; i++) {
     set_cr3(cr3[i % SPACES]);
-    sum = sum * 3 + ((uint32_t (*)(void))TEST_LINEAR)();
+    sum = sum * 3 + ((uint32_t(*)(void))TEST_LINEAR)();
   }
   print("sum: %X\n", sum);
 }
 
 /* ---- page tables ---- */
 
-enum { PAGES = 1024 };   /* one page table */
+enum { PAGES = 1024 }; /* one page table */
 static uint32_t frames, fault_bits;
 static volatile uint32_t *table;
 
@@ -122,8 +127,8 @@ static void map_the_fault(struct frame *f) {
   table[page] = (frames + page * 4096) | fault_bits;
 }
 
-/* Each page of a run is touched once, and then all are taken away again by clearing their entries, for which nothing is counted: the entries are
- * cleared through another mapping of the table in which the directory says "not present". */
+/* Each page of a run is touched once, and then all are taken away again by clearing their entries, for which nothing is counted:
+ * the entries are cleared through another mapping of the table in which the directory says "not present". */
 static void demand_faults(uint32_t bits) {
   paging_on();
   frames = (uint32_t)page_alloc_run(PAGES);
@@ -143,7 +148,7 @@ static void demand_faults(uint32_t bits) {
     run(&c);
   }
 }
-static void demand_faults_as_linux(void) { demand_faults(0x67); }   /* A and D set by the handler */
+static void demand_faults_as_linux(void) { demand_faults(0x67); } /* A and D set by the handler */
 static void demand_faults_plain(void) { demand_faults(7); }
 
 static void page_table_writes(void) {
@@ -159,8 +164,16 @@ static void page_table_writes(void) {
 }
 
 void test_main(void) {
-  static void (*const loops[])(void) = {int80, int_with_a_frame, sysenter, timer_over_user_code, timer_in_hlt, spaces_in_turn,
-                                        spaces_with_code_of_their_own, demand_faults_as_linux, demand_faults_plain, page_table_writes};
+  static void (*const loops[])(void) = {int80,
+                                        int_with_a_frame,
+                                        sysenter,
+                                        timer_over_user_code,
+                                        timer_in_hlt,
+                                        spaces_in_turn,
+                                        spaces_with_code_of_their_own,
+                                        demand_faults_as_linux,
+                                        demand_faults_plain,
+                                        page_table_writes};
   if (order.loop >= sizeof loops / sizeof *loops) panic("no such loop");
   loops[order.loop]();
   print("rounds: %d\n", order.rounds);

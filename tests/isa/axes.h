@@ -2,6 +2,9 @@
 #pragma once
 #include "monitor/monitor.h"
 
-struct isa_axis { const char *name; struct monitor_options options; };
+struct isa_axis {
+  const char *name;
+  struct monitor_options options;
+};
 enum { ISA_AXIS_COUNT = 10 + OPT_COUNT };
 extern const struct isa_axis isa_axes[ISA_AXIS_COUNT];

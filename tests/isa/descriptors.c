@@ -1,4 +1,5 @@
-/* The LDT that both sides have: modify_ldt() for this process, the same eight bytes for the guest. Linux marks every entry accessed, DPL 3. */
+/* The LDT that both sides have: modify_ldt() for this process, the same eight bytes for the guest. Linux marks every entry
+ * accessed, DPL 3. */
 #define _GNU_SOURCE
 #include "case.h"
 #include <asm/ldt.h>
@@ -14,7 +15,8 @@ static const struct user_desc entries[LDT_COUNT] = {
   [LDT_LIMITED] = {.base_addr = DATA_LOW, .limit = DATA_SIZE - 1 - PAGE / 2, .seg_32bit = 1},
   [LDT_SMALL] = {.base_addr = DATA_LOW + PAGE / 2, .limit = 0x7ff, .seg_32bit = 1},
   [LDT_READ_ONLY] = {.limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1, .read_exec_only = 1},
-  [LDT_EXPAND_DOWN] = {.base_addr = DATA_LOW - PAGE, .limit = 1, .limit_in_pages = 1, .seg_32bit = 1, .contents = CONTENTS_EXPAND_DOWN},
+  [LDT_EXPAND_DOWN] =
+    {.base_addr = DATA_LOW - PAGE, .limit = 1, .limit_in_pages = 1, .seg_32bit = 1, .contents = CONTENTS_EXPAND_DOWN},
   [LDT_16BIT] = {.base_addr = DATA_LOW, .limit = 0xffff},
   [LDT_CODE_DATA] = {.limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1, .contents = CONTENTS_CODE},
   [LDT_ABSENT] = {.limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1, .seg_not_present = 1},
@@ -30,7 +32,9 @@ uint64_t descriptor_ldt(unsigned index) {
   return low | high << 40 | (uint64_t)(d->limit >> 16 & 15) << 48 | flags << 52 | (uint64_t)(d->base_addr >> 24) << 56;
 }
 
-uint32_t descriptor_base(uint16_t selector) { return selector & 4 && selector >> 3 < LDT_COUNT ? entries[selector >> 3].base_addr : 0; }
+uint32_t descriptor_base(uint16_t selector) {
+  return selector & 4 && selector >> 3 < LDT_COUNT ? entries[selector >> 3].base_addr : 0;
+}
 
 bool descriptor_install_native(void) {
   for (unsigned i = 0; i < LDT_COUNT; i++) {

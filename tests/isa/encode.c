@@ -45,7 +45,9 @@ unsigned encode_imm_size(const struct opcode_row *row, bool operand16, bool addr
   for (unsigned i = 0; i < 3; i++) {
     const struct operand_info *o = row_operand(row, i);
     switch (o->class) {
-    case OC_IMM: case OC_IMM_SIGNED: case OC_REL: size += o->width == SZ_B ? 1 : o->width == SZ_W ? 2 : whole; break;
+    case OC_IMM:
+    case OC_IMM_SIGNED:
+    case OC_REL: size += o->width == SZ_B ? 1 : o->width == SZ_W ? 2 : whole; break;
     case OC_PTR: size += whole + 2; break;
     case OC_MOFFS: size += address16 ? 2 : 4; break;
     default: break;

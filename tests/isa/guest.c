@@ -1,8 +1,8 @@
 /* The translator's side: a machine of mmu and monitor with paging on, whose guest is the cases.
  *
- * A case ends by OUT to one of the exit ports, which the TSS's I/O map allows, or in the ring-0 handler of a fault, which is another OUT. Either way
- * machine_io_write() below notes the outcome and puts the next case's state into the vCPU, so that one monitor_run() runs a whole batch. Code is
- * written by DMA, as a device would: the traces must see it. */
+ * A case ends by OUT to one of the exit ports, which the TSS's I/O map allows, or in the ring-0 handler of a fault, which is
+ * another OUT. Either way machine_io_write() below notes the outcome and puts the next case's state into the vCPU, so that one
+ * monitor_run() runs a whole batch. Code is written by DMA, as a device would: the traces must see it. */
 #define _GNU_SOURCE
 #include "case.h"
 #include "monitor/cpuid.h"
@@ -16,17 +16,38 @@
 
 /* Physical layout; all below PHYS_SYSTEM_END is also mapped, for the supervisor alone, at SYSTEM_AT. */
 enum {
-  PHYS_PDPT = 0xb000, PHYS_DIRECTORIES = 0xc000 /* four */, PHYS_TABLE_LOW = 0x1000, PHYS_TABLE_HIGH = 0x2000, PHYS_TABLE_SYSTEM = 0x3000, PHYS_GDT = 0x5000, PHYS_IDT = 0x6000, PHYS_TSS = 0x7000,
-  PHYS_HANDLERS = 0x8000, PHYS_STACK = 0x9000, PHYS_STACK_END = 0xa000, PHYS_LDT = 0xa000, PHYS_SYSTEM_END = 0x10000,
-  PHYS_CODE = 0x10000 /* entry page first */, PHYS_DATA = 0x20000, RAM_SIZE = 4 << 20,
+  PHYS_PDPT = 0xb000,
+  PHYS_DIRECTORIES = 0xc000 /* four */,
+  PHYS_TABLE_LOW = 0x1000,
+  PHYS_TABLE_HIGH = 0x2000,
+  PHYS_TABLE_SYSTEM = 0x3000,
+  PHYS_GDT = 0x5000,
+  PHYS_IDT = 0x6000,
+  PHYS_TSS = 0x7000,
+  PHYS_HANDLERS = 0x8000,
+  PHYS_STACK = 0x9000,
+  PHYS_STACK_END = 0xa000,
+  PHYS_LDT = 0xa000,
+  PHYS_SYSTEM_END = 0x10000,
+  PHYS_CODE = 0x10000 /* entry page first */,
+  PHYS_DATA = 0x20000,
+  RAM_SIZE = 4 << 20,
 };
-#define SYSTEM_AT 0xe5a00000u   /* no value that instructions like to make */
-enum { SEL_TSS = 0x40, SEL_LDT_GDT = 0x50, SEL_CODE0 = 0x10, GDT_LIMIT = 16 * 8 - 1, IDT_LIMIT = 256 * 8 - 1, TSS_LIMIT = 0x68 + 32, HANDLER_SIZE = 8 };
+#define SYSTEM_AT 0xe5a00000u /* no value that instructions like to make */
+enum {
+  SEL_TSS = 0x40,
+  SEL_LDT_GDT = 0x50,
+  SEL_CODE0 = 0x10,
+  GDT_LIMIT = 16 * 8 - 1,
+  IDT_LIMIT = 256 * 8 - 1,
+  TSS_LIMIT = 0x68 + 32,
+  HANDLER_SIZE = 8
+};
 enum { PORT_EXIT = 0xd9 /* no value that cases put into DX */, PORT_FAULT = 0x40, FILLER = 0xf4, STALLED_POLLS = 3 };
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4 };
 #define PTE_NX (1ull << 63)
 
-struct machine {                 /* what the monitor calls */
+struct machine { /* what the monitor calls */
   struct guest *guest;
 };
 struct guest {
@@ -77,7 +98,8 @@ static void make_page_tables(struct guest *g) {
 }
 
 static uint64_t descriptor(uint32_t base, uint32_t limit, unsigned rights, unsigned flags) {
-  return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)rights << 40 | (uint64_t)(limit >> 16 & 15) << 48 | (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
+  return (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)rights << 40 | (uint64_t)(limit >> 16 & 15) << 48 |
+         (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
 }
 
 /* Linux' user selectors (4 to 6) as they are on x86-64, so that LAR and LSL agree; the rest is the supervisor's. */
@@ -86,7 +108,7 @@ static void make_descriptors(struct guest *g) {
   put64(g, PHYS_GDT + 3 * 8, descriptor(0, 0xfffff, 0x93, 0xc));
   put64(g, PHYS_GDT + 4 * 8, descriptor(0, 0xfffff, 0xfb, 0xc));
   put64(g, PHYS_GDT + 5 * 8, descriptor(0, 0xfffff, 0xf3, 0xc));
-  put64(g, PHYS_GDT + 6 * 8, descriptor(0, 0xfffff, 0xfb, 0xa));   /* 64-bit code: readable as data */
+  put64(g, PHYS_GDT + 6 * 8, descriptor(0, 0xfffff, 0xfb, 0xa)); /* 64-bit code: readable as data */
   put64(g, PHYS_GDT + SEL_TSS, descriptor(SYSTEM_AT + PHYS_TSS, TSS_LIMIT, 0x8b, 0));
   put64(g, PHYS_GDT + SEL_LDT_GDT, descriptor(SYSTEM_AT + PHYS_LDT, LDT_COUNT * 8 - 1, 0x82, 0));
   for (unsigned i = 0; i < LDT_COUNT; i++) put64(g, PHYS_LDT + i * 8, descriptor_ldt(i));
@@ -97,7 +119,8 @@ static void make_interrupts(struct guest *g) {
   for (unsigned i = 0; i < 256; i++) {
     unsigned vector = i < 32 ? i : 31, dpl = i == 3 || i == 4 ? 3 : 0;
     uint32_t handler = SYSTEM_AT + PHYS_HANDLERS + vector * HANDLER_SIZE;
-    put64(g, PHYS_IDT + i * 8, (handler & 0xffff) | SEL_CODE0 << 16 | (uint64_t)(0x8e | dpl << 5) << 40 | (uint64_t)(handler >> 16) << 48);
+    put64(g, PHYS_IDT + i * 8,
+          (handler & 0xffff) | SEL_CODE0 << 16 | (uint64_t)(0x8e | dpl << 5) << 40 | (uint64_t)(handler >> 16) << 48);
   }
   for (unsigned i = 0; i < 32; i++) {
     uint8_t *p = ram(g, PHYS_HANDLERS + i * HANDLER_SIZE);
@@ -107,7 +130,7 @@ static void make_interrupts(struct guest *g) {
   put32(g, PHYS_TSS + 8, SEL_CODE0 + 8);
   put32(g, PHYS_TSS + 0x64, 0x68 << 16);
   memset(ram(g, PHYS_TSS + 0x68), 0xff, 33);
-  for (unsigned i = 0; i < MAX_EXITS; i++) ram(g, PHYS_TSS + 0x68)[(PORT_EXIT + i) / 8] &= (uint8_t)~(1 << (PORT_EXIT + i) % 8);
+  for (unsigned i = 0; i < MAX_EXITS; i++) ram(g, PHYS_TSS + 0x68)[(PORT_EXIT + i) / 8] &= (uint8_t) ~(1 << (PORT_EXIT + i) % 8);
 }
 
 static struct tr_segment cache_of(struct guest *g, uint16_t selector) {
@@ -116,7 +139,11 @@ static struct tr_segment cache_of(struct guest *g, uint16_t selector) {
   memcpy(&d, ram(g, (selector & 4 ? PHYS_LDT : PHYS_GDT) + (selector & ~7u)), 8);
   uint32_t limit = (uint32_t)(d & 0xffff) | (uint32_t)(d >> 32 & 0xf0000);
   if (d >> 55 & 1) limit = limit << 12 | 0xfff;
-  return (struct tr_segment){.base = (uint32_t)(d >> 16 & 0xffffff) | (uint32_t)(d >> 56) << 24, .limit = limit, .selector = selector, .attr = (uint16_t)(d >> 40 & 0xf0ff), .usable = 1};
+  return (struct tr_segment){.base = (uint32_t)(d >> 16 & 0xffffff) | (uint32_t)(d >> 56) << 24,
+                             .limit = limit,
+                             .selector = selector,
+                             .attr = (uint16_t)(d >> 40 & 0xf0ff),
+                             .usable = 1};
 }
 
 /* ---- one case -------------------------------------------------------------------------------------------------- */
@@ -142,7 +169,8 @@ static void put_code(struct guest *g, const struct isa_case *c) {
 
 /* Whether the same code lies there already (a sequence with another state): its blocks then live on. */
 static bool same_code(const struct guest *g, const struct isa_case *a, const struct isa_case *b) {
-  return a && !g->code_writable && a->code_at == b->code_at && a->code_size == b->code_size && memcmp(a->code, b->code, a->code_size) == 0 && memcmp(a->exit_at, b->exit_at, sizeof a->exit_at) == 0;
+  return a && !g->code_writable && a->code_at == b->code_at && a->code_size == b->code_size &&
+         memcmp(a->code, b->code, a->code_size) == 0 && memcmp(a->exit_at, b->exit_at, sizeof a->exit_at) == 0;
 }
 
 static void begin(struct guest *g, const struct isa_case *c) {
@@ -165,9 +193,13 @@ static void begin(struct guest *g, const struct isa_case *c) {
 }
 
 static void note_fault(struct guest *g, struct outcome *out, unsigned vector) {
-  static const uint32_t with_error = 1u << VEC_DF | 1u << VEC_TS | 1u << VEC_NP | 1u << VEC_SS | 1u << VEC_GP | 1u << VEC_PF | 1u << VEC_AC;
+  static const uint32_t with_error =
+    1u << VEC_DF | 1u << VEC_TS | 1u << VEC_NP | 1u << VEC_SS | 1u << VEC_GP | 1u << VEC_PF | 1u << VEC_AC;
   uint32_t frame = g->v->s.gpr[REG_ESP] - SYSTEM_AT;
-  if (frame < PHYS_STACK || frame > PHYS_STACK_END - 20) { out->end = END_TRIPLE; return; }
+  if (frame < PHYS_STACK || frame > PHYS_STACK_END - 20) {
+    out->end = END_TRIPLE;
+    return;
+  }
   out->end = END_FAULT, out->vector = (uint8_t)vector;
   if (with_error >> vector & 1) out->error = get32(g, frame), frame += 4;
   out->cr2 = g->v->cr2;
@@ -191,7 +223,10 @@ static void finish(struct guest *g, enum end_kind end, unsigned number) {
   if (end == END_FAULT) note_fault(g, out, number);
   memcpy(out->fx, v->fp.bytes, FX_SIZE);
   memory_collect(&g->memory, g->background, out);
-  if (++g->done == g->count) { monitor_exit(g->monitor); return; }
+  if (++g->done == g->count) {
+    monitor_exit(g->monitor);
+    return;
+  }
   begin(g, &g->cases[g->done]);
 }
 
@@ -204,11 +239,11 @@ static void start_watchdog(struct guest *g) {
   struct sigaction action = {.sa_sigaction = kick, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
   struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM, .sigev_value.sival_ptr = g};
   sigemptyset(&action.sa_mask);
-  sigaddset(&action.sa_mask, SIGUSR1);   /* the kick's own handler is to see the translated code, not this one (monitor_kick) */
+  sigaddset(&action.sa_mask, SIGUSR1); /* the kick's own handler is to see the translated code, not this one (monitor_kick) */
   sigaction(SIGALRM, &action, NULL);
   g->has_watchdog = timer_create(CLOCK_MONOTONIC, &event, &g->watchdog) == 0;
 }
-static void set_watchdog(struct guest *g, bool on) {   /* off while the host CPU has its turn */
+static void set_watchdog(struct guest *g, bool on) { /* off while the host CPU has its turn */
   struct itimerspec every = {.it_value.tv_sec = on, .it_interval.tv_sec = on};
   if (g->has_watchdog) timer_settime(g->watchdog, 0, &every, NULL);
 }
@@ -236,8 +271,8 @@ void machine_triple_fault(struct machine *m) { finish(m->guest, END_TRIPLE, 0); 
 uint64_t machine_tsc(struct machine *m) { return clock_tsc(m->guest->clock); }
 void machine_set_tsc(struct machine *m, uint64_t value) { clock_tsc_write(m->guest->clock, value); }
 uint64_t machine_apic_base(struct machine *m) { return 0xfee00900; }
-void machine_set_apic_base(struct machine *m, uint64_t value) { }
-void machine_set_ferr(struct machine *m, bool level) { }
+void machine_set_apic_base(struct machine *m, uint64_t value) {}
+void machine_set_ferr(struct machine *m, bool level) {}
 int machine_ack_interrupt(struct machine *m) { return -1; }
 void machine_idle(struct machine *m) { finish(m->guest, END_HANG, 0); }
 const char *machine_symbol(struct machine *m, uint32_t linear, uint32_t *offset) { return NULL; }
@@ -258,8 +293,12 @@ void machine_poll(struct machine *m) {
 }
 /* ---- making it ------------------------------------------------------------------------------------------------- */
 
-static void code_written(void *opaque, uint32_t frame, uint64_t granules) { monitor_code_written(((struct guest *)opaque)->monitor, frame, granules); }
-static void fetch_dropped(void *opaque, uint32_t page, bool kernel_half) { monitor_fetch_dropped(((struct guest *)opaque)->monitor, page, kernel_half); }
+static void code_written(void *opaque, uint32_t frame, uint64_t granules) {
+  monitor_code_written(((struct guest *)opaque)->monitor, frame, granules);
+}
+static void fetch_dropped(void *opaque, uint32_t page, bool kernel_half) {
+  monitor_fetch_dropped(((struct guest *)opaque)->monitor, page, kernel_half);
+}
 static void data_dropped(void *opaque, uint32_t page) { monitor_data_dropped(((struct guest *)opaque)->monitor, page); }
 static void before_io(void *opaque) { monitor_before_io(((struct guest *)opaque)->monitor); }
 
@@ -277,7 +316,7 @@ static void make_vcpu(struct guest *g) {
 }
 
 uint64_t guest_features(void) {
-  static uint64_t features;      /* asked for with every instruction that is made */
+  static uint64_t features; /* asked for with every instruction that is made */
   const struct cpu_model *model;
   const char *error;
   if (!features) cpu_model_parse("max", host_cpu_features(), &model, &features, &error);
@@ -300,11 +339,20 @@ struct guest *guest_create(const struct monitor_options *options, const char **e
   *error = "no memory";
   if (!g) return NULL;
   g->machine.guest = g;
-  struct mmu_config config = {.ram_size = RAM_SIZE, .opaque = g, .code_written = code_written, .fetch_dropped = fetch_dropped, .data_dropped = data_dropped, .before_io = before_io};
+  struct mmu_config config = {.ram_size = RAM_SIZE,
+                              .opaque = g,
+                              .code_written = code_written,
+                              .fetch_dropped = fetch_dropped,
+                              .data_dropped = data_dropped,
+                              .before_io = before_io};
   g->mmu = mmu_create(&config, error);
   g->clock = g->mmu ? clock_create(options->icount_shift, 0) : NULL;
-  if (g->clock && cpu_model_parse("max", host_cpu_features() & ~options->host_hidden, &model, &features, error)) g->monitor = monitor_create(&g->machine, g->mmu, g->clock, model, features, options, error);
-  if (!g->monitor) { guest_destroy(g); return NULL; }
+  if (g->clock && cpu_model_parse("max", host_cpu_features() & ~options->host_hidden, &model, &features, error))
+    g->monitor = monitor_create(&g->machine, g->mmu, g->clock, model, features, options, error);
+  if (!g->monitor) {
+    guest_destroy(g);
+    return NULL;
+  }
   g->v = monitor_vcpu(g->monitor);
   make_page_tables(g);
   make_descriptors(g);
@@ -317,7 +365,8 @@ struct guest *guest_create(const struct monitor_options *options, const char **e
 }
 
 void guest_allow_code_writes(struct guest *g) {
-  for (unsigned i = 1; i < 1 + CODE_PAGES; i++) map_page(g, PHYS_TABLE_LOW, ENTRY_AT + i * PAGE, PHYS_CODE + i * PAGE, PTE_U | PTE_W);
+  for (unsigned i = 1; i < 1 + CODE_PAGES; i++)
+    map_page(g, PHYS_TABLE_LOW, ENTRY_AT + i * PAGE, PHYS_CODE + i * PAGE, PTE_U | PTE_W);
   g->code_writable = true;
 }
 

@@ -1,5 +1,6 @@
-/* Cases kept from bugs, named for the sin: a table, and the files that tests/fuzz/isa wrote (kept_text.c). They run first, over every axis. A state that a case does not give is zero, but ESP, which points into the
- * stack pages, and EFLAGS and x87/SSE control as after a reset. */
+/* Cases kept from bugs, named for the sin: a table, and the files that tests/fuzz/isa wrote (kept_text.c). They run first, over
+ * every axis. A state that a case does not give is zero, but ESP, which points into the stack pages, and EFLAGS and x87/SSE
+ * control as after a reset. */
 #include "make.h"
 #include <glob.h>
 #include <stdio.h>
@@ -8,14 +9,17 @@
 
 struct kept {
   const char *name;
-  const char *code;              /* bytes */
+  const char *code; /* bytes */
   uint8_t size;
-  uint32_t gpr[8];               /* by REG_*; ESP 0: a good stack */
+  uint32_t gpr[8]; /* by REG_*; ESP 0: a good stack */
   uint32_t eflags;
-  uint16_t selector[6];          /* 0: flat */
-  struct { uint32_t at /* offset in the data pages */; uint32_t value; } memory[4];
-  uint16_t fcw, fsw;             /* fcw 0: 37Fh */
-  uint32_t mxcsr;                /* 0: 1F80h */
+  uint16_t selector[6]; /* 0: flat */
+  struct {
+    uint32_t at /* offset in the data pages */;
+    uint32_t value;
+  } memory[4];
+  uint16_t fcw, fsw; /* fcw 0: 37Fh */
+  uint32_t mxcsr;    /* 0: 1F80h */
   bool ac_choice, rep_flags_choice;
 };
 #define CODE(text) .code = text, .size = sizeof text - 1
@@ -24,22 +28,50 @@ enum { STACK_OFFSET = (STACK_PAGE + 1) * PAGE, ABSENT = DATA_LOW + 2 * PAGE };
 static const struct kept table[] = {
   /* FLD [absent page] with an exception pending: #MF comes first. */
   {.name = "mf_after_page_fault", CODE("\xd9\x03"), .gpr = {[REG_EBX] = ABSENT}, .fcw = 0x37e, .fsw = 1},
-  {.name = "mf_after_limit_fault", CODE("\x65\xd9\x03"), .gpr = {[REG_EBX] = 0x800}, .selector = {[SEG_GS] = SEL_LDT(LDT_SMALL)}, .fcw = 0x37e, .fsw = 1},
+  {.name = "mf_after_limit_fault",
+   CODE("\x65\xd9\x03"),
+   .gpr = {[REG_EBX] = 0x800},
+   .selector = {[SEG_GS] = SEL_LDT(LDT_SMALL)},
+   .fcw = 0x37e,
+   .fsw = 1},
   {.name = "sse_alignment_after_page_fault", CODE("\x0f\x28\x03"), .gpr = {[REG_EBX] = ABSENT + 1}},
-  {.name = "sse_alignment_after_limit_fault", CODE("\x36\x0f\x28\x03"), .gpr = {[REG_EBX] = 0x801, [REG_ESP] = 0x100}, .selector = {[SEG_SS] = SEL_LDT(LDT_SMALL)}},
+  {.name = "sse_alignment_after_limit_fault",
+   CODE("\x36\x0f\x28\x03"),
+   .gpr = {[REG_EBX] = 0x801, [REG_ESP] = 0x100},
+   .selector = {[SEG_SS] = SEL_LDT(LDT_SMALL)}},
   /* FST [across pages] of an empty register with #IA unmasked stores nothing: the bounce buffer's garbage went to the guest. */
   {.name = "x87_store_of_nothing_bounced", CODE("\xd9\x13"), .gpr = {[REG_EBX] = DATA_LOW + PAGE - 2}, .fcw = 0x37e},
   {.name = "ac_of_movups", CODE("\x0f\x10\x03"), .gpr = {[REG_EBX] = DATA_LOW + PAGE - 1}, .eflags = FLAG_AC, .ac_choice = true},
-  /* Alignment checks must not depend on whether the page was touched before: MOV [EBX], EAX; FSTP tbyte [EBX] and MOV [ESI], EAX; REP STOSD. */
+  /* Alignment checks must not depend on whether the page was touched before: MOV [EBX], EAX; FSTP tbyte [EBX] and MOV [ESI], EAX;
+   * REP STOSD. */
   {.name = "ac_of_m80_forgotten_once_filled", CODE("\x89\x03\xdb\x3b"), .gpr = {[REG_EBX] = DATA_LOW + 0x104}, .eflags = FLAG_AC},
-  {.name = "ac_of_stos_forgotten_once_filled", CODE("\x89\x06\xf3\xab"), .gpr = {[REG_ECX] = 4, [REG_ESI] = DATA_LOW + 0x100, [REG_EDI] = DATA_LOW + 0x202}, .eflags = FLAG_AC},
+  {.name = "ac_of_stos_forgotten_once_filled",
+   CODE("\x89\x06\xf3\xab"),
+   .gpr = {[REG_ECX] = 4, [REG_ESI] = DATA_LOW + 0x100, [REG_EDI] = DATA_LOW + 0x202},
+   .eflags = FLAG_AC},
   /* Word pairs need not be aligned to four. */
-  {.name = "ac_of_bound16", CODE("\x66\x62\x03"), .gpr = {[REG_EAX] = 5, [REG_EBX] = DATA_LOW + 0x102}, .eflags = FLAG_AC, .memory = {{0x102, 0x7fff0000}}},
-  {.name = "ac_of_les16", CODE("\x66\xc4\x03"), .gpr = {[REG_EBX] = DATA_LOW + 0x102}, .eflags = FLAG_AC, .memory = {{0x102, SEL_DATA << 16 | 0x1234}}},
+  {.name = "ac_of_bound16",
+   CODE("\x66\x62\x03"),
+   .gpr = {[REG_EAX] = 5, [REG_EBX] = DATA_LOW + 0x102},
+   .eflags = FLAG_AC,
+   .memory = {{0x102, 0x7fff0000}}},
+  {.name = "ac_of_les16",
+   CODE("\x66\xc4\x03"),
+   .gpr = {[REG_EBX] = DATA_LOW + 0x102},
+   .eflags = FLAG_AC,
+   .memory = {{0x102, SEL_DATA << 16 | 0x1234}}},
   /* Four equal bytes, then an absent page: the flags are those of before the instruction. */
-  {.name = "rep_cmps_fault_shows_flags", .rep_flags_choice = true, CODE("\xf3\xa6"), .gpr = {[REG_ECX] = 9, [REG_ESI] = ABSENT - 4, [REG_EDI] = DATA_LOW + 0x100},
-   .eflags = FLAG_CF | FLAG_OF | FLAG_SF, .memory = {{ABSENT - 4 - DATA_LOW, 0x11223344}, {0x100, 0x11223344}}},
-  {.name = "rep_scas_fault_shows_flags", .rep_flags_choice = true, CODE("\xf2\xae"), .gpr = {[REG_ECX] = 9, [REG_EDI] = ABSENT - 4}, .eflags = FLAG_CF | FLAG_OF | FLAG_SF,
+  {.name = "rep_cmps_fault_shows_flags",
+   .rep_flags_choice = true,
+   CODE("\xf3\xa6"),
+   .gpr = {[REG_ECX] = 9, [REG_ESI] = ABSENT - 4, [REG_EDI] = DATA_LOW + 0x100},
+   .eflags = FLAG_CF | FLAG_OF | FLAG_SF,
+   .memory = {{ABSENT - 4 - DATA_LOW, 0x11223344}, {0x100, 0x11223344}}},
+  {.name = "rep_scas_fault_shows_flags",
+   .rep_flags_choice = true,
+   CODE("\xf2\xae"),
+   .gpr = {[REG_ECX] = 9, [REG_EDI] = ABSENT - 4},
+   .eflags = FLAG_CF | FLAG_OF | FLAG_SF,
    .memory = {{ABSENT - 4 - DATA_LOW, 0x11223344}}},
 };
 

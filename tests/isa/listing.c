@@ -1,4 +1,5 @@
-/* Linear decoding of a case's code (listing.h). Cases are made of whole instructions one behind the other, so that this sees all of them. */
+/* Linear decoding of a case's code (listing.h). Cases are made of whole instructions one behind the other, so that this sees all
+ * of them. */
 #include "listing.h"
 
 enum { VEC_TRAP_DB = 1, VEC_TRAP_BP = 3, VEC_TRAP_OF = 4 };
@@ -13,10 +14,14 @@ void listing_make(struct listing *l, const struct isa_case *c) {
   l->count = 0, l->cut = false;
   while (at < c->code_size && l->count < MAX_LISTED) {
     struct listed *n = &l->list[l->count];
-    if (insn_decode(&n->insn, c->code + at, c->code_size - at, mode) != INSN_OK) { l->cut = true; break; }
+    if (insn_decode(&n->insn, c->code + at, c->code_size - at, mode) != INSN_OK) {
+      l->cut = true;
+      break;
+    }
     n->at = (uint16_t)at, n->perhaps = at < skipped_to;
     at += n->insn.length;
-    if (is_branch(&n->insn) && n->insn.rel > 0 && at + (unsigned)n->insn.rel > skipped_to) skipped_to = at + (unsigned)n->insn.rel;
+    if (is_branch(&n->insn) && n->insn.rel > 0 && at + (unsigned)n->insn.rel > skipped_to)
+      skipped_to = at + (unsigned)n->insn.rel;
     l->count++;
   }
   l->whole = at == c->code_size;
@@ -27,7 +32,8 @@ int listing_find(const struct listing *l, const struct isa_case *c, uint32_t eip
   while (low < high) {
     unsigned middle = (low + high) / 2;
     if (l->list[middle].at == at) return (int)middle;
-    if (l->list[middle].at < at) low = middle + 1; else high = middle;
+    if (l->list[middle].at < at) low = middle + 1;
+    else high = middle;
   }
   return -1;
 }
@@ -39,11 +45,12 @@ static int find_end(const struct listing *l, const struct isa_case *c, uint32_t 
 }
 
 unsigned listing_end(const struct listing *l, const struct isa_case *c, const struct outcome *o) {
-  bool trap = o->vector == VEC_TRAP_DB || o->vector == VEC_TRAP_BP || o->vector == VEC_TRAP_OF;   /* EIP is behind the instruction */
+  /* EIP is behind the instruction */
+  bool trap = o->vector == VEC_TRAP_DB || o->vector == VEC_TRAP_BP || o->vector == VEC_TRAP_OF;
   int last = o->end != END_FAULT ? -1 : trap ? find_end(l, c, o->eip) : listing_find(l, c, o->eip);
-  if (o->end == END_FAULT) return (unsigned)(last + 1);                     /* elsewhere: gone astray, nothing counts */
+  if (o->end == END_FAULT) return (unsigned)(last + 1); /* elsewhere: gone astray, nothing counts */
   int subject = o->exit && c->subject ? listing_find(l, c, c->subject) : -1;
-  return subject >= 0 ? (unsigned)subject + 1 : l->count;                   /* the subject jumped */
+  return subject >= 0 ? (unsigned)subject + 1 : l->count; /* the subject jumped */
 }
 
 bool listing_follow_flags(const struct listing *l, uint32_t *at_end, uint32_t *ever) {
@@ -58,7 +65,7 @@ bool listing_follow_flags(const struct listing *l, uint32_t *at_end, uint32_t *e
     all_tainted |= tainted;
     uint32_t target = l->list[i].at + insn->length + (uint32_t)insn->rel;
     bool leaves = is_branch(insn) && target >= l->list[l->count - 1].at + l->list[l->count - 1].insn.length;
-    if (leaves) leaving |= tainted;                    /* by another exit, perhaps */
+    if (leaves) leaving |= tainted; /* by another exit, perhaps */
     loops |= is_branch(insn) && insn->rel < 0 && !leaves;
   }
   *at_end = tainted | leaving, *ever = all_tainted;

@@ -1,7 +1,8 @@
-/* tests/isa: generated instruction cases, each run on the host CPU in 32-bit mode and under the translator, and compared: registers, defined flags,
- * memory, x87/MMX/SSE state, vector, error code and address of faults.
+/* tests/isa: generated instruction cases, each run on the host CPU in 32-bit mode and under the translator, and compared:
+ * registers, defined flags, memory, x87/MMX/SSE state, vector, error code and address of faults.
  *
- * Cases are numbered; number and seed make a case, whatever runs beside it. Of twelve, two are a sequence with two states; the others go round the opcode table. */
+ * Cases are numbered; number and seed make a case, whatever runs beside it. Of twelve, two are a sequence with two states; the
+ * others go round the opcode table. */
 #include "axes.h"
 #include "reference.h"
 #include "sequence.h"
@@ -11,20 +12,27 @@
 #include <string.h>
 #include <time.h>
 
-enum { BATCH = 60, PERIOD = 12, SEQUENCES = 2 /* of a period: the same code with two states */, DEFAULT_CASES = 120000, DEFAULT_AXIS_CASES = 12000, MAX_SHOWN = 10 };
+enum {
+  BATCH = 60,
+  PERIOD = 12,
+  SEQUENCES = 2 /* of a period: the same code with two states */,
+  DEFAULT_CASES = 120000,
+  DEFAULT_AXIS_CASES = 12000,
+  MAX_SHOWN = 10
+};
 
 struct run {
   uint64_t seed;
   uint32_t cases, axis_cases;
   const char *axis, *only;
-  int64_t one;                   /* --case, or -1 */
-  const char *kept;              /* --kept */
+  int64_t one;      /* --case, or -1 */
+  const char *kept; /* --kept */
   bool sabotage, list, quiet;
   unsigned show;
-  struct native *native;         /* the host CPU in this process; NULL: it runs no 32-bit code */
-  struct reference *reference;   /* then: the same by code written anew */
+  struct native *native;       /* the host CPU in this process; NULL: it runs no 32-bit code */
+  struct reference *reference; /* then: the same by code written anew */
   struct listing listings[BATCH], spare;
-  uint64_t unreachable;          /* cases that the reference cannot run */
+  uint64_t unreachable; /* cases that the reference cannot run */
   const struct opcode_row *rows[2048], *sequence_rows[2048];
   unsigned row_count, sequence_row_count;
   uint64_t passed, failed, wavering, faults, shown;
@@ -51,8 +59,12 @@ static void list_rows(void) {
   const struct opcode_row *rows = insn_rows(&count);
   for (unsigned i = 0; i < count; i++) {
     const char *why = row_left_out(&rows[i]);
-    if (!why) { taken++; continue; }
-    printf("%s%02X /%d  %-24s %-14s %s\n", (const char *[]){"", "0F ", "0F 38 ", "0F 3A ", ""}[rows[i].map & 3], rows[i].opcode, rows[i].reg, rows[i].mnemonic, op_kind_name(rows[i].kind), why);
+    if (!why) {
+      taken++;
+      continue;
+    }
+    printf("%s%02X /%d  %-24s %-14s %s\n", (const char *[]){"", "0F ", "0F 38 ", "0F 3A ", ""}[rows[i].map & 3], rows[i].opcode,
+           rows[i].reg, rows[i].mnemonic, op_kind_name(rows[i].kind), why);
   }
   printf("%u of %u rows are tested\n", taken, count);
 }
@@ -80,24 +92,29 @@ static void show_failure(struct run *run, unsigned axis, unsigned i, const char 
   if (run->quiet) return;
   outcome_report(c, &run->native_of[i], &run->guest_of[i]);
   if (c->is_kept) printf("  again: isa_cases --kept=%s --axis=%s\n", c->name, isa_axes[axis].name);
-  else printf("  again: isa_cases --seed=%llu --axis=%s --case=%u\n", (unsigned long long)run->seed, isa_axes[axis].name, c->number);
+  else
+    printf("  again: isa_cases --seed=%llu --axis=%s --case=%u\n", (unsigned long long)run->seed, isa_axes[axis].name, c->number);
 }
 
 static void ask_host(struct run *run, const struct isa_case *c, struct outcome *out) {
-  if (run->native) { native_run(run->native, c, out); return; }
+  if (run->native) {
+    native_run(run->native, c, out);
+    return;
+  }
   listing_make(&run->spare, c);
   if (reference_add(run->reference, c, &run->spare)) reference_start(run->reference), reference_wait(run->reference, out);
 }
 
-/* Whether the host contradicts itself: asked again, it always says what the translator said. Hosts have been seen to lose EFLAGS.NT when they were
- * interrupted, once in some hundred thousand cases. */
+/* Whether the host contradicts itself: asked again, it always says what the translator said. Hosts have been seen to lose
+ * EFLAGS.NT when they were interrupted, once in some hundred thousand cases. */
 static bool host_wavers(struct run *run, unsigned axis, unsigned i) {
   char text[160];
   struct outcome again;
   const struct isa_case *c = &run->cases_of[i];
   for (unsigned round = 0; round < 3; round++) {
     ask_host(run, c, &again);
-    if (outcome_compare(c, &again, &run->guest_of[i], run->background, isa_axes[axis].options.exact_flags, text, sizeof text)) return false;
+    if (outcome_compare(c, &again, &run->guest_of[i], run->background, isa_axes[axis].options.exact_flags, text, sizeof text))
+      return false;
   }
   return true;
 }
@@ -107,10 +124,14 @@ static void judge(struct run *run, unsigned axis, unsigned i) {
   const struct isa_case *c = &run->cases_of[i];
   const struct outcome *n = &run->native_of[i];
   if (run->sabotage && !outcome_damage(c, n, &run->guest_of[i], random_mix(run->seed ^ c->number))) return;
-  const char *differ = outcome_compare(c, n, &run->guest_of[i], run->background, isa_axes[axis].options.exact_flags, text, sizeof text);
+  const char *differ =
+    outcome_compare(c, n, &run->guest_of[i], run->background, isa_axes[axis].options.exact_flags, text, sizeof text);
   if (run->sabotage) differ = differ ? NULL : "a change was not noticed";
   if (n->end == END_FAULT) run->faults++, run->vectors[n->vector & 31]++;
-  if (!differ) { run->passed++; return; }
+  if (!differ) {
+    run->passed++;
+    return;
+  }
   if (!run->sabotage && host_wavers(run, axis, i)) {
     printf("case %u: the host contradicts itself (%s)\n", c->number, differ);
     run->wavering++;
@@ -136,7 +157,8 @@ static unsigned run_reference(struct run *run, unsigned count) {
 
 static void run_batch(struct run *run, struct guest *g, unsigned axis, unsigned count) {
   if (!count) return;
-  if (run->native) for (unsigned i = 0; i < count; i++) native_run(run->native, &run->cases_of[i], &run->native_of[i]);
+  if (run->native)
+    for (unsigned i = 0; i < count; i++) native_run(run->native, &run->cases_of[i], &run->native_of[i]);
   else count = run_reference(run, count);
   if (!count) return;
   guest_run(g, run->cases_of, count, run->guest_of);
@@ -172,7 +194,10 @@ static void run_range(struct run *run, struct guest *g, unsigned axis, uint32_t 
 static bool run_axis(struct run *run, unsigned axis) {
   const char *error;
   struct guest *g = guest_create(&isa_axes[axis].options, &error);
-  if (!g) { printf("FAILED axis %s: %s\n", isa_axes[axis].name, error); return false; }
+  if (!g) {
+    printf("FAILED axis %s: %s\n", isa_axes[axis].name, error);
+    return false;
+  }
   uint64_t failed = run->failed, passed = run->passed;
   uint32_t cases = axis == 0 || run->axis ? run->cases : run->axis_cases;
   /* Each axis has cases of its own, so that together they cover more; the first has 0 to N. */
@@ -180,27 +205,28 @@ static bool run_axis(struct run *run, unsigned axis) {
   if (run->one < 0) run_kept(run, g, axis);
   if (run->one >= 0) run_range(run, g, axis, (uint32_t)run->one / BATCH * BATCH, (uint32_t)run->one + 1);
   else if (!run->kept)
-    for (uint32_t n = first; n < first + cases; n += BATCH) run_range(run, g, axis, n, n + BATCH < first + cases ? n + BATCH : first + cases);
+    for (uint32_t n = first; n < first + cases; n += BATCH)
+      run_range(run, g, axis, n, n + BATCH < first + cases ? n + BATCH : first + cases);
   guest_destroy(g);
-  printf("axis %s: %llu passed, %llu failed\n", isa_axes[axis].name, (unsigned long long)(run->passed - passed), (unsigned long long)(run->failed - failed));
+  printf("axis %s: %llu passed, %llu failed\n", isa_axes[axis].name, (unsigned long long)(run->passed - passed),
+         (unsigned long long)(run->failed - failed));
   fflush(stdout);
   return true;
 }
 
 /* ---- command line ---------------------------------------------------------------------------------------------- */
 
-static const char usage[] =
-  "isa_cases: generated instruction cases, host CPU against translator\n"
-  "  --seed=N      of all cases (default 1)\n"
-  "  --cases=N     on the default axis (default 120000, a sixth of them sequences)\n"
-  "  --axis-cases=N  on each other axis (default 12000)\n"
-  "  --axis=NAME   this axis alone, with --cases cases\n"
-  "  --case=N      this case alone\n"
-  "  --only=NAME   cases of this mnemonic (as in the opcode table), or \"sequence\"\n"
-  "  --kept=NAME   this kept case alone, or \"all\" of them\n"
-  "  --sabotage    damages every outcome: a case passes when that is noticed\n"
-  "  --show=N      failures shown (default 10); --quiet: a line each\n"
-  "  --list        rows that are left out, and why; axes\n";
+static const char usage[] = "isa_cases: generated instruction cases, host CPU against translator\n"
+                            "  --seed=N      of all cases (default 1)\n"
+                            "  --cases=N     on the default axis (default 120000, a sixth of them sequences)\n"
+                            "  --axis-cases=N  on each other axis (default 12000)\n"
+                            "  --axis=NAME   this axis alone, with --cases cases\n"
+                            "  --case=N      this case alone\n"
+                            "  --only=NAME   cases of this mnemonic (as in the opcode table), or \"sequence\"\n"
+                            "  --kept=NAME   this kept case alone, or \"all\" of them\n"
+                            "  --sabotage    damages every outcome: a case passes when that is noticed\n"
+                            "  --show=N      failures shown (default 10); --quiet: a line each\n"
+                            "  --list        rows that are left out, and why; axes\n";
 
 static bool option(const char *arg, const char *name, const char **value) {
   size_t n = strlen(name);
@@ -235,10 +261,13 @@ static double seconds(void) {
 }
 
 static void summary(const struct run *run, double took) {
-  printf("seed %llu, %u rows; %llu cases faulted:", (unsigned long long)run->seed, run->row_count, (unsigned long long)run->faults);
+  printf("seed %llu, %u rows; %llu cases faulted:", (unsigned long long)run->seed, run->row_count,
+         (unsigned long long)run->faults);
   for (unsigned i = 0; i < 32; i++)
     if (run->vectors[i]) printf(" #%u %llu", i, (unsigned long long)run->vectors[i]);
-  if (run->reference) printf("\nreference: %s; %llu cases were left out, as it has no such code", reference_name(run->reference), (unsigned long long)run->unreachable);
+  if (run->reference)
+    printf("\nreference: %s; %llu cases were left out, as it has no such code", reference_name(run->reference),
+           (unsigned long long)run->unreachable);
   if (run->wavering) printf("\n%llu cases for which the host has no steady answer", (unsigned long long)run->wavering);
   printf("\n%.0f cases a second\n", (double)(run->passed + run->failed) / took);
   printf("%llu passed, %llu failed\n", (unsigned long long)run->passed, (unsigned long long)run->failed);
@@ -260,7 +289,11 @@ int main(int argc, char **argv) {
   if (!run) return 2;
   memset(run, 0, sizeof *run);
   *run = (struct run){.seed = 1, .cases = DEFAULT_CASES, .axis_cases = DEFAULT_AXIS_CASES, .one = -1, .show = MAX_SHOWN};
-  if (!parse(run, argc, argv)) { fputs(usage, stderr); free(run); return 2; }
+  if (!parse(run, argc, argv)) {
+    fputs(usage, stderr);
+    free(run);
+    return 2;
+  }
   if (run->list) {
     list_rows();
     for (unsigned i = 0; i < ISA_AXIS_COUNT; i++) printf("axis %s\n", isa_axes[i].name);

@@ -1,4 +1,5 @@
-/* The data pages: a background of values that instructions find interesting, what a case puts over it, and what a run has changed. */
+/* The data pages: a background of values that instructions find interesting, what a case puts over it, and what a run has
+ * changed. */
 #include "case.h"
 #include "random.h"
 #include "values.h"

@@ -1,8 +1,9 @@
-/* The host CPU's side: 32-bit code inside this 64-bit process, in compatibility mode (CS 23h), with code and data mapped where cases want them.
+/* The host CPU's side: 32-bit code inside this 64-bit process, in compatibility mode (CS 23h), with code and data mapped where
+ * cases want them.
  *
- * An exit is a far jump to a 64-bit code segment; a fault comes back as a signal, whose frame has vector, error code, CR2 and all state but the data
- * selectors (native_stub.S notes those). One `struct native` can exist at a time, because the addresses are fixed and because a signal handler has no
- * other way to find it: native_current is the one static variable of these tests. */
+ * An exit is a far jump to a 64-bit code segment; a fault comes back as a signal, whose frame has vector, error code, CR2 and all
+ * state but the data selectors (native_stub.S notes those). One `struct native` can exist at a time, because the addresses are
+ * fixed and because a signal handler has no other way to find it: native_current is the one static variable of these tests. */
 #define _GNU_SOURCE
 #include "case.h"
 #include "native_layout.h"
@@ -24,27 +25,37 @@ struct native_control {
   uint16_t selectors[6];
   uint32_t mxcsr;
   uint32_t active;
-  struct { uint64_t rip, cs, rflags, rsp, ss; } frame;
+  struct {
+    uint64_t rip, cs, rflags, rsp, ss;
+  } frame;
   uint64_t host_rsp, fs_base;
   const void *leave;
   uint8_t fx[FX_SIZE] __attribute__((aligned(64)));
   /* of a fault */
-  bool faulted, ticked;          /* ticked: the watchdog ended it */
+  bool faulted, ticked; /* ticked: the watchdog ended it */
   uint8_t vector;
   uint32_t error, cr2, eip;
 };
 #define ASSERT_AT(member, offset) _Static_assert(offsetof(struct native_control, member) == offset, #member)
-ASSERT_AT(gpr, NC_GPR); ASSERT_AT(eflags, NC_EFLAGS); ASSERT_AT(exit, NC_EXIT); ASSERT_AT(selectors, NC_SELECTORS); ASSERT_AT(mxcsr, NC_MXCSR);
-ASSERT_AT(active, NC_ACTIVE); ASSERT_AT(frame, NC_FRAME); ASSERT_AT(host_rsp, NC_HOST_RSP); ASSERT_AT(fs_base, NC_FS_BASE); ASSERT_AT(leave, NC_LEAVE);
+ASSERT_AT(gpr, NC_GPR);
+ASSERT_AT(eflags, NC_EFLAGS);
+ASSERT_AT(exit, NC_EXIT);
+ASSERT_AT(selectors, NC_SELECTORS);
+ASSERT_AT(mxcsr, NC_MXCSR);
+ASSERT_AT(active, NC_ACTIVE);
+ASSERT_AT(frame, NC_FRAME);
+ASSERT_AT(host_rsp, NC_HOST_RSP);
+ASSERT_AT(fs_base, NC_FS_BASE);
+ASSERT_AT(leave, NC_LEAVE);
 ASSERT_AT(fx, NC_FX);
 
 struct native {
   struct native_control control;
   int code_fd, data_fd;
-  uint8_t *code, *data;                  /* writable views */
+  uint8_t *code, *data; /* writable views */
   struct memory memory;
   const uint8_t *background;
-  uint32_t written, written_size;        /* of the last case's code, to be wiped */
+  uint32_t written, written_size; /* of the last case's code, to be wiped */
   uint8_t *signal_stack;
   stack_t old_stack;
   struct sigaction old_actions[8];
@@ -75,15 +86,16 @@ static void note_fault(struct native_control *k, const ucontext_t *uc) {
   k->faulted = true;
 }
 
-/* Called by native_signal with the C ABI's segments. A fault outside 32-bit code is this program's own; a tick of the watchdog ends the case wherever it
- * is, as the selectors are gone. */
+/* Called by native_signal with the C ABI's segments. A fault outside 32-bit code is this program's own; a tick of the watchdog
+ * ends the case wherever it is, as the selectors are gone. */
 void native_caught(int number, siginfo_t *info, ucontext_t *uc) {
   struct native_control *k = native_current;
   greg_t *g = uc->uc_mcontext.gregs;
   bool tick = number == SIGVTALRM;
   if (tick && (!k || !k->active)) return;
   if (!tick && (!k || !k->active || (uint64_t)g[REG_RIP] >> 32)) {
-    fprintf(stderr, "isa: signal %d at %llx, address %p: not of 32-bit code\n", number, (unsigned long long)g[REG_RIP], info->si_addr);
+    fprintf(stderr, "isa: signal %d at %llx, address %p: not of 32-bit code\n", number, (unsigned long long)g[REG_RIP],
+            info->si_addr);
     signal(number, SIG_DFL);
     return;
   }
@@ -98,7 +110,10 @@ void native_caught(int number, siginfo_t *info, ucontext_t *uc) {
 
 static bool install_signals(struct native *n) {
   n->signal_stack = mmap(NULL, SIGNAL_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (n->signal_stack == MAP_FAILED) { n->signal_stack = NULL; return false; }
+  if (n->signal_stack == MAP_FAILED) {
+    n->signal_stack = NULL;
+    return false;
+  }
   stack_t stack = {.ss_sp = n->signal_stack, .ss_size = SIGNAL_STACK};
   if (sigaltstack(&stack, &n->old_stack)) return false;
   struct sigaction action = {.sa_sigaction = native_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
@@ -114,7 +129,7 @@ static bool map_at(uint32_t at, size_t size, int prot, int fd, off_t offset) {
   void *p = mmap((void *)(uintptr_t)at, size, prot, MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_POPULATE, fd, offset);
   if (p == MAP_FAILED) return false;
   if (p == (void *)(uintptr_t)at) return true;
-  munmap(p, size);                                   /* a kernel that does not know MAP_FIXED_NOREPLACE */
+  munmap(p, size); /* a kernel that does not know MAP_FIXED_NOREPLACE */
   return false;
 }
 
@@ -132,7 +147,10 @@ static bool map_code(struct native *n) {
   n->code_fd = memfd_create("isa-code", 0);
   if (n->code_fd < 0 || ftruncate(n->code_fd, (off_t)size)) return false;
   n->code = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, n->code_fd, 0);
-  if (n->code == MAP_FAILED) { n->code = NULL; return false; }
+  if (n->code == MAP_FAILED) {
+    n->code = NULL;
+    return false;
+  }
   memset(n->code, FILLER, size);
   write_entries(n->code);
   return map_at(ENTRY_AT, size, PROT_READ | PROT_EXEC, n->code_fd, 0);
@@ -142,13 +160,16 @@ static bool map_data(struct native *n) {
   n->data_fd = memfd_create("isa-data", 0);
   if (n->data_fd < 0 || ftruncate(n->data_fd, DATA_SIZE)) return false;
   n->data = mmap(NULL, DATA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, n->data_fd, 0);
-  if (n->data == MAP_FAILED) { n->data = NULL; return false; }
+  if (n->data == MAP_FAILED) {
+    n->data = NULL;
+    return false;
+  }
   for (unsigned i = 0; i < DATA_PAGES; i++) {
     if (DATA_MAP[i] == '-') continue;
     n->memory.page[i] = n->data + i * PAGE;
     int prot = DATA_MAP[i] == 'w' ? PROT_READ | PROT_WRITE : PROT_READ;
     if (!map_at(DATA_LOW + i * PAGE, PAGE, prot, n->data_fd, (off_t)i * PAGE)) return false;
-#ifndef __SANITIZE_ADDRESS__   /* the sanitizer's shadow lies there */
+#ifndef __SANITIZE_ADDRESS__ /* the sanitizer's shadow lies there */
     if (!map_at(DATA_HIGH + i * PAGE, PAGE, prot, n->data_fd, (off_t)i * PAGE)) return false;
 #endif
   }
@@ -194,7 +215,7 @@ static void put_code(struct native *n, const struct isa_case *c) {
     if (!c->exit_at[i]) continue;
     uint32_t at = c->exit_at[i] - ENTRY_AT, entry = ENTRY_AT + i * ENTRY_SIZE;
     uint8_t *p = n->code + at;
-    p[0] = 0xea, p[5] = 0x33, p[6] = 0;             /* JMP 33h:entry */
+    p[0] = 0xea, p[5] = 0x33, p[6] = 0; /* JMP 33h:entry */
     memcpy(p + 1, &entry, 4);
     if (at < low) low = at;
     if (at + EXIT_BYTES > high) high = at + EXIT_BYTES;
@@ -219,7 +240,8 @@ static void run_once(struct native *n, const struct isa_case *c, struct outcome 
   memcpy(k->gpr, c->gpr, sizeof k->gpr);
   memcpy(k->selectors, c->selector, sizeof k->selectors);
   memcpy(k->fx, c->fx, FX_SIZE);
-  k->frame.rip = c->start, k->frame.cs = c->selector[SEG_CS], k->frame.rflags = c->eflags | FLAG_IF | 2, k->frame.rsp = c->gpr[REG_ESP], k->frame.ss = c->selector[SEG_SS];
+  k->frame.rip = c->start, k->frame.cs = c->selector[SEG_CS], k->frame.rflags = c->eflags | FLAG_IF | 2,
+  k->frame.rsp = c->gpr[REG_ESP], k->frame.ss = c->selector[SEG_SS];
   k->faulted = k->ticked = false, k->exit = 0, k->vector = 0, k->error = k->cr2 = k->eip = 0;
   native_enter(k);
   fill_outcome(n, out);
@@ -238,7 +260,7 @@ static bool have_code32(void) {
   uint32_t rights = 0, selector = SEL_CODE;
   uint8_t ok;
   __asm__("lar %2, %0; setz %1" : "+r"(rights), "=qm"(ok) : "r"(selector) : "cc");
-  return ok && (rights & 0xf800) == 0xf800 && (rights >> 22 & 1);   /* present, DPL 3, code; D */
+  return ok && (rights & 0xf800) == 0xf800 && (rights >> 22 & 1); /* present, DPL 3, code; D */
 }
 
 struct native *native_create(const char **error) {
@@ -252,7 +274,10 @@ struct native *native_create(const char **error) {
   memset(n, 0, sizeof *n);
   n->code_fd = n->data_fd = -1;
   *error = "the addresses of code and data are not free in this process";
-  if (!map_code(n) || !map_data(n) || !install_signals(n)) { native_destroy(n); return NULL; }
+  if (!map_code(n) || !map_data(n) || !install_signals(n)) {
+    native_destroy(n);
+    return NULL;
+  }
   n->control.mxcsr = 0x1f80;
   n->control.leave = native_leave;
   syscall(SYS_arch_prctl, ARCH_GET_FS, &n->control.fs_base);

@@ -34,7 +34,8 @@ uint32_t maker_target(struct maker *m, unsigned size) {
   if (kind < (m->tame ? 86 : 64)) return maker_good_target(m, size);
   if (kind < (m->tame ? 94 : 78)) return crossing(m, RANDOM_OF(&m->random, good), size);
   if (kind < (m->tame ? 96 : 86)) return crossing(m, RANDOM_OF(&m->random, bad), size);
-  if (kind < (m->tame ? 98 : 93)) return page_start(m, RANDOM_OF(&m->random, read_only)) + aligned_offset(m, PAGE - size + 1, size);
+  if (kind < (m->tame ? 98 : 93))
+    return page_start(m, RANDOM_OF(&m->random, read_only)) + aligned_offset(m, PAGE - size + 1, size);
   return page_start(m, RANDOM_OF(&m->random, absent)) + aligned_offset(m, PAGE - size + 1, size);
 }
 
@@ -62,18 +63,20 @@ void maker_poke32(struct maker *m, uint32_t linear, uint32_t value, unsigned siz
 
 void maker_ignore(struct maker *m, uint32_t linear, uint32_t size) {
   uint32_t offset;
-  if (m->c->ignored_count < MAX_IGNORED && data_offset(m, linear, &offset)) m->c->ignored[m->c->ignored_count++] = (struct span){offset, size};
+  if (m->c->ignored_count < MAX_IGNORED && data_offset(m, linear, &offset))
+    m->c->ignored[m->c->ignored_count++] = (struct span){offset, size};
 }
 
 /* ---- segments -------------------------------------------------------------------------------------------------- */
 
 uint16_t maker_selector(struct maker *m, unsigned seg) {
-  static const uint8_t odd[] = {LDT_FLAT, LDT_BASED, LDT_BASED, LDT_LIMITED, LDT_LIMITED, LDT_SMALL, LDT_READ_ONLY, LDT_EXPAND_DOWN, LDT_16BIT, LDT_CODE_DATA};
+  static const uint8_t odd[] = {LDT_FLAT,  LDT_BASED,     LDT_BASED,       LDT_LIMITED, LDT_LIMITED,
+                                LDT_SMALL, LDT_READ_ONLY, LDT_EXPAND_DOWN, LDT_16BIT,   LDT_CODE_DATA};
   static const uint8_t stack[] = {LDT_FLAT, LDT_BASED, LDT_LIMITED, LDT_SMALL, LDT_EXPAND_DOWN};
   unsigned n = random_below(&m->random, 100), often = seg == SEG_FS || seg == SEG_GS ? 75 : seg == SEG_SS ? 4 : 15;
   if (n >= often) return SEL_DATA;
   if (seg == SEG_SS) return SEL_LDT(RANDOM_OF(&m->random, stack));
-  if (n == 0) return 0;                                                        /* null; with an RPL it does not survive the host kernel */
+  if (n == 0) return 0; /* null; with an RPL it does not survive the host kernel */
   return SEL_LDT(RANDOM_OF(&m->random, odd));
 }
 
@@ -120,7 +123,8 @@ static uint32_t random_displacement(struct maker *m, unsigned disp_size) {
 
 /* The value of an index register, given or chosen. */
 static uint32_t index_value(struct maker *m, unsigned reg) {
-  if (m->reg_state[reg] == REG_FREE) maker_fix(m, reg, random_chance(&m->random, 70) ? random_below(&m->random, 64) : random_32(&m->random));
+  if (m->reg_state[reg] == REG_FREE)
+    maker_fix(m, reg, random_chance(&m->random, 70) ? random_below(&m->random, 64) : random_32(&m->random));
   return m->now[reg];
 }
 
@@ -130,9 +134,11 @@ static void finish_disp(struct address *a) {
 
 static bool in_data(const struct maker *m, uint32_t linear) { return linear - m->c->region < DATA_SIZE; }
 
-/* base (or none) + index << scale + disp for `target` in a segment; true when it fits. A fixed base may only be used as it is where it points at data
- * (no access may go astray: on the host it could hit something); else the displacement makes up for it. */
-static bool solve_32(struct maker *m, struct address *a, uint32_t target, uint32_t segment, unsigned size, unsigned base, unsigned index, unsigned scale) {
+/* base (or none) + index << scale + disp for `target` in a segment; true when it fits. A fixed base may only be used as it is
+ * where it points at data (no access may go astray: on the host it could hit something); else the displacement makes up for
+ * it. */
+static bool solve_32(struct maker *m, struct address *a, uint32_t target, uint32_t segment, unsigned size, unsigned base,
+                     unsigned index, unsigned scale) {
   if (base == index && base != REG_NONE && a->disp_size != 4) return false;
   uint32_t offset = target - segment, scaled = index == REG_NONE ? 0 : index_value(m, index) << scale;
   a->linear = target;
@@ -174,7 +180,9 @@ static bool draw_32(struct maker *m, struct address *a, uint32_t target, unsigne
   return true;
 }
 
-static void set_low(struct maker *m, unsigned reg, uint32_t low) { maker_fix(m, reg, (random_32(&m->random) & 0xffff0000) | (low & 0xffff)); }
+static void set_low(struct maker *m, unsigned reg, uint32_t low) {
+  maker_fix(m, reg, (random_32(&m->random) & 0xffff0000) | (low & 0xffff));
+}
 
 /* SDM vol. 2, table 2-1: BX+SI BX+DI BP+SI BP+DI SI DI BP BX. */
 static bool draw_16(struct maker *m, struct address *a, uint32_t target) {

@@ -1,4 +1,5 @@
-/* The driver's side of the runner process: starts it, hands batches over, and notices when a case hangs or kills it (reference.h). */
+/* The driver's side of the runner process: starts it, hands batches over, and notices when a case hangs or kills it
+ * (reference.h). */
 #define _GNU_SOURCE
 #include "reference.h"
 #include "runner.h"
@@ -20,14 +21,14 @@
 
 struct reference {
   enum reference_kind kind;
-  pid_t pid;                             /* 0: none */
+  pid_t pid; /* 0: none */
   int fd;
   size_t size;
   struct runner_shared *shared;
   unsigned count;
   const struct isa_case *cases[RUNNER_BATCH];
   const struct listing *listings[RUNNER_BATCH];
-  struct recoded recoded[RUNNER_BATCH];  /* 64-bit mode only */
+  struct recoded recoded[RUNNER_BATCH]; /* 64-bit mode only */
 };
 enum { POLL_MS = 200, HANG_POLLS = 10 /* two seconds in one case */ };
 
@@ -41,7 +42,10 @@ static void wait_for(uint32_t *word, uint32_t while_value) {
 static bool is_alive(struct reference *r) {
   int status;
   if (!r->pid || waitpid(r->pid, &status, WNOHANG) != r->pid) return r->pid != 0;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == RUNNER_BROKEN) { fprintf(stderr, "isa: the runner faulted outside of a case\n"); exit(2); }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == RUNNER_BROKEN) {
+    fprintf(stderr, "isa: the runner faulted outside of a case\n");
+    exit(2);
+  }
   r->pid = 0;
   return r->pid != 0;
 }
@@ -87,7 +91,7 @@ static bool make_shared(struct reference *r) {
   r->size = whole + DATA_SIZE;
   int fd = memfd_create("isa-runner", 0);
   if (fd < 0) return false;
-  r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 16);    /* not where the runner expects it: dup2() onto itself would keep it closed */
+  r->fd = fcntl(fd, F_DUPFD_CLOEXEC, 16); /* not where the runner expects it: dup2() onto itself would keep it closed */
   close(fd);
   if (r->fd < 0 || ftruncate(r->fd, (off_t)r->size)) return false;
   r->shared = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
@@ -110,8 +114,9 @@ struct reference *reference_create(enum reference_kind kind, const char **error)
   r->kind = kind, r->fd = -1;
   if (make_shared(r)) {
     r->shared->may_be_open = kind == REFERENCE_QEMU;
-    *error = kind == REFERENCE_QEMU ? "qemu-i386 is not there (Debian: qemu-user), or does not run the runner"
-             : kind == REFERENCE_NATIVE32 ? "this host runs no 32-bit code" : "this host does not let the runner map its memory or shut itself in";
+    *error = kind == REFERENCE_QEMU       ? "qemu-i386 is not there (Debian: qemu-user), or does not run the runner"
+             : kind == REFERENCE_NATIVE32 ? "this host runs no 32-bit code"
+                                          : "this host does not let the runner map its memory or shut itself in";
     if (start(r)) return r;
   }
   reference_destroy(r);
@@ -126,7 +131,8 @@ struct reference *reference_create_host(const char **error) {
 /* ---- what it can do -------------------------------------------------------------------------------------------- */
 
 const char *reference_name(const struct reference *r) {
-  static const char *const names[] = {"the host CPU in 32-bit mode", "the host CPU in 64-bit mode, code written anew", "QEMU (qemu-i386)"};
+  static const char *const names[] = {"the host CPU in 32-bit mode", "the host CPU in 64-bit mode, code written anew",
+                                      "QEMU (qemu-i386)"};
   return names[r->kind];
 }
 enum reference_kind reference_kind(const struct reference *r) { return r->kind; }
@@ -143,8 +149,9 @@ const char *reference_row_left_out(const struct reference *r, const struct opcod
 }
 
 bool reference_owns(const struct reference *r, uint32_t linear) {
-  enum { PROGRAM = 0x08048000, PROGRAM_SIZE = 1 << 20 };   /* where ld puts a static 32-bit program */
-  return r->kind != REFERENCE_NATIVE64 && (linear - PROGRAM < PROGRAM_SIZE || (linear >= RUNNER_VIEW_AT && linear < RUNNER_SHARED_AT + sizeof *r->shared));
+  enum { PROGRAM = 0x08048000, PROGRAM_SIZE = 1 << 20 }; /* where ld puts a static 32-bit program */
+  return r->kind != REFERENCE_NATIVE64 &&
+         (linear - PROGRAM < PROGRAM_SIZE || (linear >= RUNNER_VIEW_AT && linear < RUNNER_SHARED_AT + sizeof *r->shared));
 }
 
 void reference_set_background(struct reference *r, const uint8_t *background) {
@@ -155,7 +162,7 @@ void reference_set_background(struct reference *r, const uint8_t *background) {
 /* ---- batches --------------------------------------------------------------------------------------------------- */
 
 static bool put_as_it_is(struct runner_case *to, const struct isa_case *c) {
-  if (c->eflags & FLAG_TF) return false;     /* the stub cannot load it together with EIP */
+  if (c->eflags & FLAG_TF) return false; /* the stub cannot load it together with EIP */
   for (unsigned i = 0; i < 6; i++)
     if (c->selector[i] != (i == SEG_CS ? SEL_CODE : SEL_DATA)) return false;
   to->start = c->start, to->code_at = c->code_at, to->code_size = c->code_size;
@@ -221,7 +228,10 @@ static void wait_until_done(struct reference *r) {
     if (alive && ++polls < HANG_POLLS) continue;
     if (__atomic_load_n(&s->done, __ATOMIC_ACQUIRE) == s->request) break;
     polls = 0;
-    if (!give_up_case(r, alive ? END_HANG : END_STOPPED)) { fprintf(stderr, "isa: the runner does not start again\n"); exit(2); }
+    if (!give_up_case(r, alive ? END_HANG : END_STOPPED)) {
+      fprintf(stderr, "isa: the runner does not start again\n");
+      exit(2);
+    }
   }
 }
 

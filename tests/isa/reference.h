@@ -1,5 +1,5 @@
-/* A CPU to compare with: cases in, outcomes out, a batch at a time. Behind it is a sandboxed runner process (runner.c) in 32-bit mode, in 64-bit
- * mode with the code written anew, or in 32-bit mode under QEMU. */
+/* A CPU to compare with: cases in, outcomes out, a batch at a time. Behind it is a sandboxed runner process (runner.c) in 32-bit
+ * mode, in 64-bit mode with the code written anew, or in 32-bit mode under QEMU. */
 #pragma once
 #include "case.h"
 #include "listing.h"
@@ -25,5 +25,6 @@ void reference_set_background(struct reference *r, const uint8_t *background);
 /* Adds a case to the batch; false: this reference cannot run it. The case and its listing must stay until reference_wait(). */
 bool reference_add(struct reference *r, const struct isa_case *c, const struct listing *l);
 void reference_start(struct reference *r);
-/* Outcomes of the batch in the order of adding; the batch is empty then. A case that does not end or kills the runner has END_HANG or END_STOPPED. */
+/* Outcomes of the batch in the order of adding; the batch is empty then. A case that does not end or kills the runner has
+ * END_HANG or END_STOPPED. */
 void reference_wait(struct reference *r, struct outcome *out);

@@ -45,7 +45,8 @@ static void print_fx(const struct isa_case *c, const struct outcome *n, const st
     bool differs = memcmp(n->fx + at, g->fx + at, size) != 0;
     if (!differs && memcmp(n->fx + at, c->fx + at, size) == 0 && i > 3) continue;
     printf("  %-7s before ", compare_fx_fields[i].name);
-    print_bytes(c->fx + at, size), printf("  host "), print_bytes(n->fx + at, size), printf("  here "), print_bytes(g->fx + at, size);
+    print_bytes(c->fx + at, size), printf("  host "), print_bytes(n->fx + at, size), printf("  here "),
+      print_bytes(g->fx + at, size);
     printf("%s\n", differs ? "  <--" : "");
   }
 }

@@ -1,13 +1,19 @@
 /* What a driver and its sandboxed runner share: a memory file that both map (reference.c makes it; runner.c runs what is in it).
  *
- * The runner is one freestanding source, compiled for 32-bit mode (run natively, or by qemu-i386) and for 64-bit mode. Nothing here has pointers,
- * so both see the same layout. The driver fills cases, raises `request` and wakes; the runner works through them, raises `done` to the same value
- * and wakes. `current` tells which case killed or hung it. */
+ * The runner is one freestanding source, compiled for 32-bit mode (run natively, or by qemu-i386) and for 64-bit mode. Nothing
+ * here has pointers, so both see the same layout. The driver fills cases, raises `request` and wakes; the runner works through
+ * them, raises `done` to the same value and wakes. `current` tells which case killed or hung it. */
 #pragma once
 #include "case.h"
 
 enum { RUNNER_BATCH = 256, RUNNER_CODE = 1024, RUNNER_FD = 3 };
-enum runner_error { RUNNER_OK, RUNNER_NO_MEMORY, RUNNER_NO_SIGNALS, RUNNER_NO_SANDBOX, RUNNER_BROKEN /* exit status: a fault outside of cases */ };
+enum runner_error {
+  RUNNER_OK,
+  RUNNER_NO_MEMORY,
+  RUNNER_NO_SIGNALS,
+  RUNNER_NO_SANDBOX,
+  RUNNER_BROKEN /* exit status: a fault outside of cases */
+};
 
 struct runner_case {
   uint32_t gpr[8], eflags;
@@ -21,12 +27,12 @@ struct runner_case {
 };
 
 struct runner_shared {
-  uint32_t request, done;                /* futexes */
+  uint32_t request, done; /* futexes */
   uint32_t count, current;
-  uint32_t fresh;                        /* the background has changed: data pages are filled anew */
-  uint32_t ready, error;                 /* enum runner_error */
-  uint32_t sandboxed;                    /* seccomp is in force */
-  uint32_t may_be_open;                  /* the driver allows a runner without: an emulator's process has no seccomp to offer */
+  uint32_t fresh;        /* the background has changed: data pages are filled anew */
+  uint32_t ready, error; /* enum runner_error */
+  uint32_t sandboxed;    /* seccomp is in force */
+  uint32_t may_be_open;  /* the driver allows a runner without: an emulator's process has no seccomp to offer */
   uint8_t background[DATA_SIZE] __attribute__((aligned(64)));
   struct runner_case cases[RUNNER_BATCH];
   struct outcome out[RUNNER_BATCH];

@@ -1,7 +1,9 @@
-/* Cases of several instructions: what windows, hoisted checks, ESP folding, flag liveness, inlined strings, chains and returns are about.
+/* Cases of several instructions: what windows, hoisted checks, ESP folding, flag liveness, inlined strings, chains and returns
+ * are about.
  *
- * The maker follows which registers hold a known value (REG_FIXED) and makes addresses of those alone, so that no access goes astray on the host. An
- * instruction that would spoil that - ESP unknown, an undefined flag read - is taken back. Tainted flags are those without a defined value. */
+ * The maker follows which registers hold a known value (REG_FIXED) and makes addresses of those alone, so that no access goes
+ * astray on the host. An instruction that would spoil that - ESP unknown, an undefined flag read - is taken back. Tainted flags
+ * are those without a defined value. */
 #include "sequence.h"
 #include <string.h>
 
@@ -18,7 +20,8 @@ static unsigned size_of_memory(const struct opcode_row *row) {
   static const uint8_t bytes[SZ_COUNT] = {[SZ_B] = 1, [SZ_W] = 2, [SZ_D] = 4, [SZ_Q] = 8, [SZ_DQ] = 16, [SZ_T] = 10, [SZ_V] = 4};
   for (unsigned i = 0; i < 3; i++) {
     unsigned class = row_operand(row, i)->class;
-    if (class == OC_GPR_MEM || class == OC_MEM || class == OC_MMX_MEM || class == OC_XMM_MEM || class == OC_ADDRESS) return bytes[row_operand(row, i)->width];
+    if (class == OC_GPR_MEM || class == OC_MEM || class == OC_MMX_MEM || class == OC_XMM_MEM || class == OC_ADDRESS)
+      return bytes[row_operand(row, i)->width];
   }
   return 4;
 }
@@ -42,13 +45,15 @@ static unsigned draw_field(struct sequence *q) {
 bool sequence_add_row(struct sequence *q, const struct opcode_row *row, unsigned memory_percent) {
   struct encoding e = {.row = row};
   uint8_t bytes[16];
-  bool free66 = row->size_form == SIZE_EFFECTIVE && (row->prefix == PREFIX_ANY || row->prefix == PREFIX_NO_REP || row->prefix >= 0xf2);
+  bool free66 =
+    row->size_form == SIZE_EFFECTIVE && (row->prefix == PREFIX_ANY || row->prefix == PREFIX_NO_REP || row->prefix >= 0xf2);
   e.operand16 = free66 && chance(q, 10);
   if (row->modrm) {
     bool memory = row->mod3 == 0 || (row->mod3 < 0 && chance(q, memory_percent));
     e.has_modrm = true;
     e.modrm = (uint8_t)((row->reg >= 0 ? (unsigned)row->reg : draw_field(q)) << 3);
-    if (memory) draw_memory(q, &e); else e.modrm |= (uint8_t)(0xc0 | (row->rm >= 0 ? (unsigned)row->rm : draw_field(q)));
+    if (memory) draw_memory(q, &e);
+    else e.modrm |= (uint8_t)(0xc0 | (row->rm >= 0 ? (unsigned)row->rm : draw_field(q)));
     e.lock = memory && row->lock && chance(q, 4);
   }
   e.imm_size = encode_imm_size(row, e.operand16, false);
@@ -59,16 +64,31 @@ bool sequence_add_row(struct sequence *q, const struct opcode_row *row, unsigned
 }
 
 bool sequence_takes(const struct opcode_row *row) {
-  if (row->map == 1 && row->opcode == 0x0d) return false;   /* PREFETCHW of a register: CPUs differ */
+  if (row->map == 1 && row->opcode == 0x0d) return false; /* PREFETCHW of a register: CPUs differ */
   switch ((enum op_kind)row->kind) {
-  case OP_COPY: case OP_LEA: case OP_NOP: case OP_INCDEC_REG: case OP_MOV_MOFFS: case OP_BCD: case OP_PUSH_REG: case OP_PUSH_IMM: case OP_PUSH_MEM: case OP_PUSHF:
-  case OP_POP_REG: case OP_MOV_FROM_SEG: case OP_MOVS: case OP_STOS: case OP_LODS: case OP_CMPS: case OP_SCAS: return true;
+  case OP_COPY:
+  case OP_LEA:
+  case OP_NOP:
+  case OP_INCDEC_REG:
+  case OP_MOV_MOFFS:
+  case OP_BCD:
+  case OP_PUSH_REG:
+  case OP_PUSH_IMM:
+  case OP_PUSH_MEM:
+  case OP_PUSHF:
+  case OP_POP_REG:
+  case OP_MOV_FROM_SEG:
+  case OP_MOVS:
+  case OP_STOS:
+  case OP_LODS:
+  case OP_CMPS:
+  case OP_SCAS: return true;
   default: return false;
   }
 }
 
 static bool is_string(unsigned kind) { return kind >= OP_MOVS && kind <= OP_OUTS; }
-static bool rare(const struct opcode_row *row) {   /* FP state is seldom what sequences are about; divisions mostly end them */
+static bool rare(const struct opcode_row *row) { /* FP state is seldom what sequences are about; divisions mostly end them */
   bool divides = row->map == 0 && (row->opcode == 0xf6 || row->opcode == 0xf7) && row->reg >= 6;
   return row->fpu != FPU_NONE || divides;
 }
@@ -84,7 +104,8 @@ static bool add_random(struct sequence *q) {
 
 /* The instructions that windows are made of: MOV, ADD, CMP, TEST with a base register. */
 static bool add_plain(struct sequence *q) {
-  static const uint8_t opcodes[] = {0x01, 0x03, 0x29, 0x2b, 0x39, 0x3b, 0x85, 0x88, 0x89, 0x89, 0x8a, 0x8b, 0x8b, 0x81, 0x83, 0xc7, 0x11, 0x13, 0xff};
+  static const uint8_t opcodes[] = {0x01, 0x03, 0x29, 0x2b, 0x39, 0x3b, 0x85, 0x88, 0x89, 0x89,
+                                    0x8a, 0x8b, 0x8b, 0x81, 0x83, 0xc7, 0x11, 0x13, 0xff};
   unsigned opcode = RANDOM_OF(&q->m.random, opcodes);
   const struct opcode_row *row = opcode_find(0, opcode, opcode == 0xff || opcode == 0xc7 ? 0 : below(q, 8) << 3, 0);
   return sequence_add_row(q, row, 80);
@@ -93,7 +114,8 @@ static bool add_plain(struct sequence *q) {
 static bool add_stack(struct sequence *q) {
   unsigned r = below(q, 8);
   switch (below(q, 6)) {
-  case 0: case 1: return ADD(q, 0x50 + r);
+  case 0:
+  case 1: return ADD(q, 0x50 + r);
   case 2: return ADD(q, 0x58 + r);
   case 3: return ADD(q, 0x68, IMM32(value_integer(&q->m.random)));
   case 4: return ADD(q, 0x6a, (uint8_t)below(q, 256));
@@ -108,10 +130,12 @@ static bool add_pointer(struct sequence *q) {
   switch (below(q, 6)) {
   case 0: return ADD(q, (down ? 0x48 : 0x40) + r);
   case 1: return ADD(q, 0x83, 0xc0 | down * 5 << 3 | r, (uint8_t)by);
-  case 2: return ADD(q, 0x8d, 0x44 | r << 3, 0x20 | r, (uint8_t)by);   /* LEA r,[r+by] with a SIB, which ESP needs */
+  case 2: return ADD(q, 0x8d, 0x44 | r << 3, 0x20 | r, (uint8_t)by); /* LEA r,[r+by] with a SIB, which ESP needs */
   case 3: return ADD(q, 0x8b, 0xc0 | (unsigned)(uint8_t[]){REG_EBX, REG_EBP, REG_ESI, REG_EDI}[below(q, 4)] << 3 | r);
   case 4: return ADD(q, 0x83, 0xc0 | down * 5 << 3 | REG_ESP, (uint8_t)(by & ~3u));
-  default: return ADD(q, 0x8d, 0x44 | (unsigned)(uint8_t[]){REG_EBX, REG_EBP, REG_ESI, REG_EDI}[below(q, 4)] << 3, 0x20 | r, (uint8_t)by);
+  default:
+    return ADD(q, 0x8d, 0x44 | (unsigned)(uint8_t[]){REG_EBX, REG_EBP, REG_ESI, REG_EDI}[below(q, 4)] << 3, 0x20 | r,
+               (uint8_t)by);
   }
 }
 
@@ -138,7 +162,7 @@ static bool add_flags(struct sequence *q) {
   case 0: return ADD(q, 0x9c);
   case 1: return !(q->tainted) && ADD(q, 0x9c) && add_plain(q) && ADD(q, 0x58 + below(q, 4));
   case 2: return ADD(q, q->down ? 0xfc : 0xfd);
-  default:   /* PUSH imm; POPF */
+  default: /* PUSH imm; POPF */
     RAW(q, 0x68, IMM32(image), 0x9d);
     q->tainted = 0;
     return true;
@@ -171,7 +195,8 @@ static void merge(struct sequence *q, const struct sequence *other) {
 }
 
 static uint16_t condition_flags(unsigned cc) {
-  static const uint16_t flags[8] = {FLAG_OF, FLAG_CF, FLAG_ZF, FLAG_CF | FLAG_ZF, FLAG_SF, FLAG_PF, FLAG_SF | FLAG_OF, FLAG_SF | FLAG_OF | FLAG_ZF};
+  static const uint16_t flags[8] = {FLAG_OF, FLAG_CF, FLAG_ZF,           FLAG_CF | FLAG_ZF,
+                                    FLAG_SF, FLAG_PF, FLAG_SF | FLAG_OF, FLAG_SF | FLAG_OF | FLAG_ZF};
   return flags[cc >> 1];
 }
 
@@ -181,14 +206,16 @@ static void add_skip(struct sequence *q) {
   if (condition_flags(cc) & q->tainted) return;
   struct sequence before = *q;
   unsigned at = of(q)->code_size;
-  if (length == 2) RAW(q, 0x70 + cc, 0); else RAW(q, 0x0f, 0x80 + cc, IMM32(0));
+  if (length == 2) RAW(q, 0x70 + cc, 0);
+  else RAW(q, 0x0f, 0x80 + cc, IMM32(0));
   q->flags_read |= condition_flags(cc);
   bool outer = q->no_stack;
   q->no_stack = true;
   add_some(q, 3);
   q->no_stack = outer;
   unsigned over = of(q)->code_size - at - length;
-  if (length == 2) of(q)->code[at + 1] = (uint8_t)over; else value_store(of(q)->code + at + 2, over, 4);
+  if (length == 2) of(q)->code[at + 1] = (uint8_t)over;
+  else value_store(of(q)->code + at + 2, over, 4);
   merge(q, &before);
 }
 
@@ -207,13 +234,15 @@ static void add_loop(struct sequence *q) {
   struct sequence start = *q;
   q->held = known_registers(q), q->no_stack = true, q->ever_tainted = q->flags_read = 0;
   for (unsigned n = 1 + below(q, 3); n && !full(q); n--) sequence_add_simple(q);
-  bool reads_undefined = (q->ever_tainted | start.tainted) & q->flags_read, counts = known(q, REG_ECX) && q->m.now[REG_ECX] == count;
-  if (reads_undefined || !counts) {   /* a second pass might see what the first left, or never end */
+  bool reads_undefined = (q->ever_tainted | start.tainted) & q->flags_read,
+       counts = known(q, REG_ECX) && q->m.now[REG_ECX] == count;
+  if (reads_undefined || !counts) { /* a second pass might see what the first left, or never end */
     *q = before, of(q)->code_size = size;
     return;
   }
   bool loop = chance(q, 40);
-  if (loop) RAW(q, 0xe2, (uint8_t)(top - of(q)->code_size - 2)); else RAW(q, 0x49, 0x75, (uint8_t)(top - of(q)->code_size - 3));
+  if (loop) RAW(q, 0xe2, (uint8_t)(top - of(q)->code_size - 2));
+  else RAW(q, 0x49, 0x75, (uint8_t)(top - of(q)->code_size - 3));
   if (!loop) q->tainted &= FLAG_CF;
   q->held = start.held, q->no_stack = start.no_stack, q->ever_tainted |= start.ever_tainted, q->flags_read |= start.flags_read;
   merge(q, &start);
@@ -225,14 +254,15 @@ static void add_frame(struct sequence *q) {
   unsigned room = below(q, 8) * 4, state = q->m.reg_state[REG_EBP];
   uint32_t ebp = q->m.now[REG_EBP], esp = q->m.now[REG_ESP];
   if (q->no_stack || esp - 64 - of(q)->region >= DATA_SIZE) return;
-  if (chance(q, 20)) RAW(q, 0xc8, (uint8_t)room, 0, 0), of(q)->fault_memory_ignored = true;   /* one that faults may have stored EBP */
+  /* one that faults may have stored EBP */
+  if (chance(q, 20)) RAW(q, 0xc8, (uint8_t)room, 0, 0), of(q)->fault_memory_ignored = true;
   else RAW(q, 0x55, 0x8b, 0xec, 0x83, 0xec, (uint8_t)room), q->tainted = 0;
   sequence_know(q, REG_EBP, esp - 4), q->m.now[REG_ESP] = esp - 4 - room;
   q->held = 1 << REG_EBP;
   add_some(q, 4);
   q->held = 0;
   bool moved = q->m.now[REG_EBP] != esp - 4;
-  if (moved) RAW(q, 0x8d, 0xad, IMM32(esp - 4 - q->m.now[REG_EBP]));   /* LEA EBP, [EBP + back] */
+  if (moved) RAW(q, 0x8d, 0xad, IMM32(esp - 4 - q->m.now[REG_EBP])); /* LEA EBP, [EBP + back] */
   RAW(q, 0xc9);
   q->m.reg_state[REG_EBP] = (uint8_t)state, q->m.now[REG_EBP] = ebp, q->m.now[REG_ESP] = esp;
   /* Its slot may have been written meanwhile. */
@@ -253,13 +283,15 @@ static void add_call(struct sequence *q) {
   add_some(q, 3);
   q->no_stack = false, q->slot = 0;
   q->returns = true;
-  if (arguments) RAW(q, 0xc2, (uint8_t)(4 * arguments), 0); else RAW(q, 0xc3);
+  if (arguments) RAW(q, 0xc2, (uint8_t)(4 * arguments), 0);
+  else RAW(q, 0xc3);
   c->code[jump + 1] = (uint8_t)(c->code_size - jump - 2);
   q->m.now[REG_ESP] = esp;
   for (unsigned i = 0; i < arguments; i++) RAW(q, 0x6a, (uint8_t)i);
   if (chance(q, 60)) RAW(q, 0xe8, IMM32(function - (here(q) + 5)));
-  else if (chance(q, 50)) RAW(q, 0x68, IMM32(function), 0xff, 0x14, 0x24, 0x83, 0xc4, 0x04), q->tainted = 0;   /* PUSH F; CALL [ESP]; ADD ESP, 4 */
-  else RAW(q, 0x68, IMM32(here(q) + 11), 0x68, IMM32(function), 0xc3);                                  /* PUSH back; PUSH F; RET */
+  else if (chance(q, 50))
+    RAW(q, 0x68, IMM32(function), 0xff, 0x14, 0x24, 0x83, 0xc4, 0x04), q->tainted = 0; /* PUSH F; CALL [ESP]; ADD ESP, 4 */
+  else RAW(q, 0x68, IMM32(here(q) + 11), 0x68, IMM32(function), 0xc3);                 /* PUSH back; PUSH F; RET */
 }
 
 /* CALL next; POP r: position-independent code. PUSH next; RET. */
@@ -272,7 +304,8 @@ static void add_here(struct sequence *q) {
 
 void sequence_add_structure(struct sequence *q) {
   switch (below(q, 6)) {
-  case 0: case 1: add_skip(q); break;
+  case 0:
+  case 1: add_skip(q); break;
   case 2: add_loop(q); break;
   case 3: add_frame(q); break;
   case 4: add_call(q); break;
@@ -286,13 +319,18 @@ void sequence_set_pointers(struct sequence *q) {
   struct isa_case *c = of(q);
   uint32_t stack = c->region + STACK_PAGE * PAGE;
   unsigned kind = below(q, 100);
-  uint32_t esp = kind < 70 ? stack + 0x400 + 4 * below(q, 0x500) : kind < 92 ? stack + PAGE + 4 * below(q, 16) - 32 : stack + 4 * below(q, 16);
+  uint32_t esp = kind < 70   ? stack + 0x400 + 4 * below(q, 0x500)
+                 : kind < 92 ? stack + PAGE + 4 * below(q, 16) - 32
+                             : stack + 4 * below(q, 16);
   if (chance(q, 4)) esp += 1 + below(q, 3);
   maker_fix(&q->m, REG_ESP, esp);
   for (unsigned r = 0; r < 8; r++) {
     if (r == REG_ESP) continue;
     bool pointer = chance(q, r == REG_EBX || r >= REG_EBP ? 70 : 12);
-    maker_fix(&q->m, r, !pointer ? value_integer(&q->m.random) : r == REG_EBP && chance(q, 50) ? esp + 4 * below(q, 12) : maker_target(&q->m, 16));
+    maker_fix(&q->m, r,
+              !pointer                        ? value_integer(&q->m.random)
+              : r == REG_EBP && chance(q, 50) ? esp + 4 * below(q, 12)
+                                              : maker_target(&q->m, 16));
     if (!pointer) sequence_forget(q, r);
   }
 }
@@ -311,9 +349,12 @@ static void vary_state(struct sequence *q, const struct sequence *start, unsigne
   c->eflags = (c->eflags & ~(uint32_t)FLAGS_ARITH) | (random_32(&r) & FLAGS_ARITH);
 }
 
-void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, unsigned state, const struct opcode_row *const *rows, unsigned row_count) {
+void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, unsigned state, const struct opcode_row *const *rows,
+                   unsigned row_count) {
   uint64_t stream = 0x5e9000000000ull + number;
-  struct sequence q = {.m = {.random = random_start(seed, stream), .c = c, .tame = true, .flat = true, .wide_only = true}, .rows = rows, .row_count = row_count};
+  struct sequence q = {.m = {.random = random_start(seed, stream), .c = c, .tame = true, .flat = true, .wide_only = true},
+                       .rows = rows,
+                       .row_count = row_count};
   uint32_t region = DATA_LOW;
 #ifndef __SANITIZE_ADDRESS__
   if (chance(&q, 15)) region = DATA_HIGH;
@@ -330,7 +371,8 @@ void sequence_make(struct isa_case *c, uint64_t seed, uint32_t number, unsigned 
   sequence_set_pointers(&q);
   struct sequence start = q;
   for (unsigned n = 2 + below(&q, 11); n && !full(&q); n--)
-    if (chance(&q, 22)) sequence_add_structure(&q); else sequence_add_simple(&q);
+    if (chance(&q, 22)) sequence_add_structure(&q);
+    else sequence_add_simple(&q);
   unsigned cc = below(&q, 16);
   if (chance(&q, 25) && !(condition_flags(cc) & q.tainted)) {
     c->exit_at[1] = c->code_at - 0x20;

@@ -2,38 +2,80 @@
 #include <string.h>
 
 uint32_t value_integer(struct random *r) {
-  static const uint32_t edges[] = {0, 1, 2, 3, 7, 8, 15, 16, 31, 32, 33, 63, 0x7f, 0x80, 0x81, 0xff, 0x100, 0x7fff, 0x8000, 0x8001, 0xffff, 0x10000, 0x7ffffffe, 0x7fffffff,
-                                   0x80000000, 0x80000001, 0xfffffffe, 0xffffffff, 0xffffff80, 0xffff8000, 0x99999999, 0x0f0f0f0f, 0x00ff00ff};
+  static const uint32_t edges[] = {0,          1,          2,          3,          7,          8,          15,
+                                   16,         31,         32,         33,         63,         0x7f,       0x80,
+                                   0x81,       0xff,       0x100,      0x7fff,     0x8000,     0x8001,     0xffff,
+                                   0x10000,    0x7ffffffe, 0x7fffffff, 0x80000000, 0x80000001, 0xfffffffe, 0xffffffff,
+                                   0xffffff80, 0xffff8000, 0x99999999, 0x0f0f0f0f, 0x00ff00ff};
   switch (random_below(r, 6)) {
-  case 0: case 1: return RANDOM_OF(r, edges);
+  case 0:
+  case 1: return RANDOM_OF(r, edges);
   case 2: return 1u << random_below(r, 32);
-  case 3: return (uint32_t)-(int32_t)random_below(r, 256);
+  case 3: return (uint32_t) - (int32_t)random_below(r, 256);
   case 4: return random_below(r, 256);
   default: return random_32(r);
   }
 }
 
 void value_float32(struct random *r, uint8_t *to) {
-  static const uint32_t edges[] = {0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc00000, 0x7f800001, 0xffa00001, 0x00000001, 0x807fffff,
-                                   0x00800000, 0x7f7fffff, 0x4f000000, 0xcf000000, 0x4effffff, 0x3f000000, 0x40490fdb, 0x3effffff};
-  uint32_t v = random_chance(r, 60) ? RANDOM_OF(r, edges) : random_chance(r, 50) ? random_32(r) : 0x3f800000u + random_below(r, 0x04000000) - 0x02000000;
+  static const uint32_t edges[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000,
+                                   0xffc00000, 0x7f800001, 0xffa00001, 0x00000001, 0x807fffff, 0x00800000, 0x7f7fffff,
+                                   0x4f000000, 0xcf000000, 0x4effffff, 0x3f000000, 0x40490fdb, 0x3effffff};
+  uint32_t v = random_chance(r, 60)   ? RANDOM_OF(r, edges)
+               : random_chance(r, 50) ? random_32(r)
+                                      : 0x3f800000u + random_below(r, 0x04000000) - 0x02000000;
   value_store(to, v, 4);
 }
 
 void value_float64(struct random *r, uint8_t *to) {
-  static const uint64_t edges[] = {0, 0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000000,
-                                   0x7ff0000000000001, 0xfff4000000000001, 1, 0x800fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff, 0x41e0000000000000,
-                                   0xc1e0000000000000, 0x41dfffffffc00000, 0x3fe0000000000000, 0x400921fb54442d18, 0x43e0000000000000, 0x47efffffe0000001};
-  uint64_t v = random_chance(r, 60) ? RANDOM_OF(r, edges) : random_chance(r, 50) ? random_64(r) : 0x3ff0000000000000 + (random_64(r) >> 8) - (1ull << 55);
+  static const uint64_t edges[] = {0,
+                                   0x8000000000000000,
+                                   0x3ff0000000000000,
+                                   0xbff0000000000000,
+                                   0x7ff0000000000000,
+                                   0xfff0000000000000,
+                                   0x7ff8000000000000,
+                                   0x7ff0000000000001,
+                                   0xfff4000000000001,
+                                   1,
+                                   0x800fffffffffffff,
+                                   0x0010000000000000,
+                                   0x7fefffffffffffff,
+                                   0x41e0000000000000,
+                                   0xc1e0000000000000,
+                                   0x41dfffffffc00000,
+                                   0x3fe0000000000000,
+                                   0x400921fb54442d18,
+                                   0x43e0000000000000,
+                                   0x47efffffe0000001};
+  uint64_t v = random_chance(r, 60)   ? RANDOM_OF(r, edges)
+               : random_chance(r, 50) ? random_64(r)
+                                      : 0x3ff0000000000000 + (random_64(r) >> 8) - (1ull << 55);
   value_store(to, v, 8);
 }
 
 void value_float80(struct random *r, uint8_t *to) {
-  /* zero, one, infinity, quiet and signalling NaN, indefinite, denormal, pseudo-denormal, unnormal, pseudo-infinity, pi, 2^63, 10^18 */
-  static const struct { uint64_t significand; uint16_t exponent; } edges[] = {
-    {0, 0}, {0x8000000000000000, 0x3fff}, {0x8000000000000000, 0x7fff}, {0xc000000000000000, 0x7fff}, {0x8000000000000001, 0x7fff}, {0xc000000000000000, 0xffff}, {1, 0},
-    {0x8000000000000000, 0}, {0x4000000000000000, 0x4000}, {0, 0x7fff}, {0xc90fdaa22168c235, 0x4000}, {0x8000000000000000, 0x403e}, {0xde0b6b3a76400000, 0x403a},
-    {0xffffffffffffffff, 0x7ffe}, {0x8000000000000000, 1}, {0x8000000000000000, 0x3ffe}};
+  /* zero, one, infinity, quiet and signalling NaN, indefinite, denormal, pseudo-denormal, unnormal, pseudo-infinity, pi, 2^63,
+   * 10^18 */
+  static const struct {
+    uint64_t significand;
+    uint16_t exponent;
+  } edges[] = {{0, 0},
+               {0x8000000000000000, 0x3fff},
+               {0x8000000000000000, 0x7fff},
+               {0xc000000000000000, 0x7fff},
+               {0x8000000000000001, 0x7fff},
+               {0xc000000000000000, 0xffff},
+               {1, 0},
+               {0x8000000000000000, 0},
+               {0x4000000000000000, 0x4000},
+               {0, 0x7fff},
+               {0xc90fdaa22168c235, 0x4000},
+               {0x8000000000000000, 0x403e},
+               {0xde0b6b3a76400000, 0x403a},
+               {0xffffffffffffffff, 0x7ffe},
+               {0x8000000000000000, 1},
+               {0x8000000000000000, 0x3ffe}};
   uint64_t s;
   uint16_t e;
   if (random_chance(r, 50)) {
@@ -53,10 +95,12 @@ void value_bcd80(struct random *r, uint8_t *to) {
 
 void value_vector(struct random *r, uint8_t *to) {
   switch (random_below(r, 5)) {
-  case 0: case 1:
+  case 0:
+  case 1:
     for (unsigned i = 0; i < 16; i += 4) value_float32(r, to + i);
     break;
-  case 2: case 3:
+  case 2:
+  case 3:
     for (unsigned i = 0; i < 16; i += 8) value_float64(r, to + i);
     break;
   default:

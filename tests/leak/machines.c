@@ -1,9 +1,11 @@
-/* Makes, runs and destroys a machine COUNT times in one process and tells what stays behind: open descriptors, mappings, threads and
- * resident memory, all read from /proc, after the first few rounds (in which libraries take what they keep) and at the end.
+/* Makes, runs and destroys a machine COUNT times in one process and tells what stays behind: open descriptors, mappings, threads
+ * and resident memory, all read from /proc, after the first few rounds (in which libraries take what they keep) and at the end.
  *
- *   leak_machines COUNT END ARGUMENT...     END: debug-exit, power-off, or fails (the machine cannot be made); the arguments are bt's
+ *   leak_machines COUNT END ARGUMENT...     END: debug-exit, power-off, or fails (the machine cannot be made); the arguments are
+ *   bt's
  *
- * Exit status: 0 nothing grew; 1 something did, or a machine ended otherwise than END; 2 bad arguments. tests/leak/run has the rows. */
+ * Exit status: 0 nothing grew; 1 something did, or a machine ended otherwise than END; 2 bad arguments. tests/leak/run has the
+ * rows. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <malloc.h>
@@ -17,7 +19,9 @@
 
 enum { WARM_UP = 5, RSS_MARGIN_KB = 512 };
 
-struct usage { long descriptors, threads, mappings, rss_kb; };
+struct usage {
+  long descriptors, threads, mappings, rss_kb;
+};
 
 static long entries(const char *folder) {
   long n = 0;
@@ -51,7 +55,8 @@ static struct usage usage_now(void) {
 }
 
 static void print_usage(unsigned round, const struct usage *u) {
-  printf("after %u: %ld descriptors, %ld threads, %ld mappings, %ld KiB resident\n", round, u->descriptors, u->threads, u->mappings, u->rss_kb);
+  printf("after %u: %ld descriptors, %ld threads, %ld mappings, %ld KiB resident\n", round, u->descriptors, u->threads,
+         u->mappings, u->rss_kb);
 }
 
 static bool grew(const char *what, long before, long after, long margin) {
@@ -76,7 +81,10 @@ static bool live(const struct bt_options *options, enum end_kind wanted) {
 }
 
 static bool parse_end(const char *name, enum end_kind *end) {
-  static const struct { const char *name; enum end_kind end; } ends[] = {{"debug-exit", END_DEBUG_EXIT}, {"power-off", END_POWER_OFF}, {"fails", END_NONE}};
+  static const struct {
+    const char *name;
+    enum end_kind end;
+  } ends[] = {{"debug-exit", END_DEBUG_EXIT}, {"power-off", END_POWER_OFF}, {"fails", END_NONE}};
   for (unsigned i = 0; i < sizeof ends / sizeof ends[0]; i++)
     if (!strcmp(ends[i].name, name)) return *end = ends[i].end, true;
   return false;

@@ -5,9 +5,11 @@
  *   refuse execmem     no new executable memory: shared, anonymous, or by mprotect (as SELinux's execmem and execmod)
  *   close FD           a standard descriptor
  *   group DIRECTORY    into this control group
- *   empty DIRECTORY    an empty read-only file system over it; full DIRECTORY: one that has no room; readonly: no file system can be written
+ *   empty DIRECTORY    an empty read-only file system over it; full DIRECTORY: one that has no room; readonly: no file system can
+ *   be written
  *
- * Mounts are in a name space of its own. Status 77 where this host does not let us set a limit (one line says which), else the program's. */
+ * Mounts are in a name space of its own. Status 77 where this host does not let us set a limit (one line says which), else the
+ * program's. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -32,23 +34,61 @@
 
 enum { UNABLE = 77, WRONG = 78, FILTER_MAX = 128 };
 
-#define LIMITS(X) X(AS) X(CORE) X(CPU) X(DATA) X(FSIZE) X(MEMLOCK) X(NOFILE) X(NPROC) X(SIGPENDING) X(STACK)
-#define CALLS(X) X(clone) X(clone3) X(eventfd2) X(ftruncate) X(futex) X(madvise) X(memfd_create) X(mremap) X(perf_event_open) X(pipe2) X(prctl) X(prlimit64) \
-  X(sigaltstack) X(sysinfo) X(timer_create)
-#define ERRORS(X) X(EACCES) X(EAGAIN) X(EINVAL) X(EMFILE) X(ENOMEM) X(ENOSYS) X(EPERM)
-struct name { const char *name; int number; };
-static const struct name limits[] = {
-#define LIMIT(name) {#name, RLIMIT_##name},
-  LIMITS(LIMIT)
-}, calls[] = {
-#define CALL(name) {#name, SYS_##name},
-  CALLS(CALL)
-}, errors[] = {
-#define ERROR(name) {#name, name},
-  ERRORS(ERROR)
+#define LIMITS(X) \
+  X(AS) \
+  X(CORE) \
+  X(CPU) \
+  X(DATA) \
+  X(FSIZE) \
+  X(MEMLOCK) \
+  X(NOFILE) \
+  X(NPROC) \
+  X(SIGPENDING) \
+  X(STACK)
+#define CALLS(X) \
+  X(clone) \
+  X(clone3) \
+  X(eventfd2) \
+  X(ftruncate) \
+  X(futex) \
+  X(madvise) \
+  X(memfd_create) \
+  X(mremap) \
+  X(perf_event_open) \
+  X(pipe2) \
+  X(prctl) \
+  X(prlimit64) \
+  X(sigaltstack) \
+  X(sysinfo) \
+  X(timer_create)
+#define ERRORS(X) \
+  X(EACCES) \
+  X(EAGAIN) \
+  X(EINVAL) \
+  X(EMFILE) \
+  X(ENOMEM) \
+  X(ENOSYS) \
+  X(EPERM)
+struct name {
+  const char *name;
+  int number;
 };
+static const struct name limits[] =
+  {
+#define LIMIT(name) {#name, RLIMIT_##name},
+    LIMITS(LIMIT)},
+                         calls[] =
+                           {
+#define CALL(name) {#name, SYS_##name},
+                             CALLS(CALL)},
+                         errors[] = {
+#define ERROR(name) {#name, name},
+                           ERRORS(ERROR)};
 
-struct filter { struct sock_filter code[FILTER_MAX]; unsigned short count; };
+struct filter {
+  struct sock_filter code[FILTER_MAX];
+  unsigned short count;
+};
 
 static void die(int status, const char *what) {
   fprintf(stderr, "limited: %s: %s\n", what, status == WRONG ? "not understood" : strerror(errno));
@@ -109,7 +149,8 @@ static void begin_filter(struct filter *f) {
 static void install(struct filter *f) {
   emit(f, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
   struct sock_fprog program = {f->count, f->code};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0) die(UNABLE, "seccomp");
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
+    die(UNABLE, "seccomp");
 }
 
 /* ---- file systems and groups ---- */
@@ -120,7 +161,8 @@ static void own_mounts(void) {
 }
 static void cover(const char *directory, bool full) {
   char path[300];
-  if (!directory || mount("none", directory, "tmpfs", full ? 0 : MS_RDONLY, "size=4096") < 0) die(UNABLE, directory ? directory : "a directory is missing");
+  if (!directory || mount("none", directory, "tmpfs", full ? 0 : MS_RDONLY, "size=4096") < 0)
+    die(UNABLE, directory ? directory : "a directory is missing");
   if (!full) return;
   snprintf(path, sizeof path, "%s/filler", directory);
   int fd = open(path, O_CREAT | O_WRONLY, 0600);
@@ -128,7 +170,7 @@ static void cover(const char *directory, bool full) {
   while (fd >= 0 && write(fd, page, sizeof page) > 0) {}
 }
 static void read_only(void) {
-  struct statvfs st;   /* flags that the mount has may not be taken away from a user name space */
+  struct statvfs st; /* flags that the mount has may not be taken away from a user name space */
   unsigned long keep = statvfs("/", &st) == 0 ? st.f_flag & (ST_NODEV | ST_NOSUID | ST_NOEXEC | ST_NOATIME | ST_RELATIME) : 0;
   if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | keep, NULL) < 0) die(UNABLE, "read-only");
 }
@@ -142,7 +184,8 @@ static void join(const char *directory) {
 /* ---- words ---- */
 
 static void apply(char *limit, struct filter *f, bool *mounts) {
-  char whole[200], *rest, *word = strtok_r(limit, " ", &rest), *first = strtok_r(NULL, " ", &rest), *second = strtok_r(NULL, " ", &rest);
+  char whole[200], *rest, *word = strtok_r(limit, " ", &rest), *first = strtok_r(NULL, " ", &rest),
+                          *second = strtok_r(NULL, " ", &rest);
   snprintf(whole, sizeof whole, "%s %s", word ? word : "", first ? first : "");
   if (!word) die(WRONG, "an empty limit");
   bool covers = !strcmp(word, "empty") || !strcmp(word, "full"), reads = !strcmp(word, "readonly");

@@ -1,7 +1,7 @@
-/* A gate's code segment, and the stack segment that the TSS names, have their accessed bit set when an event is delivered through them: software
- * interrupt, exception, external interrupt, from ring 3 (SDM vol. 3A, 3.4.5.1: "whenever it loads a segment selector for the segment into a
- * segment register"; 6.12.1). A handler that looks sees it set. QEMU 7.2 leaves it clear: what is looked at here would be a divergence of
- * `bt diff`, but for its row gate_accessed.
+/* A gate's code segment, and the stack segment that the TSS names, have their accessed bit set when an event is delivered through
+ * them: software interrupt, exception, external interrupt, from ring 3 (SDM vol. 3A, 3.4.5.1: "whenever it loads a segment
+ * selector for the segment into a segment register"; 6.12.1). A handler that looks sees it set. QEMU 7.2 leaves it clear: what is
+ * looked at here would be a divergence of `bt diff`, but for its row gate_accessed.
  * EXPECT: int: inside 1 after 1
  * EXPECT: exception: inside 1 after 1
  * EXPECT: interrupt: inside 1 after 1
@@ -14,8 +14,15 @@ static unsigned seen;
 
 static bool accessed(uint16_t selector) { return ((volatile struct descriptor *)gdt)[selector >> 3].high & ACCESSED; }
 static void look(struct frame *f) { seen = accessed(SEL_CODE); }
-static void look_past_ud2(struct frame *f) { look(f); f->eip += 2; f->eflags &= ~(uint32_t)FL_RF; }
-static void look_at_tick(struct frame *f) { look(f); irq_eoi(0); }
+static void look_past_ud2(struct frame *f) {
+  look(f);
+  f->eip += 2;
+  f->eflags &= ~(uint32_t)FL_RF;
+}
+static void look_at_tick(struct frame *f) {
+  look(f);
+  irq_eoi(0);
+}
 
 /* The vector's gate leads through a code segment that nobody has used. */
 static void arm(unsigned vector, unsigned dpl, trap_handler handler) {
@@ -31,7 +38,7 @@ static void tick_once(void) {
   irq_mask(0xfffe);
   outb(0x43, 0x34);
   outb(0x40, 0xa9);
-  outb(0x40, 0x04);   /* 1 ms */
+  outb(0x40, 0x04); /* 1 ms */
   __asm__ volatile("sti\n hlt\n cli" ::: "memory");
   irq_mask(0xffff);
   gate_reset(VEC_IRQ0, 0);

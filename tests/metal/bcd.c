@@ -3,9 +3,12 @@
 
 static uint32_t sum;
 
-static void fold(uint32_t eax, uint32_t flags, uint32_t defined) { sum = (sum ^ (eax & 0xffff) ^ (flags & defined) << 16) * 16777619; }
+static void fold(uint32_t eax, uint32_t flags, uint32_t defined) {
+  sum = (sum ^ (eax & 0xffff) ^ (flags & defined) << 16) * 16777619;
+}
 
-#define ADJUST(name, defined) do { \
+#define ADJUST(name, defined) \
+  do { \
     sum = 0; \
     for (uint32_t ax = 0; ax < 0x400; ax++) \
       for (uint32_t in = 0; in < 4; in++) { \

@@ -32,8 +32,11 @@ static void show(const char *label, struct context c) {
   print("\n");
 }
 
-#define LOOK "push eax\n push ecx\n push esi\n push edi\n push ds\n push es\n mov eax, 0x10\n mov ds, eax\n mov es, eax\n mov [gate_cs], cs\n mov [gate_ss], ss\n" \
-  "lea esi, [esp + 24]\n mov edi, offset gate_stack\n mov ecx, 6\n cld\n rep movsd\n pop es\n pop ds\n pop edi\n pop esi\n pop ecx\n pop eax\n"
+#define LOOK \
+  "push eax\n push ecx\n push esi\n push edi\n push ds\n push es\n mov eax, 0x10\n mov ds, eax\n mov es, eax\n" \
+  " mov [gate_cs], cs\n mov [gate_ss], ss\n" \
+  "lea esi, [esp + 24]\n mov edi, offset gate_stack\n mov ecx, 6\n cld\n rep movsd\n pop es\n pop ds\n pop edi\n pop esi\n" \
+  " pop ecx\n pop eax\n"
 
 void test_main(void) {
   const char *target = CODE(LOOK "retf"), *target8 = CODE(LOOK "retf 8");
@@ -51,7 +54,8 @@ void test_main(void) {
   struct context c = context_user(caller);
   run(&c);
   print("conforming target: %s cs %x\n", vector_name(c.vector), c.eax);
-  try_user("return to conforming code", CODE("push 0x43\n push offset 1f\n retf\n 1: mov eax, cs\n cmp eax, 0x43\n je 2f\n ud2\n 2: nop"));
+  try_user("return to conforming code", CODE("push 0x43\n push offset 1f\n retf\n 1: mov eax, cs\n cmp eax, 0x43\n je 2f\n ud2\n"
+                                             " 2: nop"));
   set_gate(SEL_UCODE, CODE("mov eax, cs\n retf"), ACC_CALL | ACC_DPL3, 0);
   c = context_user(caller);
   run(&c);
@@ -79,8 +83,8 @@ void test_main(void) {
   gdt_set(SEL_FREE + 16, make_segment(0, 0xfffff, ACC_CODE & ~ACC_PRESENT, DESC_G | DESC_32));
   set_gate(SEL_FREE + 16, target, ACC_CALL | ACC_DPL3, 0);
   try_user("gate to absent code", plain);
-  /* The inner stack comes from the TSS. A bad one is #TS with its selector, at the old level; INT 7Fh and faults to ring 0 use it too, so
-   * the target is a ring 1 segment. */
+  /* The inner stack comes from the TSS. A bad one is #TS with its selector, at the old level; INT 7Fh and faults to ring 0 use it
+   * too, so the target is a ring 1 segment. */
   gdt_set(SEL_FREE + 24, make_segment(0, 0xfffff, ACC_CODE | 1 << 5, DESC_G | DESC_32));
   gdt_set(SEL_FREE + 32, make_segment(0, 0xfffff, ACC_DATA | 1 << 5, DESC_G | DESC_32));
   static uint32_t ring1_stack[64];

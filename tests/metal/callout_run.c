@@ -1,6 +1,6 @@
-/* Runs of instructions that the monitor does one after the other without translated code in between (POP Sreg, PUSHA, POPA, MOV Sreg, IRET):
- * each is an instruction of its own. A fault in the middle leaves those before done; a store to the next one's bytes is seen; single steps
- * and the shadow of SS come between them; the run ends at a page that is not there. */
+/* Runs of instructions that the monitor does one after the other without translated code in between (POP Sreg, PUSHA, POPA, MOV
+ * Sreg, IRET): each is an instruction of its own. A fault in the middle leaves those before done; a store to the next one's bytes
+ * is seen; single steps and the shadow of SS come between them; the run ends at a page that is not there. */
 #include "lib/metal.h"
 
 #define CODE_AT 0x40002000u
@@ -9,7 +9,7 @@ static void fault_in_the_middle(void) {
   static uint32_t stack[16];
   const void *code = CODE("pop es\n pop ds\n pop fs\n popad");
   uint32_t *top = stack + 4;
-  top[0] = SEL_UDATA, top[1] = SEL_KDATA, top[2] = 0x1f8, top[3] = 1;   /* beyond the GDT's limit */
+  top[0] = SEL_UDATA, top[1] = SEL_KDATA, top[2] = 0x1f8, top[3] = 1; /* beyond the GDT's limit */
   struct context c = context_kernel(code);
   c.esp = (uint32_t)top;
   run(&c);
@@ -17,7 +17,8 @@ static void fault_in_the_middle(void) {
   print("left: es=%w ds=%w fs=%w esp=+%x\n", c.es, c.ds, c.fs, c.esp - (uint32_t)top);
 }
 
-/* PUSHA's frame covers the POPA behind it: what runs is NOP, INC EAX, INT 7Fh out of EDI. In ring 3, since run() uses a ring 0 stack itself. */
+/* PUSHA's frame covers the POPA behind it: what runs is NOP, INC EAX, INT 7Fh out of EDI. In ring 3, since run() uses a ring 0
+ * stack itself. */
 static void store_to_the_next(void) {
   uint8_t *page = page_alloc();
   struct context c = context_user(page + 256);
@@ -61,7 +62,7 @@ static void page_ends(void) {
   uint8_t *page = page_alloc();
   static uint32_t stack[16];
   map(CODE_AT, (uint32_t)page, 7);
-  page[4095] = 0x07;   /* POP ES */
+  page[4095] = 0x07; /* POP ES */
   stack[4] = SEL_UDATA;
   struct context c = context_kernel((void *)(CODE_AT + 4095));
   c.esp = (uint32_t)(stack + 4);

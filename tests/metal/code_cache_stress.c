@@ -16,7 +16,10 @@ static void emit(uint32_t i, uint32_t value, int32_t target) {
   uint8_t *p = block_at(i);
   memcpy(p, "\xd1\xc0\x05", 3);
   memcpy(p + 3, &value, 4);
-  if (target < 0) { p[7] = 0xc3; return; }
+  if (target < 0) {
+    p[7] = 0xc3;
+    return;
+  }
   if (i % 3 == 0) {
     uint32_t address = (uint32_t)block_at((uint32_t)target);
     p[7] = 0xb9;
@@ -38,8 +41,9 @@ void test_main(void) {
     order[i] = order[j];
     order[j] = t;
   }
-  for (uint32_t i = 0; i < BLOCKS; i++) emit(order[i], value[order[i]] = next_random(), i + 1 < BLOCKS ? (int32_t)order[i + 1] : -1);
-  uint8_t entry[] = {0x31, 0xc0, 0xe9, 0, 0, 0, 0};   /* xor eax,eax; jmp first */
+  for (uint32_t i = 0; i < BLOCKS; i++)
+    emit(order[i], value[order[i]] = next_random(), i + 1 < BLOCKS ? (int32_t)order[i + 1] : -1);
+  uint8_t entry[] = {0x31, 0xc0, 0xe9, 0, 0, 0, 0}; /* xor eax,eax; jmp first */
   uint8_t *start = page_alloc();
   uint32_t rel = (uint32_t)(block_at(order[0]) - (start + 7));
   memcpy(start, entry, sizeof entry);

@@ -2,7 +2,10 @@
 #include "lib/metal.h"
 
 static volatile unsigned ticks;
-static void tick(struct frame *f) { ticks++; irq_eoi(0); }
+static void tick(struct frame *f) {
+  ticks++;
+  irq_eoi(0);
+}
 
 void test_main(void) {
   paging_on();

@@ -50,11 +50,15 @@ void test_main(void) {
   probe("avx", 0, CODE(".byte 0xc5, 0xf8, 0x57, 0xc0"));
   probe("xsave", r[2] >> 26 & 1, CODE("xor ecx, ecx\n xgetbv"));
   probe("rdrand", r[2] >> 30 & 1, CODE("rdrand eax"));
-  /* Leaves beyond the last basic one give the last one's data on Intel (SDM vol. 2, CPUID); all that is asked here is no fault. */
+  /* Leaves beyond the last basic one give the last one's data on Intel (SDM vol. 2, CPUID); all that is asked here is no
+   * fault. */
   try_kernel("leaf beyond", CODE("mov eax, 0x7fffffff\n cpuid"));
   if (extended >= 0x80000004) {
     char brand[49] = {0};
-    for (unsigned i = 0; i < 3; i++) { cpuid(0x80000002 + i, 0, again); memcpy(brand + 16 * i, again, 16); }
+    for (unsigned i = 0; i < 3; i++) {
+      cpuid(0x80000002 + i, 0, again);
+      memcpy(brand + 16 * i, again, 16);
+    }
     print("brand: %s\n", brand);
   }
   /* EFLAGS.ID toggles. */

@@ -32,7 +32,7 @@ static void one(const char *label, const char *code, uint32_t dr7) {
   print("%s: ", label);
   report_end(&c, code);
   if (c.vector == 1) print(" dr6 %x", dr6 & 0xe00f);
-  if (c.vector == 1 && !(dr6 & 0x2000)) print(" rf %d", c.eflags >> 16 & 1);   /* for BD the manual does not say */
+  if (c.vector == 1 && !(dr6 & 0x2000)) print(" rf %d", c.eflags >> 16 & 1); /* for BD the manual does not say */
   print(" ecx %x eax %x\n", c.ecx, c.eax);
 }
 
@@ -59,7 +59,8 @@ static void execution(void) {
 
 static void accesses(void) {
   set_dr0((uint32_t)(watched + 1));
-  const char *store = CODE("nop\n mov [ebx + 4], eax\n nop"), *load = CODE("nop\n mov eax, [ebx + 4]\n nop"), *beside = CODE("mov [ebx], eax\n mov [ebx + 8], eax");
+  const char *store = CODE("nop\n mov [ebx + 4], eax\n nop"), *load = CODE("nop\n mov eax, [ebx + 4]\n nop"),
+             *beside = CODE("mov [ebx], eax\n mov [ebx + 8], eax");
   one("write hit", store, dr7_for(0, WRITE, 4));
   one("write, read", load, dr7_for(0, WRITE, 4));
   one("rw, read", load, dr7_for(0, READ_WRITE, 4));
@@ -87,7 +88,10 @@ static void registers(void) {
   try_kernel("dr5 with de", CODE("mov dr5, eax"));
   set_cr4(get_cr4() & ~(uint32_t)CR4_DE);
   set_dr7(0x400);
-  set_dr0(0x12345678); set_dr1(0x23456789); set_dr2(0x3456789a); set_dr3(0x456789ab);
+  set_dr0(0x12345678);
+  set_dr1(0x23456789);
+  set_dr2(0x3456789a);
+  set_dr3(0x456789ab);
   print("values: %x %x %x %x\n", get_dr0(), get_dr1(), get_dr2(), get_dr3());
   try_user("user", CODE("mov eax, dr0"));
 }

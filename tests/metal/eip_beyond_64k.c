@@ -1,6 +1,6 @@
-/* 16-bit code in a segment of 4 GiB, beyond its first 64 KiB: EIP keeps its upper half behind every instruction, whoever runs it; what is pushed by an
- * exception, and where it goes on. Only branches have 16 bits (SDM vol. 2, JMP: "tempEIP AND 0000FFFFH"). In a segment of 64 KiB the next fetch is
- * #GP (vol. 3A, 5.3). QEMU goes on at EIP modulo 64 KiB where a translated block ends. */
+/* 16-bit code in a segment of 4 GiB, beyond its first 64 KiB: EIP keeps its upper half behind every instruction, whoever runs it;
+ * what is pushed by an exception, and where it goes on. Only branches have 16 bits (SDM vol. 2, JMP: "tempEIP AND 0000FFFFH"). In
+ * a segment of 64 KiB the next fetch is #GP (vol. 3A, 5.3). QEMU goes on at EIP modulo 64 KiB where a translated block ends. */
 /* EXPECT: int3: #BP eip 00012341 */
 /* EXPECT: str, int3: #BP eip 00012344 */
 /* EXPECT: push ds, pop ds: #GP error=0000 eip 00012344 */

@@ -64,7 +64,8 @@ static void fpu(void) {
   /* QEMU raises no #XM (SDM vol. 3A, 6.15, interrupt 19; vol. 1, 11.5.2: #UD when CR4.OSXMMEXCPT is clear). */
   /* EXPECT: xm: #XM eip=+16 */
   /* EXPECT: xm without osxmmexcpt: #UD eip=+0 */
-  try_kernel("xm", CODE("push 0x1d80\n ldmxcsr [esp]\n pop eax\n xorps xmm0, xmm0\n mov eax, 0x3f800000\n movd xmm1, eax\n divss xmm1, xmm0"));
+  try_kernel("xm", CODE("push 0x1d80\n ldmxcsr [esp]\n pop eax\n xorps xmm0, xmm0\n mov eax, 0x3f800000\n movd xmm1, eax\n"
+                        " divss xmm1, xmm0"));
   set_cr4(get_cr4() & ~(uint32_t)CR4_OSXMM);
   try_kernel("xm without osxmmexcpt", CODE("divss xmm1, xmm0"));
   try_kernel("movaps unaligned", CODE("mov eax, offset memory + 4\n movaps xmm0, [eax]"));
@@ -171,7 +172,7 @@ static void tasks_and_pages(void) {
   print("df esp: %X cr2 %X\n", c.esp, c.cr2);
   map(0x40001000, (uint32_t)stack_page, PG_P | PG_W);
   c = try_kernel("df frame half in an absent page", CODE("mov esp, 0x40001008\n ud2"));
-  print("df cr2 of the push that faulted: %X\n", c.cr2);   /* the third one of each frame */
+  print("df cr2 of the push that faulted: %X\n", c.cr2); /* the third one of each frame */
   c = try_kernel("df frame below an absent page", CODE("mov esp, 0x40002ffe\n ud2"));
   print("df cr2 of the first push: %X\n", c.cr2);
   map(0x40001000, 0, 0);

@@ -1,5 +1,5 @@
-/* The tables that a BIOS leaves: MP (as xv6 looks for it), RSDP, SMBIOS. What is compared with QEMU's is what both machines have; PCI devices that only one has
- * are left out, and so are names. */
+/* The tables that a BIOS leaves: MP (as xv6 looks for it), RSDP, SMBIOS. What is compared with QEMU's is what both machines have;
+ * PCI devices that only one has are left out, and so are names. */
 #include "lib/metal.h"
 
 static uint8_t byte_at(uint32_t at) { return *(volatile uint8_t *)at; }
@@ -21,22 +21,27 @@ static uint32_t find(const char *text, unsigned length, uint32_t size, uint32_t 
 
 static void show_interrupt(uint32_t at) {
   unsigned bus = byte_at(at + 4), source = byte_at(at + 5);
-  if (byte_at(at) == 3 && bus == 0 && source != 1 << 2) return;   /* another PCI device than 00:01 */
-  print("%s: type %d flags %x bus %d source %x apic %x pin %d\n", byte_at(at) == 3 ? "interrupt" : "local", byte_at(at + 1), word_at(at + 2), bus, source, byte_at(at + 6),
-        byte_at(at + 7));
+  if (byte_at(at) == 3 && bus == 0 && source != 1 << 2) return; /* another PCI device than 00:01 */
+  print("%s: type %d flags %x bus %d source %x apic %x pin %d\n", byte_at(at) == 3 ? "interrupt" : "local", byte_at(at + 1),
+        word_at(at + 2), bus, source, byte_at(at + 6), byte_at(at + 7));
 }
 
 static void show_entry(uint32_t at) {
   uint32_t id[4];
   switch (byte_at(at)) {
-    case 0:
-      cpuid(1, 0, id);
-      print("processor: apic %d version %x flags %x signature %s features %s\n", byte_at(at + 1), byte_at(at + 2), byte_at(at + 3),
-            long_at(at + 4) == id[0] ? "as CPUID" : "other", long_at(at + 8) == id[3] ? "as CPUID" : "other");
-      break;
-    case 1: print("bus: %d %c%c%c%c%c%c.\n", byte_at(at + 1), byte_at(at + 2), byte_at(at + 3), byte_at(at + 4), byte_at(at + 5), byte_at(at + 6), byte_at(at + 7)); break;
-    case 2: print("ioapic: id %d version %x flags %x at %X\n", byte_at(at + 1), byte_at(at + 2), byte_at(at + 3), long_at(at + 4)); break;
-    default: show_interrupt(at);
+  case 0:
+    cpuid(1, 0, id);
+    print("processor: apic %d version %x flags %x signature %s features %s\n", byte_at(at + 1), byte_at(at + 2), byte_at(at + 3),
+          long_at(at + 4) == id[0] ? "as CPUID" : "other", long_at(at + 8) == id[3] ? "as CPUID" : "other");
+    break;
+  case 1:
+    print("bus: %d %c%c%c%c%c%c.\n", byte_at(at + 1), byte_at(at + 2), byte_at(at + 3), byte_at(at + 4), byte_at(at + 5),
+          byte_at(at + 6), byte_at(at + 7));
+    break;
+  case 2:
+    print("ioapic: id %d version %x flags %x at %X\n", byte_at(at + 1), byte_at(at + 2), byte_at(at + 3), long_at(at + 4));
+    break;
+  default: show_interrupt(at);
   }
 }
 
@@ -48,7 +53,8 @@ static void show_mp(void) {
   if (!at) return;
   uint32_t table = long_at(at + 4), entries = word_at(table + 34), end = table + word_at(table + 4);
   print("pointer: length %d revision %d features %x %x\n", byte_at(at + 8), byte_at(at + 9), byte_at(at + 11), byte_at(at + 12));
-  print("table: %s sum %x revision %d lapic %X\n", memcmp((void *)table, "PCMP", 4) ? "bad" : "PCMP", sum(table, end - table), byte_at(table + 6), long_at(table + 36));
+  print("table: %s sum %x revision %d lapic %X\n", memcmp((void *)table, "PCMP", 4) ? "bad" : "PCMP", sum(table, end - table),
+        byte_at(table + 6), long_at(table + 36));
   uint32_t p = table + 44;
   for (unsigned i = 0; i < entries && p < end; i++) {
     show_entry(p);
@@ -75,8 +81,8 @@ static void show_smbios(void) {
   uint32_t anchor = find("_SM_", 4, 31, 0xf0000, 0x100000);
   print("smbios: %s\n", anchor ? "found" : "none");
   if (!anchor) return;
-  print("smbios anchor: length %x version %d.%d legacy %s sum %x\n", byte_at(anchor + 5), byte_at(anchor + 6), byte_at(anchor + 7),
-        memcmp((void *)(anchor + 16), "_DMI_", 5) ? "bad" : "_DMI_", sum(anchor + 16, 15));
+  print("smbios anchor: length %x version %d.%d legacy %s sum %x\n", byte_at(anchor + 5), byte_at(anchor + 6),
+        byte_at(anchor + 7), memcmp((void *)(anchor + 16), "_DMI_", 5) ? "bad" : "_DMI_", sum(anchor + 16, 15));
   uint32_t at = long_at(anchor + 0x18), end = at + word_at(anchor + 0x16), count = 0;
   while (at < end) {
     show_structure(at);

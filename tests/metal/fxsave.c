@@ -23,12 +23,14 @@ void test_main(void) {
   uint32_t at = (uint32_t)image;
   set_cr4(get_cr4() | CR4_OSFXSR | CR4_OSXMM);
   memset(image, 0xcc, sizeof image);
-  with_image(CODE("fninit\n fldpi\n fld1\n mov eax, 0x11111111\n movd xmm0, eax\n movd xmm7, eax\n pxor xmm1, xmm1\n push 0x1f80\n ldmxcsr [esp]\n pop eax\n fxsave [ebx]"), at);
+  with_image(CODE("fninit\n fldpi\n fld1\n mov eax, 0x11111111\n movd xmm0, eax\n movd xmm7, eax\n pxor xmm1, xmm1\n"
+                  " push 0x1f80\n ldmxcsr [esp]\n pop eax\n fxsave [ebx]"),
+             at);
   show("saved");
   unsigned untouched = 0;
   for (unsigned i = 464; i < 528; i++) untouched += image[i] == 0xcc;
   print("software area kept: %d\n", untouched);
-  bool high = false;   /* XMM8-15 are not ours in 32-bit mode: 288..463 stay */
+  bool high = false; /* XMM8-15 are not ours in 32-bit mode: 288..463 stay */
   for (unsigned i = 288; i < 464; i++) high |= image[i] != 0xcc;
   print("beyond xmm7: %s\n", high ? "WRITTEN" : "kept");
   with_image(CODE("fninit\n pxor xmm0, xmm0\n pxor xmm7, xmm7\n fxrstor [ebx]\n fxsave [ebx]"), at);

@@ -1,21 +1,42 @@
-/* The HPET: what its registers read after reset and keep of what is written, the counter, one-shot and periodic interrupts as IRQ 0 and IRQ 8 (legacy
- * replacement) and by the I/O APIC's pin 2, levels and their status bits.
- * FSB messages are not offered: their enable bit and address stay 0 (IA-PC HPET specification 1.0a, 2.3.8). QEMU keeps what is written there.
+/* The HPET: what its registers read after reset and keep of what is written, the counter, one-shot and periodic interrupts as IRQ
+ * 0 and IRQ 8 (legacy replacement) and by the I/O APIC's pin 2, levels and their status bits.
+ * FSB messages are not offered: their enable bit and address stay 0 (IA-PC HPET specification 1.0a, 2.3.8). QEMU keeps what is
+ * written there.
  * EXPECT: timer 2, all ones: 00003f7e
  * EXPECT: timer 2, message address: 0
  * SKIP: --irq-jitter */
 #include "lib/metal.h"
 
-enum { HPET = 0xfed00000u, CONFIG = 0x10, STATUS = 0x20, COUNTER = 0xf0, T0 = 0x100, T1 = 0x120, T2 = 0x140, CMP = 8, ROUTE = 0x10 };
+enum {
+  HPET = 0xfed00000u,
+  CONFIG = 0x10,
+  STATUS = 0x20,
+  COUNTER = 0xf0,
+  T0 = 0x100,
+  T1 = 0x120,
+  T2 = 0x140,
+  CMP = 8,
+  ROUTE = 0x10
+};
 enum { LEVEL = 1 << 1, ENABLE = 1 << 2, PERIODIC = 1 << 3, SETVAL = 1 << 6, BITS_32 = 1 << 8, PIN_2 = 2 << 9 };
 enum { APIC = 0xfee00000u, IOAPIC = 0xfec00000u, VECTOR = 0x70, MS = 100000 };
 static uint32_t get(uint32_t reg) { return *(volatile uint32_t *)(HPET + reg); }
 static void set(uint32_t reg, uint32_t value) { *(volatile uint32_t *)(HPET + reg) = value; }
 
 static volatile unsigned fired[2], pin;
-static void irq0(struct frame *f) { fired[0]++; irq_eoi(0); }
-static void irq8(struct frame *f) { fired[1]++; set(STATUS, 2); irq_eoi(8); }
-static void pin_2(struct frame *f) { pin++; *(volatile uint32_t *)(APIC + 0xb0) = 0; }
+static void irq0(struct frame *f) {
+  fired[0]++;
+  irq_eoi(0);
+}
+static void irq8(struct frame *f) {
+  fired[1]++;
+  set(STATUS, 2);
+  irq_eoi(8);
+}
+static void pin_2(struct frame *f) {
+  pin++;
+  *(volatile uint32_t *)(APIC + 0xb0) = 0;
+}
 
 static void wait(const volatile unsigned *counter, unsigned n) {
   while (*counter < n) __asm__ volatile("sti\n hlt\n cli");
@@ -49,10 +70,10 @@ static void counter(void) {
   set(COUNTER, 0xfffffff0);
   set(COUNTER + 4, 7);
   set(CONFIG, 1);
-  while (get(COUNTER) >= 0xfffffff0) { }
+  while (get(COUNTER) >= 0xfffffff0) {}
   set(CONFIG, 0);
   uint32_t low = get(COUNTER), high = get(COUNTER + 4);
-  for (volatile unsigned i = 0; i < 10000; i++) { }
+  for (volatile unsigned i = 0; i < 10000; i++) {}
   print("counts over 32 bits: %d %d, stands: %d\n", high, low < 0xfffffff0, get(COUNTER) == low);
 }
 
@@ -60,7 +81,7 @@ static void legacy(void) {
   set(COUNTER, 0);
   set(COUNTER + 4, 0);
   set(CONFIG, 3);
-  irq_mask((uint16_t)~(1 << 0 | 1 << 2 | 1 << 8));
+  irq_mask((uint16_t) ~(1 << 0 | 1 << 2 | 1 << 8));
   set(T0, ENABLE | BITS_32);
   set(T0 + CMP, get(COUNTER) + MS);
   wait(&fired[0], 1);

@@ -8,8 +8,10 @@
 uint32_t seen_flags, seen_cs, seen_stack[8];
 
 #define LOOK \
-  "push eax\n push ecx\n push esi\n push edi\n push ds\n push es\n mov eax, 0x10\n mov ds, eax\n mov es, eax\n pushfd\n pop dword ptr [seen_flags]\n mov [seen_cs], cs\n" \
-  "lea esi, [esp + 24]\n mov edi, offset seen_stack\n mov ecx, 8\n cld\n rep movsd\n pop es\n pop ds\n pop edi\n pop esi\n pop ecx\n pop eax\n"
+  "push eax\n push ecx\n push esi\n push edi\n push ds\n push es\n mov eax, 0x10\n mov ds, eax\n mov es, eax\n pushfd\n" \
+  " pop dword ptr [seen_flags]\n mov [seen_cs], cs\n" \
+  "lea esi, [esp + 24]\n mov edi, offset seen_stack\n mov ecx, 8\n cld\n rep movsd\n pop es\n pop ds\n pop edi\n pop esi\n" \
+  " pop ecx\n pop eax\n"
 enum { VECTOR = 0x50 };
 enum { SYSTEM_FLAGS = FL_TF | FL_IF | FL_IOPL3 | FL_NT | FL_RF | FL_AC };
 
@@ -36,7 +38,11 @@ static void bad_target(const char *label, uint16_t selector) {
 }
 
 static uint32_t image_flags;
-static void note_flags(struct frame *f) { image_flags = f->eflags; f->eip += 2; f->eflags &= ~(uint32_t)FL_RF; }
+static void note_flags(struct frame *f) {
+  image_flags = f->eflags;
+  f->eip += 2;
+  f->eflags &= ~(uint32_t)FL_RF;
+}
 
 void test_main(void) {
   const char *handler = CODE(LOOK "iretd"), *handler16 = CODE(LOOK "iretw"), *call = CODE("nop\n int 0x50\n nop");
@@ -48,13 +54,18 @@ void test_main(void) {
   through("trap gate", kernel, ACC_TRAP, handler, false);
   through("interrupt gate from ring 3", user, ACC_INT | ACC_DPL3, handler, false);
   through("trap gate from ring 3", user, ACC_TRAP | ACC_DPL3, handler, false);
-  c = kernel; c.eflags |= FL_NT; through("trap gate clears NT", c, ACC_TRAP, handler, false);
-  c = user; c.eflags |= FL_AC; through("AC stays", c, ACC_TRAP | ACC_DPL3, handler, false);
-  /* 16-bit gates push words; the code must lie below 64 KiB to come back, so a 16-bit handler is only entered here with a copy of the
-   * caller at 0x9000. */
+  c = kernel;
+  c.eflags |= FL_NT;
+  through("trap gate clears NT", c, ACC_TRAP, handler, false);
+  c = user;
+  c.eflags |= FL_AC;
+  through("AC stays", c, ACC_TRAP | ACC_DPL3, handler, false);
+  /* 16-bit gates push words; the code must lie below 64 KiB to come back, so a 16-bit handler is only entered here with a copy of
+   * the caller at 0x9000. */
   uint8_t *low = (uint8_t *)0x9000;
   COPY_CODE(low, "nop\n int 0x50\n nop");
-  c = context_kernel(low); c.eflags |= FL_IF;
+  c = context_kernel(low);
+  c.eflags |= FL_IF;
   uint8_t *low_handler = (uint8_t *)0x9100;
   COPY_CODE(low_handler, LOOK "iretw");
   (void)handler16;
@@ -80,7 +91,10 @@ void test_main(void) {
   bad_target("conforming", SEL_FREE);
   gate_reset(VECTOR, 3);
   /* INT n through the IDT's limit. */
-  struct { uint16_t limit; uint32_t base; } __attribute__((packed)) small = {VECTOR * 8 + 6, (uint32_t)idt}, full = {sizeof idt - 1, (uint32_t)idt};
+  struct {
+    uint16_t limit;
+    uint32_t base;
+  } __attribute__((packed)) small = {VECTOR * 8 + 6, (uint32_t)idt}, full = {sizeof idt - 1, (uint32_t)idt};
   struct context past = context_kernel(CODE("lidt [eax]\n int 0x50"));
   past.eax = (uint32_t)&small;
   run(&past);

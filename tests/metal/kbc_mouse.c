@@ -1,15 +1,25 @@
 /* The PS/2 mouse behind the keyboard controller: identification, reset, status, scaling, one packet on request. */
 #include "lib/metal.h"
 
-static void wait_in(void) { while (inb(0x64) & 2) { } }
-static void command(uint8_t c) { wait_in(); outb(0x64, c); }
-static void data(uint8_t d) { wait_in(); outb(0x60, d); }
+static void wait_in(void) {
+  while (inb(0x64) & 2) {}
+}
+static void command(uint8_t c) {
+  wait_in();
+  outb(0x64, c);
+}
+static void data(uint8_t d) {
+  wait_in();
+  outb(0x60, d);
+}
 static int answer(void) {
   for (unsigned i = 0; i < 100000; i++)
     if (inb(0x64) & 1) return inb(0x60);
   return -1;
 }
-static void drain(void) { while (inb(0x64) & 1) inb(0x60); }
+static void drain(void) {
+  while (inb(0x64) & 1) inb(0x60);
+}
 
 /* A byte to the mouse, and its answers as the mouse's (status bit 5). */
 static void mouse(const char *label, uint8_t byte, unsigned answers) {
@@ -17,7 +27,7 @@ static void mouse(const char *label, uint8_t byte, unsigned answers) {
   data(byte);
   print("%s:", label);
   for (unsigned i = 0; i < answers; i++) {
-    while (i == 0 && !(inb(0x64) & 1)) { }
+    while (i == 0 && !(inb(0x64) & 1)) {}
     bool aux = inb(0x64) & 0x20;
     print(" %x%s", answer(), aux ? "" : "(keyboard)");
   }

@@ -1,6 +1,8 @@
-/* What a kernel finds when it is entered, and relies on: segments, chips and BIOS data area as SeaBIOS and QEMU's Multiboot loader leave them.
+/* What a kernel finds when it is entered, and relies on: segments, chips and BIOS data area as SeaBIOS and QEMU's Multiboot
+ * loader leave them.
  *
- * COM1's LCR: QEMU ignores its word length and leaves it at 0; of a chip that honours it, as the data sheet says, a kernel that only writes to THR wants 8 bits.
+ * COM1's LCR: QEMU ignores its word length and leaves it at 0; of a chip that honours it, as the data sheet says, a kernel that
+ * only writes to THR wants 8 bits.
  *   EXPECT: uart: lcr 3 ier 0 mcr 8
  */
 #include "lib/metal.h"
@@ -15,18 +17,25 @@ static struct {
 } found;
 
 static uint32_t mmio(int address) { return *(volatile uint32_t *)(uint32_t)address; }
-static uint8_t cmos(uint8_t index) { outb(0x70, index); return inb(0x71); }
+static uint8_t cmos(uint8_t index) {
+  outb(0x70, index);
+  return inb(0x71);
+}
 
 void at_entry(void) {
-  struct { uint16_t limit; uint32_t base; } __attribute__((packed)) gdtr;
-  __asm__ volatile("mov %%cs,%0\n mov %%ds,%1\n mov %%es,%2\n mov %%ss,%3\n mov %%fs,%4\n mov %%gs,%5" : "=r"(found.selector[0]), "=r"(found.selector[1]),
-                   "=r"(found.selector[2]), "=r"(found.selector[3]), "=r"(found.selector[4]), "=m"(found.selector[5]));
+  struct {
+    uint16_t limit;
+    uint32_t base;
+  } __attribute__((packed)) gdtr;
+  __asm__ volatile("mov %%cs,%0\n mov %%ds,%1\n mov %%es,%2\n mov %%ss,%3\n mov %%fs,%4\n mov %%gs,%5"
+                   : "=r"(found.selector[0]), "=r"(found.selector[1]), "=r"(found.selector[2]), "=r"(found.selector[3]),
+                     "=r"(found.selector[4]), "=m"(found.selector[5]));
   __asm__ volatile("sgdt %0" : "=m"(gdtr));
   found.gdt_limit = gdtr.limit;
   found.cr0 = get_cr0();
   found.imr[0] = inb(0x21), found.imr[1] = inb(0xa1);
   found.elcr[0] = inb(0x4d0), found.elcr[1] = inb(0x4d1);
-  outb(0x43, 0xe2);   /* read-back: channel 0's status */
+  outb(0x43, 0xe2); /* read-back: channel 0's status */
   found.pit = inb(0x40);
   found.lcr = inb(0x3fb), found.ier = inb(0x3f9), found.mcr = inb(0x3fc);
   found.rtc_a = cmos(0x0a) & 0x7f, found.rtc_b = cmos(0x0b);
@@ -36,11 +45,12 @@ void at_entry(void) {
   volatile uint32_t *low = (uint32_t *)0x70000, *high = (uint32_t *)0x170000;
   *low = 1, *high = 2;
   found.a20 = *low == 1;
-  __asm__ volatile("mov %0,%%es\n mov %1,%%fs" : : "r"(0x10), "r"(0x10));   /* the GDT is there to be used */
+  __asm__ volatile("mov %0,%%es\n mov %1,%%fs" : : "r"(0x10), "r"(0x10)); /* the GDT is there to be used */
 }
 
 static void show_chips(void) {
-  print("selectors: cs %x ds %x es %x ss %x fs %x gs %x\n", found.selector[0], found.selector[1], found.selector[2], found.selector[3], found.selector[4], found.selector[5]);
+  print("selectors: cs %x ds %x es %x ss %x fs %x gs %x\n", found.selector[0], found.selector[1], found.selector[2],
+        found.selector[3], found.selector[4], found.selector[5]);
   print("gdt: limit %x\n", found.gdt_limit);
   print("cr0: %x\n", found.cr0);
   print("a20: %d\n", found.a20);
@@ -62,11 +72,13 @@ static unsigned bcd(uint8_t v) { return (v >> 4) * 10 + (v & 15); }
 static void show_bios_data(void) {
   print("com1: %x\n", word_at(0x400));
   print("ebda: segment %x size %x\n", word_at(0x40e), byte_at(0x9fc00));
-  print("equipment: serial %d video %x mouse %d fpu %d\n", word_at(0x410) >> 9 & 7, word_at(0x410) >> 4 & 3, word_at(0x410) >> 2 & 1, word_at(0x410) >> 1 & 1);
+  print("equipment: serial %d video %x mouse %d fpu %d\n", word_at(0x410) >> 9 & 7, word_at(0x410) >> 4 & 3,
+        word_at(0x410) >> 2 & 1, word_at(0x410) >> 1 & 1);
   print("memory: %d KiB\n", word_at(0x413));
-  print("keyboard: flags %x head %x tail %x buffer %x-%x type %x\n", word_at(0x417), word_at(0x41a), word_at(0x41c), word_at(0x480), word_at(0x482), byte_at(0x496));
-  print("video: mode %x columns %d page %x cursor %x crtc %x rows %d height %d\n", byte_at(0x449), word_at(0x44a), word_at(0x44c), word_at(0x460), word_at(0x463),
-        byte_at(0x484) + 1, word_at(0x485));
+  print("keyboard: flags %x head %x tail %x buffer %x-%x type %x\n", word_at(0x417), word_at(0x41a), word_at(0x41c),
+        word_at(0x480), word_at(0x482), byte_at(0x496));
+  print("video: mode %x columns %d page %x cursor %x crtc %x rows %d height %d\n", byte_at(0x449), word_at(0x44a), word_at(0x44c),
+        word_at(0x460), word_at(0x463), byte_at(0x484) + 1, word_at(0x485));
   print("disks: %d\n", byte_at(0x475));
   uint32_t day = bcd(cmos(4)) * 3600 + bcd(cmos(2)) * 60 + bcd(cmos(0)), ticks = long_at(0x46c) * 2500 / 45516;
   print("ticks: %s\n", day - ticks < 60 ? "as the clock" : "not as the clock");

@@ -30,7 +30,7 @@ void test_main(void) {
       *k = frames[i / 5 % 7] | 3;
       invlpg(K);
     }
-    sum = sum * 7 + read_at(K) + ((uint32_t (*)(void))(K + 16))();
+    sum = sum * 7 + read_at(K) + ((uint32_t(*)(void))(K + 16))();
   }
   print("shared edits: %X\n", sum);
   /* Space 2 gets a table of its own for that slot. */
@@ -39,7 +39,7 @@ void test_main(void) {
   ((uint32_t *)cr3[2])[K >> 22] = (uint32_t)own | 3;
   for (unsigned s = 0; s < SPACES; s++) {
     set_cr3(cr3[s]);
-    print("space %d: %x %x\n", s, read_at(K), ((uint32_t (*)(void))(K + 16))());
+    print("space %d: %x %x\n", s, read_at(K), ((uint32_t(*)(void))(K + 16))());
   }
   /* A new kernel slot appears in one directory only; the others fault (and would be synced by their handlers). */
   ((uint32_t *)cr3[1])[(K >> 22) + 1] = (uint32_t)own | 3;

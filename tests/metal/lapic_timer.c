@@ -1,14 +1,36 @@
 /* The local APIC's timer: one-shot and periodic interrupts, masking, the current count, priorities by TPR, self IPI, EOI. */
 #include "lib/metal.h"
 
-enum { APIC = 0xfee00000u, ID = 0x20, VERSION = 0x30, TPR = 0x80, PPR = 0xa0, EOI = 0xb0, SVR = 0xf0, ISR = 0x100, IRR = 0x200, ICR = 0x300, LVT_TIMER = 0x320, LVT_LINT0 = 0x350,
-       INITIAL = 0x380, CURRENT = 0x390, DIVIDE = 0x3e0, VECTOR = 0x70 };
+enum {
+  APIC = 0xfee00000u,
+  ID = 0x20,
+  VERSION = 0x30,
+  TPR = 0x80,
+  PPR = 0xa0,
+  EOI = 0xb0,
+  SVR = 0xf0,
+  ISR = 0x100,
+  IRR = 0x200,
+  ICR = 0x300,
+  LVT_TIMER = 0x320,
+  LVT_LINT0 = 0x350,
+  INITIAL = 0x380,
+  CURRENT = 0x390,
+  DIVIDE = 0x3e0,
+  VECTOR = 0x70
+};
 static uint32_t get(uint32_t reg) { return *(volatile uint32_t *)(APIC + reg); }
 static void set(uint32_t reg, uint32_t value) { *(volatile uint32_t *)(APIC + reg) = value; }
 
 static volatile unsigned fired, other;
-static void timer(struct frame *f) { fired++; set(EOI, 0); }
-static void ipi(struct frame *f) { other++; set(EOI, 0); }
+static void timer(struct frame *f) {
+  fired++;
+  set(EOI, 0);
+}
+static void ipi(struct frame *f) {
+  other++;
+  set(EOI, 0);
+}
 
 static void wait(volatile unsigned *counter, unsigned n) {
   while (*counter < n) __asm__ volatile("sti\n hlt\n cli");
@@ -33,7 +55,7 @@ void test_main(void) {
   set(LVT_TIMER, VECTOR | 1 << 16);
   set(INITIAL, 1000000);
   uint32_t first = get(CURRENT);
-  for (volatile unsigned i = 0; i < 10000; i++) { }
+  for (volatile unsigned i = 0; i < 10000; i++) {}
   print("counts down: %d\n", get(CURRENT) < first || get(CURRENT) == 0);
   set(INITIAL, 0);
   fired = 0;

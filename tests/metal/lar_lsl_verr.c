@@ -13,7 +13,13 @@ static void look(const char *code, uint32_t selector, bool user) {
 }
 
 void test_main(void) {
-  const char *code[] = {CODE("test esp, esp\n lar eax, ecx"), CODE("test esp, esp\n lsl eax, ecx"), CODE("test esp, esp\n verr cx"), CODE("test esp, esp\n verw cx"), CODE("lsl ax, cx"), CODE("lar ax, cx")};
+  const char *code[] = {CODE("test esp, esp\n lar eax, ecx"),
+                        CODE("test esp, esp\n lsl eax, ecx"),
+                        CODE("test esp, esp\n"
+                             " verr cx"),
+                        CODE("test esp, esp\n verw cx"),
+                        CODE("lsl ax, cx"),
+                        CODE("lar ax, cx")};
   for (unsigned type = 0; type < 32; type++) {
     gdt_set(SEL_FREE, make_segment(0x12345678, 0xabcde, 0x80 | type, DESC_G | DESC_32));
     print("type %x:", type);

@@ -12,7 +12,10 @@ static void use(unsigned limit) {
 
 void test_main(void) {
   const char *load = CODE("mov eax, 0x0f\n mov fs, eax\n mov eax, fs:[4]");
-  ldt_data[0] = 0x100; ldt_data[1] = 0x101; ldt_data[2] = 0x102; ldt_data[3] = 0x103;
+  ldt_data[0] = 0x100;
+  ldt_data[1] = 0x101;
+  ldt_data[2] = 0x102;
+  ldt_data[3] = 0x103;
   ldt[1] = make_segment((uint32_t)ldt_data, 0xfffff, ACC_DATA | ACC_DPL3, DESC_G | DESC_32);
   ldt[2] = make_segment(0, 0xfffff, ACC_CODE | ACC_DPL3, DESC_G | DESC_32);
   try_user("no ldt", load);
@@ -27,7 +30,8 @@ void test_main(void) {
   run(&c);
   print("code in ldt: %s cs %x eax %x ebx %x\n", vector_name(c.vector), c.cs, c.eax, c.ebx);
   /* The register keeps what it loaded (3.4.3); the next load sees the change. */
-  c = context_user(CODE("mov eax, 0x0f\n mov gs, eax\n add dword ptr [ecx], 0x40000\n mov eax, gs:[0]\n mov ebx, 0x0f\n mov gs, ebx\n mov ebx, gs:[0]"));
+  c = context_user(CODE("mov eax, 0x0f\n mov gs, eax\n add dword ptr [ecx], 0x40000\n mov eax, gs:[0]\n mov ebx, 0x0f\n"
+                        " mov gs, ebx\n mov ebx, gs:[0]"));
   c.ecx = (uint32_t)&ldt[1];
   run(&c);
   print("descriptor edited: %s eax %x ebx %x\n", vector_name(c.vector), c.eax, c.ebx);

@@ -8,7 +8,7 @@ void test_main(void) {
   uint32_t shared = paging_create(), *cr3 = page_alloc(), *frame = page_alloc(), sum = 0, wrong = 0;
   for (unsigned s = 0; s < SPACES; s++) {
     uint32_t *directory = page_alloc();
-    memcpy(directory, (void *)shared, 64);   /* RAM's tables are common */
+    memcpy(directory, (void *)shared, 64); /* RAM's tables are common */
     cr3[s] = (uint32_t)directory;
     frame[s] = (uint32_t)page_alloc();
     *pte_of(cr3[s], A) = frame[s] | 7;
@@ -26,7 +26,7 @@ void test_main(void) {
       volatile uint32_t *at = (uint32_t *)A;
       if (*at != s + round * 1000) wrong++;
       *at = s + (round + 1) * 1000;
-      uint32_t r = ((uint32_t (*)(void))(A + 16))();
+      uint32_t r = ((uint32_t(*)(void))(A + 16))();
       if (r != s * 3) wrong++;
       sum = sum * 31 + r + *(volatile uint32_t *)(A + 0x1000 + 0x1000 * (s % 16));
     }

@@ -1,6 +1,7 @@
-/* Breakpoints and MOV SS or POP SS: one on the instruction behind is suppressed as if RF were 1, and one on the operand of MOV SS is reported behind the
- * next instruction, INT n too: then at the handler's first instruction (SDM vol. 3A, 6.8.3). LSS and STI suppress nothing. Bochs agrees, but loses the last.
- * AMD's CPUs deliver the first kind (mov_ss_breakpoint_amd). QEMU does on every model, and reports the second kind at once.
+/* Breakpoints and MOV SS or POP SS: one on the instruction behind is suppressed as if RF were 1, and one on the operand of MOV SS
+ * is reported behind the next instruction, INT n too: then at the handler's first instruction (SDM vol. 3A, 6.8.3). LSS and STI
+ * suppress nothing. Bochs agrees, but loses the last. AMD's CPUs deliver the first kind (mov_ss_breakpoint_amd). QEMU does on
+ * every model, and reports the second kind at once.
  * EXPECT: behind mov ss: #BP eip=+4
  * EXPECT: behind pop ss: #BP eip=+3
  * EXPECT: operand: #DB eip=+3 dr6 2
@@ -32,12 +33,13 @@ static void behind(const char *label, const char *code, unsigned at) {
 static void operand(void) {
   const char *code = CODE("mov ss, [ebx]\n nop\n nop\n int3");
   set_dr1((uint32_t)(far_pointer + 1));
-  struct context c = run_with(code, 0x00f00408);   /* DR1: four bytes, read or written */
+  struct context c = run_with(code, 0x00f00408); /* DR1: four bytes, read or written */
   print("operand: ");
   report_end(&c, code);
   print(" dr6 %x\n", get_dr6() & 0xf);
   c = run_with(CODE("mov ss, [ebx]\n int 0x7f"), 0x00f00408);
-  print("operand and int: %s %s, dr6 %x\n", vector_name(c.vector), c.eip == (uint32_t)stub_table + 16 * 0x7f ? "in the handler of int" : "elsewhere", get_dr6() & 0xf);
+  print("operand and int: %s %s, dr6 %x\n", vector_name(c.vector),
+        c.eip == (uint32_t)stub_table + 16 * 0x7f ? "in the handler of int" : "elsewhere", get_dr6() & 0xf);
 }
 
 void test_main(void) {

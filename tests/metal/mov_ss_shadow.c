@@ -10,7 +10,7 @@ static void make_pending(void) {
   outb(0x40, 100);
   outb(0x40, 0);
   outb(0x20, 0x0a);
-  while (!(inb(0x20) & 1)) { }
+  while (!(inb(0x20) & 1)) {}
 }
 
 static void one(const char *label, const char *code, uint32_t first, uint32_t second) {
@@ -19,7 +19,8 @@ static void one(const char *label, const char *code, uint32_t first, uint32_t se
   run(&c);
   irq_mask(0xffff);
   if (c.vector == VEC_IRQ0) irq_eoi(0);
-  /* Of two inhibiting instructions in a row only the first is guaranteed to inhibit (SDM vol. 2, STI, footnote): both are right. */
+  /* Of two inhibiting instructions in a row only the first is guaranteed to inhibit (SDM vol. 2, STI, footnote): both are
+   * right. */
   uint32_t at = c.eip - (uint32_t)code;
   print("%s: %s %s\n", label, vector_name(c.vector), at == first || at == second ? "in time" : "WRONG");
 }

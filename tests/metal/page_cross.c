@@ -6,7 +6,10 @@
 static uint8_t *first, *second;
 
 static void fill(void) {
-  for (unsigned i = 0; i < 4096; i++) { first[i] = (uint8_t)i; second[i] = (uint8_t)(i + 0x80); }
+  for (unsigned i = 0; i < 4096; i++) {
+    first[i] = (uint8_t)i;
+    second[i] = (uint8_t)(i + 0x80);
+  }
 }
 
 static void crossing(const char *name, const char *load, const char *store, unsigned size) {
@@ -41,7 +44,7 @@ static void crossing(const char *name, const char *load, const char *store, unsi
 
 void test_main(void) {
   paging_on();
-  second = page_alloc();   /* not adjacent: the second frame lies below the first */
+  second = page_alloc(); /* not adjacent: the second frame lies below the first */
   first = page_alloc();
   map(A, (uint32_t)first, 7);
   crossing("word", CODE("mov ax, [ebx]"), CODE("mov [ebx], ax"), 2);

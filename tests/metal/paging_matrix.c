@@ -5,7 +5,7 @@
 #define WINDOW (TEST_LINEAR + 0x400000)
 
 static uint32_t *pde, *pte;
-static uint8_t *big;   /* 4 MiB-aligned frame for large pages */
+static uint8_t *big; /* 4 MiB-aligned frame for large pages */
 
 static const char *access_code[3];
 static const char *const access_name[3] = {"read", "write", "fetch"};
@@ -18,10 +18,12 @@ static void attempt(bool large, unsigned pde_flags, unsigned pte_flags, bool use
   c.ebx = WINDOW;
   run(&c);
   print(" %s", access_name[access]);
-  if (c.vector == VEC_DONE) print("=ok"); else print("=%s/%x", vector_name(c.vector), c.error);
+  if (c.vector == VEC_DONE) print("=ok");
+  else print("=%s/%x", vector_name(c.vector), c.error);
   if (c.vector == 14 && c.cr2 != WINDOW) print("!cr2=%X", c.cr2);
   /* Whether a walk that ends in a fault has set A above its end is the processor's affair (4.8). */
-  print("[%c%c%c]", c.vector == VEC_DONE && (*pde & PG_A) ? 'A' : '-', *(large ? pde : pte) & PG_A ? 'a' : '-', *(large ? pde : pte) & PG_D ? 'd' : '-');
+  print("[%c%c%c]", c.vector == VEC_DONE && (*pde & PG_A) ? 'A' : '-', *(large ? pde : pte) & PG_A ? 'a' : '-',
+        *(large ? pde : pte) & PG_D ? 'd' : '-');
 }
 
 static void row(bool large, unsigned pde_flags, unsigned pte_flags) {

@@ -25,7 +25,8 @@ static void attempt(bool user, unsigned access) {
   c.ebx = WINDOW;
   run(&c);
   print(" %s", access_name[access]);
-  if (c.vector == VEC_DONE) print("=ok"); else print("=%s/%x", vector_name(c.vector), c.error);
+  if (c.vector == VEC_DONE) print("=ok");
+  else print("=%s/%x", vector_name(c.vector), c.error);
 }
 
 /* Flag sets are three bits: W, U, NX. */
@@ -86,7 +87,7 @@ void test_main(void) {
   *pde = ~1ull;
   attempt(true, 0);
   print("\n");
-  if (nx) {   /* NX is reserved again when EFER.NXE is off */
+  if (nx) { /* NX is reserved again when EFER.NXE is off */
     write_msr(0xc0000080, read_msr(0xc0000080) & ~(1ull << 11));
     reserved("nx without nxe", 0, PG_NX, false);
   }

@@ -1,5 +1,5 @@
-/* PCI configuration space, mechanism 1: only what every "pc" machine has - the 440FX, the PIIX3 and its power management - and the
- * rules of the mechanism itself. */
+/* PCI configuration space, mechanism 1: only what every "pc" machine has - the 440FX, the PIIX3 and its power management - and
+ * the rules of the mechanism itself. */
 #include "lib/metal.h"
 
 static uint32_t get(unsigned device, unsigned function, unsigned offset) {
@@ -8,7 +8,8 @@ static uint32_t get(unsigned device, unsigned function, unsigned offset) {
 }
 
 static void one(const char *label, unsigned device, unsigned function) {
-  print("%s: id %X class %x header %x\n", label, get(device, function, 0), get(device, function, 8) >> 16, get(device, function, 0x0c) >> 16 & 0xff);
+  print("%s: id %X class %x header %x\n", label, get(device, function, 0), get(device, function, 8) >> 16,
+        get(device, function, 0x0c) >> 16 & 0xff);
 }
 
 void test_main(void) {
@@ -22,6 +23,6 @@ void test_main(void) {
   print("bytes: %x %x %x %x words %x %x\n", inb(0xcfc), inb(0xcfd), inb(0xcfe), inb(0xcff), inw(0xcfc), inw(0xcfe));
   outl(0xcf8, 0x80000004);
   print("address reads back: %X\n", inl(0xcf8));
-  outb(0xcf8, 0x55);   /* byte writes do not touch the address register */
+  outb(0xcf8, 0x55); /* byte writes do not touch the address register */
   print("after byte write: %X\n", inl(0xcf8));
 }

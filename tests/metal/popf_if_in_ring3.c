@@ -27,11 +27,13 @@ void test_main(void) {
         print(" sti ->%x\n", flags_after(sti, flags, user));
       }
   /* Many rounds in one block, as a translator would like to inline it. */
-  struct context c = context_user(CODE("mov ecx, 1000\n 1: pushfd\n and dword ptr [esp], 0xfffffdff\n popfd\n pushfd\n pop eax\n and eax, 0x200\n add ebx, eax\n dec ecx\n jnz 1b"));
+  struct context c = context_user(CODE("mov ecx, 1000\n 1: pushfd\n and dword ptr [esp], 0xfffffdff\n popfd\n pushfd\n pop eax\n"
+                                       " and eax, 0x200\n add ebx, eax\n dec ecx\n jnz 1b"));
   c.eflags |= FL_IF;
   run(&c);
   print("still enabled: %s %x\n", vector_name(c.vector), c.ebx);
-  c = context_kernel(CODE("mov ecx, 1000\n 1: pushfd\n pop edx\n cli\n pushfd\n pop eax\n and eax, 0x200\n add ebx, eax\n push edx\n popfd\n pushfd\n pop eax\n and eax, 0x200\n add esi, eax\n dec ecx\n jnz 1b"));
+  c = context_kernel(CODE("mov ecx, 1000\n 1: pushfd\n pop edx\n cli\n pushfd\n pop eax\n and eax, 0x200\n add ebx, eax\n"
+                          " push edx\n popfd\n pushfd\n pop eax\n and eax, 0x200\n add esi, eax\n dec ecx\n jnz 1b"));
   c.eflags |= FL_IF;
   run(&c);
   print("save and restore: %s cleared %x restored %x\n", vector_name(c.vector), c.ebx, c.esi);

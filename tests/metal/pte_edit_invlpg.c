@@ -12,7 +12,7 @@ void test_main(void) {
   for (unsigned i = 0; i < 8; i++) {
     frames[i] = (uint32_t)page_alloc();
     *(uint32_t *)frames[i] = 0x1000 + i;
-    ((uint8_t *)frames[i])[16] = 0xb8;                      /* mov eax, i; ret */
+    ((uint8_t *)frames[i])[16] = 0xb8; /* mov eax, i; ret */
     *(uint32_t *)(frames[i] + 17) = 0x2000 + i;
     ((uint8_t *)frames[i])[21] = 0xc3;
   }
@@ -35,7 +35,7 @@ void test_main(void) {
   *pte = 0;
   invlpg(A + 0x123);
   try_kernel("removed", CODE("mov eax, [0x40000000]"));
-  *pte = frames[1] | 7;      /* absent to present needs no INVLPG (4.10.4.3) */
+  *pte = frames[1] | 7; /* absent to present needs no INVLPG (4.10.4.3) */
   print("present again: %x\n", read_a());
   *pte = frames[1] | 5;
   invlpg(A);
@@ -78,7 +78,8 @@ void test_main(void) {
   uint32_t entries[4] = {frames[3] | 7, frames[2] | 7, frames[1] | 7, frames[0] | 7};
   memcpy(pt, entries, sizeof entries);
   for (unsigned i = 0; i < 4; i++) invlpg(A + i * 4096);
-  print("by rep movs: %x %x %x %x\n", read_a(), *(volatile uint32_t *)(A + 0x1000), *(volatile uint32_t *)(A + 0x2000), *(volatile uint32_t *)(A + 0x3000));
+  print("by rep movs: %x %x %x %x\n", read_a(), *(volatile uint32_t *)(A + 0x1000), *(volatile uint32_t *)(A + 0x2000),
+        *(volatile uint32_t *)(A + 0x3000));
   __asm__ volatile("xchg %0,%1" : "+r"(entries[3]), "+m"(*pt));
   invlpg(A);
   print("by xchg: %x\n", read_a());

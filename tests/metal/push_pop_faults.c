@@ -3,14 +3,15 @@
  * Pages: 0 good, 1 not present, 2 good, 3 read-only, 4 good. Each case runs in ring 3. Where an instruction makes several
  * stores (PUSHA, ENTER, far CALL) and a later one faults, the manual leaves open whether the earlier ones are seen: such
  * cases do not look at memory ("mem -"). Whether the fault at an absent page of a read-modify-write is reported as a read or
- * as a write is left open too: W/R is masked there ("error=0004" stands for both). Pushes are tried in their order, from the top down:
- * CR2 is the first word's that faults.
+ * as a write is left open too: W/R is masked there ("error=0004" stands for both). Pushes are tried in their order, from the top
+ * down: CR2 is the first word's that faults.
  *
  * Flags that the faulting instruction would overwrite are exact in the image only with --exact-flags (docs/design.md D2).
  * BTARGS: --exact-flags */
 #include "lib/metal.h"
 
-/* POPA takes nothing over before all eight are read (docs/design.md I1; SDM vol. 3A, 6.5: faults restart the instruction). QEMU does.
+/* POPA takes nothing over before all eight are read (docs/design.md I1; SDM vol. 3A, 6.5: faults restart the instruction). QEMU
+ * does.
  * EXPECT: popa half: #PF error=0004 eip=+0 cr2=40001000 regs same mem same
  * EXPECT: popa last: #PF error=0004 eip=+0 cr2=40001000 regs same mem same
  * PUSHA pushes EAX first (SDM vol. 2, PUSHA); QEMU begins with EDI.
@@ -52,7 +53,13 @@ enum { MEMORY = 1, RMW = 2 };
 static void attempt(const char *label, const char *code, uint32_t esp, uint32_t ebx, unsigned what) {
   fill();
   struct context c = context_user(code);
-  c.eax = 0xa1a2a3a4; c.ecx = 0xc1c2c3c4; c.edx = 0xd1d2d3d4; c.ebx = ebx; c.esi = ebx; c.edi = ebx; c.ebp = 0xb1b2b3b4;
+  c.eax = 0xa1a2a3a4;
+  c.ecx = 0xc1c2c3c4;
+  c.edx = 0xd1d2d3d4;
+  c.ebx = ebx;
+  c.esi = ebx;
+  c.edi = ebx;
+  c.ebp = 0xb1b2b3b4;
   c.eflags |= FL_CF | FL_PF | FL_SF;
   if (esp) c.esp = esp;
   struct context before = c;
@@ -136,19 +143,41 @@ static void frames(void) {
   attempt("leave crossing", CODE("mov ebp, 0x40000ffe\n leave"), 0, 0, MEMORY);
 }
 
-struct rmw { const char *name, *code; };
+struct rmw {
+  const char *name, *code;
+};
 
 static void read_modify_writes(void) {
   struct rmw list[] = {
-    {"add", CODE("add [ebx], eax")}, {"adc", CODE("adc [ebx], eax")}, {"sub imm", CODE("sub dword ptr [ebx], 5")}, {"inc", CODE("inc dword ptr [ebx]")},
-    {"neg", CODE("neg dword ptr [ebx]")}, {"not", CODE("not dword ptr [ebx]")}, {"lock add", CODE("lock add [ebx], eax")},
-    {"shl", CODE("shl dword ptr [ebx], 3")}, {"rcl", CODE("rcl dword ptr [ebx], cl")}, {"shld", CODE("shld [ebx], eax, 5")},
-    {"xchg", CODE("xchg [ebx], eax")}, {"xadd", CODE("xadd [ebx], eax")}, {"lock xadd", CODE("lock xadd [ebx], eax")},
-    {"cmpxchg unequal", CODE("cmpxchg [ebx], ecx")}, {"lock cmpxchg", CODE("lock cmpxchg [ebx], ecx")},
-    {"cmpxchg8b", CODE("cmpxchg8b [ebx]")}, {"lock cmpxchg8b", CODE("lock cmpxchg8b [ebx]")},
-    {"bts", CODE("mov eax, 9\n bts [ebx], eax")}, {"btc imm", CODE("btc dword ptr [ebx], 9")}, {"add word", CODE("add [ebx], ax")}, };
-  static const struct { const char *name; uint32_t address; } places[] = {
-    {"absent", P1 + 0x100}, {"read-only", P3 + 0x100}, {"into absent", P0 + 0xfff}, {"out of absent", P1 + 0xfff}, {"into read-only", P2 + 0xfff} };
+    {"add", CODE("add [ebx], eax")},
+    {"adc", CODE("adc [ebx], eax")},
+    {"sub imm", CODE("sub dword ptr [ebx], 5")},
+    {"inc", CODE("inc dword ptr [ebx]")},
+    {"neg", CODE("neg dword ptr [ebx]")},
+    {"not", CODE("not dword ptr [ebx]")},
+    {"lock add", CODE("lock add [ebx], eax")},
+    {"shl", CODE("shl dword ptr [ebx], 3")},
+    {"rcl", CODE("rcl dword ptr [ebx], cl")},
+    {"shld", CODE("shld [ebx], eax, 5")},
+    {"xchg", CODE("xchg [ebx], eax")},
+    {"xadd", CODE("xadd [ebx], eax")},
+    {"lock xadd", CODE("lock xadd [ebx], eax")},
+    {"cmpxchg unequal", CODE("cmpxchg [ebx], ecx")},
+    {"lock cmpxchg", CODE("lock cmpxchg [ebx], ecx")},
+    {"cmpxchg8b", CODE("cmpxchg8b [ebx]")},
+    {"lock cmpxchg8b", CODE("lock cmpxchg8b [ebx]")},
+    {"bts", CODE("mov eax, 9\n bts [ebx], eax")},
+    {"btc imm", CODE("btc dword ptr [ebx], 9")},
+    {"add word", CODE("add [ebx], ax")},
+  };
+  static const struct {
+    const char *name;
+    uint32_t address;
+  } places[] = {{"absent", P1 + 0x100},
+                {"read-only", P3 + 0x100},
+                {"into absent", P0 + 0xfff},
+                {"out of absent", P1 + 0xfff},
+                {"into read-only", P2 + 0xfff}};
   for (unsigned i = 0; i < sizeof list / sizeof *list; i++)
     for (unsigned p = 0; p < sizeof places / sizeof *places; p++) {
       print("%s ", list[i].name);
@@ -158,13 +187,30 @@ static void read_modify_writes(void) {
 
 static void stores_and_loads(void) {
   struct rmw list[] = {
-    {"mov", CODE("mov [ebx], eax")}, {"mov word", CODE("mov [ebx], ax")}, {"mov imm", CODE("mov dword ptr [ebx], 0x12345678")}, {"setc", CODE("setc [ebx]")},
-    {"mov sreg", CODE("mov [ebx], ds")}, {"load", CODE("mov eax, [ebx]")}, {"movzx", CODE("movzx eax, word ptr [ebx]")}, {"cmp", CODE("cmp [ebx], eax")},
-    {"les", CODE("les eax, [ebx]")}, {"bound", CODE("bound eax, [ebx]")}, {"mul", CODE("mul dword ptr [ebx]")}, {"div", CODE("div dword ptr [ebx]")},
-    {"sgdt", CODE("sgdt [ebx]")}, {"xlat", CODE("xlatb")}, {"fild", CODE("fild qword ptr [ebx]")}, {"fstp", CODE("fninit\n fld1\n fstp tbyte ptr [ebx]")},
-    {"fnstcw", CODE("fnstcw [ebx]")}, {"bt", CODE("bt [ebx], eax")}, };
-  static const struct { const char *name; uint32_t address; } places[] = {
-    {"absent", P1 + 0x900}, {"read-only", P3 + 0x900}, {"into absent", P0 + 0xfff}, {"out of absent", P1 + 0xfff} };
+    {"mov", CODE("mov [ebx], eax")},
+    {"mov word", CODE("mov [ebx], ax")},
+    {"mov imm", CODE("mov dword ptr [ebx], 0x12345678")},
+    {"setc", CODE("setc [ebx]")},
+    {"mov sreg", CODE("mov [ebx], ds")},
+    {"load", CODE("mov eax, [ebx]")},
+    {"movzx", CODE("movzx eax, word ptr [ebx]")},
+    {"cmp", CODE("cmp [ebx], eax")},
+    {"les", CODE("les eax, [ebx]")},
+    {"bound", CODE("bound eax, [ebx]")},
+    {"mul", CODE("mul dword ptr [ebx]")},
+    {"div", CODE("div dword ptr [ebx]")},
+    {"sgdt", CODE("sgdt [ebx]")},
+    {"xlat", CODE("xlatb")},
+    {"fild", CODE("fild qword ptr [ebx]")},
+    {"fstp", CODE("fninit\n"
+                  " fld1\n fstp tbyte ptr [ebx]")},
+    {"fnstcw", CODE("fnstcw [ebx]")},
+    {"bt", CODE("bt [ebx], eax")},
+  };
+  static const struct {
+    const char *name;
+    uint32_t address;
+  } places[] = {{"absent", P1 + 0x900}, {"read-only", P3 + 0x900}, {"into absent", P0 + 0xfff}, {"out of absent", P1 + 0xfff}};
   for (unsigned i = 0; i < sizeof list / sizeof *list; i++)
     for (unsigned p = 0; p < sizeof places / sizeof *places; p++) {
       print("%s ", list[i].name);

@@ -2,7 +2,8 @@
  * (SDM vol. 2, REP), in both directions, and what was moved before the fault is there. */
 #include "lib/metal.h"
 
-/* Pages 0 and 3 are good, 1 and 2 are absent: upward runs start in page 0, downward ones in page 3. Source pages are at SOURCE. */
+/* Pages 0 and 3 are good, 1 and 2 are absent: upward runs start in page 0, downward ones in page 3. Source pages are at
+ * SOURCE. */
 #define DEST TEST_LINEAR
 #define SOURCE (TEST_LINEAR + 0x10000)
 #define READ_ONLY (TEST_LINEAR + 0x20000)
@@ -27,7 +28,10 @@ static uint32_t checksum(void) {
 static void attempt(const char *label, const char *code, uint32_t esi, uint32_t edi, uint32_t ecx, bool down) {
   fill();
   struct context c = context_user(code);
-  c.eax = 0x11223344; c.esi = esi; c.edi = edi; c.ecx = ecx;
+  c.eax = 0x11223344;
+  c.esi = esi;
+  c.edi = edi;
+  c.ecx = ecx;
   if (down) c.eflags |= FL_DF;
   run(&c);
   print("%s%s: ", label, down ? " down" : "");
@@ -65,7 +69,10 @@ static void both(const char *name, const char *code, unsigned size, bool reads, 
 
 /* CMPS and SCAS over equal bytes up to the fault. */
 static void compares(void) {
-  static const struct { const char *name; unsigned size; } sizes[] = {{"b", 1}, {"w", 2}, {"d", 4}};
+  static const struct {
+    const char *name;
+    unsigned size;
+  } sizes[] = {{"b", 1}, {"w", 2}, {"d", 4}};
   const char *cmps[] = {CODE("repe cmpsb"), CODE("repe cmpsw"), CODE("repe cmpsd")};
   const char *scas[] = {CODE("repne scasb"), CODE("repne scasw"), CODE("repne scasd")};
   for (unsigned i = 0; i < 3; i++)

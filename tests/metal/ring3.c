@@ -23,25 +23,57 @@ static void returns(void) {
   const char *nothing = CODE("nop");
   struct context user = context_user(nothing), c;
   show_segments("plain", user);
-  c = user; c.ds = SEL_KDATA; c.fs = SEL_KDATA; c.gs = SEL_UDATA; show_segments("ring 0 data segments become null", c);
+  c = user;
+  c.ds = SEL_KDATA;
+  c.fs = SEL_KDATA;
+  c.gs = SEL_UDATA;
+  show_segments("ring 0 data segments become null", c);
   gdt_set(SEL_FREE, make_segment(0, 0xfffff, ACC_CODE_CONFORMING, DESC_G | DESC_32));
   gdt_set(SEL_FREE + 8, make_segment(0, 0xfffff, (ACC_CODE | ACC_DPL3) & ~ACC_PRESENT, DESC_G | DESC_32));
   gdt_set(SEL_FREE + 16, make_segment(0, 0xfffff, (ACC_DATA | ACC_DPL3) & ~ACC_PRESENT, DESC_G | DESC_32));
   gdt_set(SEL_FREE + 24, make_segment(0, 0xfffff, ACC_DATA_RO | ACC_DPL3, DESC_G | DESC_32));
-  c = user; c.es = SEL_FREE; show_segments("conforming code stays", c);
-  c = user; c.cs = SEL_FREE | 3; show_segments("conforming cs", c);
-  c = user; c.cs = SEL_KCODE | 3; iret_with("cs dpl 0 rpl 3", c);
-  c = user; c.cs = 0x13; iret_with("cs data", c);
-  c = user; c.cs = 0x103b; iret_with("cs beyond", c);
-  c = user; c.cs = 3; iret_with("cs null", c);
-  c = user; c.cs = (SEL_FREE + 8) | 3; iret_with("cs absent", c);
-  c = user; c.ss = 0; iret_with("ss null", c);
-  c = user; c.ss = 0x20; iret_with("ss rpl 0", c);
-  c = user; c.ss = SEL_KDATA | 3; iret_with("ss dpl 0", c);
-  c = user; c.ss = (SEL_FREE + 16) | 3; iret_with("ss absent", c);
-  c = user; c.ss = (SEL_FREE + 24) | 3; iret_with("ss read-only", c);
-  c = user; c.ss = SEL_UCODE; iret_with("ss code", c);
-  c = user; c.ss = 0x1023; iret_with("ss beyond", c);
+  c = user;
+  c.es = SEL_FREE;
+  show_segments("conforming code stays", c);
+  c = user;
+  c.cs = SEL_FREE | 3;
+  show_segments("conforming cs", c);
+  c = user;
+  c.cs = SEL_KCODE | 3;
+  iret_with("cs dpl 0 rpl 3", c);
+  c = user;
+  c.cs = 0x13;
+  iret_with("cs data", c);
+  c = user;
+  c.cs = 0x103b;
+  iret_with("cs beyond", c);
+  c = user;
+  c.cs = 3;
+  iret_with("cs null", c);
+  c = user;
+  c.cs = (SEL_FREE + 8) | 3;
+  iret_with("cs absent", c);
+  c = user;
+  c.ss = 0;
+  iret_with("ss null", c);
+  c = user;
+  c.ss = 0x20;
+  iret_with("ss rpl 0", c);
+  c = user;
+  c.ss = SEL_KDATA | 3;
+  iret_with("ss dpl 0", c);
+  c = user;
+  c.ss = (SEL_FREE + 16) | 3;
+  iret_with("ss absent", c);
+  c = user;
+  c.ss = (SEL_FREE + 24) | 3;
+  iret_with("ss read-only", c);
+  c = user;
+  c.ss = SEL_UCODE;
+  iret_with("ss code", c);
+  c = user;
+  c.ss = 0x1023;
+  iret_with("ss beyond", c);
 }
 
 static void flags(void) {
@@ -79,7 +111,12 @@ static void syscalls(void) {
   run(&c);
   print("syscalls: %d eax=%X esp same %d\n", calls, c.eax, c.esp == context_user(0).esp);
   struct context before = context_user(CODE("int 0x80"));
-  before.ecx = 1; before.edx = 2; before.ebx = 3; before.esi = 4; before.edi = 5; before.ebp = 6;
+  before.ecx = 1;
+  before.edx = 2;
+  before.ebx = 3;
+  before.esi = 4;
+  before.edi = 5;
+  before.ebp = 6;
   c = before;
   run(&c);
   print("registers kept:");
@@ -98,7 +135,8 @@ static void entry_stack(void) {
   c.eax = 0x1234;
   run(&c);
   tss_main.esp0 = old;
-  print("entry stack: ss %x esp+%x eflags %x cs %x eip+%x\n", stack[63], stack[62] - (uint32_t)user_stack, stack[61] & 0x3202, stack[60], stack[59] & 15);
+  print("entry stack: ss %x esp+%x eflags %x cs %x eip+%x\n", stack[63], stack[62] - (uint32_t)user_stack, stack[61] & 0x3202,
+        stack[60], stack[59] & 15);
 }
 
 void test_main(void) {

@@ -1,8 +1,14 @@
 /* The RTC: status registers, BCD and binary, RAM cells, periodic interrupt and its acknowledgement. */
 #include "lib/metal.h"
 
-static uint8_t get(uint8_t index) { outb(0x70, index); return inb(0x71); }
-static void set(uint8_t index, uint8_t value) { outb(0x70, index); outb(0x71, value); }
+static uint8_t get(uint8_t index) {
+  outb(0x70, index);
+  return inb(0x71);
+}
+static void set(uint8_t index, uint8_t value) {
+  outb(0x70, index);
+  outb(0x71, value);
+}
 
 static unsigned fired;
 static uint8_t reason;
@@ -18,9 +24,10 @@ void test_main(void) {
   print("status a: %x\n", get(0x0a) & 0x7f);
   print("status b: %x\n", get(0x0b));
   print("status d: %x\n", get(0x0d));
-  while (get(0x0a) & 0x80) { }
+  while (get(0x0a) & 0x80) {}
   print("time: %d %d %d\n", plausible_bcd(get(0), 59), plausible_bcd(get(2), 59), plausible_bcd(get(4), 23));
-  print("date: %d %d %d %d\n", plausible_bcd(get(6), 7), plausible_bcd(get(7), 31), plausible_bcd(get(8), 12), plausible_bcd(get(9), 99));
+  print("date: %d %d %d %d\n", plausible_bcd(get(6), 7), plausible_bcd(get(7), 31), plausible_bcd(get(8), 12),
+        plausible_bcd(get(9), 99));
   /* Set the clock and read it back, stopped, in BCD and in binary. */
   uint8_t b = get(0x0b);
   set(0x0b, b | 0x80);
@@ -31,12 +38,12 @@ void test_main(void) {
   print("\n");
   set(0x0b, b & 0x7f);
   print("running: hour %x day %x\n", get(4), get(7));
-  set(0x0b, 0x80 | 6);                  /* binary, 24 hours */
+  set(0x0b, 0x80 | 6); /* binary, 24 hours */
   static const uint8_t binary[][2] = {{0, 10}, {2, 30}, {4, 21}, {6, 7}, {7, 15}, {8, 6}, {9, 24}, {0x32, 20}};
   for (unsigned i = 0; i < 8; i++) set(binary[i][0], binary[i][1]);
   set(0x0b, 6);
   print("binary: %d %d %d %d\n", get(4), get(2), get(7), get(9));
-  set(0x0b, 4);                         /* 12 hours */
+  set(0x0b, 4); /* 12 hours */
   print("twelve hours: %x\n", get(4));
   set(0x0b, 2);
   /* CMOS RAM. */
@@ -49,7 +56,7 @@ void test_main(void) {
   set(0x0a, 0x26);
   get(0x0c);
   set(0x0b, 0x42);
-  irq_mask((uint16_t)~(1 << 8 | 1 << 2));
+  irq_mask((uint16_t) ~(1 << 8 | 1 << 2));
   for (unsigned i = 0; i < 20; i++) __asm__ volatile("sti\n hlt\n cli");
   set(0x0b, 2);
   irq_mask(0xffff);

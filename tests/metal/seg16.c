@@ -1,5 +1,6 @@
 /* 16-bit protected mode in ring 3: code and stack segments of 64 KiB, both operand and address sizes, SP, SI and DI that
- * wrap, addressing forms, near and far calls, traps to a 32-bit kernel (SDM vol. 3A, chapter 22, "mixing 16- and 32-bit code"). */
+ * wrap, addressing forms, near and far calls, traps to a 32-bit kernel (SDM vol. 3A, chapter 22, "mixing 16- and 32-bit
+ * code"). */
 #include "lib/metal.h"
 
 #define CODE_SEL (SEL_FREE | 3)
@@ -24,8 +25,18 @@ static void show(const char *label, uint32_t base) {
 static void code16(const char *label, const char *code) {
   gdt_set(SEL_FREE, make_segment((uint32_t)code - 0x100, 0xffff, ACC_CODE | ACC_DPL3, 0));
   c = context_user((void *)0x100);
-  c.cs = CODE_SEL; c.ds = DATA_SEL; c.es = DATA_SEL; c.ss = STACK_SEL;
-  c.eax = 0xaaaa1111; c.ecx = 0x00010003; c.edx = 0xdddd2222; c.ebx = 0x00010040; c.esp = 0x0100; c.ebp = 0x00020020; c.esi = 0x0000fffe; c.edi = 0x0000fff8;
+  c.cs = CODE_SEL;
+  c.ds = DATA_SEL;
+  c.es = DATA_SEL;
+  c.ss = STACK_SEL;
+  c.eax = 0xaaaa1111;
+  c.ecx = 0x00010003;
+  c.edx = 0xdddd2222;
+  c.ebx = 0x00010040;
+  c.esp = 0x0100;
+  c.ebp = 0x00020020;
+  c.esi = 0x0000fffe;
+  c.edi = 0x0000fff8;
   for (uint32_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(i * 5 + (i >> 8));
   memset(stack, 0x5a, sizeof stack);
   show(label, 0x100);
@@ -90,12 +101,13 @@ static void traps(void) {
 /* Ring 0: SS.B = 0, so pushes use SP alone; and a 16-bit code segment in ring 0. */
 static void ring0(void) {
   gdt_set(SEL_FREE + 24, make_segment((uint32_t)stack, 0xffff, ACC_DATA, 0));
-  const char *code = CODE("mov ebx, esp\n mov edx, ss\n mov eax, 0x50\n mov ss, eax\n mov esp, 0x77770010\n push 0x11\n push 0x22\n mov ecx, esp\n"
+  const char *code = CODE("mov ebx, esp\n mov edx, ss\n mov eax, 0x50\n mov ss, eax\n mov esp, 0x77770010\n push 0x11\n"
+                          " push 0x22\n mov ecx, esp\n"
                           "mov sp, 0\n push 0x33\n mov esi, esp\n pop edi\n mov ebp, esp\n mov ss, edx\n mov esp, ebx");
   c = context_kernel(code);
   run(&c);
-  print("ring 0 stack: %s ecx %x esi %x edi %x ebp %x words %x %x %x\n", vector_name(c.vector), c.ecx, c.esi, c.edi, c.ebp, *(uint32_t *)(stack + 12), *(uint32_t *)(stack + 8),
-        *(uint32_t *)(stack + 0xfffc));
+  print("ring 0 stack: %s ecx %x esi %x edi %x ebp %x words %x %x %x\n", vector_name(c.vector), c.ecx, c.esi, c.edi, c.ebp,
+        *(uint32_t *)(stack + 12), *(uint32_t *)(stack + 8), *(uint32_t *)(stack + 0xfffc));
 }
 
 void test_main(void) {

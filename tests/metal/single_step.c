@@ -52,8 +52,10 @@ void test_main(void) {
     trace("int", CODE("nop\n int 0x50\n nop\n nop"), user, FL_TF);
     trace("fault", CODE("nop\n ud2"), user, FL_TF);
     trace("mov ss", CODE("mov eax, ss\n mov ss, eax\n nop\n nop"), user, FL_TF);
-    trace("iret sets", CODE("pushfd\n or dword ptr [esp], 0x100\n push cs\n push offset 1f\n iretd\n nop\n 1: nop\n nop"), user, 0);
-    trace("iret clears", CODE("pushfd\n and dword ptr [esp], 0xfffffeff\n push cs\n push offset 1f\n iretd\n nop\n 1: nop\n nop"), user, FL_TF);
+    trace("iret sets", CODE("pushfd\n or dword ptr [esp], 0x100\n push cs\n push offset 1f\n iretd\n nop\n 1: nop\n nop"), user,
+          0);
+    trace("iret clears", CODE("pushfd\n and dword ptr [esp], 0xfffffeff\n push cs\n push offset 1f\n iretd\n nop\n 1: nop\n nop"),
+          user, FL_TF);
     trace("cpuid and rdtsc", CODE("push ecx\n xor eax, eax\n cpuid\n rdtsc\n pop ecx"), user, FL_TF);
     trace("push seg", CODE("push ds\n pop es\n push es\n pop ds"), user, FL_TF);
   }

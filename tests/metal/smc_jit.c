@@ -10,7 +10,7 @@ static uint32_t generate(uint8_t *at, uint32_t seed, unsigned n, uint32_t value)
   for (unsigned i = 0; i < n; i++) {
     seed = seed * 1103515245 + 12345;
     uint32_t operand = seed >> 3;
-    static const uint8_t opcodes[] = {0x05, 0x2d, 0x35};   /* ADD, SUB, XOR EAX, imm32 */
+    static const uint8_t opcodes[] = {0x05, 0x2d, 0x35}; /* ADD, SUB, XOR EAX, imm32 */
     unsigned which = (seed >> 16) % 3;
     *at++ = opcodes[which];
     memcpy(at, &operand, 4);

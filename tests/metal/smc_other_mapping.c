@@ -13,7 +13,7 @@ void test_main(void) {
   paging_on();
   uint8_t *frame = page_alloc();
   uint8_t *a = (uint8_t *)TEST_LINEAR, *b = (uint8_t *)TEST_LINEAR + 0x400000;
-  map((uint32_t)a, (uint32_t)frame, 5);           /* read-only where it runs */
+  map((uint32_t)a, (uint32_t)frame, 5); /* read-only where it runs */
   map((uint32_t)b, (uint32_t)frame, 7);
   uint32_t sum = 0;
   for (uint32_t i = 0; i < 300; i++) {

@@ -6,11 +6,11 @@
 /* Waits, with IF clear, until IRQ 0 is in the 8259's request register. */
 static void make_pending(void) {
   irq_mask(0xfffe);
-  outb(0x43, 0x30);             /* channel 0, mode 0: one interrupt */
+  outb(0x43, 0x30); /* channel 0, mode 0: one interrupt */
   outb(0x40, 100);
   outb(0x40, 0);
-  outb(0x20, 0x0a);             /* OCW3: read IRR */
-  while (!(inb(0x20) & 1)) { }
+  outb(0x20, 0x0a); /* OCW3: read IRR */
+  while (!(inb(0x20) & 1)) {}
 }
 
 static void one(const char *label, const char *code, uint32_t flags) {
@@ -21,7 +21,7 @@ static void one(const char *label, const char *code, uint32_t flags) {
   irq_mask(0xffff);
   if (c.vector == VEC_IRQ0) irq_eoi(0);
   report(label, &c, code);
-  if (c.vector != VEC_IRQ0) {   /* not taken: take it away */
+  if (c.vector != VEC_IRQ0) { /* not taken: take it away */
     c = context_kernel(CODE("nop"));
     outb(0x20, 0x20);
     outb(0x43, 0x30);

@@ -21,7 +21,8 @@ static void show(const char *label, struct context c, const char *base) {
 }
 
 void test_main(void) {
-  const char *entry = CODE("pushfd\n pop dword ptr [sys_flags]\n mov [sys_esp], esp\n mov [sys_cs], cs\n mov [sys_ss], ss\n inc dword ptr [sys_count]\n"
+  const char *entry = CODE("pushfd\n pop dword ptr [sys_flags]\n mov [sys_esp], esp\n mov [sys_cs], cs\n mov [sys_ss], ss\n"
+                           " inc dword ptr [sys_count]\n"
                            "lea eax, [eax * 2 + 1]\n sysexit");
   const char *user = CODE("nop\n mov ecx, esp\n mov edx, offset 1f\n sysenter\n nop\n 1: nop\n int 0x7f");
   set_msrs(SEL_KCODE, (uint32_t)(stack + 256), entry);
@@ -29,7 +30,8 @@ void test_main(void) {
   c.eax = 0x10;
   c.eflags |= FL_IF | FL_IOPL3 | FL_CF;
   show("round trip", c, user);
-  print("inside: flags %x esp+%x cs %x ss %x\n", sys_flags & (FL_IF | FL_IOPL3 | FL_CF), sys_esp - (uint32_t)stack, sys_cs, sys_ss);
+  print("inside: flags %x esp+%x cs %x ss %x\n", sys_flags & (FL_IF | FL_IOPL3 | FL_CF), sys_esp - (uint32_t)stack, sys_cs,
+        sys_ss);
   const char *loop = CODE("mov ebp, 2000\n 2: mov ecx, esp\n mov edx, offset 1f\n sysenter\n 1: dec ebp\n jnz 2b");
   sys_count = 0;
   show("many", context_user(loop), loop);
@@ -43,5 +45,6 @@ void test_main(void) {
   try_user("sysexit in ring 3", CODE("sysexit"));
   const char *ring0 = CODE("mov ecx, esp\n mov edx, offset 1f\n sysenter\n 1: mov eax, cs");
   show("sysenter from ring 0", context_kernel(ring0), ring0);
-  print("msrs: %x %d %d\n", (uint32_t)read_msr(0x174), (uint32_t)read_msr(0x175) == (uint32_t)(stack + 256), (uint32_t)read_msr(0x176) == (uint32_t)entry);
+  print("msrs: %x %d %d\n", (uint32_t)read_msr(0x174), (uint32_t)read_msr(0x175) == (uint32_t)(stack + 256),
+        (uint32_t)read_msr(0x176) == (uint32_t)entry);
 }

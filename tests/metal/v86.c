@@ -10,10 +10,14 @@ static struct context enter(const char *code, uint32_t flags) {
   memcpy(low + 0x100, code, 256);
   struct context c = context_kernel((void *)0x100);
   c.cs = c.ds = c.es = c.ss = SEGMENT;
-  c.fs = 0x1234; c.gs = 0x5678;
+  c.fs = 0x1234;
+  c.gs = 0x5678;
   c.esp = 0xfff0;
   c.eflags = 2 | FL_VM | flags;
-  c.eax = 0x11112222; c.ecx = 3; c.edx = 0xd00d; c.ebx = 0x200;
+  c.eax = 0x11112222;
+  c.ecx = 3;
+  c.edx = 0xd00d;
+  c.ebx = 0x200;
   return c;
 }
 
@@ -29,10 +33,24 @@ static struct context v86(const char *label, const char *code, uint32_t flags) {
 
 /* INT 7Fh needs IOPL 3 too: with less, the code ends by #GP at it. */
 static void iopl(void) {
-  static const char *const labels[] = {"cli", "sti", "pushf", "popf", "int", "iret", "int3", "into", "hlt", "mov cr0", "in", "lgdt", "sldt", "lar", "arpl"};
-  const char *code[] = {CODE16("nop\n cli"), CODE16("nop\n sti\n nop"), CODE16("pushf\n pop ax"), CODE16("push 0x7ed7\n popf\n pushf\n pop dx\n push 2\n popf"), CODE16("int 0x50"),
-                        CODE16("push 0x3202\n push cs\n push 0x110\n iret\n .skip 20, 0x90"), CODE16("int3"), CODE16("mov al, 0x7f\n inc al\n into"), CODE16("hlt"), CODE16("mov eax, cr0"),
-                        CODE16("in al, 0x21"), CODE16("lgdt [bx]"), CODE16("sldt ax"), CODE16("lar ax, bx"), CODE16("arpl ax, bx")};
+  static const char *const labels[] = {"cli", "sti",     "pushf", "popf", "int",  "iret", "int3", "into",
+                                       "hlt", "mov cr0", "in",    "lgdt", "sldt", "lar",  "arpl"};
+  const char *code[] = {CODE16("nop\n cli"),
+                        CODE16("nop\n sti\n nop"),
+                        CODE16("pushf\n pop ax"),
+                        CODE16("push 0x7ed7\n popf\n"
+                               " pushf\n pop dx\n push 2\n popf"),
+                        CODE16("int 0x50"),
+                        CODE16("push 0x3202\n push cs\n push 0x110\n iret\n .skip 20, 0x90"),
+                        CODE16("int3"),
+                        CODE16("mov al, 0x7f\n inc al\n into"),
+                        CODE16("hlt"),
+                        CODE16("mov eax, cr0"),
+                        CODE16("in al, 0x21"),
+                        CODE16("lgdt [bx]"),
+                        CODE16("sldt ax"),
+                        CODE16("lar ax, bx"),
+                        CODE16("arpl ax, bx")};
   gate_reset(0x50, 3);
   for (unsigned level = 0; level < 4; level += 3)
     for (unsigned i = 0; i < sizeof labels / sizeof *labels; i++) {
@@ -42,7 +60,10 @@ static void iopl(void) {
 }
 
 static void addressing(void) {
-  struct context c = v86("segments", CODE16("mov ax, 0x3001\n mov ds, ax\n mov word ptr [0x200], 0xbeef\n mov ax, ds\n mov es, ax\n mov dx, es:[0x200]\n mov fs, ax"), FL_IOPL3);
+  struct context c = v86("segments",
+                         CODE16("mov ax, 0x3001\n mov ds, ax\n mov word ptr [0x200], 0xbeef\n mov ax, ds\n"
+                                " mov es, ax\n mov dx, es:[0x200]\n mov fs, ax"),
+                         FL_IOPL3);
   print("segments: ds %x es %x fs %x gs %x stored %x\n", c.ds, c.es, c.fs, c.gs, *(uint16_t *)(low + 0x210));
   v86("stack wrap", CODE16("mov sp, 2\n push ax\n push dx\n mov cx, sp"), FL_IOPL3);
   v86("stack memory", CODE16("push eax\n pop ecx\n push cs\n pop dx"), FL_IOPL3);
@@ -70,7 +91,7 @@ static void limits(void) {
 /* IN and OUT in V86 mode look at the bitmap alone, not at IOPL (20.2.8.1). */
 static void io_bitmap(void) {
   memset(tss_main.bitmap, 0xff, sizeof tss_main.bitmap);
-  tss_main.bitmap[0x21 / 8] = (uint8_t)~(1 << 0x21 % 8);
+  tss_main.bitmap[0x21 / 8] = (uint8_t) ~(1 << 0x21 % 8);
   tss_main.iomap = offsetof(struct tss, bitmap);
   v86("in allowed, iopl 0", CODE16("in al, 0x21\n mov al, 0\n int3"), 0);
   v86("in denied, iopl 3", CODE16("in al, 0x22"), FL_IOPL3);
@@ -80,7 +101,7 @@ static void io_bitmap(void) {
 }
 
 static unsigned emulated;
-static void emulate(struct frame *f) {   /* a monitor's job: skip the CLI that faulted */
+static void emulate(struct frame *f) { /* a monitor's job: skip the CLI that faulted */
   emulated++;
   f->eip += 1;
 }
@@ -97,7 +118,12 @@ static void monitor(void) {
 }
 
 static uint32_t frame_copy[4];
-static void look(struct frame *f) { frame_copy[0] = f->ds & 0xffff; frame_copy[1] = f->fs & 0xffff; frame_copy[2] = f->v_ds & 0xffff; frame_copy[3] = f->v_gs & 0xffff; }
+static void look(struct frame *f) {
+  frame_copy[0] = f->ds & 0xffff;
+  frame_copy[1] = f->fs & 0xffff;
+  frame_copy[2] = f->v_ds & 0xffff;
+  frame_copy[3] = f->v_gs & 0xffff;
+}
 
 void test_main(void) {
   iopl();
@@ -108,5 +134,6 @@ void test_main(void) {
   handlers[0x51] = look;
   gate_reset(0x51, 3);
   v86("handler resumes", CODE16("int 0x51\n mov dx, ds\n mov cx, gs"), FL_IOPL3);
-  print("data segments are null in the handler: ds %x fs %x image ds %x gs %x\n", frame_copy[0], frame_copy[1], frame_copy[2], frame_copy[3]);
+  print("data segments are null in the handler: ds %x fs %x image ds %x gs %x\n", frame_copy[0], frame_copy[1], frame_copy[2],
+        frame_copy[3]);
 }

@@ -42,7 +42,9 @@ void test_main(void) {
   print("not a host address: %d\n", image[3] < 0x1000000 && image[5] < 0x1000000);
   with_image(CODE("fninit\n fldpi\n fld1\n fldl2t\n fnsave [ebx]\n frstor [ebx]\n fnstenv [ebx]"));
   show("frstor", 7);
-  struct context c = with_image(CODE("fninit\n fldpi\n fnstenv [ebx]\n mov word ptr [ebx], 0x27f\n mov word ptr [ebx+4], 0x1800\n mov word ptr [ebx+8], 0xffff\n fldenv [ebx]\n fnstcw [ebx+64]\n fnstsw ax\n fnstenv [ebx]"));
+  struct context c = with_image(CODE(
+    "fninit\n fldpi\n fnstenv [ebx]\n mov word ptr [ebx], 0x27f\n"
+    " mov word ptr [ebx+4], 0x1800\n mov word ptr [ebx+8], 0xffff\n fldenv [ebx]\n fnstcw [ebx+64]\n fnstsw ax\n fnstenv [ebx]"));
   print("fldenv: sw %x\n", c.eax & 0xffff);
   show("fldenv env", 7);
   /* The 16-bit formats. */

@@ -18,8 +18,9 @@ static void error_line(struct frame *f) {
 void test_main(void) {
   set_cr0(get_cr0() & ~(uint32_t)CR0_NE);
   handlers[VEC_IRQ0 + 13] = error_line;
-  irq_mask((uint16_t)~(1 << 13 | 1 << 2));
-  struct context c = context_kernel(CODE("fninit\n push 0x37b\n fldcw [esp]\n pop eax\n fld1\n fldz\n fdivp\n fwait\n nop\n nop\n nop\n fninit"));
+  irq_mask((uint16_t) ~(1 << 13 | 1 << 2));
+  struct context c = context_kernel(CODE("fninit\n push 0x37b\n fldcw [esp]\n pop eax\n fld1\n fldz\n fdivp\n fwait\n nop\n"
+                                         " nop\n nop\n fninit"));
   c.eflags |= FL_IF;
   run(&c);
   print("external error: %s irq 13 %d sw %x\n", vector_name(c.vector), irq13, status & 0x3f);

@@ -1,14 +1,18 @@
-/* Saves a counted machine at random points of its run, loads the state into a second machine of the same process, lets both go on and compares
- * them: every field table, all of RAM, what they wrote to the serial port, how they end and after how many instructions (D10).
+/* Saves a counted machine at random points of its run, loads the state into a second machine of the same process, lets both go on
+ * and compares them: every field table, all of RAM, what they wrote to the serial port, how they end and after how many
+ * instructions (D10).
  *
  *   snapshot [--points=N] [--seed=S] [--whole] BT-ARGUMENT...
- *       at N random instruction counts (default 10): save A, load into a new B, compare; then both run to the next point - the last one to
- *       the end - and are compared there. Being equal in everything, A stands for B from there on; --whole lets each B run to the end itself.
+ *       at N random instruction counts (default 10): save A, load into a new B, compare; then both run to the next point - the
+ *       last one to the end - and are compared there. Being equal in everything, A stands for B from there on; --whole lets each
+ *       B run to the end itself.
  *   snapshot --against=BT-ARGUMENT... [--points=N] BT-ARGUMENT...
- *       runs two machines that differ in one more argument, compares them at N evenly spaced counts and closes in on the first count after which
- *       they differ. Options that must not change what a guest sees (--without=windows, -singlestep, tb-size) are tried this way.
+ *       runs two machines that differ in one more argument, compares them at N evenly spaced counts and closes in on the first
+ *       count after which they differ. Options that must not change what a guest sees (--without=windows, -singlestep, tb-size)
+ *       are tried this way.
  *
- * BT-ARGUMENT...: bt's, with -icount shift=N; the first serial port is taken. Exit status: 0 equal, 1 not, 2 could not be tried. */
+ * BT-ARGUMENT...: bt's, with -icount shift=N; the first serial port is taken. Exit status: 0 equal, 1 not, 2 could not be
+ * tried. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -23,19 +27,19 @@ enum { MAX_ARGS = 64, MAX_POINTS = 10000, STATUS_DIFFER = 1, STATUS_BAD = 2 };
 
 struct task {
   int argc, against;
-  char *argv[MAX_ARGS];          /* bt's arguments; those of --against behind them */
-  char folder[64];               /* for serial output */
+  char *argv[MAX_ARGS]; /* bt's arguments; those of --against behind them */
+  char folder[64];      /* for serial output */
   unsigned points;
   uint64_t seed;
   bool whole;
-  unsigned made;                 /* machines, so that each has a file of its own */
+  unsigned made; /* machines, so that each has a file of its own */
 };
 
 /* A machine with the file that its serial port writes. */
 struct guest {
   struct bt_options options;
   char serial_option[128];
-  const char *path;              /* in serial_option */
+  const char *path; /* in serial_option */
   struct machine *m;
 };
 
@@ -87,7 +91,9 @@ static bool same_output(const struct guest *a, off_t from, const struct guest *b
   }
   close(in_a);
   close(in_b);
-  if (!same) fprintf(stderr, "snapshot: the serial output differs: %lld bytes, %lld bytes\n", (long long)(output_size(a) - from), (long long)size);
+  if (!same)
+    fprintf(stderr, "snapshot: the serial output differs: %lld bytes, %lld bytes\n", (long long)(output_size(a) - from),
+            (long long)size);
   return same;
 }
 
@@ -96,7 +102,8 @@ static bool same_output(const struct guest *a, off_t from, const struct guest *b
 static bool same_end(const struct guest *a, const struct guest *b) {
   const struct machine_end *x = &a->m->end, *y = &b->m->end;
   if (x->kind == y->kind && x->status == y->status && !strcmp(x->reason, y->reason)) return true;
-  fprintf(stderr, "snapshot: they end differently: kind %d status %d %s, kind %d status %d %s\n", x->kind, x->status, x->reason, y->kind, y->status, y->reason);
+  fprintf(stderr, "snapshot: they end differently: kind %d status %d %s, kind %d status %d %s\n", x->kind, x->status, x->reason,
+          y->kind, y->status, y->reason);
   return false;
 }
 
@@ -109,7 +116,7 @@ static bool same_state(const struct guest *a, const struct guest *b) {
 
 /* ---- points ---- */
 
-static uint64_t next_random(uint64_t *state) {   /* splitmix64 */
+static uint64_t next_random(uint64_t *state) { /* splitmix64 */
   uint64_t z = *state += 0x9e3779b97f4a7c15;
   z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
   z = (z ^ z >> 27) * 0x94d049bb133111eb;
@@ -124,8 +131,8 @@ static int by_value(const void *a, const void *b) {
 static void reference_run(struct task *t, struct guest *g) {
   make(t, g, false);
   machine_run(g->m);
-  printf("reference: %" PRIu64 " instructions, %lld bytes of output, ended by %d with status %d %s\n", count_of(g), (long long)output_size(g), g->m->end.kind,
-         g->m->end.status, g->m->end.reason);
+  printf("reference: %" PRIu64 " instructions, %lld bytes of output, ended by %d with status %d %s\n", count_of(g),
+         (long long)output_size(g), g->m->end.kind, g->m->end.status, g->m->end.reason);
 }
 
 /* ---- save and load ---- */
@@ -179,7 +186,9 @@ static int save_and_load(struct task *t) {
   bool same = true;
   for (; tried < t->points && same; tried++) {
     if (machine_run_to(a.m, points[tried])) same = t->whole ? try_whole(t, &a, &reference) : try_point(t, &a, points[tried + 1]);
-    if (!same) fprintf(stderr, "snapshot: ... after %" PRIu64 " instructions (point %u, seed %" PRIu64 ")\n", points[tried], tried, t->seed);
+    if (!same)
+      fprintf(stderr, "snapshot: ... after %" PRIu64 " instructions (point %u, seed %" PRIu64 ")\n", points[tried], tried,
+              t->seed);
   }
   machine_run(a.m);
   same = same && same_state(&reference, &a) && same_end(&reference, &a) && same_output(&reference, 0, &a);
@@ -213,7 +222,7 @@ static bool narrow(struct task *t, uint64_t *low, uint64_t *high) {
 static int against(struct task *t) {
   struct guest reference;
   reference_run(t, &reference);
-  uint64_t low = 0, high = count_of(&reference) + 1;   /* one more: neither may go on */
+  uint64_t low = 0, high = count_of(&reference) + 1; /* one more: neither may go on */
   unmake(&reference);
   if (narrow(t, &low, &high)) {
     printf("equal at %u points and at the end\n", t->points);
@@ -221,7 +230,9 @@ static int against(struct task *t) {
   }
   while (high - low > 1 && !narrow(t, &low, &high))
     printf("equal after %" PRIu64 " instructions, different after %" PRIu64 "\n", low, high);
-  printf("DIFFERENT%s\n", high - low > 1 ? "; machines that stop more often are equal: blocks near a stop are single instructions" : "");
+  printf("DIFFERENT%s\n", high - low > 1 ? "; machines that stop more often are equal: blocks near a stop are single "
+                                           "instructions"
+                                         : "");
   return STATUS_DIFFER;
 }
 

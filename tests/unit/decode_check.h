@@ -1,6 +1,7 @@
-/* insn_decode() against an independent reading of the same bytes: Zydis' full decode, which is generated from another table and of which decode.c uses
- * no more than displacement, immediates and length. What differs by design stands above the function that allows for it. For test_decode.c and
- * tests/fuzz/guided/fuzz_decode.c: compare() prints what differs, and counts it in `complaints`. */
+/* insn_decode() against an independent reading of the same bytes: Zydis' full decode, which is generated from another table and
+ * of which decode.c uses no more than displacement, immediates and length. What differs by design stands above the function that
+ * allows for it. For test_decode.c and tests/fuzz/guided/fuzz_decode.c: compare() prints what differs, and counts it in
+ * `complaints`. */
 #pragma once
 #include <stdint.h>
 #include <stdio.h>
@@ -17,32 +18,46 @@ struct other {
   ZyanStatus status;
   ZydisDecodedInstruction z;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-  bool in_set;   /* accepted, and of a kind that our CPUs have */
+  bool in_set; /* accepted, and of a kind that our CPUs have */
 };
 
 static inline bool extension_in_set(const ZydisDecodedInstruction *z) {
   if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return false;
   switch (z->meta.isa_ext) {
-  case ZYDIS_ISA_EXT_BASE: case ZYDIS_ISA_EXT_X87: case ZYDIS_ISA_EXT_MMX: case ZYDIS_ISA_EXT_SSE: case ZYDIS_ISA_EXT_SSE2: case ZYDIS_ISA_EXT_SSE3:
-  case ZYDIS_ISA_EXT_SSSE3: case ZYDIS_ISA_EXT_SSE4: case ZYDIS_ISA_EXT_MOVBE: case ZYDIS_ISA_EXT_CLFSH: case ZYDIS_ISA_EXT_PAUSE: case ZYDIS_ISA_EXT_RDTSCP:
-    break;
-  case ZYDIS_ISA_EXT_AMD3DNOW_PREFETCH: case ZYDIS_ISA_EXT_PREFETCHWT1: return true;   /* 0F0D: a hint to us */
+  case ZYDIS_ISA_EXT_BASE:
+  case ZYDIS_ISA_EXT_X87:
+  case ZYDIS_ISA_EXT_MMX:
+  case ZYDIS_ISA_EXT_SSE:
+  case ZYDIS_ISA_EXT_SSE2:
+  case ZYDIS_ISA_EXT_SSE3:
+  case ZYDIS_ISA_EXT_SSSE3:
+  case ZYDIS_ISA_EXT_SSE4:
+  case ZYDIS_ISA_EXT_MOVBE:
+  case ZYDIS_ISA_EXT_CLFSH:
+  case ZYDIS_ISA_EXT_PAUSE:
+  case ZYDIS_ISA_EXT_RDTSCP: break;
+  case ZYDIS_ISA_EXT_AMD3DNOW_PREFETCH:
+  case ZYDIS_ISA_EXT_PREFETCHWT1: return true; /* 0F0D: a hint to us */
   default: return z->meta.isa_set == ZYDIS_ISA_SET_PREFETCH_NOP;
   }
   switch (z->mnemonic) {
-  case ZYDIS_MNEMONIC_UD0: case ZYDIS_MNEMONIC_UD1: case ZYDIS_MNEMONIC_UD2:
-  case ZYDIS_MNEMONIC_RSM:                                        /* outside of SMM */
-  case ZYDIS_MNEMONIC_SYSCALL: case ZYDIS_MNEMONIC_SYSRET:
-    return false;
+  case ZYDIS_MNEMONIC_UD0:
+  case ZYDIS_MNEMONIC_UD1:
+  case ZYDIS_MNEMONIC_UD2:
+  case ZYDIS_MNEMONIC_RSM: /* outside of SMM */
+  case ZYDIS_MNEMONIC_SYSCALL:
+  case ZYDIS_MNEMONIC_SYSRET: return false;
   default: return true;
   }
 }
 
 static inline ZydisDecoder other_decoder(bool code32) {
   ZydisDecoder d;
-  ZydisDecoderInit(&d, code32 ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LEGACY_16, code32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16);
-  static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_KNC, ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET, ZYDIS_DECODER_MODE_LZCNT,
-                                         ZYDIS_DECODER_MODE_TZCNT, ZYDIS_DECODER_MODE_WBNOINVD, ZYDIS_DECODER_MODE_CLDEMOTE};
+  ZydisDecoderInit(&d, code32 ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LEGACY_16,
+                   code32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16);
+  static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_KNC,     ZYDIS_DECODER_MODE_MPX,   ZYDIS_DECODER_MODE_CET,
+                                         ZYDIS_DECODER_MODE_LZCNT,   ZYDIS_DECODER_MODE_TZCNT, ZYDIS_DECODER_MODE_WBNOINVD,
+                                         ZYDIS_DECODER_MODE_CLDEMOTE};
   for (unsigned i = 0; i < sizeof off / sizeof *off; i++) ZydisDecoderEnableMode(&d, off[i], ZYAN_FALSE);
   return d;
 }
@@ -57,7 +72,9 @@ static inline unsigned other_gpr(ZydisRegister reg) {
   return wide >= ZYDIS_REGISTER_EAX && wide <= ZYDIS_REGISTER_EDI ? wide - ZYDIS_REGISTER_EAX : REG_NONE;
 }
 
-static inline unsigned other_seg(ZydisRegister reg) { return reg >= ZYDIS_REGISTER_ES && reg <= ZYDIS_REGISTER_GS ? reg - ZYDIS_REGISTER_ES : SEG_NONE; }
+static inline unsigned other_seg(ZydisRegister reg) {
+  return reg >= ZYDIS_REGISTER_ES && reg <= ZYDIS_REGISTER_GS ? reg - ZYDIS_REGISTER_ES : SEG_NONE;
+}
 
 /* The register sets by our rules: a partial or conditional write keeps the old value, so it reads as well. */
 static inline void other_registers(const struct other *o, unsigned *read, unsigned *written) {
@@ -75,7 +92,8 @@ static inline void other_registers(const struct other *o, unsigned *read, unsign
     if (p->actions & (ZYDIS_OPERAND_ACTION_READ | ZYDIS_OPERAND_ACTION_CONDREAD)) *read |= 1u << reg;
     if (p->actions & (ZYDIS_OPERAND_ACTION_WRITE | ZYDIS_OPERAND_ACTION_CONDWRITE)) {
       *written |= 1u << reg;
-      if ((p->actions & ZYDIS_OPERAND_ACTION_CONDWRITE) || ZydisRegisterGetWidth(ZYDIS_MACHINE_MODE_LEGACY_32, p->reg.value) < 32) *read |= 1u << reg;
+      if ((p->actions & ZYDIS_OPERAND_ACTION_CONDWRITE) || ZydisRegisterGetWidth(ZYDIS_MACHINE_MODE_LEGACY_32, p->reg.value) < 32)
+        *read |= 1u << reg;
     }
   }
 }
@@ -83,8 +101,13 @@ static inline void other_registers(const struct other *o, unsigned *read, unsign
 static inline const ZydisDecodedOperand *other_memory(const struct other *o) {
   for (unsigned i = 0; i < o->z.operand_count; i++) {
     const ZydisDecodedOperand *p = &o->operands[i];
-    if (p->type == ZYDIS_OPERAND_TYPE_MEMORY && (p->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM || p->encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64)) return p;
-    if (p->type == ZYDIS_OPERAND_TYPE_MEMORY && (o->z.mnemonic == ZYDIS_MNEMONIC_XLAT || o->z.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || o->z.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU)) return p;
+    if (p->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+        (p->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM || p->encoding == ZYDIS_OPERAND_ENCODING_DISP16_32_64))
+      return p;
+    if (p->type == ZYDIS_OPERAND_TYPE_MEMORY &&
+        (o->z.mnemonic == ZYDIS_MNEMONIC_XLAT || o->z.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+         o->z.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU))
+      return p;
   }
   return NULL;
 }
@@ -92,20 +115,29 @@ static inline const ZydisDecodedOperand *other_memory(const struct other *o) {
 /* ---- comparing -------------------------------------------------------------------------------------------------------- */
 
 static unsigned complaints;
-static inline void complain(const uint8_t *bytes, unsigned n, bool code32, const struct insn *i, const struct other *o, const char *what, long ours, long theirs) {
+static inline void complain(const uint8_t *bytes, unsigned n, bool code32, const struct insn *i, const struct other *o,
+                            const char *what, long ours, long theirs) {
   if (complaints++ >= MAX_COMPLAINTS) return;
   char hex[64] = "";
   for (unsigned k = 0; k < n; k++) snprintf(hex + 3 * k, 4, "%02x ", bytes[k]);
   fprintf(stderr, "%s %s (%s, theirs %s): %s ours %lx theirs %lx\n", code32 ? "32" : "16", hex, i->row->mnemonic,
-              ZYAN_SUCCESS(o->status) ? ZydisMnemonicGetString(o->z.mnemonic) : "rejected", what, ours, theirs);
+          ZYAN_SUCCESS(o->status) ? ZydisMnemonicGetString(o->z.mnemonic) : "rejected", what, ours, theirs);
 }
-#define SAME(what, ours, theirs) do { long a_ = (long)(ours), b_ = (long)(theirs); if (a_ != b_) complain(bytes, i->length, code32, i, o, what, a_, b_); } while (0)
+#define SAME(what, ours, theirs) \
+  do { \
+    long a_ = (long)(ours), b_ = (long)(theirs); \
+    if (a_ != b_) complain(bytes, i->length, code32, i, o, what, a_, b_); \
+  } while (0)
 
-struct flag_sets { unsigned read, written, undefined; };
+struct flag_sets {
+  unsigned read, written, undefined;
+};
 
 /* Deliberate differences in flags, each applied to the other decoder's answer:
- *  - shifts: theirs depends on the opcode alone and calls OF undefined always. The manual defines it for a count of one; nothing is written
- *    for a count of zero; a count in CL may be zero, so old flags survive. tests/unit/test_decode_host.c has the CPU's own answer;
+ *  - shifts: theirs depends on the opcode alone and calls OF undefined always. The manual defines it for a count of one; nothing
+ *  is written
+ *    for a count of zero; a count in CL may be zero, so old flags survive. tests/unit/test_decode_host.c has the CPU's own
+ *    answer;
  *  - SBB: theirs calls AF undefined; the manual says that it is set;
  *  - INT, INT1, INT3, INTO: push all of EFLAGS;
  *  - REP CMPS, REP SCAS: leave the flags when eCX is zero. */
@@ -116,7 +148,10 @@ static inline void adjust_flags(const struct insn *i, const struct other *o, str
   else if (i->row->count != COUNT_NONE && count == 1) f->undefined &= ~(unsigned)FLAG_OF, f->written |= FLAG_OF;
   switch (o->z.mnemonic) {
   case ZYDIS_MNEMONIC_SBB: f->undefined &= ~(unsigned)FLAG_AF, f->written |= FLAG_AF; break;
-  case ZYDIS_MNEMONIC_INT: case ZYDIS_MNEMONIC_INT1: case ZYDIS_MNEMONIC_INT3: case ZYDIS_MNEMONIC_INTO: f->read |= ALL_FLAGS; break;
+  case ZYDIS_MNEMONIC_INT:
+  case ZYDIS_MNEMONIC_INT1:
+  case ZYDIS_MNEMONIC_INT3:
+  case ZYDIS_MNEMONIC_INTO: f->read |= ALL_FLAGS; break;
   default: break;
   }
   if (i->rep && (i->kind == OP_CMPS || i->kind == OP_SCAS)) f->read |= f->written;
@@ -140,18 +175,20 @@ static inline void compare_flags(const uint8_t *bytes, bool code32, const struct
 static inline void compare_registers(const uint8_t *bytes, bool code32, const struct insn *i, const struct other *o) {
   unsigned read, written;
   other_registers(o, &read, &written);
-  if (i->kind == OP_INT || i->kind == OP_INT1 || i->kind == OP_INT3 || i->kind == OP_INTO) read |= 1 << REG_ESP, written |= 1 << REG_ESP;
+  if (i->kind == OP_INT || i->kind == OP_INT1 || i->kind == OP_INT3 || i->kind == OP_INTO)
+    read |= 1 << REG_ESP, written |= 1 << REG_ESP;
   if (i->kind == OP_CMPS) written |= 1 << REG_ESI | 1 << REG_EDI;
   if (i->kind == OP_SCAS || i->kind == OP_INS) written |= 1 << REG_EDI;
   if (i->kind == OP_OUTS) written |= 1 << REG_ESI;
   if (o->z.mnemonic == ZYDIS_MNEMONIC_BSF || o->z.mnemonic == ZYDIS_MNEMONIC_BSR) read |= 1u << i->reg;
-  if (i->kind == OP_NOP && i->modrm_offset) read &= (i->base == REG_NONE ? 0 : 1u << i->base) | (i->index == REG_NONE ? 0 : 1u << i->index);
+  if (i->kind == OP_NOP && i->modrm_offset)
+    read &= (i->base == REG_NONE ? 0 : 1u << i->base) | (i->index == REG_NONE ? 0 : 1u << i->index);
   SAME("registers read", i->regs_read, read);
   SAME("registers written", i->regs_written, written);
 }
 
-/* Deliberate differences in memory operands: hints and INVLPG access nothing (theirs calls that a read); CLFLUSH reads a byte for protection's
- * sake (theirs: the line); LEA's segment means nothing. */
+/* Deliberate differences in memory operands: hints and INVLPG access nothing (theirs calls that a read); CLFLUSH reads a byte for
+ * protection's sake (theirs: the line); LEA's segment means nothing. */
 static inline void compare_memory(const uint8_t *bytes, bool code32, const struct insn *i, const struct other *o) {
   const ZydisDecodedOperand *m = other_memory(o);
   bool accessed = m && m->mem.type == ZYDIS_MEMOP_TYPE_MEM && i->kind != OP_NOP && i->kind != OP_INVLPG;
@@ -164,7 +201,8 @@ static inline void compare_memory(const uint8_t *bytes, bool code32, const struc
   SAME("disp", (uint32_t)i->disp, (uint32_t)(m->mem.disp.has_displacement ? m->mem.disp.value : 0));
   if (i->kind != OP_LEA) SAME("segment", i->seg, other_seg(m->mem.segment));
   if (!accessed) return;
-  unsigned access = (m->actions & ZYDIS_OPERAND_ACTION_MASK_READ ? ACCESS_R : 0) | (m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? ACCESS_W : 0);
+  unsigned access =
+    (m->actions & ZYDIS_OPERAND_ACTION_MASK_READ ? ACCESS_R : 0) | (m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? ACCESS_W : 0);
   SAME("access", i->access, access);
   SAME("memory size", i->mem_size, i->kind == OP_CLFLUSH ? 1 : m->size / 8);
 }
@@ -191,7 +229,7 @@ static inline void compare_immediates(const uint8_t *bytes, bool code32, const s
       SAME("far offset", i->imm, p->ptr.offset);
       SAME("far selector", i->imm2, p->ptr.segment);
     }
-    if (p->type != ZYDIS_OPERAND_TYPE_IMMEDIATE || (!size && !p->imm.is_relative)) continue;   /* the 1 of D0 and D1 */
+    if (p->type != ZYDIS_OPERAND_TYPE_IMMEDIATE || (!size && !p->imm.is_relative)) continue; /* the 1 of D0 and D1 */
     uint32_t mask = i->operand_size == 1 ? 0xff : i->operand_size == 2 ? 0xffff : ~0u;
     if (p->imm.is_relative) SAME("displacement", i->rel, p->imm.value.s);
     else if (!visible++) SAME("immediate", i->imm & mask, (uint32_t)p->imm.value.u & mask);
@@ -199,16 +237,19 @@ static inline void compare_immediates(const uint8_t *bytes, bool code32, const s
   }
 }
 
-/* Obligation 4 above the table: what is copied touches registers, flags, x87/SSE state and one memory operand. Theirs lists whatever else. */
+/* Obligation 4 above the table: what is copied touches registers, flags, x87/SSE state and one memory operand. Theirs lists
+ * whatever else. */
 static inline void compare_kind(const uint8_t *bytes, bool code32, const struct insn *i, const struct other *o) {
-  bool other_state = (o->z.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 || o->z.meta.category == ZYDIS_CATEGORY_IO || o->z.meta.branch_type != 0;
+  bool other_state =
+    (o->z.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) != 0 || o->z.meta.category == ZYDIS_CATEGORY_IO || o->z.meta.branch_type != 0;
   unsigned memory = 0;
   for (unsigned k = 0; k < o->z.operand_count; k++) {
     const ZydisDecodedOperand *p = &o->operands[k];
     if (p->type == ZYDIS_OPERAND_TYPE_MEMORY && ++memory && p->encoding != ZYDIS_OPERAND_ENCODING_MODRM_RM) other_state = true;
     if (p->type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
     ZydisRegisterClass class = ZydisRegisterGetClass(p->reg.value);
-    if (class == ZYDIS_REGCLASS_SEGMENT || class == ZYDIS_REGCLASS_CONTROL || class == ZYDIS_REGCLASS_DEBUG || class == ZYDIS_REGCLASS_IP || class == ZYDIS_REGCLASS_TABLE)
+    if (class == ZYDIS_REGCLASS_SEGMENT || class == ZYDIS_REGCLASS_CONTROL || class == ZYDIS_REGCLASS_DEBUG ||
+        class == ZYDIS_REGCLASS_IP || class == ZYDIS_REGCLASS_TABLE)
       other_state = true;
   }
   bool runs_here = i->kind == OP_COPY || i->kind == OP_LEA || i->kind == OP_NOP;
@@ -219,9 +260,19 @@ static inline void compare_kind(const uint8_t *bytes, bool code32, const struct 
 /* Instructions on MMX registers that came with SSE (SDM vol. 2; theirs puts some of them with MMX). */
 static inline bool came_with_sse(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
-  case ZYDIS_MNEMONIC_PAVGB: case ZYDIS_MNEMONIC_PAVGW: case ZYDIS_MNEMONIC_PEXTRW: case ZYDIS_MNEMONIC_PINSRW: case ZYDIS_MNEMONIC_PMAXSW:
-  case ZYDIS_MNEMONIC_PMAXUB: case ZYDIS_MNEMONIC_PMINSW: case ZYDIS_MNEMONIC_PMINUB: case ZYDIS_MNEMONIC_PMULHUW: case ZYDIS_MNEMONIC_PSADBW:
-  case ZYDIS_MNEMONIC_PSHUFW: case ZYDIS_MNEMONIC_MOVNTQ: case ZYDIS_MNEMONIC_MASKMOVQ: return true;
+  case ZYDIS_MNEMONIC_PAVGB:
+  case ZYDIS_MNEMONIC_PAVGW:
+  case ZYDIS_MNEMONIC_PEXTRW:
+  case ZYDIS_MNEMONIC_PINSRW:
+  case ZYDIS_MNEMONIC_PMAXSW:
+  case ZYDIS_MNEMONIC_PMAXUB:
+  case ZYDIS_MNEMONIC_PMINSW:
+  case ZYDIS_MNEMONIC_PMINUB:
+  case ZYDIS_MNEMONIC_PMULHUW:
+  case ZYDIS_MNEMONIC_PSADBW:
+  case ZYDIS_MNEMONIC_PSHUFW:
+  case ZYDIS_MNEMONIC_MOVNTQ:
+  case ZYDIS_MNEMONIC_MASKMOVQ: return true;
   default: return false;
   }
 }
@@ -230,15 +281,21 @@ static inline bool came_with_sse(ZydisMnemonic mnemonic) {
 static inline unsigned feature_of(const struct other *o) {
   switch (o->z.meta.isa_set) {
   case ZYDIS_ISA_SET_PENTIUMMMX: return came_with_sse(o->z.mnemonic) ? FEAT_SSE : FEAT_MMX;
-  case ZYDIS_ISA_SET_SSE: case ZYDIS_ISA_SET_SSEMXCSR: case ZYDIS_ISA_SET_SSE_PREFETCH: return FEAT_SSE;
-  case ZYDIS_ISA_SET_SSE2: case ZYDIS_ISA_SET_SSE2MMX: return FEAT_SSE2;
-  case ZYDIS_ISA_SET_SSE3: case ZYDIS_ISA_SET_SSE3X87: return FEAT_SSE3;
-  case ZYDIS_ISA_SET_SSSE3: case ZYDIS_ISA_SET_SSSE3MMX: return FEAT_SSSE3;
+  case ZYDIS_ISA_SET_SSE:
+  case ZYDIS_ISA_SET_SSEMXCSR:
+  case ZYDIS_ISA_SET_SSE_PREFETCH: return FEAT_SSE;
+  case ZYDIS_ISA_SET_SSE2:
+  case ZYDIS_ISA_SET_SSE2MMX: return FEAT_SSE2;
+  case ZYDIS_ISA_SET_SSE3:
+  case ZYDIS_ISA_SET_SSE3X87: return FEAT_SSE3;
+  case ZYDIS_ISA_SET_SSSE3:
+  case ZYDIS_ISA_SET_SSSE3MMX: return FEAT_SSSE3;
   case ZYDIS_ISA_SET_SSE4: return FEAT_SSE41;
   case ZYDIS_ISA_SET_SSE42: return FEAT_SSE42;
   case ZYDIS_ISA_SET_POPCNT: return FEAT_POPCNT;
   case ZYDIS_ISA_SET_MOVBE: return FEAT_MOVBE;
-  case ZYDIS_ISA_SET_CMOV: case ZYDIS_ISA_SET_FCMOV: return FEAT_CMOV;
+  case ZYDIS_ISA_SET_CMOV:
+  case ZYDIS_ISA_SET_FCMOV: return FEAT_CMOV;
   case ZYDIS_ISA_SET_FXSAVE: return FEAT_FXSR;
   case ZYDIS_ISA_SET_CLFSH: return FEAT_CLFLUSH;
   case ZYDIS_ISA_SET_RDTSCP: return FEAT_RDTSCP;
@@ -256,7 +313,8 @@ static inline void compare_feature(const uint8_t *bytes, bool code32, const stru
     xmm |= class == ZYDIS_REGCLASS_XMM;
     mmx |= class == ZYDIS_REGCLASS_MMX;
   }
-  bool converts = o->z.meta.category == ZYDIS_CATEGORY_CONVERT && o->z.meta.isa_ext != ZYDIS_ISA_EXT_BASE;   /* between XMM (or memory) and MMX or general registers */
+  /* between XMM (or memory) and MMX or general registers */
+  bool converts = o->z.meta.category == ZYDIS_CATEGORY_CONVERT && o->z.meta.isa_ext != ZYDIS_ISA_EXT_BASE;
   unsigned need = FPU_NONE;
   if (xmm || converts || o->z.meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR) need = FPU_SSE;
   else if (mmx || o->z.mnemonic == ZYDIS_MNEMONIC_EMMS) need = FPU_MMX;
@@ -266,13 +324,15 @@ static inline void compare_feature(const uint8_t *bytes, bool code32, const stru
   SAME("fpu need", i->row->fpu, need);
 }
 
-/* Deliberate differences in the number of operands: our columns name what theirs leaves out as implied (all of string instructions, the accumulator of CBW and CWD,
- * ST(0) of one-operand x87 forms, XMM0 of BLENDV); theirs counts the register that a hint ignores. */
+/* Deliberate differences in the number of operands: our columns name what theirs leaves out as implied (all of string
+ * instructions, the accumulator of CBW and CWD, ST(0) of one-operand x87 forms, XMM0 of BLENDV); theirs counts the register that
+ * a hint ignores. */
 static inline void compare_operands(const uint8_t *bytes, bool code32, const struct insn *i, const struct other *o) {
   unsigned columns = 0, implied = 0, theirs = o->z.operand_count_visible;
   for (; columns < 4 && row_operand(i->row, columns)->class != OC_NONE; columns++) {
     unsigned class = row_operand(i->row, columns)->class;
-    implied += class == OC_SRC_STRING || class == OC_DST_STRING || class == OC_FIXED_GPR || class == OC_FIXED_XMM || class == OC_ST0;
+    implied +=
+      class == OC_SRC_STRING || class == OC_DST_STRING || class == OC_FIXED_GPR || class == OC_FIXED_XMM || class == OC_ST0;
   }
   if (i->kind == OP_NOP && i->modrm_offset && theirs == columns + 1) theirs--;
   if (theirs < columns && theirs >= columns - implied) theirs = columns;
@@ -294,14 +354,16 @@ static inline void compare(const ZydisDecoder *d, const uint8_t *bytes, unsigned
     return;
   }
   if (!o->in_set || i->kind == OP_UD) {
-    if ((o->status == ZYDIS_STATUS_NO_MORE_DATA || o->status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) && i->kind == OP_UD) return;   /* known before all bytes were there */
+    /* known before all bytes were there */
+    if ((o->status == ZYDIS_STATUS_NO_MORE_DATA || o->status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) && i->kind == OP_UD) return;
     SAME("defined", i->kind != OP_UD, o->in_set);
     return;
   }
   SAME("length", i->length, o->z.length);
   SAME("opcode", i->bytes[i->opcode_offset], o->z.opcode);
   SAME("modrm", i->modrm_offset, o->z.raw.modrm.offset);
-  if (i->row->size_form == SIZE_EFFECTIVE && i->kind != OP_NOP && i->kind != OP_INVLPG) SAME("operand size", i->operand_size, o->z.operand_width / 8);
+  if (i->row->size_form == SIZE_EFFECTIVE && i->kind != OP_NOP && i->kind != OP_INVLPG)
+    SAME("operand size", i->operand_size, o->z.operand_width / 8);
   SAME("address size", i->address_size, o->z.address_width / 8);
   SAME("rep", i->rep != 0, (o->z.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0);
   SAME("bytes", memcmp(i->bytes, bytes, i->length), 0);

@@ -1,8 +1,9 @@
-/* A machine of nothing but RAM, a vCPU and a few ports, for tests of the run loop: the real monitor, tcache, translator and mmu, and a mock of what
- * bt/ answers to machine_*(). Everything hangs off struct machine, so two rigs run in two threads.
+/* A machine of nothing but RAM, a vCPU and a few ports, for tests of the run loop: the real monitor, tcache, translator and mmu,
+ * and a mock of what bt/ answers to machine_*(). Everything hangs off struct machine, so two rigs run in two threads.
  *
- * A guest is a blob of 32-bit code, loaded at RIG_CODE and entered there: ring 0, flat segments, no paging, IF clear, a GDT and an IDT whose
- * every gate leads to a stub that tells the rig and returns. What happens is written to rig->log, a text that tests compare:
+ * A guest is a blob of 32-bit code, loaded at RIG_CODE and entered there: ring 0, flat segments, no paging, IF clear, a GDT and
+ * an IDT whose every gate leads to a stub that tells the rig and returns. What happens is written to rig->log, a text that tests
+ * compare:
  *   "V/A "   interrupt V (hex) was taken with EAX = A (guests count their steps in EAX)
  *   "V@E "   exception V at EIP RIG_CODE + E
  *   "=V "    the guest wrote V to RIG_OUT;  "." end */
@@ -22,19 +23,42 @@
 #include "monitor/cpuid.h"
 #include "monitor/monitor.h"
 
-enum { RIG_RAM = 8 << 20, RIG_GDT = 0x1000, RIG_IDT = 0x2000, RIG_HANDLERS = 0x3000 /* 16 bytes each */, RIG_STACK = 0x9000, RIG_DIRECTORY = 0xa000,
-       RIG_TABLE = 0xb000, RIG_DATA = 0x20000, RIG_CODE = 0x100000, RIG_PAGE = 0x200000 /* frames that RIG_LINEAR maps */, RIG_LINEAR = 0x40000000,
-       RIG_LOG = 1 << 16 };
+enum {
+  RIG_RAM = 8 << 20,
+  RIG_GDT = 0x1000,
+  RIG_IDT = 0x2000,
+  RIG_HANDLERS = 0x3000 /* 16 bytes each */,
+  RIG_STACK = 0x9000,
+  RIG_DIRECTORY = 0xa000,
+  RIG_TABLE = 0xb000,
+  RIG_DATA = 0x20000,
+  RIG_CODE = 0x100000,
+  RIG_PAGE = 0x200000 /* frames that RIG_LINEAR maps */,
+  RIG_LINEAR = 0x40000000,
+  RIG_LOG = 1 << 16
+};
 #define RIG_MMIO 0xe0000000u
-/* Ports. RIG_EXIT: the guest is done. RIG_OUT: a value for the log. RIG_RAISE: INTR with that vector, now. RIG_TIMER: INTR 21h after that many ns;
- * RIG_PERIOD: and every so many. RIG_NMI. RIG_DMA: copies a byte from RIG_DATA to the address. RIG_STOP: vm_stop(). RIG_NOTHING: a callout. */
-enum { RIG_EXIT = 0xf4, RIG_OUT = 0xe9, RIG_TOLD = 0xe8, RIG_RAISE = 0x80, RIG_TIMER = 0x81, RIG_PERIOD = 0x82, RIG_NMI = 0x83, RIG_DMA = 0x84, RIG_STOP = 0x85,
-       RIG_NOTHING = 0xed };
+/* Ports. RIG_EXIT: the guest is done. RIG_OUT: a value for the log. RIG_RAISE: INTR with that vector, now. RIG_TIMER: INTR 21h
+ * after that many ns; RIG_PERIOD: and every so many. RIG_NMI. RIG_DMA: copies a byte from RIG_DATA to the address. RIG_STOP:
+ * vm_stop(). RIG_NOTHING: a callout. */
+enum {
+  RIG_EXIT = 0xf4,
+  RIG_OUT = 0xe9,
+  RIG_TOLD = 0xe8,
+  RIG_RAISE = 0x80,
+  RIG_TIMER = 0x81,
+  RIG_PERIOD = 0x82,
+  RIG_NMI = 0x83,
+  RIG_DMA = 0x84,
+  RIG_STOP = 0x85,
+  RIG_NOTHING = 0xed
+};
 
 /* Blobs. Positions inside one: label - base_NAME + RIG_CODE, written AT(NAME, label). */
 #define GUEST(name, pages, code) \
   __asm__(".pushsection .rodata\n .code32\n .intel_syntax noprefix\n .balign 16\n .globl guest_" #name "\n guest_" #name ":\n" \
-          ".set base_" #name ", guest_" #name "\n" code "\n .org guest_" #name " + 4096 * " #pages "\n .att_syntax\n .code64\n .popsection\n"); \
+          ".set base_" #name ", guest_" #name "\n" code "\n .org guest_" #name " + 4096 * " #pages "\n .att_syntax\n .code64\n" \
+          " .popsection\n"); \
   extern const uint8_t guest_##name[4096 * pages]
 #define AT(name, label) "(offset " #label " - base_" #name " + 0x100000)"
 #define TELL " out 0xe9, eax\n"
@@ -48,19 +72,19 @@ struct machine {
   struct clock_timer timer;
   int64_t period;
   int vector;
-  bool log_counts;                  /* interrupts are logged with the instruction count and EIP */
-  bool returns_from[32];            /* exceptions that the stub's IRET goes on after; others end the run */
-  uint32_t set_flags;               /* put into the EFLAGS image of such an exception */
-  uint32_t watched_eip;             /* interrupts that came exactly here */
+  bool log_counts;       /* interrupts are logged with the instruction count and EIP */
+  bool returns_from[32]; /* exceptions that the stub's IRET goes on after; others end the run */
+  uint32_t set_flags;    /* put into the EFLAGS image of such an exception */
+  uint32_t watched_eip;  /* interrupts that came exactly here */
   uint64_t watched, interrupts;
-  bool quiet;                       /* interrupts are counted, not logged */
-  bool mmio_raises;                 /* a read of RIG_MMIO raises INTR 22h */
-  bool mmio_tells;                  /* accesses to RIG_MMIO are logged, and reads differ by address */
+  bool quiet;       /* interrupts are counted, not logged */
+  bool mmio_raises; /* a read of RIG_MMIO raises INTR 22h */
+  bool mmio_tells;  /* accesses to RIG_MMIO are logged, and reads differ by address */
   bool done;
   uint64_t polls, outs, idles;
   atomic_bool exit_wanted;
   void (*on_poll)(struct machine *);
-  void (*on_out)(struct machine *, uint32_t value);   /* RIG_NOTHING */
+  void (*on_out)(struct machine *, uint32_t value); /* RIG_NOTHING */
   void *opaque;
   char log[RIG_LOG];
   size_t log_size;
@@ -106,7 +130,8 @@ static inline void rig_poke(rig *r, uint32_t addr, uint32_t value) {
 /* A stub's OUT: [ESP] is EAX, then the frame. */
 static inline void rig_told(rig *r, unsigned vector) {
   static const uint32_t errors = 1u << 8 | 0x1fu << 10 | 1u << 17;
-  uint32_t esp = rig_vcpu(r)->s.gpr[REG_ESP], eax = rig_peek(r, esp), frame = esp + 4 + (vector < 32 && errors >> vector & 1 ? 4 : 0);
+  uint32_t esp = rig_vcpu(r)->s.gpr[REG_ESP], eax = rig_peek(r, esp),
+           frame = esp + 4 + (vector < 32 && errors >> vector & 1 ? 4 : 0);
   if (vector < 32 && vector != VEC_NMI) {
     rig_log(r, "%x@%x ", vector, rig_peek(r, frame) - RIG_CODE);
     if (!r->returns_from[vector]) rig_end(r);
@@ -133,18 +158,23 @@ void machine_io_write(struct machine *r, uint16_t port, unsigned size, uint32_t 
   case RIG_NMI: monitor_nmi(r->monitor); break;
   case RIG_DMA: mmu_dma_write(r->mmu, to_gpa(value), mmu_ram_pointer(r->mmu, to_gpa(RIG_DATA), 1), 1); break;
   case RIG_STOP: vm_stop(rig_vcpu(r), "the guest asked for it"); break;
-  case RIG_NOTHING: if (r->on_out) r->on_out(r, value); break;
+  case RIG_NOTHING:
+    if (r->on_out) r->on_out(r, value);
+    break;
   default: fail_msg("port %x", port);
   }
 }
-void machine_triple_fault(struct machine *r) { rig_log(r, "triple fault "); rig_end(r); }
+void machine_triple_fault(struct machine *r) {
+  rig_log(r, "triple fault ");
+  rig_end(r);
+}
 uint64_t machine_tsc(struct machine *r) { return clock_tsc(r->clock); }
 void machine_set_tsc(struct machine *r, uint64_t value) { clock_tsc_write(r->clock, value); }
 uint64_t machine_apic_base(struct machine *r) { return 0xfee00900; }
 void machine_set_apic_base(struct machine *r, uint64_t value) {}
 void machine_set_ferr(struct machine *r, bool level) {}
 void machine_poll(struct machine *r) {
-  bool wanted = atomic_load(&r->exit_wanted);   /* what comes after this look needs another poll */
+  bool wanted = atomic_load(&r->exit_wanted); /* what comes after this look needs another poll */
   r->polls++;
   clock_run(r->clock);
   if (r->on_poll) r->on_poll(r);
@@ -175,8 +205,12 @@ const char *machine_symbol(struct machine *r, uint32_t linear, uint32_t *offset)
 
 /* ---- making one ---- */
 
-static inline void rig_code_written(void *o, uint32_t frame, uint64_t granules) { monitor_code_written(((rig *)o)->monitor, frame, granules); }
-static inline void rig_fetch_dropped(void *o, uint32_t page, bool kernel_half) { monitor_fetch_dropped(((rig *)o)->monitor, page, kernel_half); }
+static inline void rig_code_written(void *o, uint32_t frame, uint64_t granules) {
+  monitor_code_written(((rig *)o)->monitor, frame, granules);
+}
+static inline void rig_fetch_dropped(void *o, uint32_t page, bool kernel_half) {
+  monitor_fetch_dropped(((rig *)o)->monitor, page, kernel_half);
+}
 static inline void rig_data_dropped(void *o, uint32_t page) { monitor_data_dropped(((rig *)o)->monitor, page); }
 static inline void rig_before_io(void *o) { monitor_before_io(((rig *)o)->monitor); }
 
@@ -185,7 +219,7 @@ static inline uint32_t rig_mmio_read(void *o, uint64_t offset, unsigned size) {
   if (r->mmio_raises) rig_raise(r, 0x22);
   if (r->mmio_tells) rig_log(r, "r%u@%x ", size, (unsigned)offset);
   if (r->mmio_tells) return 0x44332211 + (uint32_t)offset;
-  return 0x10;   /* a data selector, for MOV SS */
+  return 0x10; /* a data selector, for MOV SS */
 }
 static inline void rig_mmio_write(void *o, uint64_t offset, unsigned size, uint32_t value) {
   rig *r = o;
@@ -216,7 +250,8 @@ static inline void rig_write_gates(rig *r) {
 
 static inline void rig_set_cpu(rig *r) {
   struct vcpu *v = rig_vcpu(r);
-  for (unsigned i = 0; i < 6; i++) v->s.seg[i] = (struct tr_segment){0, 0xffffffff, i == SEG_CS ? 8 : 16, i == SEG_CS ? 0xc09b : 0xc093, 1};
+  for (unsigned i = 0; i < 6; i++)
+    v->s.seg[i] = (struct tr_segment){0, 0xffffffff, i == SEG_CS ? 8 : 16, i == SEG_CS ? 0xc09b : 0xc093, 1};
   v->gdt = (struct dtable){RIG_GDT, 23}, v->idt = (struct dtable){RIG_IDT, 0x7ff};
   v->cr0 = CR0_PE | CR0_ET | CR0_NE, v->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT, v->cpl = 0;
   vcpu_set_eflags(v, 2);
@@ -226,7 +261,9 @@ static inline void rig_set_cpu(rig *r) {
   v->mode_dirty = true;
 }
 
-static inline void rig_load(rig *r, const uint8_t *code, size_t size) { memcpy(mmu_ram_pointer(r->mmu, to_gpa(RIG_CODE), size), code, size); }
+static inline void rig_load(rig *r, const uint8_t *code, size_t size) {
+  memcpy(mmu_ram_pointer(r->mmu, to_gpa(RIG_CODE), size), code, size);
+}
 
 /* Identity for the first 4 MiB and RIG_MMIO, and four pages at RIG_LINEAR: frames 0, 1, 2, 0 of RIG_PAGE. */
 static inline void rig_page(rig *r) {
@@ -248,8 +285,12 @@ static inline rig *rig_create(const struct monitor_options *options) {
   uint64_t features;
   rig *r = calloc(1, sizeof *r);
   assert_non_null(r);
-  struct mmu_config config = {.ram_size = RIG_RAM, .opaque = r, .code_written = rig_code_written, .fetch_dropped = rig_fetch_dropped,
-                              .data_dropped = rig_data_dropped, .before_io = rig_before_io};
+  struct mmu_config config = {.ram_size = RIG_RAM,
+                              .opaque = r,
+                              .code_written = rig_code_written,
+                              .fetch_dropped = rig_fetch_dropped,
+                              .data_dropped = rig_data_dropped,
+                              .before_io = rig_before_io};
   assert_true(cpu_model_parse("max", host_cpu_features() & ~options->host_hidden, &model, &features, &error));
   r->vector = -1;
   r->mmu = mmu_create(&config, &error);
@@ -284,7 +325,10 @@ static inline void rig_reset(rig *r) {
 
 /* ---- axes: switches that must not change what a guest does ---- */
 
-struct rig_axis { const char *name; struct monitor_options options; };
+struct rig_axis {
+  const char *name;
+  struct monitor_options options;
+};
 #define RIG_ALL ((1u << OPT_COUNT) - 1)
 static const struct rig_axis rig_axes[] = {
   {"default", {.icount_shift = -1}},

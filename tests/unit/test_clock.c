@@ -43,7 +43,8 @@ static struct clock *due_soon(struct clock_timer *t) {
   return c;
 }
 
-/* A deadline that passes while the CPU is away: guest time and TSC go on from there; what was taken back is given again where the guest waits. */
+/* A deadline that passes while the CPU is away: guest time and TSC go on from there; what was taken back is given again where the
+ * guest waits. */
 static void time_does_not_pass_while_the_cpu_is_away(void **state) {
   struct clock_timer t;
   struct clock *c = due_soon(&t);
@@ -109,8 +110,7 @@ static void real_time_never_steps_back(void **state) {
   int64_t last = clock_now(c);
   for (int i = 0; i < 2000000; i++) {
     int64_t now = clock_now(c);
-    if (now < last)
-      fail_msg("%lld after %lld", (long long)now, (long long)last);
+    if (now < last) fail_msg("%lld after %lld", (long long)now, (long long)last);
     last = now;
   }
   clock_destroy(c);
@@ -141,10 +141,9 @@ static void real_tsc_write(void **state) {
 static void real_clock_now_is_cheap(void **state) {
   struct clock *c = clock_create(-1, 0);
   int64_t best = INT64_MAX;
-  for (int round = 0; round < 20; round++) {   /* the best round: others share the machine */
+  for (int round = 0; round < 20; round++) { /* the best round: others share the machine */
     int64_t start = host_ns();
-    for (int i = 0; i < 100000; i++)
-      clock_now(c);
+    for (int i = 0; i < 100000; i++) clock_now(c);
     int64_t took = (host_ns() - start) / 100000;
     best = took < best ? took : best;
   }
@@ -162,7 +161,7 @@ static void counted_is_instructions_and_nothing_else(void **state) {
   assert_int_equal(clock_now(a), 8000);
   assert_int_equal(clock_tsc(a), 8000);
   assert_int_equal(clock_epoch(a), clock_epoch(b));
-  clock_set_count(a, 10);             /* never back */
+  clock_set_count(a, 10); /* never back */
   assert_int_equal(clock_now(a), 8000);
   clock_skip_to(a, 1000000);
   assert_int_equal(clock_now(a), 1000000);
@@ -197,13 +196,20 @@ static void set_now_keeps_the_tsc(void **state) {
 
 /* ---- timers ---- */
 
-struct bench { struct clock *c; struct clock_timer t[3]; char log[64]; unsigned n; int64_t told[16]; unsigned tellings; };
+struct bench {
+  struct clock *c;
+  struct clock_timer t[3];
+  char log[64];
+  unsigned n;
+  int64_t told[16];
+  unsigned tellings;
+};
 static void fire_a(void *o) { ((struct bench *)o)->log[((struct bench *)o)->n++] = 'a'; }
 static void fire_b(void *o) { ((struct bench *)o)->log[((struct bench *)o)->n++] = 'b'; }
 static void fire_again(void *o) {
   struct bench *b = o;
   b->n++;
-  clock_timer_set(b->c, &b->t[0], 0);   /* always in the past */
+  clock_timer_set(b->c, &b->t[0], 0); /* always in the past */
 }
 static void told(void *o, int64_t deadline) {
   struct bench *b = o;
@@ -230,7 +236,7 @@ static void timers_fire_in_order_of_deadline(void **state) {
 static void timers_cancel_and_rearm(void **state) {
   struct bench b = {.c = clock_create(0, 0)};
   clock_timer_init(&b.t[0], "a", fire_a, &b);
-  clock_timer_cancel(b.c, &b.t[0]);     /* not armed: fine */
+  clock_timer_cancel(b.c, &b.t[0]); /* not armed: fine */
   clock_timer_set(b.c, &b.t[0], 10);
   clock_timer_set(b.c, &b.t[0], 20);
   assert_int_equal(clock_next_deadline(b.c), 20);
@@ -247,7 +253,7 @@ static void timers_deadline_is_told_when_it_changes(void **state) {
   clock_timer_init(&b.t[0], "a", fire_a, &b);
   clock_timer_init(&b.t[1], "b", fire_b, &b);
   clock_timer_set(b.c, &b.t[0], 100);
-  clock_timer_set(b.c, &b.t[1], 200);   /* not the next one */
+  clock_timer_set(b.c, &b.t[1], 200); /* not the next one */
   assert_int_equal(b.tellings, 1);
   clock_timer_set(b.c, &b.t[1], 50);
   assert_int_equal(b.told[1], 50);
@@ -269,11 +275,21 @@ static void timers_that_rearm_in_the_past_do_not_hang(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(real_rate_is_the_hosts), cmocka_unit_test(real_time_never_steps_back), cmocka_unit_test(time_does_not_pass_while_the_cpu_is_away),
-    cmocka_unit_test(seen_time_is_not_taken_back), cmocka_unit_test(sleep_is_not_taken_back), cmocka_unit_test(a_running_guest_catches_up_slowly), cmocka_unit_test(real_tsc_is_in_step_with_ns),
-    cmocka_unit_test(real_tsc_write), cmocka_unit_test(real_clock_now_is_cheap), cmocka_unit_test(counted_is_instructions_and_nothing_else),
-    cmocka_unit_test(counted_tsc_at_another_rate), cmocka_unit_test(set_now_keeps_the_tsc), cmocka_unit_test(timers_fire_in_order_of_deadline),
-    cmocka_unit_test(timers_cancel_and_rearm), cmocka_unit_test(timers_deadline_is_told_when_it_changes),
+    cmocka_unit_test(real_rate_is_the_hosts),
+    cmocka_unit_test(real_time_never_steps_back),
+    cmocka_unit_test(time_does_not_pass_while_the_cpu_is_away),
+    cmocka_unit_test(seen_time_is_not_taken_back),
+    cmocka_unit_test(sleep_is_not_taken_back),
+    cmocka_unit_test(a_running_guest_catches_up_slowly),
+    cmocka_unit_test(real_tsc_is_in_step_with_ns),
+    cmocka_unit_test(real_tsc_write),
+    cmocka_unit_test(real_clock_now_is_cheap),
+    cmocka_unit_test(counted_is_instructions_and_nothing_else),
+    cmocka_unit_test(counted_tsc_at_another_rate),
+    cmocka_unit_test(set_now_keeps_the_tsc),
+    cmocka_unit_test(timers_fire_in_order_of_deadline),
+    cmocka_unit_test(timers_cancel_and_rearm),
+    cmocka_unit_test(timers_deadline_is_told_when_it_changes),
     cmocka_unit_test(timers_that_rearm_in_the_past_do_not_hang),
   };
   return cmocka_run_group_tests(tests, 0, 0);

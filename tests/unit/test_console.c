@@ -44,7 +44,9 @@ static void escapes_as_qemu(void **state) {
   assert_int_equal(type(&c, "x"), CONSOLE_SEND);
   assert_int_equal(type(&c, "\x01h"), CONSOLE_HELP);
   assert_int_equal(type(&c, "\x01?"), CONSOLE_HELP);
-  assert_int_equal(type(&c, "\x01" "c"), CONSOLE_MONITOR);
+  assert_int_equal(type(&c, "\x01"
+                            "c"),
+                   CONSOLE_MONITOR);
   assert_int_equal(type(&c, "\x01s"), CONSOLE_SAVE);
   assert_int_equal(type(&c, "\x01q"), CONSOLE_NOTHING);
   assert_int_equal(type(&c, "\x03"), CONSOLE_SEND);
@@ -83,7 +85,7 @@ static void queue_wraps(void **state) {
 
 struct fixture {
   struct serial_io *io;
-  int keys, screen;              /* our ends */
+  int keys, screen; /* our ends */
   int old_in, old_out;
   atomic_int inputs, quits;
 };
@@ -99,7 +101,7 @@ static void open_stdio(struct fixture *f, bool mux, int in, int out) {
   dup2(in, 0), dup2(out, 1);
   close(in), close(out);
   f->io = serial_io_create(ports, 1, &events, error);
-  dup2(f->old_in, 0), dup2(f->old_out, 1);   /* it has its own by now */
+  dup2(f->old_in, 0), dup2(f->old_out, 1); /* it has its own by now */
   close(f->old_in), close(f->old_out);
   assert_non_null(f->io);
   assert_true(serial_io_start(f->io));
@@ -232,7 +234,7 @@ static void cancel_frees_a_waiting_vcpu(void **state) {
 
 static void a_closed_pipe_is_no_end(void **state) {
   struct fixture f;
-  signal(SIGPIPE, SIG_IGN);   /* as main() does */
+  signal(SIGPIPE, SIG_IGN); /* as main() does */
   open_pipes(&f, false);
   close(f.screen);
   f.screen = -1;
@@ -389,7 +391,7 @@ static pid_t start_on_terminal(const char *name, bool signals, int said[2]) {
   }
   struct terminal t;
   setsid();
-  int fd = open(name, O_RDWR);      /* becomes the controlling terminal */
+  int fd = open(name, O_RDWR); /* becomes the controlling terminal */
   terminal_open(&t, fd);
   terminal_make_raw(&t, signals);
   if (write(said[1], "r", 1) != 1) _exit(1);
@@ -402,7 +404,7 @@ static void terminal_comes_back_by(void **state, bool kill_it) {
   char byte;
   assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
   const char *name = ptsname(master);
-  int hold = open(name, O_RDWR | O_NOCTTY);   /* the terminal outlives the process */
+  int hold = open(name, O_RDWR | O_NOCTTY); /* the terminal outlives the process */
   pid_t child = start_on_terminal(name, false, said);
   assert_int_equal(read(said[0], &byte, 1), 1);
   struct termios raw;
@@ -431,11 +433,23 @@ static void no_terminal_no_keeper(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(escapes_as_qemu), cmocka_unit_test(another_escape_character), cmocka_unit_test(queue_wraps), cmocka_unit_test(bytes_both_ways), cmocka_unit_test(output_leaves_in_lines),
-    cmocka_unit_test(console_keys), cmocka_unit_test(a_stuck_reader_loses_nothing), cmocka_unit_test(cancel_frees_a_waiting_vcpu),
-    cmocka_unit_test(a_closed_pipe_is_no_end), cmocka_unit_test(end_of_input_does_not_spin), cmocka_unit_test(no_input_and_no_output_at_all),
-    cmocka_unit_test(input_has_back_pressure), cmocka_unit_test(shared_descriptors_stay_blocking), cmocka_unit_test(file_backend),
-    cmocka_unit_test(socket_clients_in_turn), cmocka_unit_test(terminal_comes_back), cmocka_unit_test(terminal_comes_back_after_sigkill),
+    cmocka_unit_test(escapes_as_qemu),
+    cmocka_unit_test(another_escape_character),
+    cmocka_unit_test(queue_wraps),
+    cmocka_unit_test(bytes_both_ways),
+    cmocka_unit_test(output_leaves_in_lines),
+    cmocka_unit_test(console_keys),
+    cmocka_unit_test(a_stuck_reader_loses_nothing),
+    cmocka_unit_test(cancel_frees_a_waiting_vcpu),
+    cmocka_unit_test(a_closed_pipe_is_no_end),
+    cmocka_unit_test(end_of_input_does_not_spin),
+    cmocka_unit_test(no_input_and_no_output_at_all),
+    cmocka_unit_test(input_has_back_pressure),
+    cmocka_unit_test(shared_descriptors_stay_blocking),
+    cmocka_unit_test(file_backend),
+    cmocka_unit_test(socket_clients_in_turn),
+    cmocka_unit_test(terminal_comes_back),
+    cmocka_unit_test(terminal_comes_back_after_sigkill),
     cmocka_unit_test(no_terminal_no_keeper),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,8 @@
 /* ---- the table ------------------------------------------------------------------------------------------------------- */
 
 static bool is_prefix(unsigned byte) {
-  return byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e || (byte >= 0x64 && byte <= 0x67) || byte == 0xf0 || byte == 0xf2 || byte == 0xf3;
+  return byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e || (byte >= 0x64 && byte <= 0x67) || byte == 0xf0 ||
+         byte == 0xf2 || byte == 0xf3;
 }
 
 /* Its own reading of the first columns. */
@@ -29,8 +30,8 @@ static bool row_covers(const struct opcode_row *row, unsigned map, unsigned opco
 
 static const unsigned mandatory[] = {0, 0x66, 0xf2, 0xf3};
 
-/* The index finds, for every opcode, ModRM byte and prefix, the one row that a search of the whole table finds; every row is found
- * by something; no two rows cover one encoding. */
+/* The index finds, for every opcode, ModRM byte and prefix, the one row that a search of the whole table finds; every row is
+ * found by something; no two rows cover one encoding. */
 static void rows_are_indexed_and_disjoint(void **state) {
   (void)state;
   unsigned count;
@@ -43,7 +44,7 @@ static void rows_are_indexed_and_disjoint(void **state) {
     for (unsigned i = start; i < count; i++)
       if (rows[i].map == map && rows[i].opcode == opcode) {
         if (!n++) first = i;
-        assert_int_equal(i, first + n - 1);   /* rows of one opcode stand together */
+        assert_int_equal(i, first + n - 1); /* rows of one opcode stand together */
         assert_int_equal(rows[i].modrm, opcode_has_modrm(map, opcode));
       }
     for (unsigned k = 0; k < 4 * 256; k++) {
@@ -102,14 +103,15 @@ static void rows_are_consistent(void **state) {
 /* ---- all encodings ----------------------------------------------------------------------------------------------------- */
 
 static uint64_t random_state;
-static uint32_t random32(void) {   /* xorshift64*: the same cases in every run */
+static uint32_t random32(void) { /* xorshift64*: the same cases in every run */
   random_state ^= random_state >> 12;
   random_state ^= random_state << 25;
   random_state ^= random_state >> 27;
   return (uint32_t)(random_state * 0x2545f4914f6cdd1dull >> 32);
 }
 
-static const char *const prefix_sets[] = {"", "\x66", "\x67", "\xf2", "\xf3", "\x66\xf3", "\xf2\x66", "\xf0", "\x64", "\x36\x67\x66", "\xf3\xf2\x2e", "\xf0\x66\xf2"};
+static const char *const prefix_sets[] = {"",         "\x66", "\x67", "\xf2",         "\xf3",         "\x66\xf3",
+                                          "\xf2\x66", "\xf0", "\x64", "\x36\x67\x66", "\xf3\xf2\x2e", "\xf0\x66\xf2"};
 
 static void compare_map(const ZydisDecoder *d, bool code32, const char *prefixes, unsigned map) {
   static const char *const escapes[] = {"", "\x0f", "\x0f\x38", "\x0f\x3a"};
@@ -148,7 +150,7 @@ static void random_bytes_match(void **state) {
   ZydisDecoder d[2] = {other_decoder(false), other_decoder(true)};
   for (unsigned k = 0; k < 500000; k++) {
     unsigned len = random32() % 20, from = random32() & 1 ? random32() % 15 : 0;
-    uint8_t *bytes = malloc(len + 1);   /* exactly len bytes for the sanitizer to guard */
+    uint8_t *bytes = malloc(len + 1); /* exactly len bytes for the sanitizer to guard */
     assert_non_null(bytes);
     for (unsigned i = 0; i < len; i++) bytes[i] = i < from ? prefixes[random32() % sizeof prefixes] : (uint8_t)random32();
     bytes = realloc(bytes, len ? len : 1);
@@ -162,7 +164,8 @@ static void random_bytes_match(void **state) {
 
 static struct insn decoded(bool code32, uint64_t features, const char *bytes, unsigned len, enum insn_error expected) {
   struct insn insn;
-  assert_int_equal(insn_decode(&insn, (const uint8_t *)bytes, len, (struct insn_mode){.code32 = code32, .features = features}), expected);
+  assert_int_equal(insn_decode(&insn, (const uint8_t *)bytes, len, (struct insn_mode){.code32 = code32, .features = features}),
+                   expected);
   return insn;
 }
 #define DECODE(code32, text) decoded(code32, ALL_FEATURES, text, sizeof text - 1, INSN_OK)
@@ -182,7 +185,8 @@ static void missing_feature_is_undefined(void **state) {
     for (const char *e = escapes[r->map]; *e; e++) bytes[at++] = *e;
     bytes[at++] = (char)r->opcode;
     bytes[at++] = (char)((r->mod3 == 1 ? 0xc0 : 0) | (r->reg > 0 ? r->reg << 3 : 0) | (r->rm > 0 ? r->rm : 0));
-    struct insn with = decoded(true, 1ull << r->feature, bytes, 20, INSN_OK), without = decoded(true, ~(1ull << r->feature), bytes, 20, INSN_OK);
+    struct insn with = decoded(true, 1ull << r->feature, bytes, 20, INSN_OK),
+                without = decoded(true, ~(1ull << r->feature), bytes, 20, INSN_OK);
     assert_ptr_equal(with.row, r);
     assert_int_equal(with.kind, r->kind);
     assert_int_equal(without.kind, r->feature ? OP_UD : r->kind);
@@ -208,7 +212,7 @@ static void every_truncation_is_too_short(void **state) {
 static void fifteen_bytes_are_the_limit(void **state) {
   (void)state;
   char bytes[20];
-  for (unsigned n = 10; n <= 15; n++) {   /* n prefixes, then ADD eAX,Iz: n + 5 bytes */
+  for (unsigned n = 10; n <= 15; n++) { /* n prefixes, then ADD eAX,Iz: n + 5 bytes */
     memset(bytes, 0x3e, n);
     memcpy(bytes + n, "\x05\x01\x02\x03\x04", 5);
     struct insn i = decoded(true, ALL_FEATURES, bytes, n + 5, n == 10 ? INSN_OK : INSN_TOO_LONG);
@@ -225,21 +229,21 @@ static void tzcnt_runs_as_bsf(void **state) {
   i = DECODE(true, "\xf3\x0f\xb8\xc1");
   assert_string_equal(i.row->mnemonic, "POPCNT");
   assert_int_equal(i.mandatory, 0xf3);
-  i = DECODE(true, "\xf3\x0f\x1e\xfb");   /* ENDBR32 */
+  i = DECODE(true, "\xf3\x0f\x1e\xfb"); /* ENDBR32 */
   assert_int_equal(i.kind, OP_NOP);
 }
 
 static void system_register_moves_ignore_mod(void **state) {
   (void)state;
-  struct insn i = DECODE(true, "\x0f\x20\x04");   /* would be a SIB form */
+  struct insn i = DECODE(true, "\x0f\x20\x04"); /* would be a SIB form */
   assert_int_equal(i.kind, OP_MOV_FROM_CR);
   assert_int_equal(i.length, 3);
   assert_int_equal(i.mod, 3);
   assert_false(i.has_ea);
   assert_int_equal(i.regs_written, 1 << REG_ESP);
-  i = DECODE(true, "\x0f\x22\xc8");   /* CR1 */
+  i = DECODE(true, "\x0f\x22\xc8"); /* CR1 */
   assert_int_equal(i.kind, OP_UD);
-  i = DECODE(true, "\x8e\xc8");         /* MOV CS */
+  i = DECODE(true, "\x8e\xc8"); /* MOV CS */
   assert_int_equal(i.kind, OP_UD);
   i = DECODE(true, "\x8c\xc8");
   assert_int_equal(i.kind, OP_MOV_FROM_SEG);
@@ -248,10 +252,10 @@ static void system_register_moves_ignore_mod(void **state) {
 /* A copy that has no operand size never asks for a 66h: in 16-bit code it would be another instruction. */
 static void unsized_copies_stay_unprefixed(void **state) {
   (void)state;
-  assert_int_equal(DECODE(false, "\x0f\x28\xc1").operand_size, 4);   /* MOVAPS: 66h would make it MOVAPD */
-  assert_int_equal(DECODE(false, "\x0f\xc3\x07").operand_size, 4);   /* MOVNTI: 66h would be #UD */
-  assert_int_equal(DECODE(false, "\x0f\xae\xe8").operand_size, 4);   /* LFENCE */
-  assert_int_equal(DECODE(false, "\x0f\xc7\x0f").operand_size, 4);   /* CMPXCHG8B */
+  assert_int_equal(DECODE(false, "\x0f\x28\xc1").operand_size, 4); /* MOVAPS: 66h would make it MOVAPD */
+  assert_int_equal(DECODE(false, "\x0f\xc3\x07").operand_size, 4); /* MOVNTI: 66h would be #UD */
+  assert_int_equal(DECODE(false, "\x0f\xae\xe8").operand_size, 4); /* LFENCE */
+  assert_int_equal(DECODE(false, "\x0f\xc7\x0f").operand_size, 4); /* CMPXCHG8B */
   assert_int_equal(DECODE(false, "\x01\xc1").operand_size, 2);
   assert_int_equal(DECODE(false, "\x66\x01\xc1").operand_size, 4);
   assert_int_equal(DECODE(true, "\x66\xf3\x0f\xb8\xc1").operand_size, 2);
@@ -259,13 +263,13 @@ static void unsized_copies_stay_unprefixed(void **state) {
 
 static void implicit_memory_has_its_segment(void **state) {
   (void)state;
-  struct insn i = DECODE(true, "\x64\xd7");   /* XLAT FS: */
+  struct insn i = DECODE(true, "\x64\xd7"); /* XLAT FS: */
   assert_true(i.has_mem && i.seg == SEG_FS && i.base == REG_EBX && i.mem_size == 1 && i.access == ACCESS_R);
-  i = DECODE(true, "\x65\x0f\xf7\xc1");     /* MASKMOVQ GS: */
+  i = DECODE(true, "\x65\x0f\xf7\xc1"); /* MASKMOVQ GS: */
   assert_true(i.has_mem && i.seg == SEG_GS && i.base == REG_EDI && i.mem_size == 8 && i.access == ACCESS_W);
-  i = DECODE(true, "\x64\xa4");               /* MOVS ES:,FS: */
+  i = DECODE(true, "\x64\xa4"); /* MOVS ES:,FS: */
   assert_true(!i.has_mem && i.seg == SEG_FS);
-  i = DECODE(true, "\x64\xaa");               /* STOS knows no override */
+  i = DECODE(true, "\x64\xaa"); /* STOS knows no override */
   assert_true(!i.has_mem && i.seg == SEG_ES);
 }
 

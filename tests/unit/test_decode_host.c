@@ -1,6 +1,7 @@
 // link: bt_translator
 /* The opcode table against the host CPU: whatever a row of kind COPY claims - flags and registers read and written, bytes of the
- * memory operand, whether it is stored to and must be aligned - is tried with the very instruction. Register 4 (ESP) is never used. */
+ * memory operand, whether it is stored to and must be aligned - is tried with the very instruction. Register 4 (ESP) is never
+ * used. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,21 +16,25 @@
 
 enum { PAGE = 4096, STATES = 12, ALL_FLAGS = FLAGS_ARITH | FLAG_DF };
 
-struct cpu { uint64_t gpr[8], flags; };
+struct cpu {
+  uint64_t gpr[8], flags;
+};
 void run_snippet(struct cpu *cpu, const void *code);
 __asm__(".text\n.type run_snippet,@function\nrun_snippet:\n"
         "push %rbx; push %rbp; push %r14; push %r15; mov %rdi,%r15; mov %rsi,%r14\n"
         "push 64(%r15); popfq\n"
-        "mov (%r15),%rax; mov 8(%r15),%rcx; mov 16(%r15),%rdx; mov 24(%r15),%rbx; mov 40(%r15),%rbp; mov 48(%r15),%rsi; mov 56(%r15),%rdi\n"
+        "mov (%r15),%rax; mov 8(%r15),%rcx; mov 16(%r15),%rdx; mov 24(%r15),%rbx; mov 40(%r15),%rbp; mov 48(%r15),%rsi; mov "
+        "56(%r15),%rdi\n"
         "call *%r14\n"
-        "mov %rax,(%r15); mov %rcx,8(%r15); mov %rdx,16(%r15); mov %rbx,24(%r15); mov %rbp,40(%r15); mov %rsi,48(%r15); mov %rdi,56(%r15)\n"
+        "mov %rax,(%r15); mov %rcx,8(%r15); mov %rdx,16(%r15); mov %rbx,24(%r15); mov %rbp,40(%r15); mov %rsi,48(%r15); mov "
+        "%rdi,56(%r15)\n"
         "pushfq; cld; pop 64(%r15)\n"
         "pop %r15; pop %r14; pop %rbp; pop %rbx; ret\n.size run_snippet,.-run_snippet\n");
 
 static struct host {
-  uint8_t *code;      /* a writable and executable page */
-  uint8_t *data;      /* a page, and an inaccessible one after it */
-  uint64_t features;  /* bit per enum cpu_feature: only those that COPY rows ask for */
+  uint8_t *code;     /* a writable and executable page */
+  uint8_t *data;     /* a page, and an inaccessible one after it */
+  uint64_t features; /* bit per enum cpu_feature: only those that COPY rows ask for */
 } host;
 static sigjmp_buf escape;
 static uint8_t fp_image[512] __attribute__((aligned(16))), fp_saved[512] __attribute__((aligned(16)));
@@ -38,8 +43,11 @@ static void on_signal(int number) { siglongjmp(escape, number); }
 
 static uint64_t host_features(void) {
   unsigned a, b, c, d, i;
-  static const struct { uint8_t feature, bit; } leaf1_ecx[] = {{FEAT_SSE3, 0}, {FEAT_SSSE3, 9}, {FEAT_SSE41, 19}, {FEAT_SSE42, 20}, {FEAT_MOVBE, 22}, {FEAT_POPCNT, 23}};
-  uint64_t features = 1ull << FEAT_FPU | 1ull << FEAT_CX8 | 1ull << FEAT_CMOV | 1ull << FEAT_MMX | 1ull << FEAT_SSE | 1ull << FEAT_SSE2 | 1ull << FEAT_I486;
+  static const struct {
+    uint8_t feature, bit;
+  } leaf1_ecx[] = {{FEAT_SSE3, 0}, {FEAT_SSSE3, 9}, {FEAT_SSE41, 19}, {FEAT_SSE42, 20}, {FEAT_MOVBE, 22}, {FEAT_POPCNT, 23}};
+  uint64_t features = 1ull << FEAT_FPU | 1ull << FEAT_CX8 | 1ull << FEAT_CMOV | 1ull << FEAT_MMX | 1ull << FEAT_SSE |
+                      1ull << FEAT_SSE2 | 1ull << FEAT_I486;
   __cpuid(1, a, b, c, d);
   for (i = 0; i < sizeof leaf1_ecx / sizeof *leaf1_ecx; i++)
     if (c >> leaf1_ecx[i].bit & 1) features |= 1ull << leaf1_ecx[i].feature;
@@ -60,7 +68,7 @@ static int set_up(void **state) {
   if (host.code == MAP_FAILED || host.data == MAP_FAILED || mprotect(host.data + PAGE, PAGE, PROT_NONE)) return -1;
   host.features = host_features();
   __asm__ volatile("fninit; fxsave64 %0" : "=m"(fp_image));
-  for (unsigned i = 0; i < 256; i++) fp_image[160 + i] = (uint8_t)(i * 37 + 11);   /* XMM registers */
+  for (unsigned i = 0; i < 256; i++) fp_image[160 + i] = (uint8_t)(i * 37 + 11); /* XMM registers */
   return 0;
 }
 
@@ -76,10 +84,10 @@ static int run(struct cpu *cpu) {
   __asm__ volatile("fxsave64 %0" : "=m"(fp_saved));
   int number = sigsetjmp(escape, 1);
   if (!number) {
-    __asm__ volatile("fxrstor64 %0" :: "m"(fp_image));
+    __asm__ volatile("fxrstor64 %0" ::"m"(fp_image));
     run_snippet(cpu, host.code);
   }
-  __asm__ volatile("fxrstor64 %0" :: "m"(fp_saved));
+  __asm__ volatile("fxrstor64 %0" ::"m"(fp_saved));
   return number;
 }
 
@@ -99,7 +107,8 @@ static void encode(struct insn *insn, const struct opcode_row *row, unsigned mod
   if (row->prefix >= 0x66) *p++ = row->prefix;
   for (const char *e = escapes[row->map]; *e; e++) *p++ = (uint8_t)*e;
   *p++ = row->opcode;
-  if (row->modrm) *p++ = (uint8_t)(mod << 6 | (row->reg >= 0 ? row->reg : REG_EDX) << 3 | (row->rm >= 0 ? (unsigned)row->rm : rm));
+  if (row->modrm)
+    *p++ = (uint8_t)(mod << 6 | (row->reg >= 0 ? row->reg : REG_EDX) << 3 | (row->rm >= 0 ? (unsigned)row->rm : rm));
   memcpy(p, &imm, 4);
   assert_int_equal(insn_decode(insn, host.code, 15, (struct insn_mode){.code32 = true, .features = ~0ull}), INSN_OK);
   assert_ptr_equal(insn->row, row);
@@ -109,8 +118,10 @@ static void encode(struct insn *insn, const struct opcode_row *row, unsigned mod
 
 /* 82h does not exist in 64-bit code (80h is the same, and tested), and the 16-bit BSWAP is undefined. */
 static bool runs_on_host(const struct opcode_row *row) {
-  return row->kind == OP_COPY && !(row->map == 0 && row->opcode == 0x82) && (!row->feature || (host.features >> row->feature & 1)) &&
-         !(row->operands[0] == OPERAND_Zv && (row->opcode & 7) == REG_ESP) && !(row->operands[0] == OPERAND_Zb && (row->opcode & 7) == REG_ESP);
+  return row->kind == OP_COPY && !(row->map == 0 && row->opcode == 0x82) &&
+         (!row->feature || (host.features >> row->feature & 1)) &&
+         !(row->operands[0] == OPERAND_Zv && (row->opcode & 7) == REG_ESP) &&
+         !(row->operands[0] == OPERAND_Zb && (row->opcode & 7) == REG_ESP);
 }
 
 static void describe(const struct insn *insn, const char *what, unsigned which) {
@@ -125,7 +136,7 @@ static bool runs_equal(const struct cpu *start, struct cpu *end) {
   assert_int_not_equal(number, SIGILL);
   assert_int_not_equal(number, SIGSEGV);
   end->flags &= ALL_FLAGS;
-  return number == 0;   /* SIGFPE: a division that says nothing */
+  return number == 0; /* SIGFPE: a division that says nothing */
 }
 
 /* Nothing but what the row says has changed. */
@@ -136,14 +147,17 @@ static void check_written(const struct insn *insn, const struct cpu *start, cons
   if ((start->flags ^ end->flags) & kept) describe(insn, "wrote flags", (unsigned)(start->flags ^ end->flags) & kept);
 }
 
-/* `end` and `other` differ in what register `reg` (or none) and flag `flag` (or none) held before, of which the row says that it is not read. */
-static void check_independent(const struct insn *insn, const struct cpu *end, const struct cpu *other, unsigned reg, unsigned flag) {
+/* `end` and `other` differ in what register `reg` (or none) and flag `flag` (or none) held before, of which the row says that it
+ * is not read. */
+static void check_independent(const struct insn *insn, const struct cpu *end, const struct cpu *other, unsigned reg,
+                              unsigned flag) {
   for (unsigned r = 0; r < 8; r++)
     if ((r != reg || (insn->regs_written >> r & 1)) && (uint32_t)end->gpr[r] != (uint32_t)other->gpr[r])
       describe(insn, flag ? "a register depends on flag" : "a register depends on register", flag ? flag : reg);
   unsigned compared = ALL_FLAGS & ~(unsigned)insn->flags_undefined;
   if (!(insn->flags_written & flag)) compared &= ~flag;
-  if ((end->flags ^ other->flags) & compared) describe(insn, flag ? "a flag depends on flag" : "a flag depends on register", flag ? flag : reg);
+  if ((end->flags ^ other->flags) & compared)
+    describe(insn, flag ? "a flag depends on flag" : "a flag depends on register", flag ? flag : reg);
 }
 
 static void try_state(const struct insn *insn, const struct cpu *start) {
@@ -219,11 +233,12 @@ static void memory_operands_are_the_cpus(void **state) {
     encode(&insn, &rows[n], 0, REG_EBX, false, 0x01010101);
     if (!insn.has_mem) continue;
     tried++;
-    memset(host.data, 0, PAGE);   /* LDMXCSR finds a valid value */
+    memset(host.data, 0, PAGE); /* LDMXCSR finds a valid value */
     if (refused(host.data + PAGE - insn.mem_size)) describe(&insn, "accesses more than", insn.mem_size);
     if (!refused(host.data + PAGE - insn.mem_size + 1)) describe(&insn, "accesses less than", insn.mem_size);
     memset(host.data, 0, PAGE);
-    if (refused(host.data + 1) != insn_requires_alignment(&insn)) describe(&insn, "alignment is not", insn_requires_alignment(&insn));
+    if (refused(host.data + 1) != insn_requires_alignment(&insn))
+      describe(&insn, "alignment is not", insn_requires_alignment(&insn));
     memset(host.data, 0, PAGE);
     assert_int_equal(mprotect(host.data, PAGE, PROT_READ), 0);
     bool stored = refused(host.data);

@@ -15,8 +15,7 @@ static uint32_t get32(struct rig *r, uint32_t at) {
 static uint8_t sum(struct rig *r, uint32_t at, uint32_t n) {
   uint8_t s = 0;
   assert_true(at + n <= sizeof r->mmu.low);
-  for (uint32_t i = 0; i < n; i++)
-    s = (uint8_t)(s + r->mmu.low[at + i]);
+  for (uint32_t i = 0; i < n; i++) s = (uint8_t)(s + r->mmu.low[at + i]);
   return s;
 }
 
@@ -31,8 +30,7 @@ static uint32_t find_table(struct rig *r, const char *signature) {
   for (uint32_t i = 36; i < get32(r, rsdt + 4); i += 4) {
     uint32_t table = get32(r, rsdt + i);
     assert_int_equal(sum(r, table, get32(r, table + 4)), 0);
-    if (!memcmp(r->mmu.low + table, signature, 4))
-      return table;
+    if (!memcmp(r->mmu.low + table, signature, 4)) return table;
   }
   return 0;
 }
@@ -96,7 +94,7 @@ static void sci_needs_acpi_mode(void **state) {
   assert_int_equal(in16(r, PM1_STS) & 1 << 8, 1 << 8);
   out16(r, PM1_STS, 1 << 8);
   assert_int_equal(in16(r, PM1_STS), 0);
-  out16(r, PM1_CNT, 0);               /* SCI_EN is not the guest's to clear here */
+  out16(r, PM1_CNT, 0); /* SCI_EN is not the guest's to clear here */
   assert_int_equal(in16(r, PM1_CNT) & 1, 1);
   out8(r, SMI, 0xf0);
   assert_int_equal(in16(r, PM1_CNT) & 1, 0);
@@ -105,7 +103,7 @@ static void sci_needs_acpi_mode(void **state) {
 static void s5_powers_off(void **state) {
   struct rig *r = *state;
   out16(r, PM1_CNT, 1 << 10);
-  out16(r, PM1_CNT, 1 << 13 | 1 << 10);   /* another state */
+  out16(r, PM1_CNT, 1 << 13 | 1 << 10); /* another state */
   assert_int_equal(r->power_offs, 0);
   out16(r, PM1_CNT, 1 << 13);
   assert_int_equal(r->power_offs, 1);
@@ -114,7 +112,7 @@ static void s5_powers_off(void **state) {
 static void pm_timer_24_bits_and_its_overflow(void **state) {
   struct rig *r = *state;
   pic_setup(r, 1 << 9 | 1 << 2);
-  out8(r, 0x4d1, 2);                  /* SCI is a level */
+  out8(r, 0x4d1, 2); /* SCI is a level */
   out8(r, SMI, 0xf1);
   uint32_t start = in32(r, PM_TMR);
   advance(r, 1000000000);
@@ -122,7 +120,7 @@ static void pm_timer_24_bits_and_its_overflow(void **state) {
   assert_int_equal(in16(r, PM1_STS) & 1, 0);
   out16(r, PM1_EN, 1);
   out8(r, 0x43, 0x30);
-  advance(r, 1400000000);             /* past 2.34 s */
+  advance(r, 1400000000); /* past 2.34 s */
   assert_true(r->intr);
   assert_int_equal(in16(r, PM1_STS) & 1, 1);
   out16(r, PM1_STS, 1);
@@ -176,15 +174,18 @@ static void dsdt_disassembles(void **state) {
   assert_non_null(f);
   assert_int_equal(fwrite(r->mmu.low + dsdt, 1, get32(r, dsdt + 4), f), get32(r, dsdt + 4));
   fclose(f);
-  snprintf(command, sizeof command, "cd %s && iasl -d dsdt.aml >log 2>&1 && iasl -oa dsdt.dsl >>log 2>&1; s=$?; cat log dsdt.dsl; cd /; rm -r %s; exit $s", dir, dir);
+  snprintf(command, sizeof command,
+           "cd %s && iasl -d dsdt.aml >log 2>&1 && iasl -oa dsdt.dsl >>log 2>&1; s=$?; cat log "
+           "dsdt.dsl; cd /; rm -r %s; exit $s",
+           dir, dir);
   FILE *p = popen(command, "r");
   assert_non_null(p);
-  static const char *const wanted[] = {"0 Errors", "LNKA", "LNKD", "LNKS", "_PRT", "PNP0A03", "PNP0303", "PNP0501", "PNP0B00", "_S5", "CPU0"};
+  static const char *const wanted[] = {"0 Errors", "LNKA",    "LNKD",    "LNKS", "_PRT", "PNP0A03",
+                                       "PNP0303",  "PNP0501", "PNP0B00", "_S5",  "CPU0"};
   unsigned found = 0, all = (1u << sizeof wanted / sizeof *wanted) - 1;
   while (fgets(line, sizeof line, p))
     for (unsigned i = 0; i < sizeof wanted / sizeof *wanted; i++)
-      if (strstr(line, wanted[i]))
-        found |= 1u << i;
+      if (strstr(line, wanted[i])) found |= 1u << i;
   assert_int_equal(pclose(p), 0);
   assert_int_equal(found, all);
 }
@@ -193,8 +194,7 @@ static int write_dsdt(const char *path) {
   struct rig *r = rig_create(true);
   uint32_t dsdt = get32(r, find_table(r, "FACP") + 40);
   FILE *f = fopen(path, "wb");
-  if (!f)
-    return 1;
+  if (!f) return 1;
   fwrite(r->mmu.low + dsdt, 1, get32(r, dsdt + 4), f);
   fclose(f);
   rig_destroy(r);
@@ -205,12 +205,18 @@ int main(int argc, char **argv) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 #define APIC_RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup_apic, rig_teardown)
   const struct CMUnitTest tests[] = {
-    APIC_RIG(tables_are_found_and_sum_to_zero), cmocka_unit_test(madt_only_with_an_apic), RIG(hpet_table_says_where_it_is),
-    APIC_RIG(madt_entries_fill_the_table), RIG(sci_needs_acpi_mode),
-    RIG(s5_powers_off), RIG(pm_timer_24_bits_and_its_overflow), RIG(pm_block_narrow_accesses), RIG(pm_block_moves_with_its_base),
-    RIG(gpe_block_keeps_its_enables), APIC_RIG(dsdt_disassembles),
+    APIC_RIG(tables_are_found_and_sum_to_zero),
+    cmocka_unit_test(madt_only_with_an_apic),
+    RIG(hpet_table_says_where_it_is),
+    APIC_RIG(madt_entries_fill_the_table),
+    RIG(sci_needs_acpi_mode),
+    RIG(s5_powers_off),
+    RIG(pm_timer_24_bits_and_its_overflow),
+    RIG(pm_block_narrow_accesses),
+    RIG(pm_block_moves_with_its_base),
+    RIG(gpe_block_keeps_its_enables),
+    APIC_RIG(dsdt_disassembles),
   };
-  if (argc > 1)
-    return write_dsdt(argv[1]);
+  if (argc > 1) return write_dsdt(argv[1]);
   return cmocka_run_group_tests(tests, 0, 0);
 }

@@ -40,7 +40,7 @@ static unsigned taken(struct rig *r, int64_t ns, int vector) {
 static void registers_after_reset(void **state) {
   struct rig *r = rig_create(false);
   assert_int_equal(get(r, 0), 0x8086a201);
-  assert_int_equal(get(r, 4), 10000000);      /* fs */
+  assert_int_equal(get(r, 4), 10000000); /* fs */
   assert_int_equal(get(r, CONFIG), 0);
   assert_int_equal(get(r, STATUS), 0);
   for (unsigned t = T0; t <= T2; t += 0x20) {
@@ -65,11 +65,11 @@ static void only_what_is_writable(void **state) {
   put(r, 4, 0);
   assert_int_equal(get(r, 0), 0x8086a201);
   put(r, T2, 0xffffffff);
-  assert_int_equal(get(r, T2), 0x3f7e & ~0x80);   /* no FSB messages (14, 15), 7 is reserved */
+  assert_int_equal(get(r, T2), 0x3f7e & ~0x80); /* no FSB messages (14, 15), 7 is reserved */
   put(r, T2 + 4, 0);
   assert_int_equal(get(r, T2 + 4), 4);
   put(r, T2, 0);
-  mmio_out(r, HPET_BASE + T2, 1, 0xff);       /* narrow writes do nothing */
+  mmio_out(r, HPET_BASE + T2, 1, 0xff); /* narrow writes do nothing */
   assert_int_equal(get(r, T2), 0x30);
 }
 
@@ -77,7 +77,7 @@ static void counter_is_10_ns_and_stands_when_disabled(void **state) {
   struct rig *r = *state;
   advance(r, 12345670);
   assert_int_equal(count_of(r), 1234567);
-  put(r, COUNTER, 5);                         /* not while it runs */
+  put(r, COUNTER, 5); /* not while it runs */
   assert_int_equal(count_of(r), 1234567);
   put(r, CONFIG, 0);
   advance(r, MS);
@@ -99,7 +99,7 @@ static void one_shot_fires_once_at_its_time(void **state) {
   assert_int_equal(taken(r, 100ll * MS, 0x30), 0);
   put(r, T0, 0);
   put(r, T0 + CMP, (uint32_t)count_of(r) + 1000);
-  assert_int_equal(taken(r, 100ll * MS, 0x30), 0);   /* disabled */
+  assert_int_equal(taken(r, 100ll * MS, 0x30), 0); /* disabled */
 }
 
 static void one_shot_32_bits_comes_round(void **state) {
@@ -108,7 +108,7 @@ static void one_shot_32_bits_comes_round(void **state) {
   put(r, COUNTER, 0xfffffff0);
   put(r, CONFIG, 3);
   put(r, T0, ENABLE | BITS_32);
-  put(r, T0 + CMP, 0x10);                     /* behind the wrap */
+  put(r, T0 + CMP, 0x10); /* behind the wrap */
   assert_int_equal(get(r, T0 + CMP + 4), 0);
   assert_int_equal(taken(r, 310, 0x30), 0);
   assert_int_equal(taken(r, 10, 0x30), 1);
@@ -120,7 +120,7 @@ static void comparator_written_late_matches_at_once(void **state) {
   struct rig *r = *state;
   advance(r, 10ll * MS);
   put(r, T0, ENABLE | BITS_32);
-  assert_int_equal(taken(r, 10ll * MS, 0x30), 0);    /* FFFFFFFFh of the reset is far ahead */
+  assert_int_equal(taken(r, 10ll * MS, 0x30), 0); /* FFFFFFFFh of the reset is far ahead */
   put(r, T0 + CMP, (uint32_t)count_of(r) - 1000);
   assert_int_equal(taken(r, 20000, 0x30), 1);
   put(r, T0, ENABLE);
@@ -128,9 +128,8 @@ static void comparator_written_late_matches_at_once(void **state) {
   put(r, T0 + CMP + 4, 0);
   assert_in_range(taken(r, 20000, 0x30), 0, 1);
   advance(r, 1000ll * MS);
-  while (r->intr)
-    pc_ack_interrupt(r->pc), out8(r, 0x20, 0x20);
-  put(r, T0 + CMP, 5);                        /* a second ago: never again, with 64 bits */
+  while (r->intr) pc_ack_interrupt(r->pc), out8(r, 0x20, 0x20);
+  put(r, T0 + CMP, 5); /* a second ago: never again, with 64 bits */
   assert_int_equal(taken(r, 100000ll * MS, 0x30), 0);
 }
 
@@ -150,7 +149,7 @@ static void periodic_250_hz(void **state) {
   assert_int_equal(get(r, T0 + CMP), 500000);
   assert_int_equal(taken(r, 1000ll * MS, 0x30), 250);
   assert_int_equal(get(r, T0 + CMP), 100000 + 251 * 400000);
-  assert_int_equal(taken(r, 60000ll * MS, 0x30), 15000);   /* past the wrap of its 32 bits */
+  assert_int_equal(taken(r, 60000ll * MS, 0x30), 15000); /* past the wrap of its 32 bits */
   put(r, T0, 0);
   assert_int_equal(taken(r, 1000ll * MS, 0x30), 0);
 }
@@ -158,7 +157,7 @@ static void periodic_250_hz(void **state) {
 static void periodic_new_period_keeps_the_comparator(void **state) {
   struct rig *r = *state;
   start_periodic(r, T0, 0, 100000, 400000);
-  put(r, T0 + CMP, 200000);                   /* no VAL_SET */
+  put(r, T0 + CMP, 200000); /* no VAL_SET */
   assert_int_equal(get(r, T0 + CMP), 100000);
   assert_int_equal(taken(r, MS, 0x30), 1);
   assert_int_equal(taken(r, 1000ll * MS, 0x30), 500);
@@ -176,11 +175,11 @@ static void periodic_64_bits(void **state) {
 static void stall_is_caught_up_for_a_second(void **state) {
   struct rig *r = *state;
   start_periodic(r, T0, 0, 400000, 400000);
-  stall(r, 40ll * MS);                        /* ten ticks */
+  stall(r, 40ll * MS); /* ten ticks */
   clock_run(r->clock);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x30);
   out8(r, 0x20, 0x20);
-  assert_false(r->intr);                      /* not all at once */
+  assert_false(r->intr); /* not all at once */
   assert_in_range(taken(r, 20ll * MS, 0x30), 14, 15);
   stall(r, 60000ll * MS);
   clock_run(r->clock);
@@ -196,18 +195,22 @@ static void absurd_period_is_limited(void **state) {
 static void legacy_replaces_pit_and_rtc(void **state) {
   struct rig *r = *state;
   out8(r, 0x43, 0x34);
-  out8(r, 0x40, 0xa9); out8(r, 0x40, 4);      /* 1 kHz */
-  out8(r, 0x70, 0x0a); out8(r, 0x71, 0x26);
-  out8(r, 0x70, 0x0b); out8(r, 0x71, 0x42);   /* 1024 Hz */
+  out8(r, 0x40, 0xa9);
+  out8(r, 0x40, 4); /* 1 kHz */
+  out8(r, 0x70, 0x0a);
+  out8(r, 0x71, 0x26);
+  out8(r, 0x70, 0x0b);
+  out8(r, 0x71, 0x42); /* 1024 Hz */
   assert_int_equal(taken(r, 1000ll * MS, 0x30), 0);
   start_periodic(r, T1, 0, 100000, 100000);
   assert_int_equal(taken(r, 100ll * MS, 0x38), 100);
   put(r, T1, 0);
-  put(r, CONFIG, 1);                          /* back on their lines: OUT0 and the RTC's are high */
+  put(r, CONFIG, 1); /* back on their lines: OUT0 and the RTC's are high */
   assert_int_equal(pc_ack_interrupt(r->pc), 0x30);
   out8(r, 0x20, 0x20);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x38);
-  out8(r, 0xa0, 0x20); out8(r, 0x20, 0x20);
+  out8(r, 0xa0, 0x20);
+  out8(r, 0x20, 0x20);
   assert_in_range(taken(r, 100ll * MS, 0x30), 99, 101);
 }
 
@@ -215,7 +218,7 @@ static void pit_that_is_off_its_line_wakes_nobody(void **state) {
   struct rig *r = *state;
   assert_true(clock_next_deadline(r->clock) == INT64_MAX);
   put(r, CONFIG, 1);
-  assert_true(clock_next_deadline(r->clock) < INT64_MAX);   /* 18.2 Hz */
+  assert_true(clock_next_deadline(r->clock) < INT64_MAX); /* 18.2 Hz */
 }
 
 static void level_lasts_until_its_status_is_cleared(void **state) {
@@ -227,16 +230,16 @@ static void level_lasts_until_its_status_is_cleared(void **state) {
   advance(r, 10000);
   assert_int_equal(get(r, STATUS), 2);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x38);
-  put(r, STATUS, 1);                          /* another's bit */
+  put(r, STATUS, 1); /* another's bit */
   assert_int_equal(get(r, STATUS), 2);
   put(r, STATUS, 2);
   assert_int_equal(get(r, STATUS), 0);
-  put(r, T2, LEVEL);                          /* not enabled: the status bit only (2.3.8) */
+  put(r, T2, LEVEL); /* not enabled: the status bit only (2.3.8) */
   put(r, T2 + CMP, 5000);
   put(r, T2 + CMP + 4, 0);
   advance(r, MS);
   assert_int_equal(get(r, STATUS), 4);
-  put(r, CONFIG, 2);                          /* and off with everything */
+  put(r, CONFIG, 2); /* and off with everything */
   assert_int_equal(get(r, STATUS), 0);
 }
 
@@ -246,7 +249,7 @@ static void pin_2_of_the_ioapic(void **state) {
   mmio_out(r, 0xfee000f0, 4, 0x1ff);
   mmio_out(r, 0xfee00350, 4, 0x10700);
   mmio_out(r, 0xfec00000, 4, 0x14);
-  mmio_out(r, 0xfec00010, 4, 0x55);           /* pin 2: vector 55h, edge */
+  mmio_out(r, 0xfec00010, 4, 0x55); /* pin 2: vector 55h, edge */
   put(r, CONFIG, 1);
   put(r, T2, ENABLE | PIN_2);
   put(r, T2 + CMP, 1000);
@@ -272,7 +275,7 @@ static void reset_takes_everything_back(void **state) {
   assert_int_equal(get(r, T0), 0x30);
   assert_int_equal(count_of(r), 0);
   pic_setup(r, 1 << 0);
-  assert_in_range(taken(r, 1000ll * MS, 0x30), 18, 19);   /* the 8254's again */
+  assert_in_range(taken(r, 1000ll * MS, 0x30), 18, 19); /* the 8254's again */
 }
 
 static void saved_in_the_middle(void **state) {
@@ -284,8 +287,7 @@ static void saved_in_the_middle(void **state) {
   assert_int_equal(state_save(a->pc, &buffer), 0);
   assert_null(state_load(b->pc, buffer.bytes, buffer.size));
   assert_int_equal(count_of(b), 1000000);
-  if (!state_equal(a->pc, b->pc, text, sizeof text))
-    fail_msg("%s", text);
+  if (!state_equal(a->pc, b->pc, text, sizeof text)) fail_msg("%s", text);
   assert_int_equal(taken(a, 100ll * MS, 0x30), taken(b, 100ll * MS, 0x30));
   free(buffer.bytes);
   rig_destroy(b);
@@ -294,11 +296,24 @@ static void saved_in_the_middle(void **state) {
 int main(void) {
 #define HPET(f) cmocka_unit_test_setup_teardown(f, setup, rig_teardown)
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(registers_after_reset), HPET(only_what_is_writable), HPET(counter_is_10_ns_and_stands_when_disabled),
-    HPET(one_shot_fires_once_at_its_time), HPET(one_shot_32_bits_comes_round), HPET(comparator_written_late_matches_at_once), HPET(periodic_250_hz),
-    HPET(periodic_new_period_keeps_the_comparator), HPET(periodic_64_bits), HPET(stall_is_caught_up_for_a_second), HPET(absurd_period_is_limited),
-    HPET(legacy_replaces_pit_and_rtc), HPET(pit_that_is_off_its_line_wakes_nobody), HPET(level_lasts_until_its_status_is_cleared),
-    cmocka_unit_test(pin_2_of_the_ioapic), cmocka_unit_test(the_apic_cannot_be_moved_onto_it), HPET(reset_takes_everything_back), HPET(saved_in_the_middle),
+    cmocka_unit_test(registers_after_reset),
+    HPET(only_what_is_writable),
+    HPET(counter_is_10_ns_and_stands_when_disabled),
+    HPET(one_shot_fires_once_at_its_time),
+    HPET(one_shot_32_bits_comes_round),
+    HPET(comparator_written_late_matches_at_once),
+    HPET(periodic_250_hz),
+    HPET(periodic_new_period_keeps_the_comparator),
+    HPET(periodic_64_bits),
+    HPET(stall_is_caught_up_for_a_second),
+    HPET(absurd_period_is_limited),
+    HPET(legacy_replaces_pit_and_rtc),
+    HPET(pit_that_is_off_its_line_wakes_nobody),
+    HPET(level_lasts_until_its_status_is_cleared),
+    cmocka_unit_test(pin_2_of_the_ioapic),
+    cmocka_unit_test(the_apic_cannot_be_moved_onto_it),
+    HPET(reset_takes_everything_back),
+    HPET(saved_in_the_middle),
   };
   return cmocka_run_group_tests(tests, 0, 0);
 }

@@ -83,7 +83,8 @@ static void mode1_is_started_by_the_gate(void **state) {
   to_tick(r, 502);
   assert_int_equal(in8(r, 0x61) & 0x20, 0);
   to_tick(r, 530);
-  out8(r, 0x61, 0); out8(r, 0x61, 1);   /* retriggered */
+  out8(r, 0x61, 0);
+  out8(r, 0x61, 1); /* retriggered */
   to_tick(r, 531 + 49);
   assert_int_equal(in8(r, 0x61) & 0x20, 0);
   to_tick(r, 531 + 50);
@@ -112,7 +113,8 @@ static void mode2_new_count_waits_for_the_period(void **state) {
   to_tick(r, 1000);
   program(r, 2, 2, 100);
   to_tick(r, 1001 + 50);
-  out8(r, 0x42, 20); out8(r, 0x42, 0);
+  out8(r, 0x42, 20);
+  out8(r, 0x42, 0);
   assert_int_equal(status(r, 2) & 0x40, 0x40);
   assert_int_equal(latched(r, 2), 50);
   to_tick(r, 1001 + 100);
@@ -169,7 +171,8 @@ static void bcd_counts_in_decimal(void **state) {
   out8(r, 0x61, 1);
   to_tick(r, 1000);
   out8(r, 0x43, 0xb1);
-  out8(r, 0x42, 0x00); out8(r, 0x42, 0x10);
+  out8(r, 0x42, 0x00);
+  out8(r, 0x42, 0x10);
   to_tick(r, 1002);
   assert_int_equal(latched(r, 2), 0x0999);
 }
@@ -182,16 +185,16 @@ static void readback_latches_status_then_count(void **state) {
   to_tick(r, 1001 + 10);
   out8(r, 0x43, 0xc0 | 8);
   to_tick(r, 1001 + 500);
-  out8(r, 0x43, 0xc0 | 8);              /* ignored: the first is unread */
+  out8(r, 0x43, 0xc0 | 8); /* ignored: the first is unread */
   assert_int_equal(in8(r, 0x42), 0x80 | 0x30 | 4);
   assert_int_equal(in8(r, 0x42), 990 & 0xff);
   assert_int_equal(in8(r, 0x42), 990 >> 8);
-  assert_int_equal(in8(r, 0x42), 500 & 0xff);   /* live again */
+  assert_int_equal(in8(r, 0x42), 500 & 0xff); /* live again */
 }
 
 static void status_shows_the_control_word_as_written(void **state) {
   struct rig *r = *state;
-  for (uint8_t word = 0x90; word < 0xc0; word++) {   /* channel 2, every access, mode and BCD bit */
+  for (uint8_t word = 0x90; word < 0xc0; word++) { /* channel 2, every access, mode and BCD bit */
     out8(r, 0x43, word);
     assert_int_equal(status(r, 2) & 0x3f, word & 0x3f);
   }
@@ -290,7 +293,8 @@ static void calibration_sources_agree(void **state) {
   uint64_t tsc = clock_tsc(r->clock);
   advance(r, 50000000);
   double ns = (double)(clock_tsc(r->clock) - tsc) * 1e9 / (double)clock_tsc_hz(r->clock);
-  double pit = (0xffff - latched(r, 2)) * 1e9 / HZ, pmt = ((in32(r, 0x608) - pm) & 0xffffff) * 1e9 / 3579545, apic = 0xffffffffu - mmio_in(r, 0xfee00390, 4);
+  double pit = (0xffff - latched(r, 2)) * 1e9 / HZ, pmt = ((in32(r, 0x608) - pm) & 0xffffff) * 1e9 / 3579545,
+         apic = 0xffffffffu - mmio_in(r, 0xfee00390, 4);
   assert_true(pit > ns * 0.999 && pit < ns * 1.001);
   assert_true(pmt > ns * 0.999 && pmt < ns * 1.001);
   assert_true(apic > ns * 0.999 && apic < ns * 1.001);
@@ -299,11 +303,26 @@ static void calibration_sources_agree(void **state) {
 int main(void) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
   const struct CMUnitTest tests[] = {
-    RIG(mode0_counts_down_and_wraps), RIG(mode0_gate_holds_the_count), RIG(mode1_is_started_by_the_gate), RIG(mode2_is_low_for_one_tick),
-    RIG(mode2_new_count_waits_for_the_period), RIG(mode3_halves_of_even_and_odd_counts), RIG(mode4_strobes_once), RIG(mode5_strobes_after_the_gate),
-    RIG(bcd_counts_in_decimal), RIG(readback_latches_status_then_count), RIG(status_shows_the_control_word_as_written), RIG(control_word_stops_counting), RIG(irq0_at_100_hz),
-    RIG(irq0_mode3_and_bios_rate), RIG(irq0_one_shot_fires_once), RIG(irq0_due_before_a_write_is_not_lost), RIG(stall_is_caught_up),
-    RIG(long_stall_is_not_caught_up), RIG(absurd_rate_is_limited), RIG(refresh_toggles_every_15_us),
+    RIG(mode0_counts_down_and_wraps),
+    RIG(mode0_gate_holds_the_count),
+    RIG(mode1_is_started_by_the_gate),
+    RIG(mode2_is_low_for_one_tick),
+    RIG(mode2_new_count_waits_for_the_period),
+    RIG(mode3_halves_of_even_and_odd_counts),
+    RIG(mode4_strobes_once),
+    RIG(mode5_strobes_after_the_gate),
+    RIG(bcd_counts_in_decimal),
+    RIG(readback_latches_status_then_count),
+    RIG(status_shows_the_control_word_as_written),
+    RIG(control_word_stops_counting),
+    RIG(irq0_at_100_hz),
+    RIG(irq0_mode3_and_bios_rate),
+    RIG(irq0_one_shot_fires_once),
+    RIG(irq0_due_before_a_write_is_not_lost),
+    RIG(stall_is_caught_up),
+    RIG(long_stall_is_not_caught_up),
+    RIG(absurd_rate_is_limited),
+    RIG(refresh_toggles_every_15_us),
     cmocka_unit_test_setup_teardown(calibration_sources_agree, rig_setup_apic, rig_teardown),
   };
   return cmocka_run_group_tests(tests, 0, 0);

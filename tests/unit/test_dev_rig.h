@@ -1,4 +1,5 @@
-/* A PC on a test bench: the real chips, a counted clock that only advance() moves, and a mock of the mmu that keeps MMIO windows and 1 MiB of RAM. */
+/* A PC on a test bench: the real chips, a counted clock that only advance() moves, and a mock of the mmu that keeps MMIO windows
+ * and 1 MiB of RAM. */
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,11 @@
 
 enum { RIG_WINDOWS = 8, RIG_OUTPUT = 4096 };
 
-struct rig_window { uint64_t base, size; const struct mmu_io_ops *ops; void *opaque; };
+struct rig_window {
+  uint64_t base, size;
+  const struct mmu_io_ops *ops;
+  void *opaque;
+};
 struct mmu {
   uint64_t ram_size;
   uint8_t low[1 << 20];
@@ -41,8 +46,7 @@ void mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops 
 
 void mmu_remove_io(struct mmu *m, gpa base) {
   for (unsigned i = 0; i < RIG_WINDOWS; i++)
-    if (m->windows[i].ops && m->windows[i].base == base.v)
-      m->windows[i].ops = 0;
+    if (m->windows[i].ops && m->windows[i].base == base.v) m->windows[i].ops = 0;
 }
 
 uint64_t mmu_ram_size(const struct mmu *m) { return m->ram_size; }
@@ -69,17 +73,29 @@ static inline void rig_exit(void *opaque, uint32_t value) {
 }
 static inline void rig_output(void *opaque, const uint8_t *bytes, unsigned n) {
   struct rig *r = opaque;
-  for (unsigned i = 0; i < n; i++)
-    r->output[r->output_size++ % RIG_OUTPUT] = bytes[i];
+  for (unsigned i = 0; i < n; i++) r->output[r->output_size++ % RIG_OUTPUT] = bytes[i];
 }
 
 static inline struct rig *rig_create(bool apic) {
   struct rig *r = calloc(1, sizeof *r);
   r->mmu.ram_size = 128 << 20;
   r->clock = clock_create(0, 0);
-  struct pc_config c = {.mmu = &r->mmu, .clock = r->clock, .opaque = r, .cpu_intr = rig_intr, .cpu_nmi = rig_nmi, .cpu_init = rig_init, .a20 = rig_a20,
-    .reset = rig_reset, .power_off = rig_power_off, .debug_exit = rig_exit, .debug_exit_present = true, .debug_exit_base = 0xf4, .debug_exit_size = 4,
-    .acpi = true, .apic = apic, .hpet = true};
+  struct pc_config c = {.mmu = &r->mmu,
+                        .clock = r->clock,
+                        .opaque = r,
+                        .cpu_intr = rig_intr,
+                        .cpu_nmi = rig_nmi,
+                        .cpu_init = rig_init,
+                        .a20 = rig_a20,
+                        .reset = rig_reset,
+                        .power_off = rig_power_off,
+                        .debug_exit = rig_exit,
+                        .debug_exit_present = true,
+                        .debug_exit_base = 0xf4,
+                        .debug_exit_size = 4,
+                        .acpi = true,
+                        .apic = apic,
+                        .hpet = true};
   for (unsigned i = 0; i < 4; i++) {
     c.serial_present[i] = true;
     c.serial[i] = (struct char_backend){rig_output, r};
@@ -117,8 +133,7 @@ static inline void out32(struct rig *r, uint16_t port, uint32_t v) { io_bus_writ
 
 static inline struct rig_window *rig_window(struct rig *r, uint64_t addr) {
   for (unsigned i = 0; i < RIG_WINDOWS; i++)
-    if (r->mmu.windows[i].ops && addr - r->mmu.windows[i].base < r->mmu.windows[i].size)
-      return &r->mmu.windows[i];
+    if (r->mmu.windows[i].ops && addr - r->mmu.windows[i].base < r->mmu.windows[i].size) return &r->mmu.windows[i];
   return 0;
 }
 static inline uint32_t mmio_in(struct rig *r, uint64_t addr, unsigned size) {
@@ -127,8 +142,7 @@ static inline uint32_t mmio_in(struct rig *r, uint64_t addr, unsigned size) {
 }
 static inline void mmio_out(struct rig *r, uint64_t addr, unsigned size, uint32_t v) {
   struct rig_window *w = rig_window(r, addr);
-  if (w)
-    w->ops->write(w->opaque, addr - w->base, size, v);
+  if (w) w->ops->write(w->opaque, addr - w->base, size, v);
 }
 
 /* Lets guest time pass, timers firing at their deadlines. */
@@ -141,13 +155,18 @@ static inline void advance(struct rig *r, int64_t ns) {
   clock_skip_to(r->clock, target);
 }
 /* Lets it pass while the host was away: nothing fires before the end. */
-static inline void stall(struct rig *r, int64_t ns) {
-  clock_skip_to(r->clock, clock_now(r->clock) + ns);
-}
+static inline void stall(struct rig *r, int64_t ns) { clock_skip_to(r->clock, clock_now(r->clock) + ns); }
 
 /* Both 8259s as Linux sets them up: vectors 30h and 38h, everything masked but `unmasked`. */
 static inline void pic_setup(struct rig *r, uint16_t unmasked) {
-  out8(r, 0x20, 0x11); out8(r, 0x21, 0x30); out8(r, 0x21, 4); out8(r, 0x21, 1);
-  out8(r, 0xa0, 0x11); out8(r, 0xa1, 0x38); out8(r, 0xa1, 2); out8(r, 0xa1, 1);
-  out8(r, 0x21, (uint8_t)~unmasked); out8(r, 0xa1, (uint8_t)(~unmasked >> 8));
+  out8(r, 0x20, 0x11);
+  out8(r, 0x21, 0x30);
+  out8(r, 0x21, 4);
+  out8(r, 0x21, 1);
+  out8(r, 0xa0, 0x11);
+  out8(r, 0xa1, 0x38);
+  out8(r, 0xa1, 2);
+  out8(r, 0xa1, 1);
+  out8(r, 0x21, (uint8_t)~unmasked);
+  out8(r, 0xa1, (uint8_t)(~unmasked >> 8));
 }

@@ -18,13 +18,13 @@ static int setup(void **state) {
   return 0;
 }
 
-/* 2024-02-28 23:59:58, a Wednesday, as Linux sets it: SET and divider reset, then the time runs from half a second before the next one. */
+/* 2024-02-28 23:59:58, a Wednesday, as Linux sets it: SET and divider reset, then the time runs from half a second before the
+ * next one. */
 static void set_time(struct rig *r) {
   static const uint8_t values[][2] = {{0, 0x58}, {2, 0x59}, {4, 0x23}, {6, 4}, {7, 0x28}, {8, 0x02}, {9, 0x24}, {0x32, 0x20}};
   set_cmos(r, 11, 0x82);
   set_cmos(r, 10, 0x76);
-  for (unsigned i = 0; i < sizeof values / sizeof *values; i++)
-    set_cmos(r, values[i][0], values[i][1]);
+  for (unsigned i = 0; i < sizeof values / sizeof *values; i++) set_cmos(r, values[i][0], values[i][1]);
   set_cmos(r, 11, 0x02);
   set_cmos(r, 10, 0x26);
 }
@@ -54,7 +54,7 @@ static void time_runs_over_a_leap_day(void **state) {
 }
 
 static void starts_at_the_clocks_epoch(void **state) {
-  struct rig *r = *state;             /* counted mode: 2023-06-10 */
+  struct rig *r = *state; /* counted mode: 2023-06-10 */
   assert_int_equal(cmos(r, 9), 0x23);
   assert_int_equal(cmos(r, 8), 0x06);
   assert_int_equal(cmos(r, 7), 0x10);
@@ -66,7 +66,7 @@ static void set_freezes_the_registers(void **state) {
   struct rig *r = *state;
   set_time(r);
   set_cmos(r, 11, 0x92);
-  assert_int_equal(cmos(r, 11), 0x82);  /* SET clears UIE */
+  assert_int_equal(cmos(r, 11), 0x82); /* SET clears UIE */
   advance(r, 10000000000ll);
   assert_int_equal(cmos(r, 0), 0x58);
   assert_int_equal(cmos(r, 10) & 0x80, 0);
@@ -83,10 +83,10 @@ static void binary_and_12_hours(void **state) {
   assert_int_equal(cmos(r, 0), 58);
   assert_int_equal(cmos(r, 4), 23);
   set_cmos(r, 11, 0x00);
-  assert_int_equal(cmos(r, 4), 0x91);   /* 11 p.m. */
+  assert_int_equal(cmos(r, 4), 0x91); /* 11 p.m. */
   advance(r, 2000000000);
-  assert_int_equal(cmos(r, 4), 0x12);   /* 12 a.m. */
-  set_cmos(r, 4, 0x92);                 /* 12 p.m. */
+  assert_int_equal(cmos(r, 4), 0x12); /* 12 a.m. */
+  set_cmos(r, 4, 0x92);               /* 12 p.m. */
   set_cmos(r, 11, 0x02);
   assert_int_equal(cmos(r, 4), 0x12);
 }
@@ -161,14 +161,17 @@ static void alarm_and_dont_care(void **state) {
   uint8_t flags = 0;
   pic_setup(r, 1 << 8 | 1 << 2);
   set_time(r);
-  set_cmos(r, 1, 0x05); set_cmos(r, 3, 0x01); set_cmos(r, 5, 0x00);
+  set_cmos(r, 1, 0x05);
+  set_cmos(r, 3, 0x01);
+  set_cmos(r, 5, 0x00);
   cmos(r, 12);
   set_cmos(r, 11, 0x22);
   assert_int_equal(irqs(r, 66000000000ll, &flags), 0);
   assert_int_equal(irqs(r, 2000000000, &flags), 1);
   assert_int_equal(flags & 0xa0, 0xa0);
   assert_int_equal(irqs(r, 86390 * 1000000000ll, &flags), 0);
-  set_cmos(r, 5, 0xff); set_cmos(r, 3, 0xc0);
+  set_cmos(r, 5, 0xff);
+  set_cmos(r, 3, 0xc0);
   assert_in_range(irqs(r, 600000000000ll, &flags), 10, 10);
 }
 
@@ -176,7 +179,7 @@ static void flags_come_without_interrupts_too(void **state) {
   struct rig *r = *state;
   cmos(r, 12);
   advance(r, 1500000000);
-  assert_int_equal(cmos(r, 12), 0x50);  /* PF, UF; no IRQF */
+  assert_int_equal(cmos(r, 12), 0x50); /* PF, UF; no IRQF */
   assert_int_equal(cmos(r, 12), 0);
 }
 
@@ -192,14 +195,13 @@ static void stall_merges_periods(void **state) {
 }
 
 static void cmos_tells_the_memory_size(void **state) {
-  struct rig *r = *state;             /* 128 MiB */
+  struct rig *r = *state; /* 128 MiB */
   assert_int_equal(cmos(r, 0x15) | cmos(r, 0x16) << 8, 640);
   assert_int_equal(cmos(r, 0x17) | cmos(r, 0x18) << 8, 0xffff);
   assert_int_equal(cmos(r, 0x30) | cmos(r, 0x31) << 8, 0xffff);
   assert_int_equal((cmos(r, 0x34) | cmos(r, 0x35) << 8) * 64, (128 - 16) * 1024);
   unsigned sum = 0;
-  for (uint8_t i = 0x10; i < 0x2e; i++)
-    sum += cmos(r, i);
+  for (uint8_t i = 0x10; i < 0x2e; i++) sum += cmos(r, i);
   assert_int_equal(cmos(r, 0x2e) << 8 | cmos(r, 0x2f), sum);
   set_cmos(r, 0x40, 0x77);
   pc_reset(r->pc);
@@ -220,9 +222,13 @@ static void nonsense_dates_do_no_harm(void **state) {
 int main(void) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, setup, rig_teardown)
   const struct CMUnitTest tests[] = {
-    RIG(time_runs_over_a_leap_day), RIG(starts_at_the_clocks_epoch), RIG(set_freezes_the_registers), RIG(binary_and_12_hours), RIG(uip_warns_before_the_update),
-    RIG(periodic_at_1024_hz), RIG(every_periodic_rate), RIG(update_ended_once_a_second), RIG(alarm_and_dont_care), RIG(flags_come_without_interrupts_too),
-    RIG(stall_merges_periods), RIG(cmos_tells_the_memory_size), RIG(nonsense_dates_do_no_harm),
+    RIG(time_runs_over_a_leap_day),   RIG(starts_at_the_clocks_epoch),
+    RIG(set_freezes_the_registers),   RIG(binary_and_12_hours),
+    RIG(uip_warns_before_the_update), RIG(periodic_at_1024_hz),
+    RIG(every_periodic_rate),         RIG(update_ended_once_a_second),
+    RIG(alarm_and_dont_care),         RIG(flags_come_without_interrupts_too),
+    RIG(stall_merges_periods),        RIG(cmos_tells_the_memory_size),
+    RIG(nonsense_dates_do_no_harm),
   };
   return cmocka_run_group_tests(tests, 0, 0);
 }

@@ -20,7 +20,8 @@ static void transmits_at_once(void **state) {
 static void dlab_hides_the_data_register(void **state) {
   struct rig *r = *state;
   out8(r, LCR, 0x83);
-  out8(r, DATA, 1); out8(r, IER, 2);
+  out8(r, DATA, 1);
+  out8(r, IER, 2);
   assert_int_equal(in8(r, DATA), 1);
   assert_int_equal(in8(r, IER), 2);
   out8(r, LCR, 3);
@@ -30,8 +31,10 @@ static void dlab_hides_the_data_register(void **state) {
 
 static void looks_like_a_16550a_to_linux(void **state) {
   struct rig *r = *state;
-  out8(r, IER, 0); assert_int_equal(in8(r, IER), 0);
-  out8(r, IER, 0xff); assert_int_equal(in8(r, IER), 0x0f);
+  out8(r, IER, 0);
+  assert_int_equal(in8(r, IER), 0);
+  out8(r, IER, 0xff);
+  assert_int_equal(in8(r, IER), 0x0f);
   out8(r, IER, 0);
   out8(r, MCR, 0x1a);
   assert_int_equal(in8(r, MSR) & 0xf0, 0x90);
@@ -40,7 +43,8 @@ static void looks_like_a_16550a_to_linux(void **state) {
   assert_int_equal(in8(r, IIR) >> 6, 3);
   out8(r, IIR, 0x21);
   assert_int_equal(in8(r, IIR) & 0x20, 0);
-  out8(r, SCR, 0xa5); assert_int_equal(in8(r, SCR), 0xa5);
+  out8(r, SCR, 0xa5);
+  assert_int_equal(in8(r, SCR), 0xa5);
   assert_int_equal(in8(r, MSR) & 0xf0, 0xb0);
 }
 
@@ -51,7 +55,7 @@ static void without_fifo_there_is_room_for_one(void **state) {
   assert_int_equal(pc_serial_room(r->pc, 0), 0);
   send(r, "b");
   assert_int_equal(in8(r, LSR) & 3, 3);
-  assert_int_equal(in8(r, LSR) & 3, 1);   /* OE is cleared by reading */
+  assert_int_equal(in8(r, LSR) & 3, 1); /* OE is cleared by reading */
   assert_int_equal(in8(r, DATA), 'b');
   assert_int_equal(in8(r, LSR) & 1, 0);
 }
@@ -63,17 +67,20 @@ static void fifo_overrun_keeps_the_first_16(void **state) {
   send(r, "0123456789abcdefXY");
   assert_int_equal(pc_serial_room(r->pc, 0), 0);
   assert_int_equal(in8(r, LSR) & 2, 2);
-  for (unsigned i = 0; i < 16; i++)
-    assert_int_equal(in8(r, DATA), "0123456789abcdef"[i]);
+  for (unsigned i = 0; i < 16; i++) assert_int_equal(in8(r, DATA), "0123456789abcdef"[i]);
   assert_int_equal(in8(r, LSR) & 1, 0);
 }
 
 static void trigger_level_then_timeout(void **state) {
   struct rig *r = *state;
   pic_setup(r, 1 << 4);
-  out8(r, LCR, 0x83); out8(r, DATA, 12); out8(r, IER, 0); out8(r, LCR, 3);   /* 9600 8N1: four characters are 4.2 ms */
-  out8(r, MCR, 8); out8(r, IER, 1);
-  out8(r, IIR, 0x81);                 /* 8 bytes */
+  out8(r, LCR, 0x83);
+  out8(r, DATA, 12);
+  out8(r, IER, 0);
+  out8(r, LCR, 3); /* 9600 8N1: four characters are 4.2 ms */
+  out8(r, MCR, 8);
+  out8(r, IER, 1);
+  out8(r, IIR, 0x81); /* 8 bytes */
   send(r, "1234567");
   assert_int_equal(in8(r, IIR), 0xc1);
   advance(r, 4000000);
@@ -82,7 +89,7 @@ static void trigger_level_then_timeout(void **state) {
   assert_int_equal(in8(r, IIR), 0xcc);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x34);
   assert_int_equal(in8(r, DATA), '1');
-  assert_int_equal(in8(r, IIR), 0xc1);  /* reading restarts the timeout */
+  assert_int_equal(in8(r, IIR), 0xc1); /* reading restarts the timeout */
   send(r, "89");
   assert_int_equal(in8(r, IIR), 0xc4);
   in8(r, DATA);
@@ -96,22 +103,25 @@ static void thre_interrupt_semantics(void **state) {
   out8(r, IER, 2);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x34);
   assert_int_equal(in8(r, IIR), 2);
-  assert_int_equal(in8(r, IIR), 1);   /* reading IIR took it back */
+  assert_int_equal(in8(r, IIR), 1); /* reading IIR took it back */
   out8(r, 0x20, 0x20);
   out8(r, DATA, 'x');
   assert_true(r->intr);
   assert_int_equal(in8(r, IIR), 2);
-  out8(r, IER, 2);                    /* no change: nothing new */
+  out8(r, IER, 2); /* no change: nothing new */
   assert_int_equal(in8(r, IIR), 1);
-  out8(r, IER, 0); out8(r, IER, 2);   /* Linux's test for lost THRE interrupts */
+  out8(r, IER, 0);
+  out8(r, IER, 2); /* Linux's test for lost THRE interrupts */
   assert_int_equal(in8(r, IIR), 2);
 }
 
 static void priority_of_causes(void **state) {
   struct rig *r = *state;
-  out8(r, MCR, 0x10); out8(r, MCR, 0x00);   /* modem lines fall and rise: deltas */
+  out8(r, MCR, 0x10);
+  out8(r, MCR, 0x00); /* modem lines fall and rise: deltas */
   out8(r, IER, 0x0f);
-  send(r, "a"); send(r, "b");
+  send(r, "a");
+  send(r, "b");
   assert_int_equal(in8(r, IIR), 6);
   in8(r, LSR);
   assert_int_equal(in8(r, IIR), 4);
@@ -136,11 +146,11 @@ static void loopback_data_and_modem(void **state) {
   in8(r, MSR);
   out8(r, LCR, 3);
   out8(r, MCR, 0x10);
-  assert_int_equal(in8(r, MSR), 0x0b);        /* DCTS, DDSR, DDCD: the real lines went away */
+  assert_int_equal(in8(r, MSR), 0x0b); /* DCTS, DDSR, DDCD: the real lines went away */
   out8(r, MCR, 0x14);
-  assert_int_equal(in8(r, MSR), 0x40);        /* RI rose: no TERI */
+  assert_int_equal(in8(r, MSR), 0x40); /* RI rose: no TERI */
   out8(r, MCR, 0x10);
-  assert_int_equal(in8(r, MSR), 0x04);        /* and fell */
+  assert_int_equal(in8(r, MSR), 0x04); /* and fell */
   out8(r, DATA, 0x5a);
   assert_int_equal(r->output_size, 0);
   assert_int_equal(in8(r, DATA), 0x5a);
@@ -156,7 +166,7 @@ static void fifo_reset_empties_it(void **state) {
   out8(r, IIR, 3);
   assert_int_equal(in8(r, LSR) & 1, 0);
   send(r, "abc");
-  out8(r, IIR, 0);                    /* switching the FIFOs empties them too */
+  out8(r, IIR, 0); /* switching the FIFOs empties them too */
   assert_int_equal(in8(r, LSR) & 1, 0);
   assert_int_equal(pc_serial_room(r->pc, 0), 1);
 }
@@ -170,9 +180,18 @@ static void absent_port_swallows(void **state) {
 int main(void) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
   const struct CMUnitTest tests[] = {
-    RIG(transmits_at_once), RIG(dlab_hides_the_data_register), RIG(looks_like_a_16550a_to_linux), RIG(without_fifo_there_is_room_for_one),
-    RIG(fifo_overrun_keeps_the_first_16), RIG(trigger_level_then_timeout), RIG(thre_interrupt_semantics), RIG(priority_of_causes),
-    RIG(out2_gates_the_line), RIG(loopback_data_and_modem), RIG(fifo_reset_empties_it), RIG(absent_port_swallows),
+    RIG(transmits_at_once),
+    RIG(dlab_hides_the_data_register),
+    RIG(looks_like_a_16550a_to_linux),
+    RIG(without_fifo_there_is_room_for_one),
+    RIG(fifo_overrun_keeps_the_first_16),
+    RIG(trigger_level_then_timeout),
+    RIG(thre_interrupt_semantics),
+    RIG(priority_of_causes),
+    RIG(out2_gates_the_line),
+    RIG(loopback_data_and_modem),
+    RIG(fifo_reset_empties_it),
+    RIG(absent_port_swallows),
   };
   return cmocka_run_group_tests(tests, 0, 0);
 }

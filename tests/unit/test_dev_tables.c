@@ -10,14 +10,12 @@ static const struct pc_config config = {.acpi = true, .apic = true, .cpu_signatu
 
 static uint8_t sum(const uint8_t *bytes, size_t n) {
   uint8_t s = 0;
-  while (n--)
-    s = (uint8_t)(s + *bytes++);
+  while (n--) s = (uint8_t)(s + *bytes++);
   return s;
 }
 static uint32_t le(const uint8_t *bytes, unsigned size) {
   uint32_t v = 0;
-  while (size--)
-    v = v << 8 | bytes[size];
+  while (size--) v = v << 8 | bytes[size];
   return v;
 }
 
@@ -48,8 +46,7 @@ static void walk(const struct blob *b, unsigned kinds[5], int pins[16]) {
     const uint8_t *e = b->bytes + at;
     assert_in_range(e[0], 0, 4);
     kinds[e[0]]++;
-    if (e[0] == 3 && e[4] == 1)
-      pins[e[5]] = e[7];
+    if (e[0] == 3 && e[4] == 1) pins[e[5]] = e[7];
     at += e[0] ? 8 : 20;
   }
   assert_int_equal(at, b->size);
@@ -111,16 +108,11 @@ static void smbios_structures(void **state) {
     const uint8_t *p = s.tables.bytes + at;
     size_t size = p[1];
     assert_true(n < sizeof types && p[0] == types[n]);
-    if (p[0] == 4)
-      assert_int_equal(le(p + 8, 4), 0x106ca);
-    if (p[0] == 16)
-      assert_int_equal(le(p + 7, 4), 3072 << 10);
-    if (p[0] == 17)
-      assert_int_equal(le(p + 12, 2), 3072);
-    if (p[0] == 19)
-      assert_int_equal(le(p + 8, 4), (3072 << 10) - 1);
-    while (le(p + size, 2))
-      size++;
+    if (p[0] == 4) assert_int_equal(le(p + 8, 4), 0x106ca);
+    if (p[0] == 16) assert_int_equal(le(p + 7, 4), 3072 << 10);
+    if (p[0] == 17) assert_int_equal(le(p + 12, 2), 3072);
+    if (p[0] == 19) assert_int_equal(le(p + 8, 4), (3072 << 10) - 1);
+    while (le(p + size, 2)) size++;
     size += 2;
     largest = size > largest ? (unsigned)size : largest;
     at += size;
@@ -144,8 +136,7 @@ static void blob_that_is_full(void **state) {
 
 static bool found(struct rig *r, const char *text, unsigned length, unsigned size) {
   for (uint32_t at = 0xf0000; at < 0x100000; at += 16)
-    if (!memcmp(r->mmu.low + at, text, length) && !sum(r->mmu.low + at, size))
-      return true;
+    if (!memcmp(r->mmu.low + at, text, length) && !sum(r->mmu.low + at, size)) return true;
   return false;
 }
 
@@ -179,7 +170,7 @@ static void reset_leaves_chips_as_a_bios(void **state) {
       assert_int_equal(in8(r, (uint16_t)(pc_serial_base(r->pc, i) + 3)), 3);
       assert_int_equal(in8(r, (uint16_t)(pc_serial_base(r->pc, i) + 4)), 8);
     }
-    pic_setup(r, 0);                /* and a guest does something else */
+    pic_setup(r, 0); /* and a guest does something else */
     out8(r, 0x3fb, 0);
     out8(r, 0x43, 0x30);
   }
@@ -196,13 +187,13 @@ static void day_seconds_of_the_rtc(void **state) {
 
 static void crtc_reads_back(void **state) {
   struct rig *r = *state;
-  out16(r, 0x3d4, 0x120e);          /* index and data in one */
+  out16(r, 0x3d4, 0x120e); /* index and data in one */
   out16(r, 0x3d4, 0x340f);
   assert_int_equal(in8(r, 0x3d4), 0x0f);
   assert_int_equal(in8(r, 0x3d5), 0x34);
   out8(r, 0x3d4, 0x0e);
   assert_int_equal(in8(r, 0x3d5), 0x12);
-  out8(r, 0x3d4, 0x00);             /* locked by register 11h */
+  out8(r, 0x3d4, 0x00); /* locked by register 11h */
   out8(r, 0x3d5, 0);
   assert_int_equal(in8(r, 0x3d5), 0x5f);
   for (unsigned index = 25; index < 256; index++) {
@@ -214,11 +205,17 @@ static void crtc_reads_back(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(mp_pointer_leads_to_the_table), cmocka_unit_test(mp_entries), cmocka_unit_test(mp_no_sci_without_acpi),
-    cmocka_unit_test(smbios_anchor_sums), cmocka_unit_test(smbios_structures), cmocka_unit_test(blob_that_is_full),
-    cmocka_unit_test_setup_teardown(tables_are_found, rig_setup_apic, rig_teardown), cmocka_unit_test(no_mp_table_without_an_apic),
+    cmocka_unit_test(mp_pointer_leads_to_the_table),
+    cmocka_unit_test(mp_entries),
+    cmocka_unit_test(mp_no_sci_without_acpi),
+    cmocka_unit_test(smbios_anchor_sums),
+    cmocka_unit_test(smbios_structures),
+    cmocka_unit_test(blob_that_is_full),
+    cmocka_unit_test_setup_teardown(tables_are_found, rig_setup_apic, rig_teardown),
+    cmocka_unit_test(no_mp_table_without_an_apic),
     cmocka_unit_test_setup_teardown(reset_leaves_chips_as_a_bios, rig_setup_apic, rig_teardown),
-    cmocka_unit_test_setup_teardown(day_seconds_of_the_rtc, rig_setup, rig_teardown), cmocka_unit_test_setup_teardown(crtc_reads_back, rig_setup, rig_teardown),
+    cmocka_unit_test_setup_teardown(day_seconds_of_the_rtc, rig_setup, rig_teardown),
+    cmocka_unit_test_setup_teardown(crtc_reads_back, rig_setup, rig_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

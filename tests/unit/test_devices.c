@@ -18,7 +18,9 @@ static uint32_t probe_read(void *dev, uint16_t offset, unsigned size) {
   *(unsigned *)dev = *(unsigned *)dev * 10 + size;
   return 0x10u + offset;
 }
-static void probe_write(void *dev, uint16_t offset, unsigned size, uint32_t v) { *(unsigned *)dev = *(unsigned *)dev * 10 + size; }
+static void probe_write(void *dev, uint16_t offset, unsigned size, uint32_t v) {
+  *(unsigned *)dev = *(unsigned *)dev * 10 + size;
+}
 
 static void bus_unowned_ports_read_as_ones(void **state) {
   struct rig *r = *state;
@@ -39,12 +41,12 @@ static void bus_splits_wide_accesses_and_window_edges(void **state) {
   io_bus_add(r->io, 0x310, 3, &words, &calls, "words");
   assert_int_equal(in16(r, 0x310), 0x10);
   assert_int_equal(calls, 2);
-  assert_int_equal(in16(r, 0x312), 0xff12);   /* the second byte is nobody's */
+  assert_int_equal(in16(r, 0x312), 0xff12); /* the second byte is nobody's */
   calls = 0;
   out16(r, 0x312, 0);
   assert_int_equal(calls, 1);
   io_bus_add(r->io, 0xfffe, 2, &bytes, &calls, "top");
-  assert_int_equal(in32(r, 0xfffe) & 0xffff, 0x1110);   /* wraps to port 0: the DMA's */
+  assert_int_equal(in32(r, 0xfffe) & 0xffff, 0x1110); /* wraps to port 0: the DMA's */
 }
 
 static void bus_removed_window_uncovers_what_it_hid(void **state) {
@@ -99,7 +101,7 @@ static void wiring_ferr_is_latched_until_f0(void **state) {
   out8(r, 0xa0, 0x20);
   out8(r, 0x20, 0x20);
   assert_false(r->intr);
-  pc_set_ferr(r->pc, true);          /* still the same error */
+  pc_set_ferr(r->pc, true); /* still the same error */
   assert_false(r->intr);
   pc_set_ferr(r->pc, false);
   pc_set_ferr(r->pc, true);
@@ -113,7 +115,8 @@ static void wiring_a20_has_one_gate(void **state) {
   assert_false(r->a20);
   out8(r, 0x64, 0xd0);
   assert_int_equal(in8(r, 0x60) & 2, 0);
-  out8(r, 0x64, 0xd1); out8(r, 0x60, 0xdf);
+  out8(r, 0x64, 0xd1);
+  out8(r, 0x60, 0xdf);
   assert_true(r->a20);
   assert_int_equal(in8(r, 0x92) & 2, 2);
   out8(r, 0x64, 0xdd);
@@ -126,11 +129,13 @@ static void wiring_four_ways_to_reset(void **state) {
   assert_int_equal(r->resets, 1);
   out8(r, 0x92, 3);
   assert_int_equal(r->resets, 2);
-  out8(r, 0xcf9, 2); out8(r, 0xcf9, 6);
+  out8(r, 0xcf9, 2);
+  out8(r, 0xcf9, 6);
   assert_int_equal(r->resets, 3);
-  out8(r, 0x64, 0xd1); out8(r, 0x60, 0xfe);
+  out8(r, 0x64, 0xd1);
+  out8(r, 0x60, 0xfe);
   assert_int_equal(r->resets, 4);
-  out8(r, 0x64, 0xff);               /* pulses nothing */
+  out8(r, 0x64, 0xff); /* pulses nothing */
   assert_int_equal(r->resets, 4);
 }
 
@@ -146,11 +151,13 @@ static void wiring_debug_exit(void **state) {
 static void dma_register_file_can_be_probed(void **state) {
   struct rig *r = *state;
   out8(r, 0x0c, 0);
-  out8(r, 0x04, 0x34); out8(r, 0x04, 0x12);
+  out8(r, 0x04, 0x34);
+  out8(r, 0x04, 0x12);
   assert_int_equal(in8(r, 0x04), 0x34);
   assert_int_equal(in8(r, 0x04), 0x12);
   out8(r, 0xd8, 0);
-  out8(r, 0xc4, 0x78); out8(r, 0xc4, 0x56);
+  out8(r, 0xc4, 0x78);
+  out8(r, 0xc4, 0x56);
   assert_int_equal(in8(r, 0xc4), 0x78);
   assert_int_equal(in8(r, 0xc4), 0x56);
   assert_int_equal(in8(r, 0x08), 0);
@@ -175,15 +182,15 @@ static void pci_ids_as_qemus_pc(void **state) {
   assert_int_equal(config(r, 1, 0, 8) >> 16, 0x0601);
   assert_int_equal(config(r, 1, 3, 8) >> 16, 0x0680);
   assert_int_equal(config(r, 1, 0, 12) >> 16 & 0xff, 0x80);
-  out32(r, 0xcf8, 0x80010000);        /* bus 1 */
+  out32(r, 0xcf8, 0x80010000); /* bus 1 */
   assert_int_equal(in32(r, 0xcfc), 0xffffffff);
-  out32(r, 0xcf8, 0x00000000);        /* not enabled */
+  out32(r, 0xcf8, 0x00000000); /* not enabled */
   assert_int_equal(in32(r, 0xcfc), 0xffffffff);
 }
 
 static void pci_mechanism_1_probe_and_narrow_accesses(void **state) {
   struct rig *r = *state;
-  out8(r, 0xcfb, 1);                  /* Linux's probe: a byte write beside CF8h must not disturb it */
+  out8(r, 0xcfb, 1); /* Linux's probe: a byte write beside CF8h must not disturb it */
   out32(r, 0xcf8, 0x80000000);
   assert_int_equal(in32(r, 0xcf8), 0x80000000);
   assert_int_equal(in16(r, 0xcfe), 0x1237);
@@ -209,7 +216,7 @@ static void reset_gives_the_state_of_creation(void **state) {
   for (int i = 0; i < 20000; i++) {
     uint16_t port = (uint16_t)(next_random(&seed) % 0x400);
     if (port - 0x70u < 2 || port - 0x80u < 16 || port < 0x20 || port - 0xc0u < 32)
-      continue;                       /* RTC, DMA addresses: not cleared by a reset */
+      continue; /* RTC, DMA addresses: not cleared by a reset */
     out8(r, port, (uint8_t)next_random(&seed));
   }
   pc_reset(r->pc);
@@ -223,14 +230,14 @@ static void reset_gives_the_state_of_creation(void **state) {
       if (memcmp((char *)a[i].state + f->offset, (char *)b[i].state + f->offset, (size_t)f->size * f->count)) {
         snprintf(text, sizeof text, "%s.%s", a[i].name, f->name);
         /* the 8259's lines are the devices'; serial RBR keeps its last bytes, the keyboard's ring its old ones */
-        if (!strstr(text, "lines") && !strstr(text, "fifo") && !strstr(text, "i8042.ram"))
-          fail_msg("%s survives a reset", text);
+        if (!strstr(text, "lines") && !strstr(text, "fifo") && !strstr(text, "i8042.ram")) fail_msg("%s survives a reset", text);
       }
   rig_destroy(fresh);
 }
 
 static uint16_t interesting_port(uint64_t x) {
-  static const uint16_t bases[] = {0x00, 0x20, 0x40, 0x60, 0x70, 0x80, 0x90, 0xa0, 0xb0, 0xc0, 0xf0, 0x2e8, 0x2f8, 0x3e8, 0x3f8, 0x4d0, 0x600, 0xcf8, 0xafe0};
+  static const uint16_t bases[] = {0x00, 0x20,  0x40,  0x60,  0x70,  0x80,  0x90,  0xa0,  0xb0,  0xc0,
+                                   0xf0, 0x2e8, 0x2f8, 0x3e8, 0x3f8, 0x4d0, 0x600, 0xcf8, 0xafe0};
   return x & 0x300 ? (uint16_t)(bases[x % (sizeof bases / sizeof *bases)] + (x >> 10 & 15)) : (uint16_t)(x >> 16);
 }
 
@@ -238,19 +245,23 @@ static void fuzz_step(struct rig *r, uint64_t *seed) {
   uint64_t x = next_random(seed), y = next_random(seed);
   unsigned size = 1u << (x >> 40) % 3;
   uint64_t mmio = (x & 1 << 20 ? 0xfee00000 : 0xfec00000) + (x & 1 << 21 ? (y >> 32 & 0xff) * 16 : y >> 32 & 0x1f);
-  if ((x >> 22 & 3) == 0)
-    mmio = 0xfed00000 + (y >> 32 & (x & 1 << 24 ? 0x1ff : 0xf0));
+  if ((x >> 22 & 3) == 0) mmio = 0xfed00000 + (y >> 32 & (x & 1 << 24 ? 0x1ff : 0xf0));
   switch (x >> 56 & 15) {
   case 0 ... 4: io_bus_write(r->io, interesting_port(x), size, (uint32_t)y); break;
   case 5 ... 7: io_bus_read(r->io, interesting_port(x), size); break;
   case 8 ... 10: mmio_out(r, mmio & ~(uint64_t)(size - 1), size, y & 4 ? (uint32_t)y & 0x3ff : (uint32_t)y); break;
   case 11: mmio_in(r, mmio & ~(uint64_t)(size - 1), size); break;
-  case 12: stall(r, (int64_t)(y >> (34 + (x & 15)))); clock_run(r->clock); break;
+  case 12:
+    stall(r, (int64_t)(y >> (34 + (x & 15))));
+    clock_run(r->clock);
+    break;
   case 13: pc_ack_interrupt(r->pc); break;
-  case 14: pc_keyboard_key(r->pc, (const uint8_t *)&y, x & 7); pc_serial_receive(r->pc, x & 7, (const uint8_t *)&y, x >> 3 & 7); break;
+  case 14:
+    pc_keyboard_key(r->pc, (const uint8_t *)&y, x & 7);
+    pc_serial_receive(r->pc, x & 7, (const uint8_t *)&y, x >> 3 & 7);
+    break;
   default:
-    if (!(y & 0xff))
-      pc_set_apic_base(r->pc, y >> 20);
+    if (!(y & 0xff)) pc_set_apic_base(r->pc, y >> 20);
     pc_set_ferr(r->pc, y & 1);
     pc_serial_room(r->pc, x & 3);
     pc_power_button(r->pc);
@@ -261,15 +272,13 @@ static void fuzz_step(struct rig *r, uint64_t *seed) {
 static void fuzz_a_million_accesses(void **state) {
   struct rig *r = *state;
   uint64_t seed = 0x123456789abcdefull;
-  for (int i = 0; i < 1000000; i++)
-    fuzz_step(r, &seed);
+  for (int i = 0; i < 1000000; i++) fuzz_step(r, &seed);
 }
 
 static void fuzz_without_apic(void **state) {
   struct rig *r = *state;
   uint64_t seed = 99;
-  for (int i = 0; i < 200000; i++)
-    fuzz_step(r, &seed);
+  for (int i = 0; i < 200000; i++) fuzz_step(r, &seed);
 }
 
 static void state_round_trip_and_same_future(void **state) {
@@ -278,13 +287,11 @@ static void state_round_trip_and_same_future(void **state) {
   char text[200];
   for (int round = 0; round < 50; round++) {
     struct state_buffer b = {0};
-    for (int i = 0; i < 500; i++)
-      fuzz_step(r, &seed);
+    for (int i = 0; i < 500; i++) fuzz_step(r, &seed);
     assert_int_equal(state_save(r->pc, &b), 0);
     assert_null(state_load(copy->pc, b.bytes, b.size));
     free(b.bytes);
-    if (!state_equal(r->pc, copy->pc, text, sizeof text))
-      fail_msg("after the load: %s", text);
+    if (!state_equal(r->pc, copy->pc, text, sizeof text)) fail_msg("after the load: %s", text);
     assert_int_equal(clock_now(r->clock), clock_now(copy->clock));
     uint64_t again = seed;
     for (int i = 0; i < 500; i++) {
@@ -292,8 +299,7 @@ static void state_round_trip_and_same_future(void **state) {
       fuzz_step(copy, &again);
       assert_int_equal(r->intr, copy->intr);
     }
-    if (!state_equal(r->pc, copy->pc, text, sizeof text))
-      fail_msg("in the future, round %d: %s", round, text);
+    if (!state_equal(r->pc, copy->pc, text, sizeof text)) fail_msg("in the future, round %d: %s", round, text);
   }
   rig_destroy(copy);
 }
@@ -316,7 +322,7 @@ static void state_truncated_is_refused_untouched(void **state) {
   assert_int_equal(state_save(r->pc, &b), 0);
   out8(r, 0x3ff, 0);
   for (size_t n = 0; n < b.size; n++) {
-    uint8_t *exact = malloc(n ? n : 1);   /* so that the sanitizer sees a read behind it */
+    uint8_t *exact = malloc(n ? n : 1); /* so that the sanitizer sees a read behind it */
     memcpy(exact, b.bytes, n);
     assert_non_null(state_load(r->pc, exact, n));
     free(exact);
@@ -346,9 +352,8 @@ static void state_random_values_do_no_harm(void **state) {
     unsigned count;
     const struct device *d = pc_devices(r->pc, &count);
     assert_int_equal(state_save(r->pc, &b), 0);
-    for (int i = 0; i < 2000; i++)
-      b.bytes[20 + next_random(&seed) % (b.size - 20)] ^= (uint8_t)next_random(&seed);
-    state_load(r->pc, b.bytes, b.size);     /* mostly refused */
+    for (int i = 0; i < 2000; i++) b.bytes[20 + next_random(&seed) % (b.size - 20)] ^= (uint8_t)next_random(&seed);
+    state_load(r->pc, b.bytes, b.size); /* mostly refused */
     free(b.bytes);
     for (unsigned i = 0; i < count; i++)
       for (const struct field *f = d[i].fields; f->name; f++)
@@ -359,8 +364,7 @@ static void state_random_values_do_no_harm(void **state) {
     assert_int_equal(state_save(r->pc, &b), 0);
     assert_null(state_load(r->pc, b.bytes, b.size));
     free(b.bytes);
-    for (int i = 0; i < 300; i++)
-      fuzz_step(r, &seed);
+    for (int i = 0; i < 300; i++) fuzz_step(r, &seed);
   }
 }
 
@@ -368,12 +372,26 @@ int main(void) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 #define APIC_RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup_apic, rig_teardown)
   const struct CMUnitTest tests[] = {
-    RIG(bus_unowned_ports_read_as_ones), RIG(bus_splits_wide_accesses_and_window_edges), RIG(bus_removed_window_uncovers_what_it_hid),
-    RIG(wiring_isa_irq_reaches_cpu_through_pic), RIG(wiring_com1_and_com3_share_a_line), RIG(wiring_ferr_is_latched_until_f0), RIG(wiring_a20_has_one_gate),
-    RIG(wiring_four_ways_to_reset), RIG(wiring_debug_exit), RIG(dma_register_file_can_be_probed), RIG(pci_ids_as_qemus_pc),
-    RIG(pci_mechanism_1_probe_and_narrow_accesses), APIC_RIG(reset_gives_the_state_of_creation), APIC_RIG(fuzz_a_million_accesses), RIG(fuzz_without_apic),
-    APIC_RIG(state_round_trip_and_same_future), APIC_RIG(state_difference_is_named), APIC_RIG(state_truncated_is_refused_untouched),
-    APIC_RIG(state_of_another_machine_is_refused), APIC_RIG(state_random_values_do_no_harm),
+    RIG(bus_unowned_ports_read_as_ones),
+    RIG(bus_splits_wide_accesses_and_window_edges),
+    RIG(bus_removed_window_uncovers_what_it_hid),
+    RIG(wiring_isa_irq_reaches_cpu_through_pic),
+    RIG(wiring_com1_and_com3_share_a_line),
+    RIG(wiring_ferr_is_latched_until_f0),
+    RIG(wiring_a20_has_one_gate),
+    RIG(wiring_four_ways_to_reset),
+    RIG(wiring_debug_exit),
+    RIG(dma_register_file_can_be_probed),
+    RIG(pci_ids_as_qemus_pc),
+    RIG(pci_mechanism_1_probe_and_narrow_accesses),
+    APIC_RIG(reset_gives_the_state_of_creation),
+    APIC_RIG(fuzz_a_million_accesses),
+    RIG(fuzz_without_apic),
+    APIC_RIG(state_round_trip_and_same_future),
+    APIC_RIG(state_difference_is_named),
+    APIC_RIG(state_truncated_is_refused_untouched),
+    APIC_RIG(state_of_another_machine_is_refused),
+    APIC_RIG(state_random_values_do_no_harm),
   };
   return cmocka_run_group_tests(tests, 0, 0);
 }

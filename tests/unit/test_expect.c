@@ -1,7 +1,7 @@
 // link: bt_translator
 // sources: tests/expect/snippets.S
-/* Guest code and what must become of it (tests/expect): the host instructions of the hot path, one by one. Worse code shows here without a clock; better
- * code, too - then look at the difference and write it down:
+/* Guest code and what must become of it (tests/expect): the host instructions of the hot path, one by one. Worse code shows here
+ * without a clock; better code, too - then look at the difference and write it down:
  *   build/unit/test_expect --write >tests/expect/expected.txt
  * Run only this: build/unit/test_expect; show one row: build/unit/test_expect NAME. */
 #include <setjmp.h>
@@ -9,25 +9,39 @@
 #include "translate_rig.h"
 #include <cmocka.h>
 
-extern const struct expect_row { const char *name; const uint8_t *start, *end; uint64_t variant; } expect_rows[];   /* the last has no name */
+/* the last has no name */
+extern const struct expect_row {
+  const char *name;
+  const uint8_t *start, *end;
+  uint64_t variant;
+} expect_rows[];
 
 /* In the order of snippets.S. */
 #define GS_BASED ((uint32_t)(TR_SEG_FLAT ^ TR_SEG_BASED) << (TR_SEG_SHIFT + 2 * SEG_GS))
 #define DS_LIMITED ((uint32_t)(TR_SEG_FLAT ^ TR_SEG_LIMITED) << (TR_SEG_SHIFT + 2 * SEG_DS))
-static const struct variant { const char *name; uint32_t mode; unsigned options; } variants[] = {
+static const struct variant {
+  const char *name;
+  uint32_t mode;
+  unsigned options;
+} variants[] = {
   {"", RIG_FLAT, TR_REAL_TSC},
   {"user", (RIG_FLAT & ~TR_IOPL_OK) | TR_USER, TR_REAL_TSC},
   {"based GS", RIG_FLAT ^ GS_BASED, TR_REAL_TSC},
   {"limited DS", RIG_FLAT ^ DS_LIMITED, TR_REAL_TSC},
   {"counted", RIG_FLAT, TR_COUNT},
   {"exact flags", RIG_FLAT, TR_REAL_TSC | TR_EXACT_FLAGS},
-  {"without all", RIG_FLAT, TR_REAL_TSC | TR_NO_WINDOWS | TR_NO_HOIST | TR_NO_FOLD | TR_NO_LIVENESS | TR_NO_STRINGS | TR_NO_HASH | TR_NO_LOOPS | TR_NO_ADDENDS | TR_NO_STACK_PAGE},
+  {"without all", RIG_FLAT,
+   TR_REAL_TSC | TR_NO_WINDOWS | TR_NO_HOIST | TR_NO_FOLD | TR_NO_LIVENESS | TR_NO_STRINGS | TR_NO_HASH | TR_NO_LOOPS |
+     TR_NO_ADDENDS | TR_NO_STACK_PAGE},
   {"stepped", RIG_FLAT | TR_STEP, TR_REAL_TSC},
   {"DF set", RIG_FLAT | TR_DOWN, TR_REAL_TSC},
 };
 
 enum { TEXT = 1 << 16 };
-struct text { char s[TEXT]; size_t size; };
+struct text {
+  char s[TEXT];
+  size_t size;
+};
 __attribute__((format(printf, 2, 3))) static void put(struct text *t, const char *format, ...) {
   va_list a;
   va_start(a, format);
@@ -38,10 +52,15 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *t, const char
 }
 
 /* Offsets of struct tr_state by name, so that a new member changes no line. */
-static const struct { const char *name; size_t offset, size; } members[] = {
-#define MEMBER(m) {#m, offsetof(struct tr_state, m), sizeof ((struct tr_state *)0)->m}
-  MEMBER(flags), MEMBER(if_flag), MEMBER(sys_flags), MEMBER(irq_pending), MEMBER(site), MEMBER(refill_budget), MEMBER(tsc_aux), MEMBER(mode_key), MEMBER(tsc_offset),
-  MEMBER(insns_left), MEMBER(stack_page), MEMBER(stack_host), MEMBER(scratch), MEMBER(windows), MEMBER(exit_linear), MEMBER(seg), MEMBER(seg_raw), MEMBER(gdt_host),
+static const struct {
+  const char *name;
+  size_t offset, size;
+} members[] = {
+#define MEMBER(m) \
+  { #m, offsetof(struct tr_state, m), sizeof((struct tr_state *)0)->m }
+  MEMBER(flags),   MEMBER(if_flag),  MEMBER(sys_flags),   MEMBER(irq_pending), MEMBER(site),       MEMBER(refill_budget),
+  MEMBER(tsc_aux), MEMBER(mode_key), MEMBER(tsc_offset),  MEMBER(insns_left),  MEMBER(stack_page), MEMBER(stack_host),
+  MEMBER(scratch), MEMBER(windows),  MEMBER(exit_linear), MEMBER(seg),         MEMBER(seg_raw),    MEMBER(gdt_host),
 };
 static void put_state(struct text *t, uint32_t offset) {
   for (unsigned i = 0; i < sizeof members / sizeof *members; i++) {
@@ -65,13 +84,16 @@ static void put_insn(struct text *t, const struct translation *tr, const struct 
   ZydisFormatterSetProperty(&f, ZYDIS_FORMATTER_PROP_ADDR_PADDING_ABSOLUTE, ZYDIS_PADDING_DISABLED);
   ZydisFormatterSetProperty(&f, ZYDIS_FORMATTER_PROP_DISP_PADDING, ZYDIS_PADDING_DISABLED);
   ZydisFormatterSetProperty(&f, ZYDIS_FORMATTER_PROP_IMM_PADDING, ZYDIS_PADDING_DISABLED);
-  assert_true(ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &i->i, i->op, i->i.operand_count_visible, line, sizeof line, 0, NULL)));
+  assert_true(
+    ZYAN_SUCCESS(ZydisFormatterFormatInstruction(&f, &i->i, i->op, i->i.operand_count_visible, line, sizeof line, 0, NULL)));
   put(t, "  ");
   if (i->branch) {
     *strchr(line, ' ') = 0;
     if (host_is_exit(i)) put(t, "%s exit", line);
     else if (i->target >= RIG_COLD) put(t, "%s cold", line);
-    else for (unsigned n = 0; n < h->count; n++) if (h->insn[n].at == i->target) put(t, "%s #%u", line, n);
+    else
+      for (unsigned n = 0; n < h->count; n++)
+        if (h->insn[n].at == i->target) put(t, "%s #%u", line, n);
   } else if ((at = strstr(line, state))) {
     put(t, "%.*s", (int)(at - line), line);
     put_state(t, (uint32_t)strtoul(at + sizeof state - 1, &at, 16));
@@ -92,7 +114,8 @@ static void put_row(struct text *t, struct translation *tr, const struct expect_
   assert_true(tr->r.guest_size == size || (v->mode & TR_STEP));
   assert_true(host_decode(tr, &h, &at));
   while (hot < h.count && h.insn[hot].at < RIG_COLD) hot++;
-  put(t, "%s%s%s%s: %u guest, %u hot, %u cold\n", row->name, *v->name ? " (" : "", v->name, *v->name ? ")" : "", tr->r.insns, hot, h.count - hot);
+  put(t, "%s%s%s%s: %u guest, %u hot, %u cold\n", row->name, *v->name ? " (" : "", v->name, *v->name ? ")" : "", tr->r.insns, hot,
+      h.count - hot);
   for (unsigned i = 0; i < hot; i++) put_insn(t, tr, &h, &h.insn[i]);
 }
 
@@ -117,8 +140,12 @@ static void as_expected(void **state) {
     put_row(t, &tr, row);
     size_t expected = strlen(next);
     for (char *line = strchr(next, '\n'); line; line = strchr(line + 1, '\n'))
-      if (line[1] != ' ') { expected = (size_t)(line + 1 - next); break; }
-    if (expected != t->size || memcmp(next, t->s, t->size)) fprintf(stderr, "expected %.*snow      %s\n", (int)expected, next, t->s), wrong++;
+      if (line[1] != ' ') {
+        expected = (size_t)(line + 1 - next);
+        break;
+      }
+    if (expected != t->size || memcmp(next, t->s, t->size))
+      fprintf(stderr, "expected %.*snow      %s\n", (int)expected, next, t->s), wrong++;
     next += expected;
     free(t);
   }

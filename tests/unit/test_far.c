@@ -1,33 +1,48 @@
-// sources: monitor/segment.c monitor/selector.c monitor/frame.c monitor/far.c monitor/iret.c monitor/task.c monitor/deliver.c monitor/vcpu.c
+// sources: monitor/segment.c monitor/selector.c monitor/frame.c monitor/far.c monitor/iret.c monitor/task.c monitor/deliver.c
+// sources: monitor/vcpu.c
 /* Far jumps, calls and returns, IRET, SYSENTER and SYSEXIT. To run one test: test_far NAME (a cmocka filter). */
 #include "vcpu_world.h"
 
-static struct insn far_insn(uint16_t selector, uint32_t offset, unsigned size)
-{
+static struct insn far_insn(uint16_t selector, uint32_t offset, unsigned size) {
   struct insn i = an_insn(size);
   i.imm2 = selector;
   i.imm = offset;
   return i;
 }
-static int jump(uint16_t selector, uint32_t offset)
-{
+static int jump(uint16_t selector, uint32_t offset) {
   struct insn i = far_insn(selector, offset, 4);
   return x_jmp_far_imm(v, &i);
 }
-static int call(uint16_t selector, uint32_t offset)
-{
+static int call(uint16_t selector, uint32_t offset) {
   struct insn i = far_insn(selector, offset, 4);
   return x_call_far_imm(v, &i);
 }
-static void gate(unsigned type, unsigned dpl, uint16_t selector, unsigned count) { put_gate(GDT_AT + GATE, selector, 0x12345, type, dpl, count); }
+static void gate(unsigned type, unsigned dpl, uint16_t selector, unsigned count) {
+  put_gate(GDT_AT + GATE, selector, 0x12345, type, dpl, count);
+}
 
 /* Every row is checked with JMP and with CALL; nothing may have changed. */
-static void code_segment_checks(void **state)
-{
-  static const struct { uint8_t cpl; uint16_t selector; uint32_t offset; enum vector vector; uint32_t error; } rows[] = {
-    {0, 0, 0, VEC_GP, 0}, {0, 3, 0, VEC_GP, 0}, {0, BEYOND, 0, VEC_GP, BEYOND}, {0, DATA0, 0, VEC_GP, DATA0}, {0, CODE3, 0, VEC_GP, CODE3 & ~3},
-    {3, CODE0, 0, VEC_GP, CODE0}, {0, CODE0 | 1, 0, VEC_GP, CODE0}, {0, ABSENT_CODE, 0, VEC_NP, ABSENT_CODE}, {0, SHORT_CODE, 0x1000, VEC_GP, 0},
-    {0, LDT_SEL, 0, VEC_GP, LDT_SEL}, {0, TSS_SEL, 0, VEC_GP, TSS_SEL}, {3, TSS2_SEL, 0, VEC_GP, TSS2_SEL}, {0, TSS2_SEL | 1, 0, VEC_GP, TSS2_SEL},
+static void code_segment_checks(void **state) {
+  static const struct {
+    uint8_t cpl;
+    uint16_t selector;
+    uint32_t offset;
+    enum vector vector;
+    uint32_t error;
+  } rows[] = {
+    {0, 0, 0, VEC_GP, 0},
+    {0, 3, 0, VEC_GP, 0},
+    {0, BEYOND, 0, VEC_GP, BEYOND},
+    {0, DATA0, 0, VEC_GP, DATA0},
+    {0, CODE3, 0, VEC_GP, CODE3 & ~3},
+    {3, CODE0, 0, VEC_GP, CODE0},
+    {0, CODE0 | 1, 0, VEC_GP, CODE0},
+    {0, ABSENT_CODE, 0, VEC_NP, ABSENT_CODE},
+    {0, SHORT_CODE, 0x1000, VEC_GP, 0},
+    {0, LDT_SEL, 0, VEC_GP, LDT_SEL},
+    {0, TSS_SEL, 0, VEC_GP, TSS_SEL},
+    {3, TSS2_SEL, 0, VEC_GP, TSS2_SEL},
+    {0, TSS2_SEL | 1, 0, VEC_GP, TSS2_SEL},
   };
   for (unsigned k = 0; k < sizeof rows / sizeof rows[0]; k++)
     for (unsigned calls = 0; calls < 2; calls++) {
@@ -38,24 +53,22 @@ static void code_segment_checks(void **state)
     }
 }
 
-static void jump_loads_cs(void **state)
-{
+static void jump_loads_cs(void **state) {
   gdt(CODE0_16, 0x10000, 0xffff, 0x009a);
   assert_next(jump(CODE0_16, 0x1234));
   assert_int_equal(v->s.eip, 0x1234);
   assert_int_equal(v->s.seg[SEG_CS].base, 0x10000);
   assert_int_equal(type_byte(CODE0_16), 0x9b);
   go_ring(3);
-  assert_next(jump(CONFORMING0, 0x42));   /* conforming: CPL stays and shows in CS */
+  assert_next(jump(CONFORMING0, 0x42)); /* conforming: CPL stays and shows in CS */
   assert_int_equal(v->s.seg[SEG_CS].selector, CONFORMING0 | 3);
   assert_int_equal(v->cpl, 3);
   go_ring(3);
-  assert_next(jump(CODE3 & ~3, 0x42));    /* an RPL below CPL is fine */
+  assert_next(jump(CODE3 & ~3, 0x42)); /* an RPL below CPL is fine */
   assert_int_equal(v->s.seg[SEG_CS].selector, CODE3);
 }
 
-static void far_pointer_in_memory(void **state)
-{
+static void far_pointer_in_memory(void **state) {
   struct insn i = an_insn(2);
   i.has_mem = true;
   i.disp = 0x20000;
@@ -72,8 +85,7 @@ static void far_pointer_in_memory(void **state)
   assert_int_equal(get32(STACK0 - 4), CODE0);
 }
 
-static void call_and_retf_same_level(void **state)
-{
+static void call_and_retf_same_level(void **state) {
   struct insn i = an_insn(4);
   assert_next(call(CODE0, 0x4321));
   assert_int_equal(v->s.gpr[REG_ESP], STACK0 - 8);
@@ -85,21 +97,30 @@ static void call_and_retf_same_level(void **state)
   assert_int_equal(v->s.gpr[REG_ESP], STACK0 + 0x10);
 }
 
-static void call_stack_faults(void **state)
-{
+static void call_stack_faults(void **state) {
   w.pages[(STACK0 - 1) >> 12] = PAGE_UNWRITABLE;
   assert_fault(call(CODE0, 0), VEC_PF, 2);
   assert_int_equal(v->s.gpr[REG_ESP], STACK0);
   v->s.seg[SEG_SS].limit = STACK0 - 2;
   assert_fault(call(CODE0, 0), VEC_SS, 0);
-  assert_fault(call(SHORT_CODE, 0x1000), VEC_SS, 0);   /* the stack before EIP */
+  assert_fault(call(SHORT_CODE, 0x1000), VEC_SS, 0); /* the stack before EIP */
 }
 
-static void call_gate_checks(void **state)
-{
-  static const struct { uint8_t cpl, dpl; uint16_t rpl, code; enum vector vector; uint32_t error; } rows[] = {
-    {3, 0, 0, CODE0, VEC_GP, GATE}, {0, 0, 3, CODE0, VEC_GP, GATE}, {0, 3, 0, 0, VEC_GP, 0}, {0, 3, 0, BEYOND, VEC_GP, BEYOND},
-    {0, 3, 0, DATA0, VEC_GP, DATA0}, {0, 3, 0, CODE3, VEC_GP, CODE3 & ~3}, {0, 3, 0, ABSENT_CODE, VEC_NP, ABSENT_CODE}, {0, 3, 0, SHORT_CODE, VEC_GP, 0},
+static void call_gate_checks(void **state) {
+  static const struct {
+    uint8_t cpl, dpl;
+    uint16_t rpl, code;
+    enum vector vector;
+    uint32_t error;
+  } rows[] = {
+    {3, 0, 0, CODE0, VEC_GP, GATE},
+    {0, 0, 3, CODE0, VEC_GP, GATE},
+    {0, 3, 0, 0, VEC_GP, 0},
+    {0, 3, 0, BEYOND, VEC_GP, BEYOND},
+    {0, 3, 0, DATA0, VEC_GP, DATA0},
+    {0, 3, 0, CODE3, VEC_GP, CODE3 & ~3},
+    {0, 3, 0, ABSENT_CODE, VEC_NP, ABSENT_CODE},
+    {0, 3, 0, SHORT_CODE, VEC_GP, 0},
   };
   for (unsigned k = 0; k < sizeof rows / sizeof rows[0]; k++)
     for (unsigned calls = 0; calls < 2; calls++) {
@@ -112,17 +133,15 @@ static void call_gate_checks(void **state)
   assert_fault(call(GATE, 0), VEC_NP, GATE);
   gate(SYS_CALL32, 3, CODE0, 0);
   go_ring(3);
-  assert_fault(jump(GATE, 0), VEC_GP, CODE0);   /* JMP never goes inward */
+  assert_fault(jump(GATE, 0), VEC_GP, CODE0); /* JMP never goes inward */
   gate(SYS_INT32, 3, CODE0, 0);
   assert_fault(call(GATE, 0), VEC_GP, GATE);
 }
 
-static void call_gate_inner_copies_parameters(void **state)
-{
+static void call_gate_inner_copies_parameters(void **state) {
   go_ring(3);
   gate(SYS_CALL32, 3, CODE1 & ~3, 3);
-  for (uint32_t k = 0; k < 3; k++)
-    put32(STACK3 + 4 * k, 0xaaaa0000u + k);
+  for (uint32_t k = 0; k < 3; k++) put32(STACK3 + 4 * k, 0xaaaa0000u + k);
   assert_next(call(GATE | 3, 0xffffffff));
   static const uint32_t frame[] = {CODE + 2, CODE3, 0xaaaa0000u, 0xaaaa0001u, 0xaaaa0002u, STACK3, DATA3};
   assert_memory_equal(w.mem + STACK1 - 28, frame, sizeof frame);
@@ -139,13 +158,12 @@ static void call_gate_inner_copies_parameters(void **state)
   assert_int_equal(v->cpl, 3);
   assert_int_equal(v->s.gpr[REG_ESP], STACK3 + 12);
   assert_int_equal(v->s.eip, CODE + 2);
-  assert_int_equal(v->s.seg[SEG_FS].usable, 0);   /* ring 1's must go */
+  assert_int_equal(v->s.seg[SEG_FS].usable, 0); /* ring 1's must go */
   assert_int_equal(v->s.seg[SEG_FS].selector, 0);
   assert_int_equal(v->s.seg[SEG_DS].usable, 1);
 }
 
-static void call_gate_16_bit(void **state)
-{
+static void call_gate_16_bit(void **state) {
   go_ring(3);
   gate(SYS_CALL16, 3, CODE0, 2);
   put16(STACK3, 0x1111);
@@ -157,19 +175,16 @@ static void call_gate_16_bit(void **state)
   assert_int_equal(v->s.gpr[REG_ESP], STACK0 - 12);
 }
 
-static void call_gate_31_parameters(void **state)
-{
+static void call_gate_31_parameters(void **state) {
   go_ring(3);
   gate(SYS_CALL32, 3, CODE0, 31);
-  for (uint32_t k = 0; k < 31; k++)
-    put32(STACK3 + 4 * k, k);
+  for (uint32_t k = 0; k < 31; k++) put32(STACK3 + 4 * k, k);
   assert_next(call(GATE | 3, 0));
   assert_int_equal(v->s.gpr[REG_ESP], STACK0 - 35 * 4);
   assert_memory_equal(w.mem + STACK0 - 33 * 4, w.mem + STACK3, 31 * 4);
 }
 
-static void call_gate_inner_stack_checks(void **state)
-{
+static void call_gate_inner_stack_checks(void **state) {
   go_ring(3);
   gate(SYS_CALL32, 3, CODE1 & ~3, 0);
   put16(TSS_AT + 16, DATA0);
@@ -180,19 +195,17 @@ static void call_gate_inner_stack_checks(void **state)
   assert_int_equal(v->cpl, 3);
 }
 
-static void call_gate_conforming_keeps_the_stack(void **state)
-{
+static void call_gate_conforming_keeps_the_stack(void **state) {
   go_ring(3);
   gate(SYS_CALL32, 3, CONFORMING0, 5);
   assert_next(call(GATE | 3, 0));
   assert_int_equal(v->cpl, 3);
-  assert_int_equal(v->s.gpr[REG_ESP], STACK3 - 8);   /* no parameters copied */
+  assert_int_equal(v->s.gpr[REG_ESP], STACK3 - 8); /* no parameters copied */
 }
 
 /* ---- returns: RETF and IRET share these ---- */
 
-static void put_frame(uint32_t eip, uint16_t cs, uint32_t eflags, uint32_t esp, uint16_t ss, bool iret)
-{
+static void put_frame(uint32_t eip, uint16_t cs, uint32_t eflags, uint32_t esp, uint16_t ss, bool iret) {
   uint32_t at = v->s.gpr[REG_ESP];
   put32(at, eip);
   put32(at + 4, cs);
@@ -204,14 +217,30 @@ static void put_frame(uint32_t eip, uint16_t cs, uint32_t eflags, uint32_t esp, 
   put32(at + 12, ss);
 }
 
-static void return_checks(void **state)
-{
-  static const struct { uint8_t cpl; uint16_t cs, ss; uint32_t eip; enum vector vector; uint32_t error; } rows[] = {
-    {0, 0, 0, 0, VEC_GP, 0}, {0, BEYOND, 0, 0, VEC_GP, BEYOND}, {0, DATA0, 0, 0, VEC_GP, DATA0}, {3, CODE0, 0, 0, VEC_GP, CODE0},
-    {0, CODE3 & ~3, 0, 0, VEC_GP, CODE3 & ~3}, {0, CODE0 | 3, 0, 0, VEC_GP, CODE0}, {0, ABSENT_CODE, 0, 0, VEC_NP, ABSENT_CODE},
-    {0, SHORT_CODE, 0, 0x1000, VEC_GP, 0}, {0, CODE3, 0, 0, VEC_GP, 0}, {0, CODE3, BEYOND | 3, 0, VEC_GP, BEYOND},
-    {0, CODE3, DATA0, 0, VEC_GP, DATA0}, {0, CODE3, DATA3 & ~3, 0, VEC_GP, DATA3 & ~3}, {0, CODE3, CODE3, 0, VEC_GP, CODE3 & ~3},
-    {0, CODE3, ABSENT3, 0, VEC_SS, ABSENT3 & ~3}, {0, CONFORMING0 | 1, DATA0, 0, VEC_GP, DATA0}, {0, TSS_SEL, 0, 0, VEC_GP, TSS_SEL},
+static void return_checks(void **state) {
+  static const struct {
+    uint8_t cpl;
+    uint16_t cs, ss;
+    uint32_t eip;
+    enum vector vector;
+    uint32_t error;
+  } rows[] = {
+    {0, 0, 0, 0, VEC_GP, 0},
+    {0, BEYOND, 0, 0, VEC_GP, BEYOND},
+    {0, DATA0, 0, 0, VEC_GP, DATA0},
+    {3, CODE0, 0, 0, VEC_GP, CODE0},
+    {0, CODE3 & ~3, 0, 0, VEC_GP, CODE3 & ~3},
+    {0, CODE0 | 3, 0, 0, VEC_GP, CODE0},
+    {0, ABSENT_CODE, 0, 0, VEC_NP, ABSENT_CODE},
+    {0, SHORT_CODE, 0, 0x1000, VEC_GP, 0},
+    {0, CODE3, 0, 0, VEC_GP, 0},
+    {0, CODE3, BEYOND | 3, 0, VEC_GP, BEYOND},
+    {0, CODE3, DATA0, 0, VEC_GP, DATA0},
+    {0, CODE3, DATA3 & ~3, 0, VEC_GP, DATA3 & ~3},
+    {0, CODE3, CODE3, 0, VEC_GP, CODE3 & ~3},
+    {0, CODE3, ABSENT3, 0, VEC_SS, ABSENT3 & ~3},
+    {0, CONFORMING0 | 1, DATA0, 0, VEC_GP, DATA0},
+    {0, TSS_SEL, 0, 0, VEC_GP, TSS_SEL},
   };
   struct insn i = an_insn(4);
   for (unsigned k = 0; k < sizeof rows / sizeof rows[0]; k++)
@@ -224,20 +253,18 @@ static void return_checks(void **state)
     }
 }
 
-static void return_stack_limits(void **state)
-{
+static void return_stack_limits(void **state) {
   struct insn i = an_insn(4);
   put_frame(CODE, CODE3, 0, STACK3, DATA3, true);
   v->s.seg[SEG_SS].limit = STACK0 + 10;
   assert_fault(x_iret(v, &i), VEC_SS, 0);
-  v->s.seg[SEG_SS].limit = STACK0 + 18;   /* EIP, CS, EFLAGS and ESP, not all of SS */
+  v->s.seg[SEG_SS].limit = STACK0 + 18; /* EIP, CS, EFLAGS and ESP, not all of SS */
   assert_fault(x_iret(v, &i), VEC_SS, 0);
   v->s.seg[SEG_SS].limit = STACK0 + 19;
   assert_next(x_iret(v, &i));
 }
 
-static void iret_to_ring3(void **state)
-{
+static void iret_to_ring3(void **state) {
   struct insn i = an_insn(4);
   force_segment(SEG_FS, CODE0);
   force_segment(SEG_GS, CONFORMING0);
@@ -252,14 +279,13 @@ static void iret_to_ring3(void **state)
   assert_int_equal(vcpu_eflags(v), 0x3d7fd7);
   assert_int_equal(w.writes, 0);
   assert_true(v->mode_dirty);
-  assert_int_equal(v->s.seg[SEG_DS].usable, 0);   /* ring 0 data */
-  assert_int_equal(v->s.seg[SEG_FS].usable, 0);   /* ring 0 code */
-  assert_int_equal(v->s.seg[SEG_GS].usable, 1);   /* conforming */
+  assert_int_equal(v->s.seg[SEG_DS].usable, 0); /* ring 0 data */
+  assert_int_equal(v->s.seg[SEG_FS].usable, 0); /* ring 0 code */
+  assert_int_equal(v->s.seg[SEG_GS].usable, 1); /* conforming */
   assert_int_equal(v->s.seg[SEG_ES].usable, 1);
 }
 
-static void iret_to_a_16_bit_stack_leaks_esp(void **state)
-{
+static void iret_to_a_16_bit_stack_leaks_esp(void **state) {
   struct insn i = an_insn(4);
   gdt(DATA3, 0, 0xffff, 0x00f3);
   v->s.gpr[REG_ESP] = 0x18000;
@@ -268,8 +294,7 @@ static void iret_to_a_16_bit_stack_leaks_esp(void **state)
   assert_int_equal(v->s.gpr[REG_ESP], 0x11234);
 }
 
-static void iret_privilege_of_flags(void **state)
-{
+static void iret_privilege_of_flags(void **state) {
   struct insn i = an_insn(4);
   go_ring(3);
   vcpu_set_eflags(v, FLAG_IF);
@@ -278,13 +303,12 @@ static void iret_privilege_of_flags(void **state)
   assert_int_equal(vcpu_eflags(v), (FLAGS_ARITH | FLAG_DF | FLAG_TF | FLAG_RF | FLAG_AC | FLAG_ID | FLAG_IF | 2));
   vcpu_set_eflags(v, FLAG_IF | FLAG_IOPL);
   v->s.gpr[REG_ESP] = STACK3;
-  put_frame(0x1234, CODE3, FLAG_VM, 0, 0, true);   /* VM means nothing at CPL 3 */
+  put_frame(0x1234, CODE3, FLAG_VM, 0, 0, true); /* VM means nothing at CPL 3 */
   assert_next(x_iret(v, &i));
   assert_int_equal(vcpu_eflags(v), FLAG_IOPL | 2);
 }
 
-static void iret_16_bit_keeps_the_upper_flags(void **state)
-{
+static void iret_16_bit_keeps_the_upper_flags(void **state) {
   struct insn i = an_insn(2);
   vcpu_set_eflags(v, FLAG_AC | FLAG_CF);
   put16(STACK0, 0x8001);
@@ -296,16 +320,14 @@ static void iret_16_bit_keeps_the_upper_flags(void **state)
   assert_int_equal(vcpu_eflags(v), FLAG_AC | FLAG_ZF | 2);
 }
 
-static void iret_same_flat_segment_keeps_the_mode(void **state)
-{
+static void iret_same_flat_segment_keeps_the_mode(void **state) {
   struct insn i = an_insn(4);
   put_frame(0x1234, CODE0, FLAG_IF | 2, 0, 0, true);
   assert_next(x_iret(v, &i));
   assert_false(v->mode_dirty);
 }
 
-static void iret_to_v86_and_back(void **state)
-{
+static void iret_to_v86_and_back(void **state) {
   static const uint32_t frame[] = {0x123, 0x1001, FLAG_VM | FLAG_IF | 2, 0x800, 0x1002, 0x1003, 0x1004, 0x1005, 0x1006};
   static const uint8_t order[] = {SEG_CS, SEG_SS, SEG_ES, SEG_DS, SEG_FS, SEG_GS};
   struct insn i = an_insn(4);
@@ -322,12 +344,11 @@ static void iret_to_v86_and_back(void **state)
   memset(w.mem + STACK0 - 36, 0, 36);
   assert_next(deliver_interrupt(v, 0x30));
   assert_memory_equal(w.mem + STACK0 - 36, frame, sizeof frame);
-  put32(STACK0 - 36, 0x10000);   /* EIP beyond 64 KiB */
+  put32(STACK0 - 36, 0x10000); /* EIP beyond 64 KiB */
   assert_fault(x_iret(v, &i), VEC_GP, 0);
 }
 
-static void iret_in_v86(void **state)
-{
+static void iret_in_v86(void **state) {
   struct insn i = an_insn(2);
   go_v86(2);
   v->nmi_blocked = true;
@@ -336,7 +357,7 @@ static void iret_in_v86(void **state)
   go_v86(3);
   put16(0x1020 + 0x800, 0x4444);
   put16(0x1020 + 0x802, 0x5555);
-  put16(0x1020 + 0x804, 0x0fd7 & ~FLAG_IF);   /* IOPL 0 in the image */
+  put16(0x1020 + 0x804, 0x0fd7 & ~FLAG_IF); /* IOPL 0 in the image */
   assert_next(x_iret(v, &i));
   assert_int_equal(v->s.eip, 0x4444);
   assert_int_equal(v->s.seg[SEG_CS].base, 0x55550);
@@ -345,8 +366,7 @@ static void iret_in_v86(void **state)
   assert_int_equal(v->s.gpr[REG_ESP], 0x806);
 }
 
-static void real_mode_far(void **state)
-{
+static void real_mode_far(void **state) {
   struct insn i = far_insn(0x1234, 0x99995678, 2);
   go_real();
   v->s.seg[SEG_CS].selector = 0x70;
@@ -364,8 +384,7 @@ static void real_mode_far(void **state)
   assert_int_equal(v->s.gpr[REG_ESP], STACK0);
 }
 
-static void leaving_protected_mode(void **state)
-{
+static void leaving_protected_mode(void **state) {
   struct insn i = far_insn(0xf000, 0xfff0, 2);
   v->cr0 &= ~(uint32_t)CR0_PE;
   force_segment(SEG_CS, CODE0_16);
@@ -374,8 +393,7 @@ static void leaving_protected_mode(void **state)
   assert_int_equal(v->s.seg[SEG_CS].attr, 0x93);
 }
 
-static void limits_are_the_last_valid_byte(void **state)
-{
+static void limits_are_the_last_valid_byte(void **state) {
   struct insn i = an_insn(4);
   assert_next(jump(SHORT_CODE, 0xfff));
   go_ring(0);
@@ -391,13 +409,12 @@ static void limits_are_the_last_valid_byte(void **state)
   assert_true(vcpu_v86(v));
 }
 
-static void frames_are_alignment_checked_by_word(void **state)
-{
+static void frames_are_alignment_checked_by_word(void **state) {
   struct insn i = an_insn(4);
   go_ring(3);
   v->cr0 |= CR0_AM;
   vcpu_set_eflags(v, FLAG_AC);
-  v->s.gpr[REG_ESP] = STACK3 + 4;   /* two words: no multiple of 8 is needed */
+  v->s.gpr[REG_ESP] = STACK3 + 4; /* two words: no multiple of 8 is needed */
   put_frame(CODE, CODE3, 0, 0, 0, false);
   assert_next(x_retf(v, &i));
   v->s.gpr[REG_ESP] = STACK3 + 2;
@@ -406,9 +423,8 @@ static void frames_are_alignment_checked_by_word(void **state)
   assert_next(call(CODE3, 0));
 }
 
-static void expand_down_stack(void **state)
-{
-  gdt(DATA0_16, 0, 0x7fff, 0x0097);   /* valid: 8000h-FFFFh */
+static void expand_down_stack(void **state) {
+  gdt(DATA0_16, 0, 0x7fff, 0x0097); /* valid: 8000h-FFFFh */
   force_segment(SEG_SS, DATA0_16);
   v->s.gpr[REG_ESP] = 0x8008;
   assert_next(call(CODE0, 0));
@@ -418,8 +434,7 @@ static void expand_down_stack(void **state)
   assert_int_equal(v->s.gpr[REG_ESP], 0x1fff8);
 }
 
-static void sysenter_sysexit(void **state)
-{
+static void sysenter_sysexit(void **state) {
   struct insn i = an_insn(4);
   go_ring(3);
   assert_fault(x_sysenter(v, &i), VEC_GP, 0);
@@ -448,18 +463,35 @@ static void sysenter_sysexit(void **state)
   assert_fault(x_sysexit(v, &i), VEC_GP, 0);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-    world_test(code_segment_checks), world_test(jump_loads_cs), world_test(far_pointer_in_memory), world_test(call_and_retf_same_level),
-    world_test(call_stack_faults), world_test(call_gate_checks), world_test(call_gate_inner_copies_parameters), world_test(call_gate_16_bit),
-    world_test(call_gate_31_parameters), world_test(call_gate_inner_stack_checks), world_test(call_gate_conforming_keeps_the_stack),
-    world_test(return_checks), world_test(return_stack_limits), world_test(iret_to_ring3), world_test(iret_to_a_16_bit_stack_leaks_esp),
-    world_test(iret_privilege_of_flags), world_test(iret_16_bit_keeps_the_upper_flags), world_test(iret_same_flat_segment_keeps_the_mode),
-    world_test(iret_to_v86_and_back), world_test(iret_in_v86), world_test(real_mode_far), world_test(leaving_protected_mode), world_test(limits_are_the_last_valid_byte),
-    world_test(frames_are_alignment_checked_by_word), world_test(expand_down_stack), world_test(sysenter_sysexit),
+    world_test(code_segment_checks),
+    world_test(jump_loads_cs),
+    world_test(far_pointer_in_memory),
+    world_test(call_and_retf_same_level),
+    world_test(call_stack_faults),
+    world_test(call_gate_checks),
+    world_test(call_gate_inner_copies_parameters),
+    world_test(call_gate_16_bit),
+    world_test(call_gate_31_parameters),
+    world_test(call_gate_inner_stack_checks),
+    world_test(call_gate_conforming_keeps_the_stack),
+    world_test(return_checks),
+    world_test(return_stack_limits),
+    world_test(iret_to_ring3),
+    world_test(iret_to_a_16_bit_stack_leaks_esp),
+    world_test(iret_privilege_of_flags),
+    world_test(iret_16_bit_keeps_the_upper_flags),
+    world_test(iret_same_flat_segment_keeps_the_mode),
+    world_test(iret_to_v86_and_back),
+    world_test(iret_in_v86),
+    world_test(real_mode_far),
+    world_test(leaving_protected_mode),
+    world_test(limits_are_the_last_valid_byte),
+    world_test(frames_are_alignment_checked_by_word),
+    world_test(expand_down_stack),
+    world_test(sysenter_sysexit),
   };
-  if (argc > 1)
-    cmocka_set_test_filter(argv[1]);
+  if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

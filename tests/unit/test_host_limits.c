@@ -16,7 +16,9 @@
 
 /* ---- control groups: files as the kernel would have them, below a directory of the test's ---- */
 
-struct tree { char top[32], proc[64], sys[64]; };
+struct tree {
+  char top[32], proc[64], sys[64];
+};
 
 static void put(const struct tree *t, const char *path, const char *text) {
   char command[300], whole[200];
@@ -69,7 +71,8 @@ static void a_path_that_is_the_hosts(void **state) {
   assert_memory(&t, 64 << 20);
 }
 static void nothing_known_is_no_limit(void **state) {
-  static const char *const texts[] = {NULL, "", "0::/\n", "garbage", "0:", "::::\n", "4:memory\n", "4:memory:\n", "0::/x/../../../../../../y\n"};
+  static const char *const texts[] = {
+    NULL, "", "0::/\n", "garbage", "0:", "::::\n", "4:memory\n", "4:memory:\n", "0::/x/../../../../../../y\n"};
   for (unsigned i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     struct tree t;
     plant(&t, texts[i]);
@@ -92,10 +95,14 @@ static void lower(int resource, rlim_t soft, rlim_t hard) {
   struct rlimit limit = {soft, hard};
   if (setrlimit((__rlimit_resource_t)resource, &limit) < 0) _exit(99);
 }
-#define IN_A_CHILD(body) do { \
+#define IN_A_CHILD(body) \
+  do { \
     int status_; \
     pid_t child_ = fork(); \
-    if (!child_) { body; _exit(98); } \
+    if (!child_) { \
+      body; \
+      _exit(98); \
+    } \
     assert_int_equal(waitpid(child_, &status_, 0), child_); \
     assert_true(WIFEXITED(status_)); \
     assert_int_equal(WEXITSTATUS(status_), 0); \
@@ -127,7 +134,10 @@ static void hard_limits_are_a_line(void **state) {
 }
 static void memory_limits_are_hinted_at(void **state) {
   struct rlimit space, data;
-  if (getrlimit(RLIMIT_AS, &space) < 0 || getrlimit(RLIMIT_DATA, &data) < 0 || space.rlim_cur != RLIM_INFINITY || data.rlim_cur != RLIM_INFINITY) skip();   /* ours already */
+  /* ours already */
+  if (getrlimit(RLIMIT_AS, &space) < 0 || getrlimit(RLIMIT_DATA, &data) < 0 || space.rlim_cur != RLIM_INFINITY ||
+      data.rlim_cur != RLIM_INFINITY)
+    skip();
   IN_A_CHILD(_exit(hinted("")));
   IN_A_CHILD(lower(RLIMIT_DATA, 1u << 30, 1u << 30); _exit(hinted(" (ulimit -d allows 1024 MiB)")));
 }
@@ -138,9 +148,10 @@ static void too_large_a_file_is_no_signal(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(the_tightest_of_all_groups_above), cmocka_unit_test(version_1_is_a_line_of_its_own), cmocka_unit_test(a_path_that_is_the_hosts),
-    cmocka_unit_test(nothing_known_is_no_limit), cmocka_unit_test(soft_limits_are_raised), cmocka_unit_test(hard_limits_are_a_line),
-    cmocka_unit_test(memory_limits_are_hinted_at), cmocka_unit_test(too_large_a_file_is_no_signal),
+    cmocka_unit_test(the_tightest_of_all_groups_above), cmocka_unit_test(version_1_is_a_line_of_its_own),
+    cmocka_unit_test(a_path_that_is_the_hosts),         cmocka_unit_test(nothing_known_is_no_limit),
+    cmocka_unit_test(soft_limits_are_raised),           cmocka_unit_test(hard_limits_are_a_line),
+    cmocka_unit_test(memory_limits_are_hinted_at),      cmocka_unit_test(too_large_a_file_is_no_signal),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

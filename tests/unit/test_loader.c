@@ -1,5 +1,7 @@
-// Loading kernels: what ends up in memory and in registers, and that no file whatever does harm. Run only this: build/unit/test_loader
-// sources: bt/boot.c bt/boot_linux.c bt/boot_multiboot.c bt/boot_pvh.c bt/boot_elf.c bt/firmware.c bt/image.c bt/values.c bt/symbols.c
+// Loading kernels: what ends up in memory and in registers, and that no file whatever does harm. Run only this:
+// build/unit/test_loader
+// sources: bt/boot.c bt/boot_linux.c bt/boot_multiboot.c bt/boot_pvh.c bt/boot_elf.c bt/firmware.c bt/image.c bt/values.c
+// sources: bt/symbols.c
 // link: elf
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,13 +51,13 @@ static void assert_refused(const struct boot_files *f, const char *part) {
 /* A relocatable bzImage of protocol 2.15 whose kernel is `size` bytes of 0xab. */
 static size_t make_bzimage(size_t size) {
   memset(file, 0, sizeof file);
-  file[0x1f1] = 1;                             /* setup_sects */
+  file[0x1f1] = 1; /* setup_sects */
   put16(file + 0x1fe, 0xaa55);
   file[0x201] = 0x6a;
   memcpy(file + 0x202, "HdrS", 4);
   put16(file + 0x206, 0x20f);
-  file[0x211] = 1;                             /* LOADED_HIGH */
-  put32(file + 0x214, MIB);                    /* code32_start */
+  file[0x211] = 1;          /* LOADED_HIGH */
+  put32(file + 0x214, MIB); /* code32_start */
   put32(file + 0x22c, 0x7fffffff);
   put32(file + 0x230, 0x1000);
   file[0x234] = 1;
@@ -69,9 +71,17 @@ static size_t make_bzimage(size_t size) {
 /* A 32-bit ELF image: one segment of `size` bytes of 0xcd (and as many zeros) at `paddr`, a PVH note. */
 static size_t make_elf(uint32_t paddr, uint32_t size, bool note) {
   memset(file, 0, sizeof file);
-  Elf32_Ehdr eh = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT}, .e_type = ET_EXEC, .e_machine = EM_386, .e_version = 1,
-                   .e_entry = 0xc0000010, .e_phoff = sizeof eh, .e_ehsize = sizeof eh, .e_phentsize = sizeof(Elf32_Phdr), .e_phnum = 2};
-  Elf32_Phdr ph[2] = {{PT_LOAD, 4096, 0xc0000000, paddr, size, 2 * size, PF_R | PF_X, 4096}, {PT_NOTE, 512, 0, 0, 20, 20, PF_R, 4}};
+  Elf32_Ehdr eh = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT},
+                   .e_type = ET_EXEC,
+                   .e_machine = EM_386,
+                   .e_version = 1,
+                   .e_entry = 0xc0000010,
+                   .e_phoff = sizeof eh,
+                   .e_ehsize = sizeof eh,
+                   .e_phentsize = sizeof(Elf32_Phdr),
+                   .e_phnum = 2};
+  Elf32_Phdr ph[2] = {{PT_LOAD, 4096, 0xc0000000, paddr, size, 2 * size, PF_R | PF_X, 4096},
+                      {PT_NOTE, 512, 0, 0, 20, 20, PF_R, 4}};
   memcpy(file, &eh, sizeof eh);
   memcpy(file + sizeof eh, ph, sizeof ph);
   if (note) {
@@ -134,7 +144,7 @@ static void linux_initrd_respects_its_maximum(void **state) {
   add_modules(f, 1);
   assert_true(load(f, &cpu));
   assert_int_equal(get32(ram + BOOT_ZERO_PAGE + 0x218), (8 * MIB - sizeof initrd) & ~0xfffu);
-  put32(file + 0x22c, 6 * MIB);   /* the kernel needs 4..6 MiB for itself */
+  put32(file + 0x22c, 6 * MIB); /* the kernel needs 4..6 MiB for itself */
   assert_refused(f, "initrd");
 }
 
@@ -173,7 +183,7 @@ static void linux_command_line_in_the_decompressors_buffer(void **state) {
     assert_in_range(at, BOOT_ZERO_PAGE + 0x1000, BOOT_EBDA);
     assert_string_equal(ram + at, "root=/dev/hda1 quiet");
     assert_true(cpu.gdt.at < 0x2000 || cpu.gdt.at >= BOOT_ZERO_PAGE);
-    assert_int_equal(get64(ram + cpu.gdt.at + 0x10), 0x00cf9b000000ffff);   /* __BOOT_CS, __BOOT_DS */
+    assert_int_equal(get64(ram + cpu.gdt.at + 0x10), 0x00cf9b000000ffff); /* __BOOT_CS, __BOOT_DS */
     assert_int_equal(get64(ram + cpu.gdt.at + 0x18), 0x00cf93000000ffff);
     assert_int_equal(cpu.gdt.cs << 16 | cpu.gdt.ds, 0x100018);
   }
@@ -181,9 +191,9 @@ static void linux_command_line_in_the_decompressors_buffer(void **state) {
 
 static void linux_64_bit_only(void **state) {
   make_bzimage(100);
-  file[0x236] = 1;                             /* XLF_KERNEL_64 */
+  file[0x236] = 1; /* XLF_KERNEL_64 */
   assert_refused(with(BOOT_LINUX, 1124, ""), "64-bit");
-  put16(file + 0x206, 0x20b);                  /* before 2.12 the field is padding */
+  put16(file + 0x206, 0x20b); /* before 2.12 the field is padding */
   struct boot_cpu cpu;
   assert_true(load(with(BOOT_LINUX, 1124, ""), &cpu));
 }
@@ -200,7 +210,7 @@ static void linux_real_mode_only(void **state) {
   assert_refused(with(BOOT_LINUX, 1124, ""), "needs a BIOS");
   memcpy(file + 0x300, "6.1.0 MEMDISK ", 14);
   assert_true(load(with(BOOT_LINUX, 1124, ""), &cpu));
-  put16(file + 0x20e, 0xffff);                 /* a text behind the file's end */
+  put16(file + 0x20e, 0xffff); /* a text behind the file's end */
   assert_true(load(with(BOOT_LINUX, 1124, ""), &cpu));
 }
 
@@ -226,9 +236,9 @@ static void linux_refusals(void **state) {
 static void firmware_remains(void **state) {
   struct boot_cpu cpu;
   assert_true(load(with(BOOT_LINUX, make_bzimage(100), ""), &cpu));
-  assert_int_equal(get64(ram + 0x400), 0x3e803f8);   /* COM1 and, without a gap, COM3 */
-  assert_int_equal(get16(ram + 0x410), 0x0426);      /* two serial ports, 80 columns of colour, mouse, x87 */
-  assert_int_equal(get32(ram + 0x46c), 65543);       /* an hour of 18.2 Hz */
+  assert_int_equal(get64(ram + 0x400), 0x3e803f8); /* COM1 and, without a gap, COM3 */
+  assert_int_equal(get16(ram + 0x410), 0x0426);    /* two serial ports, 80 columns of colour, mouse, x87 */
+  assert_int_equal(get32(ram + 0x46c), 65543);     /* an hour of 18.2 Hz */
   assert_int_equal(ram[0x449], 3);
   assert_int_equal(get16(ram + 0x44a), 80);
   assert_int_equal(get16(ram + 0x463), 0x3d4);
@@ -277,7 +287,7 @@ static void elf_bss_behind_the_files_end(void **state) {
   size_t size = make_elf(2 * MIB, 3000, true);
   Elf32_Phdr ph = {PT_LOAD, (Elf32_Off)size + 100000, 0, 3 * MIB, 0, 5000, PF_R | PF_W, 4096}, note;
   memcpy(&note, file + 52 + 32, sizeof note);
-  put16(file + 44, 3);   /* e_phnum */
+  put16(file + 44, 3); /* e_phnum */
   memcpy(file + 52 + 64, &ph, sizeof ph);
   memset(ram + 3 * MIB, 0xee, 5001);
   assert_true(load(with(BOOT_ELF, size, ""), &cpu));
@@ -298,7 +308,7 @@ static void elf_refusals(void **state) {
   file[18] = EM_ARM;
   assert_refused(with(BOOT_ELF, 5000, ""), "not a 32-bit x86");
   make_elf(2 * MIB, 100, true);
-  put32(file + 52 + 20, 0xffffffff);   /* p_memsz */
+  put32(file + 52 + 20, 0xffffffff); /* p_memsz */
   assert_refused(with(BOOT_ELF, 5000, ""), "needs 4095 MiB");
 }
 
@@ -335,8 +345,8 @@ static void multiboot_elf(void **state) {
   assert_int_equal(boot_detect(&f->kernel), BOOT_MULTIBOOT);
   add_modules(f, 2);
   assert_true(load(f, &cpu));
-  assert_int_equal(cpu.eip, 3 * MIB + 0x10);   /* the entry is virtual: it moves with its segment */
-  assert_int_equal(cpu.ebx, 0x9500);           /* QEMU's place */
+  assert_int_equal(cpu.eip, 3 * MIB + 0x10); /* the entry is virtual: it moves with its segment */
+  assert_int_equal(cpu.ebx, 0x9500);         /* QEMU's place */
   assert_int_equal(cpu.gdt.cs << 16 | cpu.gdt.ds, 0x80010);
   assert_int_equal(get64(ram + cpu.gdt.at + 8), 0x00cf9b000000ffff);
   assert_int_equal(get64(ram + cpu.gdt.at + 16), 0x00cf93000000ffff);
@@ -355,12 +365,15 @@ static void multiboot_information_behind_the_kernel(void **state) {
 
 /* Kernels that lie where the information would: it goes above, or, where there is no room, to the end of RAM. */
 static void multiboot_information_in_the_kernel(void **state) {
-  static const struct { uint32_t from, to; } spans[] = {{0x9000, 0xa000}, {0x600, 0x9501}, {0x9580, 0x9f000}, {0x500, 0x9fc00}, {0x9600, 0x9fbf0}, {0x9700, 0x9fc00}};
+  static const struct {
+    uint32_t from, to;
+  } spans[] = {{0x9000, 0xa000}, {0x600, 0x9501}, {0x9580, 0x9f000}, {0x500, 0x9fc00}, {0x9600, 0x9fbf0}, {0x9700, 0x9fc00}};
   for (unsigned i = 0; i < sizeof spans / sizeof *spans; i++) {
     struct boot_cpu cpu;
     memset(file, 0x55, 9000);
     put_multiboot_header(64, 1 << 16);
-    put32(file + 76, spans[i].from + 64), put32(file + 80, spans[i].from), put32(file + 84, spans[i].from + 0x100), put32(file + 88, spans[i].to), put32(file + 92, spans[i].from);
+    put32(file + 76, spans[i].from + 64), put32(file + 80, spans[i].from), put32(file + 84, spans[i].from + 0x100),
+      put32(file + 88, spans[i].to), put32(file + 92, spans[i].from);
     assert_true(load(with(BOOT_MULTIBOOT, 9000, "a b"), &cpu));
     check_information(&cpu, 0);
     uint32_t last = get32(ram + cpu.ebx + 48) + get32(ram + cpu.ebx + 44);
@@ -373,7 +386,7 @@ static void multiboot_kludge(void **state) {
   struct boot_cpu cpu;
   memset(file, 0x55, 9000);
   put_multiboot_header(64, 1 << 16);
-  put32(file + 76, 0x90040);      /* header_addr: the file from byte 0 goes to 0x90000 */
+  put32(file + 76, 0x90040); /* header_addr: the file from byte 0 goes to 0x90000 */
   put32(file + 80, 0x90000);
   put32(file + 84, 0x92000);
   put32(file + 88, 0x9f000);
@@ -385,7 +398,7 @@ static void multiboot_kludge(void **state) {
   assert_int_equal(ram[0x92000] | ram[0x9efff], 0);
   assert_int_equal(cpu.ebx, 0x9500);
   check_information(&cpu, 0);
-  add_modules(&files, 1);         /* does not fit below the hole */
+  add_modules(&files, 1); /* does not fit below the hole */
   assert_true(load(&files, &cpu));
   check_information(&cpu, 1);
   assert_true(get32(ram + get32(ram + cpu.ebx + 24)) >= MIB);
@@ -435,7 +448,7 @@ static void files_that_are_bad(void **state) {
   assert_non_null(strstr(error, "directory"));
   boot_files_free(&f);
   write_file(path, file, make_bzimage(100));
-  assert_false(boot_files_read(&f, path, "/dev/zero", NULL, RAM, error));   /* endless */
+  assert_false(boot_files_read(&f, path, "/dev/zero", NULL, RAM, error)); /* endless */
   assert_non_null(strstr(error, "too large"));
   boot_files_free(&f);
   assert_true(boot_files_read(&f, path, path, "x", RAM, error));
@@ -471,7 +484,7 @@ static void multiboot_modules_from_the_command_line(void **state) {
 /* ---- no file does harm ---- */
 
 static void load_copy(const uint8_t *bytes, size_t size) {
-  uint8_t *exact = malloc(size ? size : 1);   /* so that the sanitizer sees one byte too many */
+  uint8_t *exact = malloc(size ? size : 1); /* so that the sanitizer sees one byte too many */
   struct boot_files f = {.kernel = {exact, size}, .kernel_name = "fuzz", .append = "x"};
   struct boot_cpu cpu;
   memcpy(exact, bytes, size);
@@ -513,7 +526,8 @@ static void mutated_everywhere(void **state) {
 }
 
 static void symbols_by_address(void **state) {
-  static char map[] = "c1000000 T _text\nc1000100 t start\n00000005 A absolute\nc1000100 T start_alias\nnonsense\nc1000180 D data";
+  static char map[] = "c1000000 T _text\nc1000100 t start\n00000005 A absolute\nc1000100 T start_alias\nnonsense\n"
+                      "c1000180 D data";
   struct image image = {(uint8_t *)map, sizeof map - 1};
   struct symbols *s = symbols_from_file(&image);
   uint32_t offset = 99;
@@ -528,13 +542,27 @@ static void symbols_by_address(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(linux_zero_page), cmocka_unit_test(linux_initrd_respects_its_maximum), cmocka_unit_test(linux_not_relocatable_goes_to_1_mib),
-    cmocka_unit_test(linux_old_command_line), cmocka_unit_test(linux_command_line_in_the_decompressors_buffer), cmocka_unit_test(linux_64_bit_only),
-    cmocka_unit_test(linux_real_mode_only), cmocka_unit_test(linux_refusals), cmocka_unit_test(firmware_remains), cmocka_unit_test(pvh_start_info),
-    cmocka_unit_test(elf_bss_behind_the_files_end), cmocka_unit_test(elf_refusals), cmocka_unit_test(multiboot_elf),
-    cmocka_unit_test(multiboot_information_behind_the_kernel), cmocka_unit_test(multiboot_information_in_the_kernel),
-    cmocka_unit_test(multiboot_kludge), cmocka_unit_test(multiboot_refusals), cmocka_unit_test(files_that_are_bad),
-    cmocka_unit_test(multiboot_modules_from_the_command_line), cmocka_unit_test(truncated_everywhere), cmocka_unit_test(mutated_everywhere),
+    cmocka_unit_test(linux_zero_page),
+    cmocka_unit_test(linux_initrd_respects_its_maximum),
+    cmocka_unit_test(linux_not_relocatable_goes_to_1_mib),
+    cmocka_unit_test(linux_old_command_line),
+    cmocka_unit_test(linux_command_line_in_the_decompressors_buffer),
+    cmocka_unit_test(linux_64_bit_only),
+    cmocka_unit_test(linux_real_mode_only),
+    cmocka_unit_test(linux_refusals),
+    cmocka_unit_test(firmware_remains),
+    cmocka_unit_test(pvh_start_info),
+    cmocka_unit_test(elf_bss_behind_the_files_end),
+    cmocka_unit_test(elf_refusals),
+    cmocka_unit_test(multiboot_elf),
+    cmocka_unit_test(multiboot_information_behind_the_kernel),
+    cmocka_unit_test(multiboot_information_in_the_kernel),
+    cmocka_unit_test(multiboot_kludge),
+    cmocka_unit_test(multiboot_refusals),
+    cmocka_unit_test(files_that_are_bad),
+    cmocka_unit_test(multiboot_modules_from_the_command_line),
+    cmocka_unit_test(truncated_everywhere),
+    cmocka_unit_test(mutated_everywhere),
     cmocka_unit_test(symbols_by_address),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* bt diff's lock-step against a reference that is a script: what it explains, what it finds, and how it follows REP, exceptions and interrupts.
- * One alone: CMOCKA_TEST_FILTER=NAME build/unit/test_lockstep */
+/* bt diff's lock-step against a reference that is a script: what it explains, what it finds, and how it follows REP, exceptions
+ * and interrupts. One alone: CMOCKA_TEST_FILTER=NAME build/unit/test_lockstep */
 // link: bt_program
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,14 +11,23 @@
 #include "bt/diff/lockstep.h"
 #include "monitor/cpuid.h"
 
-enum { RAM = 16 << 20, GDT = 0x1000, IDT = 0x2000, CODE = 0x100000, HANDLER = 0x100800, STACK = 0x9000, DATA = 0x20000, EVENTS = 32 };
+enum {
+  RAM = 16 << 20,
+  GDT = 0x1000,
+  IDT = 0x2000,
+  CODE = 0x100000,
+  HANDLER = 0x100800,
+  STACK = 0x9000,
+  DATA = 0x20000,
+  EVENTS = 32
+};
 
-struct script {                 /* the guest, the reference's account of it, and where the account is */
+struct script { /* the guest, the reference's account of it, and where the account is */
   struct ref_start start;
   struct ref_event events[EVENTS];
   unsigned count, at;
   uint8_t *ram;
-  struct ref_cpu cpu;           /* as the account goes on */
+  struct ref_cpu cpu; /* as the account goes on */
   struct ref_insns *blocks[EVENTS];
   unsigned block_count;
   struct bt_options options;
@@ -133,7 +142,9 @@ static void delivered(struct script *s, bool error) {
 
 static void equal_blocks_are_followed(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb8\x05\x00\x00\x00" "\x05\x03\x00\x00\x00" "\xeb\x00");   /* mov eax, 5; add eax, 3; jmp . + 2 */
+  GUEST_CODE(s, "\xb8\x05\x00\x00\x00"
+                "\x05\x03\x00\x00\x00"
+                "\xeb\x00"); /* mov eax, 5; add eax, 3; jmp . + 2 */
   BLOCK(s, 5, 5, 2);
   s->cpu.gpr[REG_EAX] = 8, s->cpu.eip = CODE + 12;
   BLOCK(s, 1);
@@ -144,7 +155,9 @@ static void equal_blocks_are_followed(void **state) {
 
 static void another_register_is_found(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb8\x05\x00\x00\x00" "\x05\x03\x00\x00\x00" "\xeb\x00");
+  GUEST_CODE(s, "\xb8\x05\x00\x00\x00"
+                "\x05\x03\x00\x00\x00"
+                "\xeb\x00");
   BLOCK(s, 5, 5, 2);
   s->cpu.gpr[REG_EAX] = 9, s->cpu.eip = CODE + 12;
   BLOCK(s, 1);
@@ -157,7 +170,12 @@ static void another_register_is_found(void **state) {
 
 static void undefined_flags_are_explained_and_made_equal(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb8\x08\x00\x00\x00" "\xc1\xe0\x02" "\xeb\x00" "\x9c\x58" "\xeb\x00");   /* mov eax, 8; shl eax, 2; jmp; pushf; pop eax; jmp */
+  /* mov eax, 8; shl eax, 2; jmp; pushf; pop eax; jmp */
+  GUEST_CODE(s, "\xb8\x08\x00\x00\x00"
+                "\xc1\xe0\x02"
+                "\xeb\x00"
+                "\x9c\x58"
+                "\xeb\x00");
   BLOCK(s, 5, 3, 2);
   /* Both undefined flags set: whatever the host leaves, at most one CPU has both. PF is defined (20h has one bit). */
   s->cpu.gpr[REG_EAX] = 0x20, s->cpu.eip = CODE + 10, s->cpu.eflags = 2 | FLAG_AF | FLAG_OF;
@@ -171,7 +189,9 @@ static void undefined_flags_are_explained_and_made_equal(void **state) {
 
 static void defined_flags_are_compared(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb8\x08\x00\x00\x00" "\xc1\xe0\x02" "\xeb\x00");
+  GUEST_CODE(s, "\xb8\x08\x00\x00\x00"
+                "\xc1\xe0\x02"
+                "\xeb\x00");
   BLOCK(s, 5, 3, 2);
   s->cpu.gpr[REG_EAX] = 0x20, s->cpu.eip = CODE + 10, s->cpu.eflags = 2 | FLAG_CF;
   BLOCK(s, 1);
@@ -180,7 +200,10 @@ static void defined_flags_are_compared(void **state) {
 
 static void exception_in_the_midst_of_a_block(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb8\x05\x00\x00\x00" "\x31\xc9" "\xf7\xf1" "\xeb\x00");   /* mov eax, 5; xor ecx, ecx; div ecx; jmp */
+  GUEST_CODE(s, "\xb8\x05\x00\x00\x00"
+                "\x31\xc9"
+                "\xf7\xf1"
+                "\xeb\x00"); /* mov eax, 5; xor ecx, ecx; div ecx; jmp */
   BLOCK(s, 5, 2, 2, 2);
   s->cpu.gpr[REG_EAX] = 5, s->cpu.eip = CODE + 7, s->cpu.eflags = 2 | FLAG_ZF | FLAG_PF;
   add(s, REF_EXCEPTION)->vector = 0;
@@ -193,7 +216,10 @@ static void exception_in_the_midst_of_a_block(void **state) {
 
 static void exception_that_only_one_side_raises(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb8\x05\x00\x00\x00" "\x31\xc9" "\xf7\xf1" "\xeb\x00");
+  GUEST_CODE(s, "\xb8\x05\x00\x00\x00"
+                "\x31\xc9"
+                "\xf7\xf1"
+                "\xeb\x00");
   BLOCK(s, 5, 2, 2, 2);
   s->cpu.gpr[REG_EAX] = 5, s->cpu.eip = CODE + 11, s->cpu.eflags = 2 | FLAG_ZF | FLAG_PF;
   BLOCK(s, 1);
@@ -204,7 +230,8 @@ static void exception_that_only_one_side_raises(void **state) {
 
 static void exception_that_only_the_reference_raises(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb8\x05\x00\x00\x00" "\xeb\x00");
+  GUEST_CODE(s, "\xb8\x05\x00\x00\x00"
+                "\xeb\x00");
   BLOCK(s, 5, 2);
   s->cpu.gpr[REG_EAX] = 5, s->cpu.eip = CODE + 5;
   struct ref_event *e = add(s, REF_EXCEPTION);
@@ -218,7 +245,12 @@ static void exception_that_only_the_reference_raises(void **state) {
 
 static void interrupt_between_two_iterations(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xfb\x90" "\xbf\x00\x00\x02\x00" "\xb9\x0a\x00\x00\x00" "\xf3\xaa" "\xeb\x00");   /* sti; nop; mov edi, DATA; mov ecx, 10; rep stosb */
+  /* sti; nop; mov edi, DATA; mov ecx, 10; rep stosb */
+  GUEST_CODE(s, "\xfb\x90"
+                "\xbf\x00\x00\x02\x00"
+                "\xb9\x0a\x00\x00\x00"
+                "\xf3\xaa"
+                "\xeb\x00");
   BLOCK(s, 1, 1, 5, 5, 2);
   s->cpu.gpr[REG_EDI] = DATA + 1, s->cpu.gpr[REG_ECX] = 9, s->cpu.eip = CODE + 12, s->cpu.eflags = 2 | FLAG_IF;
   BLOCK(s, 2);
@@ -234,7 +266,10 @@ static void interrupt_between_two_iterations(void **state) {
 /* The reference stands where our side, for which REP is one instruction, cannot stand. */
 static void pause_between_two_iterations(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xbf\x00\x00\x02\x00" "\xb9\x03\x00\x00\x00" "\xf3\xaa" "\xeb\x00");   /* mov edi, DATA; mov ecx, 3; rep stosb */
+  GUEST_CODE(s, "\xbf\x00\x00\x02\x00"
+                "\xb9\x03\x00\x00\x00"
+                "\xf3\xaa"
+                "\xeb\x00"); /* mov edi, DATA; mov ecx, 3; rep stosb */
   BLOCK(s, 5, 5, 2);
   s->cpu.gpr[REG_EDI] = DATA + 1, s->cpu.gpr[REG_ECX] = 2, s->cpu.eip = CODE + 10;
   add(s, REF_STOPPED);
@@ -250,7 +285,9 @@ static void pause_between_two_iterations(void **state) {
 
 static void block_that_was_given_up(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb8\x05\x00\x00\x00" "\x40\x40\x40" "\xeb\x00");   /* mov eax, 5; inc eax * 3; jmp */
+  GUEST_CODE(s, "\xb8\x05\x00\x00\x00"
+                "\x40\x40\x40"
+                "\xeb\x00"); /* mov eax, 5; inc eax * 3; jmp */
   BLOCK(s, 5, 1, 1, 1, 2);
   s->cpu.gpr[REG_EAX] = 6, s->cpu.eip = CODE + 6, s->cpu.eflags = 2 | FLAG_PF;
   BLOCK(s, 1)->single = true;
@@ -266,7 +303,10 @@ static void block_that_was_given_up(void **state) {
 /* The same to look at, but the loop had come round: only the registers tell. */
 static void loop_that_a_time_slice_ends(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\x40" "\x83\xf8\x03" "\x75\xfa" "\xeb\x00");   /* inc eax; cmp eax, 3; jne the start */
+  GUEST_CODE(s, "\x40"
+                "\x83\xf8\x03"
+                "\x75\xfa"
+                "\xeb\x00"); /* inc eax; cmp eax, 3; jne the start */
   BLOCK(s, 1, 3, 2);
   s->cpu.gpr[REG_EAX] = 1, s->cpu.eip = CODE, s->cpu.eflags = 2 | FLAG_CF | FLAG_SF | FLAG_AF;
   BLOCK(s, 1)->single = true;
@@ -282,16 +322,23 @@ static void loop_that_a_time_slice_ends(void **state) {
 /* RDMSR in the midst of a block. */
 static void time_by_rdmsr(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xb9\x10\x00\x00\x00" "\x0f\x32" "\x89\xc3" "\xeb\x00");   /* mov ecx, 10h; rdmsr; mov ebx, eax */
+  GUEST_CODE(s, "\xb9\x10\x00\x00\x00"
+                "\x0f\x32"
+                "\x89\xc3"
+                "\xeb\x00"); /* mov ecx, 10h; rdmsr; mov ebx, eax */
   BLOCK(s, 5, 2, 2, 2);
-  s->cpu.gpr[REG_ECX] = 0x10, s->cpu.gpr[REG_EAX] = s->cpu.gpr[REG_EBX] = 0x12345678, s->cpu.gpr[REG_EDX] = 0x9abc, s->cpu.eip = CODE + 11;
+  s->cpu.gpr[REG_ECX] = 0x10, s->cpu.gpr[REG_EAX] = s->cpu.gpr[REG_EBX] = 0x12345678, s->cpu.gpr[REG_EDX] = 0x9abc,
+  s->cpu.eip = CODE + 11;
   BLOCK(s, 1);
   assert_followed(follow(s));
 }
 
 static void devices_and_time_are_the_references(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xe4\x71" "\x89\xc3" "\x0f\x31" "\xeb\x00");   /* in al, 71h; mov ebx, eax; rdtsc */
+  GUEST_CODE(s, "\xe4\x71"
+                "\x89\xc3"
+                "\x0f\x31"
+                "\xeb\x00"); /* in al, 71h; mov ebx, eax; rdtsc */
   BLOCK(s, 2, 2, 2);
   struct ref_event *e = add(s, REF_READ);
   e->port = true, e->address = 0x71, e->value = 0x5a, e->size = 1;
@@ -304,7 +351,8 @@ static void devices_and_time_are_the_references(void **state) {
 
 static void port_that_only_one_side_reads(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xe4\x71" "\xeb\x00");
+  GUEST_CODE(s, "\xe4\x71"
+                "\xeb\x00");
   BLOCK(s, 2, 2);
   s->cpu.gpr[REG_EAX] = 0xff, s->cpu.eip = CODE + 4;
   BLOCK(s, 1);
@@ -315,7 +363,8 @@ static void port_that_only_one_side_reads(void **state) {
 
 static void other_value_written_to_a_port(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xe6\x80" "\xeb\x00");   /* out 80h, al */
+  GUEST_CODE(s, "\xe6\x80"
+                "\xeb\x00"); /* out 80h, al */
   BLOCK(s, 2, 2);
   struct ref_event *e = add(s, REF_WRITE);
   e->port = true, e->address = 0x80, e->value = 1, e->size = 1;
@@ -329,9 +378,12 @@ static void other_value_written_to_a_port(void **state) {
 /* Intervals: nothing is compared in between, but exceptions and the end are. */
 static void long_intervals_find_it_later(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\x40\xeb\x00" "\x40\xeb\x00" "\x40\xeb\x00" "\x40\xeb\x00");   /* inc eax; jmp ... */
+  GUEST_CODE(s, "\x40\xeb\x00"
+                "\x40\xeb\x00"
+                "\x40\xeb\x00"
+                "\x40\xeb\x00"); /* inc eax; jmp ... */
   for (unsigned i = 0; i < 4; i++) {
-    s->cpu.eip = CODE + 3 * i, s->cpu.gpr[REG_EAX] = i + (i == 1);   /* wrong once, and too early to be looked at */
+    s->cpu.eip = CODE + 3 * i, s->cpu.gpr[REG_EAX] = i + (i == 1); /* wrong once, and too early to be looked at */
     BLOCK(s, 1, 2);
   }
   s->cpu.eip = CODE + 12, s->cpu.gpr[REG_EAX] = 5;
@@ -344,11 +396,12 @@ static void long_intervals_find_it_later(void **state) {
 
 static void memory_that_differs_is_found(void **state) {
   struct script *s = *state;
-  GUEST_CODE(s, "\xa3\x00\x00\x02\x00" "\xeb\x00");   /* mov [DATA], eax */
+  GUEST_CODE(s, "\xa3\x00\x00\x02\x00"
+                "\xeb\x00"); /* mov [DATA], eax */
   s->cpu.gpr[REG_EAX] = 77;
   BLOCK(s, 5, 2);
   s->cpu.eip = CODE + 7;
-  add(s, REF_STOPPED);   /* the script's RAM still has 0 at DATA */
+  add(s, REF_STOPPED); /* the script's RAM still has 0 at DATA */
   struct lockstep *l = follow(s);
   assert_int_equal(l->end, LOCKSTEP_DIVERGED);
   assert_non_null(strstr(l->differences.text, "bt 0000004d  reference 00000000  at physical 00020000"));
@@ -357,10 +410,23 @@ static void memory_that_differs_is_found(void **state) {
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-    CASE(equal_blocks_are_followed), CASE(another_register_is_found), CASE(undefined_flags_are_explained_and_made_equal), CASE(defined_flags_are_compared),
-    CASE(exception_in_the_midst_of_a_block), CASE(exception_that_only_one_side_raises), CASE(exception_that_only_the_reference_raises),
-    CASE(interrupt_between_two_iterations), CASE(pause_between_two_iterations), CASE(block_that_was_given_up), CASE(loop_that_a_time_slice_ends), CASE(time_by_rdmsr), CASE(devices_and_time_are_the_references), CASE(port_that_only_one_side_reads),
-    CASE(other_value_written_to_a_port), CASE(long_intervals_find_it_later), CASE(memory_that_differs_is_found),
+    CASE(equal_blocks_are_followed),
+    CASE(another_register_is_found),
+    CASE(undefined_flags_are_explained_and_made_equal),
+    CASE(defined_flags_are_compared),
+    CASE(exception_in_the_midst_of_a_block),
+    CASE(exception_that_only_one_side_raises),
+    CASE(exception_that_only_the_reference_raises),
+    CASE(interrupt_between_two_iterations),
+    CASE(pause_between_two_iterations),
+    CASE(block_that_was_given_up),
+    CASE(loop_that_a_time_slice_ends),
+    CASE(time_by_rdmsr),
+    CASE(devices_and_time_are_the_references),
+    CASE(port_that_only_one_side_reads),
+    CASE(other_value_written_to_a_port),
+    CASE(long_intervals_find_it_later),
+    CASE(memory_that_differs_is_found),
   };
   cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
   return cmocka_run_group_tests(tests, NULL, NULL);

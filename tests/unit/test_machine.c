@@ -1,5 +1,5 @@
-// A whole machine in the test's process: ends and statuses, resets, sleeping in HLT, input, two machines at once. The guests are a few
-// instructions each, below. Run only this: build/unit/test_machine
+// A whole machine in the test's process: ends and statuses, resets, sleeping in HLT, input, two machines at once. The guests are
+// a few instructions each, below. Run only this: build/unit/test_machine
 // link: bt_program
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -29,21 +29,24 @@ GUEST(exit5, EXIT(5));
 GUEST(halt, "1: cli\n hlt\n jmp 1b\n");
 GUEST(spin, "1: jmp 1b\n");
 /* RAM outlives a reset: the third time around it ends. */
-GUEST(reset_thrice, " incl 0x300000\n cmpl $3, 0x300000\n jae 1f\n lidt 3f - base_reset_thrice + 0x100000\n ud2\n 1:" EXIT(6) "3: .long 0, 0\n");
+GUEST(reset_thrice, " incl 0x300000\n cmpl $3, 0x300000\n jae 1f\n lidt 3f - base_reset_thrice + 0x100000\n ud2\n 1:" EXIT(6)
+  "3: .long 0, 0\n");
 GUEST(reset_port, " incl 0x300000\n cmpl $3, 0x300000\n jae 1f\n mov $0xfe, %al\n out %al, $0x64\n 2: hlt\n jmp 2b\n 1:" EXIT(6));
 /* S5 by the PM1a control register, where the FADT says that it is. */
 GUEST(power_off, " mov $0x604, %dx\n mov $0x2000, %ax\n out %ax, %dx\n 1: hlt\n jmp 1b\n");
 /* Counts 100 ticks of a 200 Hz PIT in HLT: PIC, PIT, one gate. Ends with 7. */
 GUEST(ticks,
   " lidt 3f - base_ticks + 0x100000\n xor %ebx, %ebx\n"
-  " mov $0x11, %al\n out %al, $0x20\n mov $0x20, %al\n out %al, $0x21\n mov $4, %al\n out %al, $0x21\n mov $1, %al\n out %al, $0x21\n mov $0xfe, %al\n out %al, $0x21\n"
+  " mov $0x11, %al\n out %al, $0x20\n mov $0x20, %al\n out %al, $0x21\n mov $4, %al\n out %al, $0x21\n mov $1, %al\n"
+  " out %al, $0x21\n mov $0xfe, %al\n out %al, $0x21\n"
   " mov $0x34, %al\n out %al, $0x43\n mov $0x4e, %al\n out %al, $0x40\n mov $0x17, %al\n out %al, $0x40\n sti\n"
   "1: hlt\n cmp $100, %ebx\n jb 1b\n" EXIT(7)
   "2: inc %ebx\n push %eax\n mov $0x20, %al\n out %al, $0x20\n pop %eax\n iret\n"
   ".balign 8\n3: .word 0x107\n .long 4f - base_ticks + 0x100000\n .balign 8\n 4: .fill 32, 8, 0\n"
   ".word 2b - base_ticks, 0x08, 0x8e00, 0x10\n");
 /* Echoes COM1 (8 bits) by polling; 'q' ends with 8. */
-GUEST(echo, " mov $0x3fb, %dx\n mov $3, %al\n out %al, %dx\n 1: mov $0x3fd, %dx\n in %dx, %al\n test $1, %al\n jz 1b\n mov $0x3f8, %dx\n in %dx, %al\n cmp $'q', %al\n je 2f\n out %al, %dx\n jmp 1b\n 2:" EXIT(8));
+GUEST(echo, " mov $0x3fb, %dx\n mov $3, %al\n out %al, %dx\n 1: mov $0x3fd, %dx\n in %dx, %al\n test $1, %al\n jz 1b\n"
+  " mov $0x3f8, %dx\n in %dx, %al\n cmp $'q', %al\n je 2f\n out %al, %dx\n jmp 1b\n 2:" EXIT(8));
 
 struct fixture {
   char folder[32], path[64];
@@ -59,7 +62,8 @@ static void make(struct fixture *f, const uint8_t image[4096]) {
   FILE *k = fopen(f->path, "w");
   assert_int_equal(fwrite(image, 1, 4096, k), 4096);
   fclose(k);
-  o.ram_size = 16 << 20, o.kernel = f->path, o.acpi = o.hpet = true, o.debug_exit = true, o.debug_exit_base = 0xf4, o.debug_exit_size = 4;
+  o.ram_size = 16 << 20, o.kernel = f->path, o.acpi = o.hpet = true, o.debug_exit = true, o.debug_exit_base = 0xf4,
+  o.debug_exit_size = 4;
   if (!o.monitor.icount_shift) o.monitor.icount_shift = -1;
   f->o = o;
   f->m = machine_create(&f->o, NULL, error);
@@ -105,7 +109,8 @@ static void no_reboot_ends_with_0(void **state) {
 
 /* ---- time ---- */
 
-/* The host's timer goes off as soon as it is armed, before the monitor has SIGUSR1: nothing but machine_run() itself can then make the guest look. */
+/* The host's timer goes off as soon as it is armed, before the monitor has SIGUSR1: nothing but machine_run() itself can then
+ * make the guest look. */
 static void stop_at_deadline(void *opaque) { machine_finish(opaque, END_QUIT, 0); }
 static void sigusr1_before_the_monitor_listens(void **state) {
   struct fixture f = {0};
@@ -174,7 +179,10 @@ static void quit_reaches_a_spinning_guest(void **state) { quit_reaches(guest_spi
 
 /* -no-shutdown: a guest that is done leaves a machine that stays, at rest, until it is quit. */
 static void no_shutdown_stays_until_it_is_quit(void **state) {
-  const struct { const uint8_t *image; bool no_reboot; } rows[] = {{guest_power_off, false}, {guest_reset_port, true}};
+  const struct {
+    const uint8_t *image;
+    bool no_reboot;
+  } rows[] = {{guest_power_off, false}, {guest_reset_port, true}};
   for (unsigned i = 0; i < 2; i++) {
     struct fixture f = {.o = {.no_shutdown = true, .no_reboot = rows[i].no_reboot}};
     pthread_t other;
@@ -193,7 +201,7 @@ static void power_off_and_debug_exit_end_it(void **state) {
   make(&f, guest_power_off);
   assert_end(&f, END_POWER_OFF, 0);
   unmake(&f);
-  f = (struct fixture){.o.no_shutdown = true};   /* isa-debug-exit is no shutdown, as in QEMU */
+  f = (struct fixture){.o.no_shutdown = true}; /* isa-debug-exit is no shutdown, as in QEMU */
   make(&f, guest_exit5);
   assert_end(&f, END_DEBUG_EXIT, 11);
   unmake(&f);
@@ -207,7 +215,11 @@ static int connect_to(const char *path) {
   int fd = socket(AF_UNIX, SOCK_STREAM, 0);
   return connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? fd : -1;
 }
-struct talker { int fd; uint8_t seen[10000]; size_t count; };
+struct talker {
+  int fd;
+  uint8_t seen[10000];
+  size_t count;
+};
 static void *talk(void *opaque) {
   struct talker *t = opaque;
   uint8_t bytes[sizeof t->seen];
@@ -355,12 +367,23 @@ static void refusals(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(debug_exit_status), cmocka_unit_test(triple_fault_resets), cmocka_unit_test(keyboard_controller_resets),
-    cmocka_unit_test(sigusr1_before_the_monitor_listens), cmocka_unit_test(no_reboot_ends_with_0), cmocka_unit_test(hlt_sleeps_and_wakes_in_time), cmocka_unit_test(icount_skips_and_repeats),
-    cmocka_unit_test(quit_reaches_a_halted_guest), cmocka_unit_test(quit_reaches_a_spinning_guest), cmocka_unit_test(pasted_text_arrives_whole),
-    cmocka_unit_test(no_shutdown_stays_until_it_is_quit), cmocka_unit_test(power_off_and_debug_exit_end_it),
+    cmocka_unit_test(debug_exit_status),
+    cmocka_unit_test(triple_fault_resets),
+    cmocka_unit_test(keyboard_controller_resets),
+    cmocka_unit_test(sigusr1_before_the_monitor_listens),
+    cmocka_unit_test(no_reboot_ends_with_0),
+    cmocka_unit_test(hlt_sleeps_and_wakes_in_time),
+    cmocka_unit_test(icount_skips_and_repeats),
+    cmocka_unit_test(quit_reaches_a_halted_guest),
+    cmocka_unit_test(quit_reaches_a_spinning_guest),
+    cmocka_unit_test(pasted_text_arrives_whole),
+    cmocka_unit_test(no_shutdown_stays_until_it_is_quit),
+    cmocka_unit_test(power_off_and_debug_exit_end_it),
     cmocka_unit_test(the_escape_is_read_when_the_guest_is_done),
-    cmocka_unit_test(two_machines_at_once), cmocka_unit_test(the_other_machine_may_end_first), cmocka_unit_test(statistics_name_every_counter), cmocka_unit_test(refusals),
+    cmocka_unit_test(two_machines_at_once),
+    cmocka_unit_test(the_other_machine_may_end_first),
+    cmocka_unit_test(statistics_name_every_counter),
+    cmocka_unit_test(refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 // link: bt_mmu
-/* mmu/: RAM, the physical map, walks, permissions, accessed and dirty bits, large pages. Run one: CMOCKA_TEST_FILTER=name (cmocka 2) or
- * edit main(). */
+/* mmu/: RAM, the physical map, walks, permissions, accessed and dirty bits, large pages. Run one: CMOCKA_TEST_FILTER=name (cmocka
+ * 2) or edit main(). */
 #include <stdio.h>
 #include <sys/mman.h>
 #include "test_mmu.h"
@@ -30,7 +30,7 @@ static void create_refuses_bad_sizes(void **state) {
     assert_non_null(error);
   }
   struct mmu_config config = {.ram_size = 3ull << 30};
-  struct mmu *m = mmu_create(&config, &error);   /* lazily allocated */
+  struct mmu *m = mmu_create(&config, &error); /* lazily allocated */
   assert_non_null(m);
   assert_true(mmu_ram_size(m) == 3ull << 30);
   mmu_destroy(m);
@@ -61,7 +61,12 @@ static void ram_is_aligned_to_huge_pages(void **state) {
   mmu_destroy(g.m);
 }
 
-struct io_log { uint64_t offset[8]; unsigned size[8]; uint32_t value[8]; unsigned n; };
+struct io_log {
+  uint64_t offset[8];
+  unsigned size[8];
+  uint32_t value[8];
+  unsigned n;
+};
 static uint32_t log_read(void *opaque, uint64_t offset, unsigned size) {
   struct io_log *l = opaque;
   l->offset[l->n % 8] = offset;
@@ -82,7 +87,7 @@ static void io_in_aligned_pieces(void **state) {
   uint8_t bytes[8] = {1, 2, 3, 4, 5, 6, 7, 8};
   guest_make(&g, 1, 0);
   mmu_add_io(g.m, to_gpa(0xfed00000), 0x1000, &log_ops, &log);
-  mmu_phys_write(g.m, to_gpa(0xfed00003), bytes, 8);   /* 1 at 3, 4 at 4, 2 at 8, 1 at 10 */
+  mmu_phys_write(g.m, to_gpa(0xfed00003), bytes, 8); /* 1 at 3, 4 at 4, 2 at 8, 1 at 10 */
   assert_int_equal(log.n, 4);
   assert_int_equal(log.size[0], 1);
   assert_int_equal(log.size[1], 4);
@@ -93,7 +98,7 @@ static void io_in_aligned_pieces(void **state) {
   assert_int_equal(g.before_io, 4);
   mmu_phys_read(g.m, to_gpa(0xfed00010), bytes, 4);
   assert_int_equal(bytes[3], 0x44);
-  mmu_phys_read(g.m, to_gpa(0xfed01000), bytes, 4);   /* beyond the window */
+  mmu_phys_read(g.m, to_gpa(0xfed01000), bytes, 4); /* beyond the window */
   assert_int_equal(bytes[0], 0xff);
   mmu_remove_io(g.m, to_gpa(0xfed00000));
   mmu_phys_read(g.m, to_gpa(0xfed00010), bytes, 4);
@@ -111,7 +116,7 @@ static void crossing_stays_inside(void **state) {
   mmu_trace_code(g.m, 0x51, 1);
   assert_true(mmu_phys_write(g.m, to_gpa(0x50ffc), bytes, 8));
   assert_int_equal(g.code_frame, 0x51);
-  mmu_phys_write(g.m, to_gpa(0xffffc), bytes, 16);   /* beyond the end of RAM */
+  mmu_phys_write(g.m, to_gpa(0xffffc), bytes, 16); /* beyond the end of RAM */
   mmu_phys_read(g.m, to_gpa(0xffffc), bytes, 16);
   assert_int_equal(bytes[3], 4);
   assert_int_equal(bytes[4], 0xff);
@@ -193,7 +198,7 @@ static void paging_off_is_identity(void **state) {
   assert_int_equal(r.addr.v, 0x12345);
   assert_true(r.filled);
   assert_ptr_equal(r.host, ram(&g, 0x12345 & ~7) + 5);
-  assert_true(entry(&g, true, MMU_READ, 0x12345));   /* a store's page is readable */
+  assert_true(entry(&g, true, MMU_READ, 0x12345)); /* a store's page is readable */
   assert_false(entry(&g, false, MMU_READ, 0x12345));
   assert_int_equal(mmu_fetch_frame((touch(&g, 0x12000, MMU_FETCH, false), entry(&g, false, MMU_FETCH, 0x12000))), 0x12);
   guest_check(&g);
@@ -246,10 +251,8 @@ static void matrix(struct guest *g, bool pae, bool wp, bool nx) {
       assert_int_equal(mmu_peek(g->m, to_gla(la), access, k >= 3, &r), !want.fault);
       bool ok = mmu_translate(g->m, to_gla(la), access, k >= 3, &r);
       assert_int_equal(ok, !want.fault);
-      if (ok)
-        assert_int_equal(r.addr.v, want.addr);
-      else
-        assert_int_equal(r.error, want.error);
+      if (ok) assert_int_equal(r.addr.v, want.addr);
+      else assert_int_equal(r.error, want.error);
       ok ? fine_count++ : fault_count++;
     }
     guest_check(g);
@@ -275,21 +278,21 @@ static void error_codes(void **state) {
   legacy_page(&g, P | U, P | W);
   use_legacy(&g, CR3);
   assert_int_equal(faults(&g, LA, MMU_READ, true), 1 | 4);
-  assert_int_equal(faults(&g, LA, MMU_WRITE, false), 1 | 2);    /* PDE read-only, WP */
+  assert_int_equal(faults(&g, LA, MMU_WRITE, false), 1 | 2); /* PDE read-only, WP */
   assert_int_equal(faults(&g, LA, MMU_WRITE, true), 1 | 2 | 4);
   assert_int_equal(faults(&g, LA + 0x1000, MMU_READ, false), 0);
   assert_int_equal(faults(&g, LA + 0x1000, MMU_WRITE, true), 2 | 4);
-  assert_int_equal(faults(&g, LA + 0x1000, MMU_FETCH, true), 4);   /* no I/D without NXE */
+  assert_int_equal(faults(&g, LA + 0x1000, MMU_FETCH, true), 4); /* no I/D without NXE */
   pae_page(&g, P | W | U, P | W | U | NX);
   use_pae(&g, PDPT, true);
   assert_int_equal(faults(&g, LA, MMU_FETCH, true), 1 | 4 | 16);
   assert_int_equal(faults(&g, LA, MMU_FETCH, false), 1 | 16);
   assert_int_equal(faults(&g, LA + 0x1000, MMU_FETCH, false), 16);
   touch(&g, LA, MMU_WRITE, true);
-  use_pae(&g, PDPT, false);   /* NX is a reserved bit now */
+  use_pae(&g, PDPT, false); /* NX is a reserved bit now */
   assert_int_equal(faults(&g, LA, MMU_READ, true), 1 | 4 | 8);
   assert_int_equal(faults(&g, LA, MMU_FETCH, false), 1 | 8);
-  assert_int_equal(faults(&g, 0x40000000, MMU_WRITE, false), 2);   /* absent PDPTE */
+  assert_int_equal(faults(&g, 0x40000000, MMU_WRITE, false), 2); /* absent PDPTE */
   assert_int_equal(mmu_get_counters(g.m)->faults, 12);
   mmu_destroy(g.m);
 }
@@ -300,7 +303,7 @@ static void accessed_and_dirty(void **state) {
   guest_make(&g, 4, 0);
   legacy_page(&g, P | W, P | W | U);
   use_legacy(&g, CR3);
-  faults(&g, LA, MMU_READ, true);   /* a fault marks nothing */
+  faults(&g, LA, MMU_READ, true); /* a fault marks nothing */
   assert_true(mmu_peek(g.m, to_gla(LA), MMU_WRITE, false, &r));
   assert_int_equal(get32(&g, CR3 + (LA >> 22) * 4), PT | P | W);
   assert_int_equal(get32(&g, PT), PAGE | RWU);
@@ -308,13 +311,13 @@ static void accessed_and_dirty(void **state) {
   assert_int_equal(get32(&g, CR3 + (LA >> 22) * 4), PT | P | W | A);
   assert_int_equal(get32(&g, PT), PAGE | RWU | A);
   assert_true(entry(&g, false, MMU_READ, LA));
-  assert_false(entry(&g, false, MMU_WRITE, LA));   /* D must be set by the store's own walk */
+  assert_false(entry(&g, false, MMU_WRITE, LA)); /* D must be set by the store's own walk */
   assert_true(touch(&g, LA, MMU_WRITE, false).filled);
   assert_int_equal(get32(&g, PT), PAGE | RWU | A | D);
   assert_int_equal(get32(&g, CR3 + (LA >> 22) * 4), PT | P | W | A);
   mmu_drop(g.m, to_gla(LA));
   assert_false(entry(&g, false, MMU_READ, LA));
-  touch(&g, LA, MMU_READ, false);   /* dirty already: a load fills both */
+  touch(&g, LA, MMU_READ, false); /* dirty already: a load fills both */
   assert_true(entry(&g, false, MMU_WRITE, LA));
   guest_check(&g);
   mmu_destroy(g.m);
@@ -327,16 +330,16 @@ static void large_pages(void **state) {
   use_legacy(&g, CR3);
   assert_int_equal(touch(&g, LA + 0x234567, MMU_READ, true).addr.v, 0x634567);
   assert_int_equal(get32(&g, CR3 + (LA >> 22) * 4), 0x400000 | RWU | PS | A);
-  assert_false(entry(&g, true, MMU_READ, LA));   /* 4 KiB at a time */
+  assert_false(entry(&g, true, MMU_READ, LA)); /* 4 KiB at a time */
   touch(&g, LA + 0x1000, MMU_WRITE, true);
   assert_int_equal(get32(&g, CR3 + (LA >> 22) * 4), 0x400000 | RWU | PS | A | D);
   guest_check(&g);
-  put32(&g, CR3 + (LA >> 22) * 4, 0x400000 | RWU | PS | A | D | 1 << 21);   /* reserved */
+  put32(&g, CR3 + (LA >> 22) * 4, 0x400000 | RWU | PS | A | D | 1 << 21); /* reserved */
   assert_false(entry(&g, true, MMU_READ, LA + 0x234567));
   assert_int_equal(faults(&g, LA, MMU_READ, false), 1 | 8);
-  put32(&g, CR3 + (LA >> 22) * 4, 0x400000 | RWU | PS | 3 << 13);   /* PSE-36: beyond RAM */
+  put32(&g, CR3 + (LA >> 22) * 4, 0x400000 | RWU | PS | 3 << 13); /* PSE-36: beyond RAM */
   assert_int_equal(touch(&g, LA + 5, MMU_READ, false).addr.v, 0x300400005ull);
-  g.mode.pse = false;   /* the same bits are a page table now */
+  g.mode.pse = false; /* the same bits are a page table now */
   set32(&g, 0x406000, 0x300000 | RWU);
   put32(&g, CR3 + (LA >> 22) * 4, 0x406000 | RWU | PS);
   assert_true(guest_set_mode(&g, CR3));
@@ -349,7 +352,7 @@ static void large_pages_pae(void **state) {
   struct guest g;
   guest_make(&g, 16, 0);
   pae_page(&g, 0, 0);
-  set64(&g, PD + (LA >> 21) * 8, 0x600000 | P | U | PS);   /* PAE needs no CR4.PSE */
+  set64(&g, PD + (LA >> 21) * 8, 0x600000 | P | U | PS); /* PAE needs no CR4.PSE */
   set64(&g, PD + (LA >> 21) * 8 + 8, 0x600000 | P | U | PS | 1 << 13);
   use_pae(&g, PDPT, true);
   assert_int_equal(touch(&g, LA + 0x1ff004, MMU_READ, true).addr.v, 0x7ff004);
@@ -365,7 +368,7 @@ static void pdptes_are_registers(void **state) {
   pae_page(&g, RWU, RWU);
   use_pae(&g, PDPT, false);
   touch(&g, LA, MMU_READ, true);
-  put64(&g, PDPT, 0);   /* not seen before the next load */
+  put64(&g, PDPT, 0); /* not seen before the next load */
   assert_true(entry(&g, true, MMU_READ, LA));
   assert_true(mmu_set_mode(g.m, &g.mode, false));
   assert_true(entry(&g, true, MMU_READ, LA));
@@ -374,11 +377,11 @@ static void pdptes_are_registers(void **state) {
   const uint64_t reserved[] = {2, 4, 0x20, 0x100, 1ull << 36, NX};
   for (unsigned i = 0; i < 6; i++) {
     put64(&g, PDPT + 8, PD | P | reserved[i]);
-    assert_false(mmu_set_mode(g.m, &g.mode, true));   /* and nothing is changed */
-    put64(&g, PDPT + 8, PD | reserved[i]);            /* not present: ignored */
+    assert_false(mmu_set_mode(g.m, &g.mode, true)); /* and nothing is changed */
+    put64(&g, PDPT + 8, PD | reserved[i]);          /* not present: ignored */
     assert_true(mmu_set_mode(g.m, &g.mode, true));
   }
-  g.mode.cr3 = 0xfffff000;   /* not memory: all ones */
+  g.mode.cr3 = 0xfffff000; /* not memory: all ones */
   assert_false(mmu_set_mode(g.m, &g.mode, true));
   guest_check(&g);
   mmu_destroy(g.m);
@@ -387,13 +390,13 @@ static void pdptes_are_registers(void **state) {
 static void tables_outside_of_memory(void **state) {
   struct guest g;
   guest_make(&g, 4, 0);
-  use_legacy(&g, 0xfffff000);   /* every entry all ones: a 4 MiB page with reserved bits set */
+  use_legacy(&g, 0xfffff000); /* every entry all ones: a 4 MiB page with reserved bits set */
   assert_int_equal(faults(&g, LA, MMU_WRITE, true), 1 | 2 | 4 | 8);
-  g.mode.pse = false;           /* ... or a table that is not there either */
+  g.mode.pse = false; /* ... or a table that is not there either */
   assert_true(guest_set_mode(&g, 0xfffff000));
   struct mmu_result r = touch(&g, LA, MMU_WRITE, true);
   assert_int_equal(r.kind, MMU_NOTHING);
-  set32(&g, CR3, 0xa0000 | RWU);   /* a page table in the hole */
+  set32(&g, CR3, 0xa0000 | RWU); /* a page table in the hole */
   set32(&g, CR3 + 4, 0xffc00000 | RWU | PS);
   use_legacy(&g, CR3);
   assert_false(touch(&g, 0x1000, MMU_READ, true).filled);
@@ -421,11 +424,23 @@ static void tables_in_rom(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(create_refuses_bad_sizes), cmocka_unit_test(ram_pointer_is_one_run), cmocka_unit_test(ram_is_aligned_to_huge_pages),
-    cmocka_unit_test(io_in_aligned_pieces), cmocka_unit_test(crossing_stays_inside), cmocka_unit_test(holes_read_as_ones), cmocka_unit_test(rom_drops_writes),
-    cmocka_unit_test(io_over_ram_and_gone), cmocka_unit_test(paging_off_is_identity), cmocka_unit_test(a20_masks_bit_20),
-    cmocka_unit_test(permission_matrix), cmocka_unit_test(error_codes), cmocka_unit_test(accessed_and_dirty), cmocka_unit_test(large_pages),
-    cmocka_unit_test(large_pages_pae), cmocka_unit_test(pdptes_are_registers), cmocka_unit_test(tables_outside_of_memory),
+    cmocka_unit_test(create_refuses_bad_sizes),
+    cmocka_unit_test(ram_pointer_is_one_run),
+    cmocka_unit_test(ram_is_aligned_to_huge_pages),
+    cmocka_unit_test(io_in_aligned_pieces),
+    cmocka_unit_test(crossing_stays_inside),
+    cmocka_unit_test(holes_read_as_ones),
+    cmocka_unit_test(rom_drops_writes),
+    cmocka_unit_test(io_over_ram_and_gone),
+    cmocka_unit_test(paging_off_is_identity),
+    cmocka_unit_test(a20_masks_bit_20),
+    cmocka_unit_test(permission_matrix),
+    cmocka_unit_test(error_codes),
+    cmocka_unit_test(accessed_and_dirty),
+    cmocka_unit_test(large_pages),
+    cmocka_unit_test(large_pages_pae),
+    cmocka_unit_test(pdptes_are_registers),
+    cmocka_unit_test(tables_outside_of_memory),
     cmocka_unit_test(tables_in_rom),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

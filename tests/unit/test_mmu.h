@@ -23,7 +23,7 @@ struct guest {
   uint32_t fetch_pages[64];
   bool fetch_kernel[64];
   uint32_t data_pages[64];
-  uint64_t window;          /* address of a page of RAM that lies under MMIO; 0: none */
+  uint64_t window; /* address of a page of RAM that lies under MMIO; 0: none */
 };
 
 static inline void guest_code_written(void *opaque, uint32_t frame, uint64_t granules) {
@@ -52,17 +52,20 @@ static inline void guest_make(struct guest *g, unsigned mib, unsigned pool) {
   memset(g, 0, sizeof *g);
   g->mode.a20 = true;
   g->mode.wp = true;
-  struct mmu_config config = {.ram_size = (uint64_t)mib << 20, .pool = pool, .opaque = g, .code_written = guest_code_written,
-                              .fetch_dropped = guest_fetch_dropped, .data_dropped = guest_data_dropped, .before_io = guest_before_io};
+  struct mmu_config config = {.ram_size = (uint64_t)mib << 20,
+                              .pool = pool,
+                              .opaque = g,
+                              .code_written = guest_code_written,
+                              .fetch_dropped = guest_fetch_dropped,
+                              .data_dropped = guest_data_dropped,
+                              .before_io = guest_before_io};
   g->m = mmu_create(&config, &error);
-  if (!g->m)
-    fail_msg("mmu_create: %s", error);
+  if (!g->m) fail_msg("mmu_create: %s", error);
 }
 
 static inline void guest_check(struct guest *g) {
   const char *wrong = mmu_check(g->m);
-  if (wrong)
-    fail_msg("mmu_check: %s", wrong);
+  if (wrong) fail_msg("mmu_check: %s", wrong);
 }
 
 /* Guest memory as it is, without traces. */
@@ -106,8 +109,7 @@ static inline uint64_t entry(struct guest *g, bool user, enum mmu_access access,
 static inline struct mmu_result touch(struct guest *g, uint32_t la, enum mmu_access access, bool user) {
   struct mmu_result r;
   memset(&r, 0x5a, sizeof r);
-  if (!mmu_translate(g->m, to_gla(la), access, user, &r))
-    fail_msg("page fault at %08x, error %x", la, r.error);
+  if (!mmu_translate(g->m, to_gla(la), access, user, &r)) fail_msg("page fault at %08x, error %x", la, r.error);
   return r;
 }
 /* The error code of the fault that the access must raise. */
@@ -125,15 +127,14 @@ struct slow {
   bool fault;
   uint32_t error;
   uint64_t addr;
-  uint64_t at[2], set[2];   /* entries that the access marks, and with which bits; at 0: none */
+  uint64_t at[2], set[2]; /* entries that the access marks, and with which bits; at 0: none */
   unsigned width;
 };
 
 static inline uint64_t slow_entry(struct guest *g, uint64_t addr, unsigned width) {
   uint64_t v = ~0ull;
   void *p = mmu_ram_pointer(g->m, to_gpa(addr), width);
-  if (p && (!g->window || addr >> 12 != g->window >> 12))
-    memcpy(&v, p, width);
+  if (p && (!g->window || addr >> 12 != g->window >> 12)) memcpy(&v, p, width);
   return width == 4 ? (uint32_t)v : v;
 }
 
@@ -157,12 +158,9 @@ static inline struct slow slow_walk(struct guest *g, const uint64_t pdpte[4], ui
       break;
     }
     bool large = level == 1 && (e & PS) && (mode->pae || mode->pse);
-    if (mode->pae && ((e & 0x7ffffff000000000ull) || (!nx_works && (e & NX)) || (large && (e & 0x1fe000))))
-      reserved = true;
-    if (!mode->pae && large && (e & 0x3e0000))
-      reserved = true;
-    if (reserved)
-      break;
+    if (mode->pae && ((e & 0x7ffffff000000000ull) || (!nx_works && (e & NX)) || (large && (e & 0x1fe000)))) reserved = true;
+    if (!mode->pae && large && (e & 0x3e0000)) reserved = true;
+    if (reserved) break;
     can_user &= (e & U) != 0;
     can_write &= (e & W) != 0;
     no_exec |= mode->pae && (e & NX);
@@ -170,19 +168,18 @@ static inline struct slow slow_walk(struct guest *g, const uint64_t pdpte[4], ui
     r.at[level] = addr;
     r.set[level] = A | (leaf && access == MMU_WRITE ? D : 0);
     if (large) {
-      if (mode->pae)
-        r.addr = (e & 0xfffe00000ull) | (la & 0x1fffff);
-      else
-        r.addr = (e & 0xffc00000u) | (e >> 13 & 15) << 32 | (la & 0x3fffff);
+      if (mode->pae) r.addr = (e & 0xfffe00000ull) | (la & 0x1fffff);
+      else r.addr = (e & 0xffc00000u) | (e >> 13 & 15) << 32 | (la & 0x3fffff);
       break;
     }
     table = mode->pae ? e & 0xffffff000ull : e & 0xfffff000u;
-    if (leaf)
-      r.addr = table | (la & 0xfff);
+    if (leaf) r.addr = table | (la & 0xfff);
   }
-  bool denied = (user && !can_user) || (access == MMU_WRITE && !can_write && (user || mode->wp)) || (access == MMU_FETCH && no_exec);
+  bool denied =
+    (user && !can_user) || (access == MMU_WRITE && !can_write && (user || mode->wp)) || (access == MMU_FETCH && no_exec);
   r.addr &= a20;
   r.fault = !present || reserved || denied;
-  r.error = (present ? 1 : 0) | (access == MMU_WRITE ? 2 : 0) | (user ? 4 : 0) | (reserved ? 8 : 0) | (access == MMU_FETCH && nx_works ? 16 : 0);
+  r.error = (present ? 1 : 0) | (access == MMU_WRITE ? 2 : 0) | (user ? 4 : 0) | (reserved ? 8 : 0) |
+            (access == MMU_FETCH && nx_works ? 16 : 0);
   return r;
 }

@@ -1,6 +1,6 @@
 // link: bt_mmu
-/* Random page-table edits, accesses, mode changes and traces over a few roots, with mmu_check() and a slow walker after every step.
- * Run one seed: test_mmu_fuzz SEED [STEPS]; the seed is printed with each failure. */
+/* Random page-table edits, accesses, mode changes and traces over a few roots, with mmu_check() and a slow walker after every
+ * step. Run one seed: test_mmu_fuzz SEED [STEPS]; the seed is printed with each failure. */
 #include <stdio.h>
 #include "test_mmu.h"
 
@@ -15,7 +15,7 @@ struct fuzz {
   uint64_t before[LINEARS][2][3];
   bool io_added;
   unsigned faults, fills, hits;
-  unsigned seen[LINEARS];   /* fetch drops told of, by linear page */
+  unsigned seen[LINEARS]; /* fetch drops told of, by linear page */
 };
 
 static uint32_t rnd(struct fuzz *f, uint32_t n) {
@@ -29,25 +29,20 @@ static void fuzz_fetch_dropped(void *opaque, uint32_t page, bool kernel_half) {
   struct fuzz *f = opaque;
   assert_int_equal(kernel_half, page >= 0xc0000);
   for (unsigned i = 0; i < LINEARS; i++)
-    if (f->linear[i] >> 12 == page)
-      f->seen[i]++;
+    if (f->linear[i] >> 12 == page) f->seen[i]++;
 }
 static void fuzz_code_written(void *opaque, uint32_t frame, uint64_t granules) { guest_code_written(opaque, frame, granules); }
 static void fuzz_data_dropped(void *opaque, uint32_t page) { guest_data_dropped(opaque, page); }
 
 static uint64_t random_entry(struct fuzz *f) {
   static const uint16_t tables[] = {P | W | U | A, P | W | U | A | D, P | W | A | D, P | W | U, P | U | A};
-  if (!rnd(f, 4))
-    return 0;
+  if (!rnd(f, 4)) return 0;
   uint32_t frame = rnd(f, 3) ? TABLE0 + rnd(f, TABLES) : DATA0 + rnd(f, DATAS);
   uint64_t flags = rnd(f, 5) ? tables[rnd(f, 5)] : rnd(f, 0x1000);
-  if (f->g.mode.pae && !rnd(f, 8))
-    flags |= NX;
-  if (!rnd(f, 60))
-    flags |= 1ull << (32 + rnd(f, 30));
-  if (!rnd(f, 60))
-    frame = rnd(f, 2) ? 0xa0 : 0xfffff;
-  if (!rnd(f, 10)) {   /* a large page: reserved bits clear mostly */
+  if (f->g.mode.pae && !rnd(f, 8)) flags |= NX;
+  if (!rnd(f, 60)) flags |= 1ull << (32 + rnd(f, 30));
+  if (!rnd(f, 60)) frame = rnd(f, 2) ? 0xa0 : 0xfffff;
+  if (!rnd(f, 10)) { /* a large page: reserved bits clear mostly */
     frame &= ~(rnd(f, 8) ? 0x3ffu : 0x1ffu);
     flags |= PS;
   }
@@ -66,23 +61,21 @@ static void store_random(struct fuzz *f) {
   uint32_t at = random_table_entry(f);
   uint64_t value = random_entry(f);
   unsigned size = rnd(f, 6) ? (f->g.mode.pae && rnd(f, 3) ? 8 : 4) : 1u << rnd(f, 4);
-  if ((at & 0xfff) + size > 4096)   /* nobody hands over a store that crosses a page */
+  if ((at & 0xfff) + size > 4096) /* nobody hands over a store that crosses a page */
     size = 4;
   switch (rnd(f, 8)) {
-  case 0:   /* LOCK something, in place */
+  case 0: /* LOCK something, in place */
     mmu_traced_store_begin(f->g.m, to_gpa(at), size);
     memcpy(ram(&f->g, at), &value, size);
     mmu_traced_store_end(f->g.m, to_gpa(at), size);
     break;
   case 1:
     if (!rnd(f, 4)) {
-      for (unsigned i = 0; i < sizeof bytes; i++)
-        bytes[i] = rnd(f, 3) ? 0 : (uint8_t)rnd(f, 256);
+      for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = rnd(f, 3) ? 0 : (uint8_t)rnd(f, 256);
       mmu_dma_write(f->g.m, to_gpa(at & ~0x7fu), bytes, 1 + rnd(f, sizeof bytes));
       break;
-    }   /* fall through */
-  default:
-    mmu_phys_write(f->g.m, to_gpa(at), &value, size);
+    } /* fall through */
+  default: mmu_phys_write(f->g.m, to_gpa(at), &value, size);
   }
 }
 
@@ -100,8 +93,7 @@ static void copy_entries(struct fuzz *f) {
   unsigned width = f->g.mode.pae ? 8 : 4, first = rnd(f, 2) ? 768 : 0;
   for (unsigned i = first; i < first + 4; i++) {
     uint64_t value = slow_entry(&f->g, from + (i * width & 0xfff), width);
-    if (!rnd(f, 8))
-      value &= ~(uint64_t)(rnd(f, 2) ? A : D);
+    if (!rnd(f, 8)) value &= ~(uint64_t)(rnd(f, 2) ? A : D);
     mmu_phys_write(f->g.m, to_gpa(to + (i * width & 0xfff)), &value, width);
   }
 }
@@ -115,16 +107,11 @@ static void hammer(struct fuzz *f) {
 
 static void switch_root(struct fuzz *f) {
   struct mmu_mode mode = f->g.mode;
-  if (!rnd(f, 12))
-    mode.wp = rnd(f, 3) != 0;
-  if (!rnd(f, 60))
-    mode.paging = rnd(f, 4) != 0;
-  if (!rnd(f, 60))
-    mode.a20 = rnd(f, 4) != 0;
-  if (!rnd(f, 60))
-    mode.pse = rnd(f, 4) != 0;
-  if (!rnd(f, 60))
-    mode.nx = rnd(f, 2) != 0;
+  if (!rnd(f, 12)) mode.wp = rnd(f, 3) != 0;
+  if (!rnd(f, 60)) mode.paging = rnd(f, 4) != 0;
+  if (!rnd(f, 60)) mode.a20 = rnd(f, 4) != 0;
+  if (!rnd(f, 60)) mode.pse = rnd(f, 4) != 0;
+  if (!rnd(f, 60)) mode.nx = rnd(f, 2) != 0;
   mode.cr3 = (mode.pae ? PDPT0 : TABLE0) << 12;
   mode.cr3 += rnd(f, ROOTS) * (mode.pae ? 32 : 4096);
   bool load = rnd(f, 4) != 0, bad = false;
@@ -135,14 +122,13 @@ static void switch_root(struct fuzz *f) {
   }
   bool loads = mode.paging && mode.pae && load;
   assert_int_equal(mmu_set_mode(f->g.m, &mode, load), !(loads && bad));
-  if (loads && bad)
-    return;
+  if (loads && bad) return;
   f->g.mode = mode;
-  if (loads)
-    memcpy(f->pdpte, pdpte, sizeof pdpte);
+  if (loads) memcpy(f->pdpte, pdpte, sizeof pdpte);
 }
 
-static void compare(struct fuzz *f, uint32_t la, enum mmu_access access, bool user, const struct slow *want, bool ok, const struct mmu_result *r) {
+static void compare(struct fuzz *f, uint32_t la, enum mmu_access access, bool user, const struct slow *want, bool ok,
+                    const struct mmu_result *r) {
   assert_int_equal(ok, !want->fault);
   if (want->fault) {
     assert_int_equal(r->error, want->error);
@@ -151,8 +137,7 @@ static void compare(struct fuzz *f, uint32_t la, enum mmu_access access, bool us
     return;
   }
   assert_int_equal(r->addr.v, want->addr);
-  if (r->filled)
-    assert_int_not_equal(entry(&f->g, user, access, la), 0);
+  if (r->filled) assert_int_not_equal(entry(&f->g, user, access, la), 0);
   f->fills += r->filled;
 }
 
@@ -164,14 +149,14 @@ static void access_random(struct fuzz *f) {
   struct mmu_result r;
   struct slow want = slow_walk(&f->g, f->pdpte, la, access, user);
   uint64_t found = entry(&f->g, user, access, la);
-  for (unsigned i = 0; found && i < 2; i++)   /* what an access through the entry would mark is marked */
+  for (unsigned i = 0; found && i < 2; i++) /* what an access through the entry would mark is marked */
     assert_true(!want.at[i] || (slow_entry(&f->g, want.at[i], want.width) & want.set[i]) == want.set[i]);
   if (found && access != MMU_FETCH) {
     assert_false(want.fault);
     assert_ptr_equal((uint8_t *)(found + la), (uint8_t *)ram(&f->g, want.addr & ~7ull) + (want.addr & 7));
     f->hits++;
     if (access == MMU_WRITE && !(la & 7) && rnd(f, 2))
-      *(uint64_t *)(found + la) = random_entry(f);   /* data, or a table that nobody walks */
+      *(uint64_t *)(found + la) = random_entry(f); /* data, or a table that nobody walks */
     return;
   }
   if (found) {
@@ -226,12 +211,12 @@ static void map_random(struct fuzz *f) {
 static void snapshot(struct fuzz *f) {
   for (unsigned i = 0; i < LINEARS; i++) {
     f->seen[i] = 0;
-    for (unsigned k = 0; k < 6; k++)
-      f->before[i][k / 3][k % 3] = entry(&f->g, k / 3, (enum mmu_access)(k % 3), f->linear[i]);
+    for (unsigned k = 0; k < 6; k++) f->before[i][k / 3][k % 3] = entry(&f->g, k / 3, (enum mmu_access)(k % 3), f->linear[i]);
   }
 }
 
-/* Fetch entries that left the current view must have been told of: always those of the kernel half, the others where no switch was. */
+/* Fetch entries that left the current view must have been told of: always those of the kernel half, the others where no switch
+ * was. */
 static void check_told(struct fuzz *f, bool switched) {
   for (unsigned i = 0; i < LINEARS; i++)
     for (unsigned user = 0; user < 2; user++) {
@@ -244,37 +229,27 @@ static void check_told(struct fuzz *f, bool switched) {
 static void step(struct fuzz *f) {
   uint32_t what = rnd(f, 100);
   snapshot(f);
-  if (what < 55)
-    access_random(f);
-  else if (what < 72)
-    store_random(f);
-  else if (what < 81)
-    change_bit(f);
-  else if (what < 84)
-    copy_entries(f);
-  else if (what < 94)
-    switch_root(f);
-  else if (what < 99)
-    trace_random(f);
-  else if (rnd(f, 20))
-    hammer(f);
-  else
-    map_random(f);
+  if (what < 55) access_random(f);
+  else if (what < 72) store_random(f);
+  else if (what < 81) change_bit(f);
+  else if (what < 84) copy_entries(f);
+  else if (what < 94) switch_root(f);
+  else if (what < 99) trace_random(f);
+  else if (rnd(f, 20)) hammer(f);
+  else map_random(f);
   check_told(f, what >= 84 && what < 94);
   guest_check(&f->g);
 }
 
 static void make_tables(struct fuzz *f) {
-  for (unsigned i = 0; i < ROOTS * 4; i++)   /* PDPTEs: mostly good */
+  for (unsigned i = 0; i < ROOTS * 4; i++) /* PDPTEs: mostly good */
     set64(&f->g, (PDPT0 << 12) + i * 8, (uint64_t)(TABLE0 + rnd(f, TABLES)) << 12 | (rnd(f, 8) ? P : 0) | (rnd(f, 30) ? 0 : 2));
-  for (unsigned i = 0; i < 400; i++)
-    set64(&f->g, random_table_entry(f) & ~7u, random_entry(f));
+  for (unsigned i = 0; i < 400; i++) set64(&f->g, random_table_entry(f) & ~7u, random_entry(f));
 }
 
 static void pick_linears(struct fuzz *f) {
   static const uint32_t slots[] = {0, 0x200000, 0x400000, 0x40000000, 0xc0000000, 0xc0200000, 0xc0400000, 0xffc00000, 0xffe00000};
-  for (unsigned i = 0; i < LINEARS; i++)
-    f->linear[i] = slots[rnd(f, 9)] + (rnd(f, 2) ? rnd(f, 4) : 511 - 255 * rnd(f, 2)) * 4096;
+  for (unsigned i = 0; i < LINEARS; i++) f->linear[i] = slots[rnd(f, 9)] + (rnd(f, 2) ? rnd(f, 4) : 511 - 255 * rnd(f, 2)) * 4096;
 }
 
 static unsigned the_seed = 1, the_steps = 6000;
@@ -282,23 +257,24 @@ static unsigned the_seed = 1, the_steps = 6000;
 static void run(bool pae, unsigned seed, unsigned steps, unsigned pool) {
   struct fuzz *f = calloc(1, sizeof *f);
   const char *error;
-  struct mmu_config config = {.ram_size = RAM_MIB << 20, .pool = pool, .opaque = f, .code_written = fuzz_code_written, .fetch_dropped = fuzz_fetch_dropped,
+  struct mmu_config config = {.ram_size = RAM_MIB << 20,
+                              .pool = pool,
+                              .opaque = f,
+                              .code_written = fuzz_code_written,
+                              .fetch_dropped = fuzz_fetch_dropped,
                               .data_dropped = fuzz_data_dropped};
   f->random = 0x9e3779b97f4a7c15ull * (seed + 1);
   f->g.m = mmu_create(&config, &error);
   assert_non_null(f->g.m);
-  f->g.mode = (struct mmu_mode){.paging = true, .pae = pae, .pse = true, .wp = true, .nx = pae, .a20 = true, .cr3 = (pae ? PDPT0 : TABLE0) << 12};
+  f->g.mode = (struct mmu_mode){
+    .paging = true, .pae = pae, .pse = true, .wp = true, .nx = pae, .a20 = true, .cr3 = (pae ? PDPT0 : TABLE0) << 12};
   pick_linears(f);
   make_tables(f);
-  while (pae && !mmu_set_mode(f->g.m, &f->g.mode, true))
-    f->g.mode.cr3 += 32;
+  while (pae && !mmu_set_mode(f->g.m, &f->g.mode, true)) f->g.mode.cr3 += 32;
   if (pae)
-    for (unsigned i = 0; i < 4; i++)
-      f->pdpte[i] = get64(&f->g, f->g.mode.cr3 + i * 8);
-  else
-    mmu_set_mode(f->g.m, &f->g.mode, true);
-  for (unsigned i = 0; i < steps; i++)
-    step(f);
+    for (unsigned i = 0; i < 4; i++) f->pdpte[i] = get64(&f->g, f->g.mode.cr3 + i * 8);
+  else mmu_set_mode(f->g.m, &f->g.mode, true);
+  for (unsigned i = 0; i < steps; i++) step(f);
   assert_true(f->faults && f->fills && f->hits);
   mmu_destroy(f->g.m);
   free(f);
@@ -310,12 +286,10 @@ static void fuzz_legacy_tiny_pool(void **state) { run(false, the_seed + 1000, th
 static void fuzz_pae_tiny_pool(void **state) { run(true, the_seed + 1000, the_steps, 3); }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(fuzz_legacy), cmocka_unit_test(fuzz_pae), cmocka_unit_test(fuzz_legacy_tiny_pool),
-                                     cmocka_unit_test(fuzz_pae_tiny_pool)};
-  if (argc > 1)
-    the_seed = (unsigned)strtoul(argv[1], NULL, 0);
-  if (argc > 2)
-    the_steps = (unsigned)strtoul(argv[2], NULL, 0);
+  const struct CMUnitTest tests[] = {cmocka_unit_test(fuzz_legacy), cmocka_unit_test(fuzz_pae),
+                                     cmocka_unit_test(fuzz_legacy_tiny_pool), cmocka_unit_test(fuzz_pae_tiny_pool)};
+  if (argc > 1) the_seed = (unsigned)strtoul(argv[1], NULL, 0);
+  if (argc > 2) the_steps = (unsigned)strtoul(argv[2], NULL, 0);
   printf("seed %u, %u steps\n", the_seed, the_steps);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,8 +14,7 @@ static uint32_t user_page(unsigned i) { return root(i) + 0x2000; }
 /* Roots that share a kernel page table (KERNEL) and a large page (KERNEL + 4 MiB), each with a user page of its own. */
 static void make_roots(struct guest *g, unsigned count, unsigned pool) {
   guest_make(g, 16, pool);
-  for (unsigned i = 0; i < 64; i++)
-    set32(g, KPT + i * 4, (0x20000 + i * 0x1000) | SYS);
+  for (unsigned i = 0; i < 64; i++) set32(g, KPT + i * 4, (0x20000 + i * 0x1000) | SYS);
   for (unsigned i = 0; i < count; i++) {
     set32(g, root(i) + (USER >> 22) * 4, user_pt(i) | ALL);
     set32(g, user_pt(i), user_page(i) | ALL);
@@ -68,7 +67,7 @@ static void mode_bits_make_another_space(void **state) {
   assert_true(guest_set_mode(&g, root(0)));
   assert_false(entry(&g, false, MMU_WRITE, USER));
   uint64_t made = counted(&g, NEW);
-  g.mode.pge = true;   /* changes no walk: Linux toggles it to flush */
+  g.mode.pge = true; /* changes no walk: Linux toggles it to flush */
   assert_true(guest_set_mode(&g, root(0) | 0x18));
   assert_int_equal(counted(&g, NEW), made);
   guest_check(&g);
@@ -85,7 +84,7 @@ static void edits_reach_spaces_that_are_away(void **state) {
   guest_forget_calls(&g);
   put32(&g, user_pt(0), 0);
   assert_int_equal(g.fetch_dropped, 1);
-  assert_int_equal(g.data_dropped, 0);   /* not of the current space */
+  assert_int_equal(g.data_dropped, 0); /* not of the current space */
   use_legacy(&g, root(0));
   assert_int_equal(faults(&g, USER, MMU_READ, true), 4);
   guest_check(&g);
@@ -101,13 +100,12 @@ static void kernel_half_is_shared(void **state) {
   touch(&g, KERNEL + 0x412000, MMU_WRITE, false);
   uint64_t walks = counted(&g, WALKS);
   use_legacy(&g, root(1));
-  for (unsigned access = 0; access < 3; access++)
-    assert_true(entry(&g, false, (enum mmu_access)access, KERNEL + 0x3000));
+  for (unsigned access = 0; access < 3; access++) assert_true(entry(&g, false, (enum mmu_access)access, KERNEL + 0x3000));
   assert_true(entry(&g, false, MMU_WRITE, KERNEL + 0x412000));
   assert_int_equal(counted(&g, WALKS), walks);
   guest_check(&g);
   guest_forget_calls(&g);
-  put32(&g, KPT + 3 * 4, 0);   /* for all of them at once */
+  put32(&g, KPT + 3 * 4, 0); /* for all of them at once */
   assert_int_equal(g.fetch_dropped, 1);
   assert_true(g.fetch_kernel[0]);
   assert_int_equal(g.data_dropped, 2);
@@ -120,7 +118,7 @@ static void kernel_half_is_shared(void **state) {
 static void kernel_half_is_shared_pae(void **state) {
   struct guest g;
   guest_make(&g, 16, 0);
-  for (unsigned i = 0; i < 2; i++) {   /* two PDPTs, one kernel directory */
+  for (unsigned i = 0; i < 2; i++) { /* two PDPTs, one kernel directory */
     set64(&g, 0x100000 + i * 32 + 24, 0x101000 | P);
     set64(&g, 0x100000 + i * 32, (0x102000 + i * 0x1000) | P);
   }
@@ -131,7 +129,7 @@ static void kernel_half_is_shared_pae(void **state) {
   use_pae(&g, 0x100020, true);
   assert_true(entry(&g, false, MMU_WRITE, KERNEL));
   assert_int_equal(faults(&g, KERNEL, MMU_FETCH, false), 17);
-  put64(&g, 0x101000, 0);   /* the current one drops it at once, the other when it is back */
+  put64(&g, 0x101000, 0); /* the current one drops it at once, the other when it is back */
   assert_false(entry(&g, false, MMU_WRITE, KERNEL));
   use_pae(&g, 0x100000, true);
   assert_int_equal(faults(&g, KERNEL, MMU_READ, false), 0);
@@ -150,7 +148,7 @@ static void clear_accessed_bit_does_not_agree(void **state) {
   assert_false(entry(&g, false, MMU_READ, KERNEL));
   touch(&g, KERNEL, MMU_READ, false);
   assert_int_equal(get32(&g, root(1) + 768 * 4), KPT | P | W | A);
-  use_legacy(&g, root(0));   /* differs in D only, which means nothing there */
+  use_legacy(&g, root(0)); /* differs in D only, which means nothing there */
   assert_true(entry(&g, false, MMU_READ, KERNEL));
   guest_check(&g);
   mmu_destroy(g.m);
@@ -160,8 +158,7 @@ static void clear_accessed_bit_does_not_agree(void **state) {
 static void clear_dirty_bit_of_large_page_does_not_agree(void **state) {
   struct guest g;
   make_roots(&g, 3, 0);
-  for (unsigned i = 0; i < 3; i++)
-    set32(&g, root(i) + 769 * 4, 0x800000 | P | W | A | PS);
+  for (unsigned i = 0; i < 3; i++) set32(&g, root(i) + 769 * 4, 0x800000 | P | W | A | PS);
   use_legacy(&g, root(1));
   use_legacy(&g, root(0));
   touch(&g, KERNEL + 0x400000, MMU_READ, false);
@@ -190,20 +187,19 @@ static void contested_slot_becomes_private(void **state) {
   for (unsigned i = 0; i < 20; i++) {
     use_legacy(&g, root(i & 1));
     guest_check(&g);
-    if (!entry(&g, false, MMU_FETCH, KERNEL))
-      assert_true(touch(&g, KERNEL, MMU_FETCH, false).filled);
+    if (!entry(&g, false, MMU_FETCH, KERNEL)) assert_true(touch(&g, KERNEL, MMU_FETCH, false).filled);
     assert_int_equal(mmu_fetch_frame(entry(&g, false, MMU_FETCH, KERNEL)), i & 1 ? 0x60 : 0x20);
-    if (!entry(&g, false, MMU_READ, KERNEL + 0x400000))
-      touch(&g, KERNEL + 0x400000, MMU_READ, false);
+    if (!entry(&g, false, MMU_READ, KERNEL + 0x400000)) touch(&g, KERNEL + 0x400000, MMU_READ, false);
   }
   assert_int_equal(counted(&g, UNSHARED), before + 1);
   uint64_t walks = counted(&g, WALKS);
-  for (unsigned i = 0; i < 10; i++) {   /* both keep what they have now */
+  for (unsigned i = 0; i < 10; i++) { /* both keep what they have now */
     guest_forget_calls(&g);
     use_legacy(&g, root(i & 1));
     assert_true(entry(&g, false, MMU_FETCH, KERNEL));
     assert_true(entry(&g, false, MMU_READ, KERNEL + 0x400000));
-    assert_true(g.fetch_dropped >= 1 && g.fetch_pages[0] == KERNEL >> 12 && g.fetch_kernel[0]);   /* left the view: chains must go */
+    /* left the view: chains must go */
+    assert_true(g.fetch_dropped >= 1 && g.fetch_pages[0] == KERNEL >> 12 && g.fetch_kernel[0]);
   }
   assert_int_equal(counted(&g, WALKS), walks);
   put32(&g, 0x91000, 0);
@@ -245,8 +241,7 @@ static void many_private_slots(void **state) {
   struct guest g;
   make_roots(&g, 3, 0);
   for (unsigned k = 0; k < 256; k++)
-    for (unsigned i = 0; i < 3; i++)
-      set32(&g, root(i) + (768 + k) * 4, ((k + i) % 4 << 22) | SYS | PS);
+    for (unsigned i = 0; i < 3; i++) set32(&g, root(i) + (768 + k) * 4, ((k + i) % 4 << 22) | SYS | PS);
   for (unsigned round = 0; round < 9; round++) {
     use_legacy(&g, root(round % 3));
     for (unsigned k = 0; k < 256; k++)
@@ -272,8 +267,8 @@ static void recycling_beyond_the_pool(void **state) {
     guest_check(&g);
   }
   assert_true(counted(&g, RECYCLED) >= 112);
-  assert_int_equal(g.fetch_dropped, counted(&g, RECYCLED) - 1);   /* one each, but for the one of the reset state */
-  put32(&g, root(0), 0);   /* long forgotten: no trace */
+  assert_int_equal(g.fetch_dropped, counted(&g, RECYCLED) - 1); /* one each, but for the one of the reset state */
+  put32(&g, root(0), 0);                                        /* long forgotten: no trace */
   assert_int_equal(mmu_get_counters(g.m)->pt_writes, 0);
   mmu_destroy(g.m);
 }
@@ -285,8 +280,7 @@ static void reused_directory_is_forgotten(void **state) {
   use_legacy(&g, root(0));
   touch(&g, USER, MMU_READ, true);
   use_legacy(&g, root(1));
-  for (unsigned i = 0; i < 1024; i++)
-    put32(&g, root(0) + i * 4, i << 12);
+  for (unsigned i = 0; i < 1024; i++) put32(&g, root(0) + i * 4, i << 12);
   assert_true(mmu_get_counters(g.m)->pt_writes < 100);
   guest_check(&g);
   uint64_t made = counted(&g, NEW);
@@ -294,7 +288,7 @@ static void reused_directory_is_forgotten(void **state) {
   use_legacy(&g, root(0));
   assert_int_equal(counted(&g, NEW), made + 1);
   assert_int_equal(touch(&g, USER, MMU_READ, true).addr.v, user_page(1));
-  for (unsigned i = 0; i < 1024; i++)   /* the current one is never forgotten */
+  for (unsigned i = 0; i < 1024; i++) /* the current one is never forgotten */
     put32(&g, root(0) + i * 4, 0);
   assert_int_equal(faults(&g, USER, MMU_READ, true), 4);
   guest_check(&g);
@@ -347,7 +341,7 @@ static void modes_contend_for_the_shared_half(void **state) {
 static void prefill_for_the_root_that_faulted(void **state) {
   struct guest g;
   make_roots(&g, 2, 0);
-  set32(&g, root(1) + (USER >> 22) * 4, user_pt(0) | ALL);   /* both walk one user table */
+  set32(&g, root(1) + (USER >> 22) * 4, user_pt(0) | ALL); /* both walk one user table */
   use_legacy(&g, root(1));
   touch(&g, USER, MMU_READ, true);
   use_legacy(&g, root(0));
@@ -366,11 +360,9 @@ static void tables_keep_to_their_budget(void **state) {
   struct guest g;
   make_roots(&g, 16, 16);
   for (unsigned i = 0; i < 16; i++) {
-    for (unsigned k = 0; k < 768; k++)
-      set32(&g, root(i) + k * 4, 0x400000 | ALL | PS);
+    for (unsigned k = 0; k < 768; k++) set32(&g, root(i) + k * 4, 0x400000 | ALL | PS);
     use_legacy(&g, root(i));
-    for (unsigned k = 0; k < 1536; k++)
-      touch(&g, k << 21, MMU_WRITE, true), touch(&g, k << 21, MMU_FETCH, true);
+    for (unsigned k = 0; k < 1536; k++) touch(&g, k << 21, MMU_WRITE, true), touch(&g, k << 21, MMU_FETCH, true);
   }
   unsigned known = 0;
   for (unsigned i = 0; i < 16; i++) {
@@ -408,17 +400,33 @@ static int allow_files(void **state) { return limit_files(RLIM_INFINITY); }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(known_root_needs_no_refill), cmocka_unit_test(mode_bits_make_another_space), cmocka_unit_test(edits_reach_spaces_that_are_away),
-    cmocka_unit_test(kernel_half_is_shared), cmocka_unit_test(kernel_half_is_shared_pae), cmocka_unit_test(clear_accessed_bit_does_not_agree),
-    cmocka_unit_test(clear_dirty_bit_of_large_page_does_not_agree), cmocka_unit_test(contested_slot_becomes_private),
-    cmocka_unit_test(kernel_adds_an_entry), cmocka_unit_test(many_private_slots), cmocka_unit_test(recycling_beyond_the_pool),
-    cmocka_unit_test(reused_directory_is_forgotten), cmocka_unit_test(paging_off_and_on_again), cmocka_unit_test(modes_contend_for_the_shared_half),
-    cmocka_unit_test(prefill_for_the_root_that_faulted), cmocka_unit_test(tables_keep_to_their_budget), cmocka_unit_test(two_machines_in_one_process),
+    cmocka_unit_test(known_root_needs_no_refill),
+    cmocka_unit_test(mode_bits_make_another_space),
+    cmocka_unit_test(edits_reach_spaces_that_are_away),
+    cmocka_unit_test(kernel_half_is_shared),
+    cmocka_unit_test(kernel_half_is_shared_pae),
+    cmocka_unit_test(clear_accessed_bit_does_not_agree),
+    cmocka_unit_test(clear_dirty_bit_of_large_page_does_not_agree),
+    cmocka_unit_test(contested_slot_becomes_private),
+    cmocka_unit_test(kernel_adds_an_entry),
+    cmocka_unit_test(many_private_slots),
+    cmocka_unit_test(recycling_beyond_the_pool),
+    cmocka_unit_test(reused_directory_is_forgotten),
+    cmocka_unit_test(paging_off_and_on_again),
+    cmocka_unit_test(modes_contend_for_the_shared_half),
+    cmocka_unit_test(prefill_for_the_root_that_faulted),
+    cmocka_unit_test(tables_keep_to_their_budget),
+    cmocka_unit_test(two_machines_in_one_process),
   };
   const struct CMUnitTest without_memfd[] = {
-    cmocka_unit_test(kernel_half_is_shared), cmocka_unit_test(kernel_half_is_shared_pae), cmocka_unit_test(contested_slot_becomes_private),
-    cmocka_unit_test(many_private_slots), cmocka_unit_test(recycling_beyond_the_pool), cmocka_unit_test(paging_off_and_on_again),
-    cmocka_unit_test(modes_contend_for_the_shared_half), cmocka_unit_test(two_machines_in_one_process),
+    cmocka_unit_test(kernel_half_is_shared),
+    cmocka_unit_test(kernel_half_is_shared_pae),
+    cmocka_unit_test(contested_slot_becomes_private),
+    cmocka_unit_test(many_private_slots),
+    cmocka_unit_test(recycling_beyond_the_pool),
+    cmocka_unit_test(paging_off_and_on_again),
+    cmocka_unit_test(modes_contend_for_the_shared_half),
+    cmocka_unit_test(two_machines_in_one_process),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   return failed + cmocka_run_group_tests(without_memfd, forbid_files, allow_files);

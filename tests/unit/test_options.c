@@ -10,7 +10,7 @@
 #include "bt/options.h"
 #include "bt/values.h"
 
-static char said[4096];   /* what the last parse() printed */
+static char said[4096]; /* what the last parse() printed */
 
 /* Parses "bt" and the words up to NULL. */
 static int parse_words(struct bt_options *o, char **words) {
@@ -24,7 +24,12 @@ static int parse_words(struct bt_options *o, char **words) {
   return result;
 }
 #define PARSE(o, ...) parse_words(o, (char *[]){__VA_ARGS__, NULL})
-#define GOOD(...) do { struct bt_options good; assert_int_equal(PARSE(&good, "-kernel", "k", __VA_ARGS__), OPTIONS_OK); assert_string_equal(said, ""); } while (0)
+#define GOOD(...) \
+  do { \
+    struct bt_options good; \
+    assert_int_equal(PARSE(&good, "-kernel", "k", __VA_ARGS__), OPTIONS_OK); \
+    assert_string_equal(said, ""); \
+  } while (0)
 
 /* One line, ended, that begins with "bt: " and holds `part`. */
 static void assert_one_line(const char *part) {
@@ -32,16 +37,28 @@ static void assert_one_line(const char *part) {
   assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
   if (!strstr(said, part)) fail_msg("'%s' does not say '%s'", said, part);
 }
-#define WARNS(part, ...) do { struct bt_options w; assert_int_equal(PARSE(&w, "-kernel", "k", __VA_ARGS__), OPTIONS_OK); assert_one_line("bt: warning: "); \
-  assert_one_line(part); } while (0)
-#define BAD(part, ...) do { struct bt_options bad; assert_int_equal(PARSE(&bad, __VA_ARGS__), OPTIONS_BAD); assert_one_line(part); } while (0)
+#define WARNS(part, ...) \
+  do { \
+    struct bt_options w; \
+    assert_int_equal(PARSE(&w, "-kernel", "k", __VA_ARGS__), OPTIONS_OK); \
+    assert_one_line("bt: warning: "); \
+    assert_one_line(part); \
+  } while (0)
+#define BAD(part, ...) \
+  do { \
+    struct bt_options bad; \
+    assert_int_equal(PARSE(&bad, __VA_ARGS__), OPTIONS_BAD); \
+    assert_one_line(part); \
+  } while (0)
 
 static void a_whole_qemu_command_line(void **state) {
   struct bt_options o;
-  assert_int_equal(PARSE(&o, "-accel", "tcg,thread=single,tb-size=32", "-machine", "pc,acpi=on", "-cpu", "n270,-sse3", "-m", "256", "-kernel", "vmlinuz",
-                         "-initrd", "rd", "-append", "console=ttyS0 panic=-1", "-nographic", "-no-reboot", "-nodefaults", "-serial", "mon:stdio", "-monitor",
-                         "none", "-net", "none", "-vga", "none", "-rtc", "base=utc", "-smp", "1", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-d",
-                         "int,guest_errors", "-D", "log", "-name", "x", "--stats=json"), OPTIONS_OK);
+  assert_int_equal(PARSE(&o, "-accel", "tcg,thread=single,tb-size=32", "-machine", "pc,acpi=on", "-cpu", "n270,-sse3", "-m",
+                         "256", "-kernel", "vmlinuz", "-initrd", "rd", "-append", "console=ttyS0 panic=-1", "-nographic",
+                         "-no-reboot", "-nodefaults", "-serial", "mon:stdio", "-monitor", "none", "-net", "none", "-vga", "none",
+                         "-rtc", "base=utc", "-smp", "1", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-d",
+                         "int,guest_errors", "-D", "log", "-name", "x", "--stats=json"),
+                   OPTIONS_OK);
   assert_string_equal(said, "");
   assert_int_equal(o.ram_size, 256 << 20);
   assert_int_equal(o.monitor.code_size, 32 << 20);
@@ -65,8 +82,11 @@ static void every_option_with_two_dashes(void **state) {
 }
 
 static void memory_sizes(void **state) {
-  static const struct { const char *text; uint64_t mib; } good[] = {
-    {"256", 256}, {"256M", 256}, {"1G", 1024}, {"size=32m", 32}, {"1.5G", 1536}, {"3072", 3072}, {"3G", 3072}, {"16", 16}, {"20000K", 20}, {"0.5g", 512}};
+  static const struct {
+    const char *text;
+    uint64_t mib;
+  } good[] = {{"256", 256},   {"256M", 256}, {"1G", 1024}, {"size=32m", 32}, {"1.5G", 1536},
+              {"3072", 3072}, {"3G", 3072},  {"16", 16},   {"20000K", 20},   {"0.5g", 512}};
   struct bt_options o;
   for (unsigned i = 0; i < sizeof good / sizeof good[0]; i++) {
     assert_int_equal(PARSE(&o, "-kernel", "k", "-m", (char *)good[i].text), OPTIONS_OK);
@@ -86,7 +106,9 @@ static void memory_sizes(void **state) {
 
 static void serial_ports(void **state) {
   struct bt_options o;
-  assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "stdio", "-serial", "file:a,b", "-serial", "unix:/tmp/s,server=on,wait=off", "-serial", "none"), OPTIONS_OK);
+  assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "stdio", "-serial", "file:a,b", "-serial",
+                         "unix:/tmp/s,server=on,wait=off", "-serial", "none"),
+                   OPTIONS_OK);
   assert_int_equal(o.serial[0].kind, SERIAL_STDIO);
   assert_false(o.serial[0].mux);
   assert_string_equal(o.serial[1].file, "a,b");
@@ -122,8 +144,10 @@ static void serial_defaults(void **state) {
 
 static void axes(void **state) {
   struct bt_options o;
-  assert_int_equal(PARSE(&o, "-kernel", "k", "-singlestep", "-d", "nochain", "-accel", "tcg,tb-size=256K", "-icount", "shift=3,sleep=off", "--flush-every=7",
-                         "--irq-jitter=12", "--exact-flags", "--paranoid", "1000", "--without=windows,hoist", "--user=translate", "--symbols=m"), OPTIONS_OK);
+  assert_int_equal(PARSE(&o, "-kernel", "k", "-singlestep", "-d", "nochain", "-accel", "tcg,tb-size=256K", "-icount",
+                         "shift=3,sleep=off", "--flush-every=7", "--irq-jitter=12", "--exact-flags", "--paranoid", "1000",
+                         "--without=windows,hoist", "--user=translate", "--symbols=m"),
+                   OPTIONS_OK);
   assert_true(o.monitor.one_insn && o.monitor.no_chain && o.monitor.exact_flags && o.monitor.irq_jitter);
   assert_int_equal(o.monitor.code_size, 256 << 10);
   assert_int_equal(o.monitor.icount_shift, 3);
@@ -155,7 +179,10 @@ static void accelerators_and_machines(void **state) {
   GOOD("-machine", "pc,accel=kvm:tcg");
   assert_int_equal(PARSE(&o, "-kernel", "k", "-no-acpi"), OPTIONS_OK);
   assert_false(o.acpi);
-  static const struct { char *option, *value; bool hpet; } hpet[] = {{"-machine", "pc", true}, {"-machine", "hpet=off", false}, {"-M", "pc,hpet=on", true}};
+  static const struct {
+    char *option, *value;
+    bool hpet;
+  } hpet[] = {{"-machine", "pc", true}, {"-machine", "hpet=off", false}, {"-M", "pc,hpet=on", true}};
   for (unsigned i = 0; i < sizeof hpet / sizeof hpet[0]; i++) {
     assert_int_equal(PARSE(&o, "-kernel", "k", hpet[i].option, hpet[i].value), OPTIONS_OK);
     assert_int_equal(o.hpet, hpet[i].hpet);
@@ -185,11 +212,30 @@ static void what_the_guest_does_not_need_warns_once(void **state) {
   for (unsigned i = 0; i < sizeof displays / sizeof displays[0]; i++) WARNS("runs without", "-display", displays[i]);
   static char *const adapters[] = {"std", "cirrus", "vmware", "qxl", "virtio"};
   for (unsigned i = 0; i < sizeof adapters / sizeof adapters[0]; i++) WARNS("no display adapter yet", "-vga", adapters[i]);
-  static char *const devices[] = {"usb-tablet", "qemu-xhci,id=x", "driver=VGA,vgamem_mb=16", "AC97", "virtio-rng-pci", "ich9-usb-ehci1"};
+  static char *const devices[] = {"usb-tablet", "qemu-xhci,id=x", "driver=VGA,vgamem_mb=16",
+                                  "AC97",       "virtio-rng-pci", "ich9-usb-ehci1"};
   for (unsigned i = 0; i < sizeof devices / sizeof devices[0]; i++) WARNS("warning: -device", "-device", devices[i]);
-  static char *const more[][2] = {{"-usbdevice", "tablet"}, {"-soundhw", "ac97"}, {"-audiodev", "none,id=a"}, {"-audio", "pa"}, {"-netdev", "user,id=n"}, {"-g", "800x600x32"},
-    {"-uuid", "1"}, {"-smbios", "type=1"}, {"-global", "a.b=c"}, {"-sandbox", "on"}, {"-msg", "timestamp=on"}, {"-vnc", ":1"}, {"-spice", "port=1"}, {"-monitor", "stdio"},
-    {"-parallel", "file:p"}, {"-rtc", "base=localtime"}, {"-rtc", "base=2020-01-01T00:00:00,clock=vm"}, {"-accel", "kvm"}, {"-machine", "accel=kvm"}, {"-cpu", "host"}, {"-cpu", "host,kvm=off"}};
+  static char *const more[][2] = {{"-usbdevice", "tablet"},
+                                  {"-soundhw", "ac97"},
+                                  {"-audiodev", "none,id=a"},
+                                  {"-audio", "pa"},
+                                  {"-netdev", "user,id=n"},
+                                  {"-g", "800x600x32"},
+                                  {"-uuid", "1"},
+                                  {"-smbios", "type=1"},
+                                  {"-global", "a.b=c"},
+                                  {"-sandbox", "on"},
+                                  {"-msg", "timestamp=on"},
+                                  {"-vnc", ":1"},
+                                  {"-spice", "port=1"},
+                                  {"-monitor", "stdio"},
+                                  {"-parallel", "file:p"},
+                                  {"-rtc", "base=localtime"},
+                                  {"-rtc", "base=2020-01-01T00:00:00,clock=vm"},
+                                  {"-accel", "kvm"},
+                                  {"-machine", "accel=kvm"},
+                                  {"-cpu", "host"},
+                                  {"-cpu", "host,kvm=off"}};
   for (unsigned i = 0; i < sizeof more / sizeof more[0]; i++) WARNS(more[i][0], more[i][0], more[i][1]);
   WARNS("-usb:", "-usb", "-usb", "-usb");
   BAD("no such display", "-kernel", "k", "-display", "crt");
@@ -200,19 +246,28 @@ static void what_the_guest_does_not_need_warns_once(void **state) {
 
 /* Without a word: a machine like ours is so anyway. */
 static void what_changes_nothing_is_silent(void **state) {
-  GOOD("-snapshot", "-no-fd-bootchk", "-no-user-config", "-only-migratable", "-win2k-hack", "-async-teardown", "-enable-sync-profile");
-  GOOD("-compat", "deprecated-input=accept", "-watchdog-action", "none", "-vga", "none", "-display", "none", "-net", "none", "-monitor", "null");
+  GOOD("-snapshot", "-no-fd-bootchk", "-no-user-config", "-only-migratable", "-win2k-hack", "-async-teardown",
+       "-enable-sync-profile");
+  GOOD("-compat", "deprecated-input=accept", "-watchdog-action", "none", "-vga", "none", "-display", "none", "-net", "none",
+       "-monitor", "null");
   GOOD("-boot", "order=c,menu=off", "-k", "en-us", "-smp", "1", "-m", "size=256M", "-rtc", "base=utc,clock=host,driftfix=slew");
 }
 
 /* Every option that qemu-system-i386 7.2 -help lists is known here, and asks for a value where QEMU's does. */
 static void every_option_of_qemu_has_a_row(void **state) {
-  static const char with[] = "D L accel acpitable action add-fd append audio audiodev bios blockdev boot cdrom chardev chroot compat cpu d debugcon device dfilter display "
-    "drive dtb dump-vmstate echr fda fdb fsdev fw_cfg gdb global hda hdb hdc hdd icount incoming initrd iscsi k kernel loadvm m machine M mem-path mon monitor msg mtdblock "
-    "name net netdev nic numa object option-rom overcommit parallel pflash pidfile plugin qmp qmp-pretty readconfig rotate rtc runas sandbox sd seed serial set smbios smp "
+  static const char with[] =
+    "D L accel acpitable action add-fd append audio audiodev bios blockdev boot cdrom chardev chroot "
+    "compat cpu d debugcon device dfilter display "
+    "drive dtb dump-vmstate echr fda fdb fsdev fw_cfg gdb global hda hdb hdc hdd icount incoming initrd iscsi k kernel loadvm m "
+    "machine M mem-path mon monitor msg mtdblock "
+    "name net netdev nic numa object option-rom overcommit parallel pflash pidfile plugin qmp qmp-pretty readconfig rotate rtc "
+    "runas sandbox sd seed serial set smbios smp "
     "spice tpmdev trace usbdevice uuid vga virtfs vnc watchdog-action xen-domid";
-  static const char without[] = "S s async-teardown audio-help daemonize enable-kvm enable-sync-profile full-screen no-acpi no-fd-bootchk no-hpet no-reboot no-shutdown "
-    "no-user-config nodefaults nographic only-migratable portrait preconfig singlestep snapshot usb win2k-hack xen-attach xen-domid-restrict mem-prealloc";
+  static const char without[] =
+    "S s async-teardown audio-help daemonize enable-kvm enable-sync-profile full-screen no-acpi "
+    "no-fd-bootchk no-hpet no-reboot no-shutdown "
+    "no-user-config nodefaults nographic only-migratable portrait preconfig singlestep snapshot usb win2k-hack xen-attach "
+    "xen-domid-restrict mem-prealloc";
   const char *const lists[] = {with, without};
   for (unsigned i = 0; i < 2; i++) {
     char words[sizeof with], option[32];
@@ -222,7 +277,8 @@ static void every_option_of_qemu_has_a_row(void **state) {
       snprintf(option, sizeof option, "-%s", word);
       PARSE(&o, "-kernel", "k", option);
       if (strstr(said, "no such option")) fail_msg("%s: %s", option, said);
-      if (!!strstr(said, "needs a value") != !i) fail_msg("%s: %s a value: %s", option, i ? "asks for" : "does not ask for", said);
+      if (!!strstr(said, "needs a value") != !i)
+        fail_msg("%s: %s a value: %s", option, i ? "asks for" : "does not ask for", said);
     }
   }
 }
@@ -317,8 +373,45 @@ static void doubled_commas(void **state) {
 
 /* Any words at all: an answer, and for a refusal one line. Sanitizers watch. */
 static void random_words(void **state) {
-  static const char *const words[] = {"-m", "-serial", "-device", "-accel", "-icount", "-d", "--without=", "--stats=", "-machine", "-smp", "-append", "-kernel",
-    "-display", "-vga", "-usb", "-netdev", "-nografic", "-m=", "slots=", "vnc=", "-rtc", "-echr", "--user", "-action", "unix:", "isa-debug-exit,", "tcg,", "shift=", "=", ",", "size=", "1", "99999999999999999999", "K", "on", "help,", "-", "\n", "\xff"};
+  static const char *const words[] = {"-m",
+                                      "-serial",
+                                      "-device",
+                                      "-accel",
+                                      "-icount",
+                                      "-d",
+                                      "--without=",
+                                      "--stats=",
+                                      "-machine",
+                                      "-smp",
+                                      "-append",
+                                      "-kernel",
+                                      "-display",
+                                      "-vga",
+                                      "-usb",
+                                      "-netdev",
+                                      "-nografic",
+                                      "-m=",
+                                      "slots=",
+                                      "vnc=",
+                                      "-rtc",
+                                      "-echr",
+                                      "--user",
+                                      "-action",
+                                      "unix:",
+                                      "isa-debug-exit,",
+                                      "tcg,",
+                                      "shift=",
+                                      "=",
+                                      ",",
+                                      "size=",
+                                      "1",
+                                      "99999999999999999999",
+                                      "K",
+                                      "on",
+                                      "help,",
+                                      "-",
+                                      "\n",
+                                      "\xff"};
   srand(1);
   for (int round = 0; round < 20000; round++) {
     char text[12][400];
@@ -343,12 +436,22 @@ static void random_words(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(a_whole_qemu_command_line), cmocka_unit_test(every_option_with_two_dashes), cmocka_unit_test(memory_sizes),
-    cmocka_unit_test(serial_ports), cmocka_unit_test(serial_defaults), cmocka_unit_test(axes), cmocka_unit_test(accelerators_and_machines),
-    cmocka_unit_test(what_the_guest_does_not_need_warns_once), cmocka_unit_test(what_changes_nothing_is_silent),
-    cmocka_unit_test(every_option_of_qemu_has_a_row), cmocka_unit_test(no_shutdown_and_its_action),
-    cmocka_unit_test(what_qemu_has_and_the_guest_needs_is_refused), cmocka_unit_test(what_contradicts_itself),
-    cmocka_unit_test(cpu_help_needs_no_kernel), cmocka_unit_test(help_lists_what_is_understood), cmocka_unit_test(doubled_commas),
+    cmocka_unit_test(a_whole_qemu_command_line),
+    cmocka_unit_test(every_option_with_two_dashes),
+    cmocka_unit_test(memory_sizes),
+    cmocka_unit_test(serial_ports),
+    cmocka_unit_test(serial_defaults),
+    cmocka_unit_test(axes),
+    cmocka_unit_test(accelerators_and_machines),
+    cmocka_unit_test(what_the_guest_does_not_need_warns_once),
+    cmocka_unit_test(what_changes_nothing_is_silent),
+    cmocka_unit_test(every_option_of_qemu_has_a_row),
+    cmocka_unit_test(no_shutdown_and_its_action),
+    cmocka_unit_test(what_qemu_has_and_the_guest_needs_is_refused),
+    cmocka_unit_test(what_contradicts_itself),
+    cmocka_unit_test(cpu_help_needs_no_kernel),
+    cmocka_unit_test(help_lists_what_is_understood),
+    cmocka_unit_test(doubled_commas),
     cmocka_unit_test(random_words),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 // link: bt_translator
-/* The planner's facts: which accesses share a window and where its check goes, what is known of registers, what is live. Guests are assembled here; steps
- * and windows are counted from 0. Run only this: build/unit/test_plan (CMOCKA_TEST_FILTER=CASE for one case). */
+/* The planner's facts: which accesses share a window and where its check goes, what is known of registers, what is live. Guests
+ * are assembled here; steps and windows are counted from 0. Run only this: build/unit/test_plan (CMOCKA_TEST_FILTER=CASE for one
+ * case). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,14 +21,21 @@ struct plan {
 };
 
 #define GUEST(name, code) \
-  __asm__(".pushsection .rodata\n .code32\n .intel_syntax noprefix\n guest_" #name ":\n" code "\n guest_end_" #name ":\n .att_syntax\n .code64\n .popsection\n"); \
+  __asm__(".pushsection .rodata\n .code32\n .intel_syntax noprefix\n guest_" #name ":\n" code "\n guest_end_" #name ":\n" \
+          " .att_syntax\n .code64\n .popsection\n"); \
   extern const uint8_t guest_##name[], guest_end_##name[]
 #define PLAN(name, mode, options) plan_with(guest_##name, (uint32_t)(guest_end_##name - guest_##name), mode, options)
 
 static struct plan *plan_with(const uint8_t *code, uint32_t size, uint32_t mode, unsigned options) {
   struct plan *p = calloc(1, sizeof *p);
   assert_non_null(p);
-  p->rq = (struct tr_request){.bytes = code, .available = size, .page_left = size, .eip = EIP, .mode = {mode}, .features = ~0ull, .options = options,
+  p->rq = (struct tr_request){.bytes = code,
+                              .available = size,
+                              .page_left = size,
+                              .eip = EIP,
+                              .mode = {mode},
+                              .features = ~0ull,
+                              .options = options,
                               .max_insns = TR_MAX_INSNS};
   p->b.rq = &p->rq, p->b.result = &p->r;
   plan_block(&p->b);
@@ -47,22 +55,26 @@ static const struct window *placed(const struct plan *p, unsigned step) {
 
 static void assert_value(const struct plan *p, unsigned step, unsigned reg, unsigned version, int32_t k) {
   const struct value *v = &p->b.steps[step].before[reg];
-  if (v->version != version || v->k != k) fail_msg("step %u register %u: version %u + %d, not %u + %d", step, reg, v->version, v->k, version, k);
+  if (v->version != version || v->k != k)
+    fail_msg("step %u register %u: version %u + %d, not %u + %d", step, reg, v->version, v->k, version, k);
 }
 /* Version 0 is zero; registers start as versions 1 to 8; the first new one is 9. */
-GUEST(constants, "add eax, 5\n inc eax\n dec ecx\n lea edx, [ebx+0x100]\n mov esi, edx\n mov edi, 7\n lea edi, [edi+1]\n sub eax, -3\n xor ebp, ebp\n sub ecx, ecx\n nop\n");
+GUEST(constants, "add eax, 5\n inc eax\n dec ecx\n lea edx, [ebx+0x100]\n mov esi, edx\n mov edi, 7\n lea edi, [edi+1]\n"
+  " sub eax, -3\n xor ebp, ebp\n sub ecx, ecx\n nop\n");
 static void constants_are_followed(void **state) {
   struct plan *p = PLAN(constants, FLAT, 0);
   assert_int_equal(p->b.n, 11);
-  assert_value(p, 1, REG_EAX, 1 + REG_EAX, 5), assert_value(p, 2, REG_EAX, 1 + REG_EAX, 6), assert_value(p, 8, REG_EAX, 1 + REG_EAX, 9);
+  assert_value(p, 1, REG_EAX, 1 + REG_EAX, 5), assert_value(p, 2, REG_EAX, 1 + REG_EAX, 6),
+    assert_value(p, 8, REG_EAX, 1 + REG_EAX, 9);
   assert_value(p, 3, REG_ECX, 1 + REG_ECX, -1);
   assert_value(p, 4, REG_EDX, 1 + REG_EBX, 0x100), assert_value(p, 5, REG_ESI, 1 + REG_EBX, 0x100);
   assert_value(p, 6, REG_EDI, 0, 7), assert_value(p, 7, REG_EDI, 0, 8), assert_value(p, 9, REG_EBP, 0, 0);
-  assert_true(p->b.steps[10].before[REG_ECX].version >= 9);   /* SUB r,r is not followed, which is only slower */
+  assert_true(p->b.steps[10].before[REG_ECX].version >= 9); /* SUB r,r is not followed, which is only slower */
   free(p);
 }
 
-GUEST(unknowns, "imul eax, ecx\n add dx, 5\n lea bx, [ebx+1]\n lea esi, [esi+edi]\n mov bp, 7\n mov al, 5\n xchg ecx, edx\n inc di\n nop\n");
+GUEST(unknowns, "imul eax, ecx\n add dx, 5\n lea bx, [ebx+1]\n lea esi, [esi+edi]\n mov bp, 7\n mov al, 5\n xchg ecx, edx\n"
+  " inc di\n nop\n");
 static void partial_writes_are_unknown(void **state) {
   struct plan *p = PLAN(unknowns, FLAT, 0);
   static const uint8_t regs[] = {REG_EAX, REG_EDX, REG_EBX, REG_ESI, REG_EBP, REG_ECX, REG_EDI};
@@ -77,10 +89,12 @@ static void partial_writes_are_unknown(void **state) {
   free(p);
 }
 
-GUEST(wraps, "1: lea ebx, [ebx+0x7fffffff]\n lea ebx, [ebx+0x7fffffff]\n sub ecx, 0x80000000\n dec ecx\n mov eax, [ebx]\n mov edx, [ecx+4]\n sub esp, 0x7fffffff\n push eax\n push eax\n mov esi, [ebx+4]\n nop\n");
+GUEST(wraps, "1: lea ebx, [ebx+0x7fffffff]\n lea ebx, [ebx+0x7fffffff]\n sub ecx, 0x80000000\n dec ecx\n mov eax, [ebx]\n"
+  " mov edx, [ecx+4]\n sub esp, 0x7fffffff\n push eax\n push eax\n mov esi, [ebx+4]\n nop\n");
 static void constants_wrap(void **state) {
   struct plan *p = PLAN(wraps, FLAT, 0);
-  assert_value(p, 2, REG_EBX, 1 + REG_EBX, -2), assert_value(p, 4, REG_ECX, 1 + REG_ECX, INT32_MAX), assert_value(p, 9, REG_ESP, 1 + REG_ESP, INT32_MAX - 6);
+  assert_value(p, 2, REG_EBX, 1 + REG_EBX, -2), assert_value(p, 4, REG_ECX, 1 + REG_ECX, INT32_MAX),
+    assert_value(p, 9, REG_ESP, 1 + REG_ESP, INT32_MAX - 6);
   TOGETHER(p, 4, 9);
   free(p);
 }
@@ -97,7 +111,8 @@ static void the_stack_pointer_is_followed(void **state) {
   assert_int_equal(p->b.steps[5].acc[ACC_STACK].offset, -16);
   free(p);
   p = PLAN(frames, FLAT, 0);
-  assert_value(p, 2, REG_EBP, 1 + REG_ESP, -4), assert_value(p, 3, REG_ESP, 1 + REG_ESP, -36), assert_value(p, 4, REG_ESP, 1 + REG_ESP, -4);
+  assert_value(p, 2, REG_EBP, 1 + REG_ESP, -4), assert_value(p, 3, REG_ESP, 1 + REG_ESP, -36),
+    assert_value(p, 4, REG_ESP, 1 + REG_ESP, -4);
   assert_value(p, 5, REG_ESP, 1 + REG_ESP, 0);
   assert_true(p->b.steps[5].before[REG_EBP].version >= 9);
   free(p);
@@ -148,11 +163,12 @@ static void a_changed_base_is_another(void **state) {
   free(p);
 }
 
-GUEST(indexes, "mov eax, [ebx+ecx*4]\n mov edx, [ebx+ecx*4+4]\n mov esi, [ebx+ecx*8]\n inc ecx\n mov edi, [ebx+ecx*4]\n mov ebp, [ebx+edx*4]\n");
+GUEST(indexes, "mov eax, [ebx+ecx*4]\n mov edx, [ebx+ecx*4+4]\n mov esi, [ebx+ecx*8]\n inc ecx\n mov edi, [ebx+ecx*4]\n"
+  " mov ebp, [ebx+edx*4]\n");
 static void index_and_scale_are_part_of_the_key(void **state) {
   struct plan *p = PLAN(indexes, FLAT, 0);
   TOGETHER(p, 0, 1), TOGETHER(p, 1, 4);
-  assert_true(placed(p, 0)->lo == 0 && placed(p, 0)->hi == 8);   /* [ebx + (ecx+1)*4] is at + 4 */
+  assert_true(placed(p, 0)->lo == 0 && placed(p, 0)->hi == 8); /* [ebx + (ecx+1)*4] is at + 4 */
   assert_true(window_of(p, 2, ACC_MEM) != window_of(p, 0, ACC_MEM));
   assert_true(window_of(p, 5, ACC_MEM) != window_of(p, 0, ACC_MEM));
   free(p);
@@ -168,13 +184,14 @@ static void segments_are_part_of_the_key(void **state) {
   p = PLAN(segments, FLAT, 0);
   TOGETHER(p, 0, 1), TOGETHER(p, 0, 3);
   free(p);
-  p = PLAN(segments, based | 3u << (TR_SEG_SHIFT + 2 * SEG_GS), 0);   /* limited: always checked alone */
+  p = PLAN(segments, based | 3u << (TR_SEG_SHIFT + 2 * SEG_GS), 0); /* limited: always checked alone */
   ALONE(p, 1), ALONE(p, 3);
   free(p);
 }
 
 GUEST(spans, "mov eax, [ebx]\n mov ecx, [ebx+252]\n mov edx, [ebx+253]\n mov esi, [ebx+256]\n");
-GUEST(span_ends, "mov eax, [ebx+0x7ffffff0]\n mov ecx, [ebx+0x7ffffffc]\n mov edx, [ebx-0x80000000]\n mov esi, [ebx-0x7ffffffc]\n");
+GUEST(span_ends, "mov eax, [ebx+0x7ffffff0]\n mov ecx, [ebx+0x7ffffffc]\n mov edx, [ebx-0x80000000]\n"
+  " mov esi, [ebx-0x7ffffffc]\n");
 static void a_window_spans_256_bytes(void **state) {
   struct plan *p = PLAN(spans, FLAT, 0);
   TOGETHER(p, 0, 1);
@@ -184,7 +201,8 @@ static void a_window_spans_256_bytes(void **state) {
   free(p);
   p = PLAN(span_ends, FLAT, 0);
   assert_true(window_of(p, 0, ACC_MEM) != window_of(p, 2, ACC_MEM) || window_of(p, 0, ACC_MEM) == NO_WINDOW);
-  for (unsigned w = 0; w < p->b.window_count; w++) assert_true(p->b.windows[w].lo < p->b.windows[w].hi && p->b.windows[w].hi - p->b.windows[w].lo <= WINDOW_SPAN);
+  for (unsigned w = 0; w < p->b.window_count; w++)
+    assert_true(p->b.windows[w].lo < p->b.windows[w].hi && p->b.windows[w].hi - p->b.windows[w].lo <= WINDOW_SPAN);
   free(p);
 }
 
@@ -226,7 +244,7 @@ static void checks_go_above_the_flag_writer(void **state) {
   p = PLAN(hoists, FLAT, TR_NO_HOIST);
   ALONE(p, 2);
   free(p);
-  p = PLAN(hoists_not, FLAT, 0);   /* EBX is made between the flag writer and the access */
+  p = PLAN(hoists_not, FLAT, 0); /* EBX is made between the flag writer and the access */
   ALONE(p, 3);
   free(p);
   p = PLAN(hoists_late, FLAT, 0);
@@ -234,33 +252,38 @@ static void checks_go_above_the_flag_writer(void **state) {
   free(p);
 }
 
-/* Over random blocks: a check never stands above a definition of its key, nor behind its first access; what it is computed from is there. */
+/* Over random blocks: a check never stands above a definition of its key, nor behind its first access; what it is computed from
+ * is there. */
 static uint32_t x = 1;
 static uint32_t next(uint32_t n) { return (x = x * 1664525 + 1013904223) >> 8 & 0xffffff ? (x >> 8) % n : 0; }
 static unsigned random_step(uint8_t *b) {
   unsigned r = next(8), m = next(8);
   if (r == REG_ESP) r = REG_EAX;
   switch (next(15)) {
-  case 13: {                                                                                                             /* mov r, [m+d32] by the ends */
+  case 13: { /* mov r, [m+d32] by the ends */
     uint32_t disp = 0x80000000u - 300 + next(600);
     b[0] = next(2) ? 0x8b : 0x8d, b[1] = (uint8_t)(0x80 | r << 3 | (m == 4 ? 3 : m));
     memcpy(b + 2, &disp, 4);
     return 6;
   }
-  case 0: b[0] = 0x8b, b[1] = (uint8_t)(0x40 | r << 3 | (m == 4 ? 3 : m)), b[2] = (uint8_t)next(256); return 3;          /* mov r, [m+d8] */
+  /* mov r, [m+d8] */
+  case 0: b[0] = 0x8b, b[1] = (uint8_t)(0x40 | r << 3 | (m == 4 ? 3 : m)), b[2] = (uint8_t)next(256); return 3;
   case 1: b[0] = 0x89, b[1] = (uint8_t)(0x40 | r << 3 | (m == 4 ? 3 : m)), b[2] = (uint8_t)next(256); return 3;
-  case 2: b[0] = 0x8d, b[1] = (uint8_t)(0x40 | r << 3 | (m == 4 ? 3 : m)), b[2] = (uint8_t)next(256); return 3;          /* lea r, [m+d8] */
-  case 3: b[0] = 0x83, b[1] = (uint8_t)(0xc0 | r), b[2] = (uint8_t)next(256); return 3;                                  /* add r, d8 */
+  /* lea r, [m+d8] */
+  case 2: b[0] = 0x8d, b[1] = (uint8_t)(0x40 | r << 3 | (m == 4 ? 3 : m)), b[2] = (uint8_t)next(256); return 3;
+  case 3: b[0] = 0x83, b[1] = (uint8_t)(0xc0 | r), b[2] = (uint8_t)next(256); return 3; /* add r, d8 */
   case 4: b[0] = (uint8_t)(0x40 | r); return 1;
   case 5: b[0] = (uint8_t)(0x50 | r); return 1;
   case 6: b[0] = (uint8_t)(0x58 | r); return 1;
   case 7: b[0] = 0x89, b[1] = (uint8_t)(0xc0 | r << 3 | (m == 4 ? 5 : m)); return 2;
-  case 8: b[0] = 0x8b, b[1] = (uint8_t)(4 | r << 3), b[2] = (uint8_t)((next(4) << 6) | r << 3 | m); return 3 + (m == 5 ? (memset(b + 3, 0, 4), 4) : 0);
-  case 9: b[0] = 0x0f, b[1] = 0xaf, b[2] = (uint8_t)(0xc0 | r << 3 | m); return 3;                                       /* imul */
-  case 10: b[0] = 0x11, b[1] = (uint8_t)(0xc0 | r << 3 | (m == 4 ? 0 : m)); return 2;                                    /* adc: keeps flags live */
+  case 8:
+    b[0] = 0x8b, b[1] = (uint8_t)(4 | r << 3), b[2] = (uint8_t)((next(4) << 6) | r << 3 | m);
+    return 3 + (m == 5 ? (memset(b + 3, 0, 4), 4) : 0);
+  case 9: b[0] = 0x0f, b[1] = 0xaf, b[2] = (uint8_t)(0xc0 | r << 3 | m); return 3;    /* imul */
+  case 10: b[0] = 0x11, b[1] = (uint8_t)(0xc0 | r << 3 | (m == 4 ? 0 : m)); return 2; /* adc: keeps flags live */
   case 11: b[0] = 0x85, b[1] = (uint8_t)(0xc0 | r << 3 | m); return 2;
-  case 12: b[0] = 0x89, b[1] = 0xe5; return 2;                                                                           /* mov ebp, esp */
-  default: b[0] = 0x88, b[1] = (uint8_t)(0x44 | r << 3), b[2] = 0x24, b[3] = (uint8_t)next(256); return 4;               /* mov [esp+d8], r8 */
+  case 12: b[0] = 0x89, b[1] = 0xe5; return 2;                                                             /* mov ebp, esp */
+  default: b[0] = 0x88, b[1] = (uint8_t)(0x44 | r << 3), b[2] = 0x24, b[3] = (uint8_t)next(256); return 4; /* mov [esp+d8], r8 */
   }
 }
 static bool holds(const struct plan *p, unsigned step, unsigned version) {
@@ -283,7 +306,7 @@ static void checks_stand_where_their_base_is_known(void **state) {
       assert_true(win->check <= win->first && win->first <= win->last && win->hi - win->lo <= WINDOW_SPAN && win->hi > win->lo);
       assert_true(holds(p, win->check, win->key.base) && holds(p, win->check, win->key.index));
       assert_true(win->flags_live || p->b.steps[win->check].live_before == 0);
-      for (unsigned other = 0; other < w; other++) {   /* no two in one register at a time */
+      for (unsigned other = 0; other < w; other++) { /* no two in one register at a time */
         const struct window *o = &p->b.windows[other];
         assert_true(o->reg != win->reg || o->last < win->check || win->last < o->check);
       }
@@ -293,7 +316,8 @@ static void checks_stand_where_their_base_is_known(void **state) {
         const struct access *a = &p->b.steps[i].acc[k];
         if (!a->present || a->window == NO_WINDOW) continue;
         const struct window *win = &p->b.windows[a->window];
-        assert_true(win->reg != H_NONE && i >= win->first && i <= win->last && a->offset >= win->lo && a->offset + a->size <= win->hi);
+        assert_true(win->reg != H_NONE && i >= win->first && i <= win->last && a->offset >= win->lo &&
+                    a->offset + a->size <= win->hi);
         assert_true(!(a->access & ACCESS_W) || win->write);
         assert_true(!memcmp(&win->key, &a->key, sizeof a->key));
       }
@@ -311,7 +335,7 @@ static void invariant_windows_go_before_the_loop(void **state) {
   struct plan *p = PLAN(loop, FLAT, 0);
   assert_true(p->b.self_loop && placed(p, 0)->invariant);
   TOGETHER(p, 0, 1);
-  assert_true(window_of(p, 2, ACC_MEM) == NO_WINDOW || !placed(p, 2)->invariant);   /* ESI moves */
+  assert_true(window_of(p, 2, ACC_MEM) == NO_WINDOW || !placed(p, 2)->invariant); /* ESI moves */
   free(p);
   static const unsigned options[] = {TR_NO_LOOPS, TR_COUNT}, modes[] = {TR_NO_CHAIN, TR_PLAIN};
   for (unsigned i = 0; i < 2; i++) {
@@ -342,10 +366,12 @@ static void an_sti_that_ends_its_block_is_the_monitors(void **state) {
   free(p);
 }
 
-/* Every instruction makes as many new versions as any can: none is given twice, all fit birth[] (the sanitizers would tell) and 16 bits. */
+/* Every instruction makes as many new versions as any can: none is given twice, all fit birth[] (the sanitizers would tell) and
+ * 16 bits. */
 static void versions_do_not_run_out(void **state) {
-  static const uint8_t most[][8] = {{2, 0x87, 0xc1}, {3, 0x0f, 0xc1, 0xc1}, {2, 0xf7, 0xe1}, {1, 0x99}, {2, 0xf7, 0xf9}, {1, 0xc9}, {1, 0xa5}, {2, 0xf3, 0xa5},
-                                    {4, 0x0f, 0xc7, 0x0b, 0x90}, {3, 0x0f, 0x01, 0xf9}, {1, 0xa7}, {1, 0x58}, {2, 0x0f, 0xc8}};
+  static const uint8_t most[][8] = {
+    {2, 0x87, 0xc1}, {3, 0x0f, 0xc1, 0xc1},       {2, 0xf7, 0xe1},       {1, 0x99}, {2, 0xf7, 0xf9}, {1, 0xc9},      {1, 0xa5},
+    {2, 0xf3, 0xa5}, {4, 0x0f, 0xc7, 0x0b, 0x90}, {3, 0x0f, 0x01, 0xf9}, {1, 0xa7}, {1, 0x58},       {2, 0x0f, 0xc8}};
   for (unsigned m = 0; m < sizeof most / sizeof *most; m++) {
     uint8_t code[TR_MAX_INSNS * 8];
     uint32_t size = 0, highest = 0;
@@ -364,7 +390,7 @@ static void versions_do_not_run_out(void **state) {
 /* A window's check is a step's number: the longest block with the most windows. */
 static void more_accesses_than_windows(void **state) {
   uint8_t code[TR_MAX_INSNS * 7];
-  for (unsigned i = 0; i < TR_MAX_INSNS; i++) {   /* mov eax, [ebx + 4096 i] */
+  for (unsigned i = 0; i < TR_MAX_INSNS; i++) { /* mov eax, [ebx + 4096 i] */
     uint32_t disp = 4096 * i;
     code[6 * i] = 0x8b, code[6 * i + 1] = 0x83;
     memcpy(code + 6 * i + 2, &disp, 4);

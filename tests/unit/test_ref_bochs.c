@@ -1,4 +1,5 @@
-// What Bochs' debugger prints -> words and registers (bt/diff/bochs_text.c), and the ROM (bt/diff/bochs_rom.c). The excerpts are real ones, of Bochs 2.7.
+// What Bochs' debugger prints -> words and registers (bt/diff/bochs_text.c), and the ROM (bt/diff/bochs_rom.c). The excerpts are
+// real ones, of Bochs 2.7.
 // link: bt_reference
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,26 +17,37 @@ static struct bochs_line parse(const char *text) {
 }
 
 #define GENERAL \
-  "CPU0:\nrax: 00000000_000000a1\nrbx: 00000000_00000002\nrcx: 00000000_00000003\nrdx: 00000000_00000004\nrsp: 00000000_0000fffa\n" \
-  "rbp: 00000000_00000006\nrsi: 00000000_00000007\nrdi: 00000000_80000008\nr8 : 00000000_00000000\nr15: 00000000_00000000\nrip: 00000000_00008183\n" \
+  "CPU0:\nrax: 00000000_000000a1\nrbx: 00000000_00000002\nrcx: 00000000_00000003\nrdx: 00000000_00000004\n" \
+  "rsp: 00000000_0000fffa\n" \
+  "rbp: 00000000_00000006\nrsi: 00000000_00000007\nrdi: 00000000_80000008\nr8 : 00000000_00000000\nr15: 00000000_00000000\n" \
+  "rip: 00000000_00008183\n" \
   "eflags 0x00000046: id vip vif ac vm rf nt IOPL=0 of df if tf sf ZF af PF cf\n"
 #define SEGMENTS \
   "es:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\n\tData segment, base=0x00000000, limit=0xffffffff, Read/Write, Accessed\n" \
   "cs:0xf003, dh=0xff0093ff, dl=0x0000ffff, valid=7\n\tData segment, base=0xffff0000, limit=0x0000ffff, Read/Write, Accessed\n" \
-  "ss:0x0018, dh=0x12409334, dl=0x5678000f, valid=1\nds:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\nfs:0x0000, dh=0x00001000, dl=0x00000000, valid=0\n" \
-  "gs:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\nldtr:0x0000, dh=0x00008200, dl=0x0000ffff, valid=1\ntr:0x0028, dh=0x00008b10, dl=0x20000067, valid=1\n" \
+  "ss:0x0018, dh=0x12409334, dl=0x5678000f, valid=1\nds:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\n" \
+  "fs:0x0000, dh=0x00001000, dl=0x00000000, valid=0\n" \
+  "gs:0x0018, dh=0x00cf9300, dl=0x0000ffff, valid=1\nldtr:0x0000, dh=0x00008200, dl=0x0000ffff, valid=1\n" \
+  "tr:0x0028, dh=0x00008b10, dl=0x20000067, valid=1\n" \
   "gdtr:base=0x00000000000f0400, limit=0x1f\nidtr:base=0x0000000000108000, limit=0x7ff\n"
 #define CONTROL \
-  "CR0=0x60000011: pg CD NW ac wp ne ET ts em mp PE\nCR2=page fault laddr=0x00000000deadbeef\nCR3=0x000000123000\n    PCD=page-level cache disable=0\n" \
-  "    PWT=page-level write-through=0\nCR4=0x00000010: pks cet pke smap smep keylock osxsave pcid fsgsbase smx vmx la57 umip osxmmexcpt osfxsr pce pge mce pae PSE de tsd pvi vme\n" \
+  "CR0=0x60000011: pg CD NW ac wp ne ET ts em mp PE\nCR2=page fault laddr=0x00000000deadbeef\nCR3=0x000000123000\n" \
+  "    PCD=page-level cache disable=0\n" \
+  "    PWT=page-level write-through=0\n" \
+  "CR4=0x00000010: pks cet pke smap smep keylock osxsave pcid fsgsbase smx vmx la57 umip osxmmexcpt " \
+  "osfxsr pce pge mce pae PSE de tsd pvi vme\n" \
   "EFER=0x00000800: ffxsr NXE lma lme sce\n"
 #define DEBUG \
-  "DR0=0x0000000000001000\nDR1=0x0000000000000000\nDR2=0x0000000000000000\nDR3=0x0000000000000003\nDR6=0xffff0ff0: bt bs bd b3 b2 b1 b0\n" \
+  "DR0=0x0000000000001000\nDR1=0x0000000000000000\nDR2=0x0000000000000000\nDR3=0x0000000000000003\n" \
+  "DR6=0xffff0ff0: bt bs bd b3 b2 b1 b0\n" \
   "DR7=0x00000401: DR3=Code-Byte DR2=Code-Byte DR1=Code-Byte DR0=Code-Byte gd | ge le | g3 l3 g2 l2 g1 l1 g0 L0\n"
 #define FPU \
-  "status  word: 0x3800: b c3 TOS7 c2 c1 c0 es sf pe ue oe ze de ie\ncontrol word: 0x037f: inf RC_NEAREST PC_64 PM UM OM ZM DM IM\ntag word:     0x3fff\n" \
-  "operand:      0x0000\nfip:          0x0000000000000000\n  FP0 ST1(3):        raw 0x0000:0000000000000000 (0.0000000000) (EMPTY)\n" \
-  "=>FP7 ST0(0):        raw 0x3fff:8000000000000000 (1.0000000000) (NORMAL)\n  FP6 ST7(3):        raw 0x0000:0000000000000000 (0.0000000000) (EMPTY)\n"
+  "status  word: 0x3800: b c3 TOS7 c2 c1 c0 es sf pe ue oe ze de ie\n" \
+  "control word: 0x037f: inf RC_NEAREST PC_64 PM UM OM ZM DM IM\ntag word:     0x3fff\n" \
+  "operand:      0x0000\nfip:          0x0000000000000000\n" \
+  "  FP0 ST1(3):        raw 0x0000:0000000000000000 (0.0000000000) (EMPTY)\n" \
+  "=>FP7 ST0(0):        raw 0x3fff:8000000000000000 (1.0000000000) (NORMAL)\n" \
+  "  FP6 ST7(3):        raw 0x0000:0000000000000000 (0.0000000000) (EMPTY)\n"
 #define SSE \
   "MXCSR: 0x01f80: ule fuz RC:Nearest PM UM OM ZM DM IM daz pe ue oe ze de ie\nXMM[00]: 33333333_22222222_11111111_00000000\n" \
   "XMM[07]: 00000000_00000000_00000000_000000ff\nXMM[08]: ffffffff_ffffffff_ffffffff_ffffffff\n"
@@ -68,7 +80,8 @@ static void memory_accesses(void **state) {
   l = parse("[CPU0 WR]: LIN 0x0000000000107ff0 PHY 0x000000107ff0 (len=8, WB): 0x3FF00000 0x00000001");
   assert_true(l.write);
   assert_true(l.value == UINT64_C(0x3ff0000000000001));
-  assert_int_equal(parse("[CPU0 RD]: PHY 0x000000123004 (len=4, WB): 0x00000067\t; PDE").word, BOCHS_OTHER);   /* of the page walk */
+  /* of the page walk */
+  assert_int_equal(parse("[CPU0 RD]: PHY 0x000000123004 (len=4, WB): 0x00000067\t; PDE").word, BOCHS_OTHER);
 }
 
 static void exceptions_and_deliveries(void **state) {
@@ -128,7 +141,7 @@ static void hidden_parts_of_segments(void **state) {
   assert_int_equal(c.tr.limit, 0x67);
   assert_int_equal(c.gdt.base, 0xf0400);
   assert_int_equal(c.idt.limit, 0x7ff);
-  assert_int_equal(c.cpl, 3);                     /* of CS in protected mode */
+  assert_int_equal(c.cpl, 3); /* of CS in protected mode */
 }
 
 static void control_and_debug_registers(void **state) {
@@ -148,17 +161,19 @@ static void control_and_debug_registers(void **state) {
 static void fxsave_image(void **state) {
   struct ref_cpu c;
   assert_int_equal(registers(FPU SSE, &c), BOCHS_FPU | BOCHS_SSE);
-  assert_memory_equal(c.fx, "\x7f\x03\x00\x38\x80", 5);             /* FCW, FSW, one register in use: the last */
+  assert_memory_equal(c.fx, "\x7f\x03\x00\x38\x80", 5); /* FCW, FSW, one register in use: the last */
   assert_memory_equal(c.fx + 32, "\0\0\0\0\0\0\0\x80\xff\x3f", 10);
   assert_memory_equal(c.fx + 24, "\x80\x1f\0\0", 4);
   assert_memory_equal(c.fx + 160, "\0\0\0\0\x11\x11\x11\x11\x22\x22\x22\x22\x33\x33\x33\x33", 16);
   assert_int_equal(c.fx[160 + 16 * 7], 0xff);
-  assert_int_equal(c.fx[160 + 16 * 8], 0);                          /* there is no XMM8 here */
+  assert_int_equal(c.fx[160 + 16 * 8], 0); /* there is no XMM8 here */
 }
 
 static void msrs(void **state) {
   static struct ref_start start;
-  static const char text[] = "show param name: <cpu0.MSR>\nMSR = {\n  apicbase = 0xfee00900\n  EFER = 0x00000000\n  sysenter_cs_msr = 0x00000008\n"
+  static const char text[] =
+    "show param name: <cpu0.MSR>\nMSR = {\n  apicbase = 0xfee00900\n  EFER = 0x00000000\n"
+    "  sysenter_cs_msr = 0x00000008\n"
     "  mtrrphysbase1 = 0x6\n  mtrrphysmask7 = 0x800\n  mtrrfix4k_f8000 = 0x0\n  pat = 0x7040600070406\n}\n";
   bochs_text_msrs(text, sizeof text - 1, &start);
   assert_int_equal(start.msr_count, 6);
@@ -182,8 +197,10 @@ static void half_an_answer(void **state) {
 
 /* Any bytes: nothing but an answer, from nothing outside of the text (with the sanitizers). */
 static void garbage(void **state) {
-  static const char seed[] = GENERAL SEGMENTS CONTROL DEBUG FPU SSE "(0).[9] [0x00000008b9a8] 8382:8188 (unk. ctxt): test al, 0xa9 ; a8a9\n"
-    "[CPU0 RD]: LIN 0x0000000000000004 PHY 0x000000000004 (len=2, UC): 0x00A1\n00000000004d[CPU0  ] interrupt(): vector = 20, TYPE = 4, EXT = 0\n"
+  static const char seed[] = GENERAL SEGMENTS CONTROL DEBUG FPU SSE
+    "(0).[9] [0x00000008b9a8] 8382:8188 (unk. ctxt): test al, 0xa9 ; a8a9\n"
+    "[CPU0 RD]: LIN 0x0000000000000004 PHY 0x000000000004 (len=2, UC): 0x00A1\n"
+    "00000000004d[CPU0  ] interrupt(): vector = 20, TYPE = 4, EXT = 0\n"
     "00000000000i[CPU0  ] CPUID[0x00000001]: 000106c2 00010800 0040c39d bfebfbff\n  mtrrphysbase1 = 0x6\n";
   static struct ref_start start;
   uint32_t random = 1;
@@ -199,7 +216,8 @@ static void garbage(void **state) {
     struct bochs_line line;
     struct ref_cpu c = {.eip = 0};
     start.msr_count = 0;
-    for (size_t from = 0; from < size; from += 1 + (random >> 20) % 40) bochs_text_line((struct line){text + from, size - from}, &line);
+    for (size_t from = 0; from < size; from += 1 + (random >> 20) % 40)
+      bochs_text_line((struct line){text + from, size - from}, &line);
     bochs_text_registers(text, size, &c);
     bochs_text_msrs(text, size, &start);
     free(text);
@@ -220,10 +238,18 @@ static void rom_enters_the_kernel(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-    cmocka_unit_test(instruction_with_its_bytes), cmocka_unit_test(memory_accesses), cmocka_unit_test(exceptions_and_deliveries), cmocka_unit_test(starts_and_ends),
-    cmocka_unit_test(general_registers), cmocka_unit_test(hidden_parts_of_segments), cmocka_unit_test(control_and_debug_registers), cmocka_unit_test(fxsave_image),
-    cmocka_unit_test(msrs), cmocka_unit_test(half_an_answer), cmocka_unit_test(garbage), cmocka_unit_test(rom_enters_the_kernel)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(instruction_with_its_bytes),
+                                     cmocka_unit_test(memory_accesses),
+                                     cmocka_unit_test(exceptions_and_deliveries),
+                                     cmocka_unit_test(starts_and_ends),
+                                     cmocka_unit_test(general_registers),
+                                     cmocka_unit_test(hidden_parts_of_segments),
+                                     cmocka_unit_test(control_and_debug_registers),
+                                     cmocka_unit_test(fxsave_image),
+                                     cmocka_unit_test(msrs),
+                                     cmocka_unit_test(half_an_answer),
+                                     cmocka_unit_test(garbage),
+                                     cmocka_unit_test(rom_enters_the_kernel)};
   cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
 // link: bt_monitor
 // timeout: 180
-/* The run loop on a machine without devices (run_rig.h): what the guest sees at instruction boundaries must not depend on the axes of rig_axes[].
- * Run only this: build/unit/test_run; one case: CMOCKA_TEST_FILTER is honoured, e.g. CMOCKA_TEST_FILTER=interrupts_wait_for_shadows.
- * test_run_smc.c has code that changes itself, test_run_kick.c what other threads do. */
+/* The run loop on a machine without devices (run_rig.h): what the guest sees at instruction boundaries must not depend on the
+ * axes of rig_axes[]. Run only this: build/unit/test_run; one case: CMOCKA_TEST_FILTER is honoured, e.g.
+ * CMOCKA_TEST_FILTER=interrupts_wait_for_shadows. test_run_smc.c has code that changes itself, test_run_kick.c what other threads
+ * do. */
 #include "run_rig.h"
 
 static rig *make(const struct rig_axis *axis) { return rig_create(&axis->options); }
@@ -29,24 +30,27 @@ static void over_axes(const uint8_t *guest, size_t size, void (*setup)(rig *), c
 #define RAISE(vector) " mov al, " #vector "\n out 0x80, al\n xor eax, eax\n"
 
 GUEST(shadows, 1,
-  RAISE(0x40) " inc eax\n sti\n inc eax\n inc eax\n inc eax\n cli\n"                         /* after the instruction behind STI */
-  RAISE(0x41) " inc eax\n sti\n sti\n inc eax\n inc eax\n cli\n"                             /* the second STI is that instruction */
+  RAISE(0x40) " inc eax\n sti\n inc eax\n inc eax\n inc eax\n cli\n" /* after the instruction behind STI */
+  RAISE(0x41) " inc eax\n sti\n sti\n inc eax\n inc eax\n cli\n" /* the second STI is that instruction */
   RAISE(0x42) " inc eax\n pushfd\n or dword ptr [esp], 0x200\n popfd\n inc eax\n cli\n"      /* POPF has no shadow */
   RAISE(0x43) " inc eax\n push 0x202\n push cs\n push " AT(shadows, 1f) "\n iretd\n hlt\n 1: inc eax\n inc eax\n cli\n"
-  RAISE(0x44) " inc eax\n sti\n cli\n inc eax\n inc eax\n sti\n nop\n cli\n"                 /* STI, CLI lets nothing in; the next STI does */
+  RAISE(0x44) " inc eax\n sti\n cli\n inc eax\n inc eax\n sti\n nop\n cli\n" /* STI, CLI lets nothing in; the next STI does */
   RAISE(0x45) " inc eax\n push " AT(shadows, 2f) "\n sti\n ret\n hlt\n 2: inc eax\n inc eax\n cli\n"
   RAISE(0x46) " inc eax\n sti\n mov ecx, [esp]\n inc eax\n inc eax\n cli\n"
   RAISE(0x47) " inc eax\n sti\n jmp 3f\n hlt\n 3: inc eax\n inc eax\n cli\n"
   " sti\n mov al, 0x48\n out 0x80, al\n inc eax\n inc eax\n cli\n"                           /* at once where IF is set */
   TELL DONE);
-static void interrupts_wait_for_shadows(void **state) { OVER_AXES(shadows, NULL, "40/2 41/1 42/1 43/1 44/3 45/1 46/1 47/1 48/48 =4a ."); }
+static void interrupts_wait_for_shadows(void **state) {
+  OVER_AXES(shadows, NULL, "40/2 41/1 42/1 43/1 44/3 45/1 46/1 47/1 48/48 =4a .");
+}
 
 /* A read of MMIO that raises INTR: taken behind the reading instruction, one later when that is MOV SS, or shadowed by STI. */
 GUEST(mmio_reads, 1,
   " mov ebx, 0xe0000000\n xor eax, eax\n sti\n nop\n"
   " inc eax\n mov ecx, [ebx]\n inc eax\n inc eax\n"            /* 22/1 */
   " inc eax\n mov ss, [ebx]\n inc eax\n inc eax\n"             /* 22/5 */
-  " cli\n mov ecx, [ebx]\n inc eax\n sti\n mov ecx, [ebx]\n inc eax\n cli\n"   /* pending since the first: 22/7, behind the second */
+  /* pending since the first: 22/7, behind the second */
+  " cli\n mov ecx, [ebx]\n inc eax\n sti\n mov ecx, [ebx]\n inc eax\n cli\n"
   " push dword ptr [ebx]\n pop ss\n sti\n nop\n inc eax\n cli\n"               /* 22/8 */
   TELL DONE);
 static void raise_by_mmio(rig *r) { r->mmio_raises = true; }
@@ -55,13 +59,20 @@ static void mmio_raises_inside_an_instruction(void **state) { OVER_AXES(mmio_rea
 /* Every form of MOV between a device and a register, which the monitor does by itself, and some that it does not. */
 GUEST(mmio_moves, 1,
   " mov ebx, 0xe0000000\n mov eax, 0x87654321\n mov [ebx], eax\n mov [ebx+4], ax\n mov [ebx+6], al\n mov [ebx+7], ah\n"
-  " mov dword ptr [ebx+8], 0x89abcdef\n mov word ptr [ebx+12], 0x1234\n mov byte ptr [ebx+14], 0xfe\n mov [0xe0000010], eax\n mov [0xe0000014], al\n"
-  " xor ecx, ecx\n mov ecx, [ebx]\n xchg eax, ecx\n" TELL " xchg eax, ecx\n mov ch, [ebx+1]\n mov cl, [ebx+2]\n xchg eax, ecx\n" TELL " mov eax, [0xe0000008]\n" TELL
-  " mov ax, [0xe000000a]\n" TELL " mov al, [0xe000000c]\n" TELL " movzx eax, byte ptr [ebx+16]\n" TELL " add dword ptr [ebx+20], 1\n mov ecx, [ebx+2]\n xchg eax, ecx\n" TELL DONE);
+  " mov dword ptr [ebx+8], 0x89abcdef\n mov word ptr [ebx+12], 0x1234\n mov byte ptr [ebx+14], 0xfe\n mov [0xe0000010], eax\n"
+  " mov [0xe0000014], al\n"
+  " xor ecx, ecx\n mov ecx, [ebx]\n xchg eax, ecx\n" TELL " xchg eax, ecx\n mov ch, [ebx+1]\n mov cl, [ebx+2]\n xchg eax, ecx\n"
+  TELL
+  " mov eax, [0xe0000008]\n" TELL
+  " mov ax, [0xe000000a]\n" TELL " mov al, [0xe000000c]\n" TELL " movzx eax, byte ptr [ebx+16]\n" TELL
+  " add dword ptr [ebx+20], 1\n mov ecx, [ebx+2]\n xchg eax, ecx\n" TELL DONE);
 static void tell_mmio(rig *r) { r->mmio_tells = true; }
 static void mmio_by_every_mov(void **state) {
-  OVER_AXES(mmio_moves, tell_mmio, "w4@0=87654321 w2@4=4321 w1@6=21 w1@7=43 w4@8=89abcdef w2@c=1234 w1@e=fe w4@10=87654321 w1@14=21 "
-            "r4@0 =44332211 r1@1 r1@2 =44331213 r4@8 =44332219 r2@a =4433221b r1@c =4433221d r1@10 =21 r4@14 w4@14=44332226 r2@2 r2@4 =22152213 .");
+  OVER_AXES(mmio_moves, tell_mmio,
+            "w4@0=87654321 w2@4=4321 w1@6=21 w1@7=43 w4@8=89abcdef w2@c=1234 w1@e=fe w4@10=87654321 "
+            "w1@14=21 "
+            "r4@0 =44332211 r1@1 r1@2 =44331213 r4@8 =44332219 r2@a =4433221b r1@c =4433221d r1@10 =21 r4@14 w4@14=44332226 "
+            "r2@2 r2@4 =22152213 .");
 }
 
 GUEST(halts, 1,
@@ -75,14 +86,16 @@ static void halt_ends(void **state) {
     rig *r = make(&rig_axes[i]);
     LOAD(r, halts);
     assert_null(monitor_run(r->monitor));
-    check_log(r, &rig_axes[i], rig_axes[i].options.icount_shift >= 0 ? "50/0 2/1 51/51 21/0 =1 halted ." : "50/0 2/1 51/51 halted .");
+    check_log(r, &rig_axes[i],
+              rig_axes[i].options.icount_shift >= 0 ? "50/0 2/1 51/51 21/0 =1 halted ." : "50/0 2/1 51/51 halted .");
     rig_destroy(r);
   }
 }
 
 /* ---- debug exceptions ------------------------------------------------------------------------------------------- */
 
-/* Each shape of block, stepped: the #DB comes behind every instruction, and nowhere else. Offsets of the instructions stand beside them. */
+/* Each shape of block, stepped: the #DB comes behind every instruction, and nowhere else. Offsets of the instructions stand
+ * beside them. */
 GUEST(steps, 1,
   /* 00 */ " mov ecx, 2\n"
   /* 05 */ " pushfd\n"
@@ -114,7 +127,8 @@ GUEST(steps, 1,
 static void return_from_debug(rig *r) { r->returns_from[VEC_DB] = true; }
 static void single_steps(void **state) {
   OVER_AXES(steps, return_from_debug,
-            "1@f 1@10 1@13 1@14 1@15 1@f 1@10 1@13 1@14 1@15 1@17 1@1e 1@1c 1@1f 1@21 1@26 1@2b 1@2b 1@2d 1@2f 1@33 1@35 1@38 1@39 1@40 1@41 .");
+            "1@f 1@10 1@13 1@14 1@15 1@f 1@10 1@13 1@14 1@15 1@17 1@1e 1@1c 1@1f 1@21 1@26 1@2b 1@2b 1@2d 1@2f 1@33 1@35 1@38 "
+            "1@39 1@40 1@41 .");
 }
 
 /* Two code breakpoints: in the middle of a block, and at the head of a loop, which a handler goes on from with RF. */
@@ -243,7 +257,7 @@ static void vm_stop_is_at_once_and_for_ever(void **state) {
   for (unsigned i = 0; i < RIG_AXES; i++) {
     rig *r = make(&rig_axes[i]);
     LOAD(r, stops);
-    int saved = dup(STDERR_FILENO);   /* the monitor reports where it stopped */
+    int saved = dup(STDERR_FILENO); /* the monitor reports where it stopped */
     assert_non_null(freopen("/dev/null", "w", stderr));
     for (unsigned n = 0; n < 3; n++) assert_string_equal(monitor_run(r->monitor), "the guest asked for it");
     fflush(stderr), dup2(saved, STDERR_FILENO), close(saved);
@@ -255,32 +269,39 @@ static void vm_stop_is_at_once_and_for_ever(void **state) {
 
 /* ---- host registers over an exit ---------------------------------------------------------------------------------- */
 
-/* Two windows in one block: R10 and R11 hold the pointers. In their midst loads from pages that nothing has touched: an entry is filled, and the block goes on.
- * Behind them an access that crosses a page, and one to MMIO: these leave it for good. */
+/* Two windows in one block: R10 and R11 hold the pointers. In their midst loads from pages that nothing has touched: an entry is
+ * filled, and the block goes on. Behind them an access that crosses a page, and one to MMIO: these leave it for good. */
 GUEST(windows, 1,
   " mov esi, 0x20000\n mov edi, 0x24000\n mov ebp, 0x22ffe\n mov edx, 0xe0000000\n mov dword ptr [ebp], 0x01020304\n mov ecx, 3\n"
   "1: mov eax, ecx\n shl eax, 12\n mov [esi], ecx\n mov [edi], ecx\n mov [esi+4], ecx\n mov [edi+4], ecx\n"
-  " mov ebx, [eax+0x300000]\n add [esi+8], ecx\n add [edi+8], ecx\n add ebx, [eax+0x310000]\n add ecx, [esi+4]\n add ebx, [edi+4]\n"
-  " mov eax, [ebp]\n add [edi+12], eax\n add [esi+12], ebx\n mov eax, [edx]\n add [edi+16], eax\n mov ecx, [esi]\n dec ecx\n jnz 1b\n"
-  " mov eax, [esi+8]\n" TELL " mov eax, [edi+8]\n" TELL " mov eax, [esi+12]\n" TELL " mov eax, [edi+12]\n" TELL " mov eax, [edi+16]\n" TELL DONE);
+  " mov ebx, [eax+0x300000]\n add [esi+8], ecx\n add [edi+8], ecx\n add ebx, [eax+0x310000]\n add ecx, [esi+4]\n"
+  " add ebx, [edi+4]\n"
+  " mov eax, [ebp]\n add [edi+12], eax\n add [esi+12], ebx\n mov eax, [edx]\n add [edi+16], eax\n mov ecx, [esi]\n dec ecx\n"
+  " jnz 1b\n"
+  " mov eax, [esi+8]\n" TELL " mov eax, [edi+8]\n" TELL " mov eax, [esi+12]\n" TELL " mov eax, [edi+12]\n" TELL
+  " mov eax, [edi+16]\n" TELL DONE);
 static void window_registers_lost_over_slow_access(void **state) { OVER_AXES(windows, NULL, "=6 =6 =6 =306090c =30 ."); }
 
-/* RETs with pushes and pops before them that are folded into ESP only there: those that find no target in the hash leave with ESP moved once. */
+/* RETs with pushes and pops before them that are folded into ESP only there: those that find no target in the hash leave with ESP
+ * moved once. */
 GUEST(rets, 1,
   " call 1f\n lea eax, [esp]\n" TELL " push 7\n push 8\n call 2f\n lea eax, [esp]\n" TELL " call 3f\n lea eax, [esp]\n" TELL DONE
-  "1: push ebx\n push ecx\n pop ecx\n pop ebx\n ret\n 2: push eax\n pop ebx\n ret 8\n 3: sub esp, 64\n push 1\n pop edx\n add esp, 64\n ret\n");
+  "1: push ebx\n push ecx\n pop ecx\n pop ebx\n ret\n 2: push eax\n pop ebx\n ret 8\n 3: sub esp, 64\n push 1\n pop edx\n"
+  " add esp, 64\n ret\n");
 static void esp_folded_twice_at_ret(void **state) { OVER_AXES(rets, NULL, "=9000 =9000 =9000 ."); }
 
 /* ---- the cache --------------------------------------------------------------------------------------------------- */
 
-/* 4000 blocks in a ring of jumps that skip about, run three times: more than a tiny cache holds, so that flushes meet chains half made. */
+/* 4000 blocks in a ring of jumps that skip about, run three times: more than a tiny cache holds, so that flushes meet chains half
+ * made. */
 enum { RING = 4000, RING_STEP = 16, RING_LEAP = 1237 };
 static void write_ring(rig *r) {
   uint8_t *code = mmu_ram_pointer(r->mmu, to_gpa(RIG_CODE + 4096), RING * RING_STEP);
   for (uint32_t i = 0; i < RING; i++) {
     uint8_t *at = code + i * RING_STEP;
     int32_t rel = (int32_t)(((i + RING_LEAP) % RING) * RING_STEP) - (int32_t)(i * RING_STEP + 12);
-    uint8_t block[] = {0x40, 0x03, 0x04, 0x24, 0x4b, 0x74, 0x05, 0xe9, 0, 0, 0, 0, 0xc3};   /* inc eax; add eax, [esp]; dec ebx; jz +5; jmp; ret */
+    /* inc eax; add eax, [esp]; dec ebx; jz +5; jmp; ret */
+    uint8_t block[] = {0x40, 0x03, 0x04, 0x24, 0x4b, 0x74, 0x05, 0xe9, 0, 0, 0, 0, 0xc3};
     memcpy(block + 8, &rel, 4);
     memcpy(at, block, sizeof block);
   }
@@ -293,7 +314,7 @@ static void chaining_through_flushes(void **state) {
     write_ring(r);
     assert_null(monitor_run(r->monitor));
     char expected[40];
-    snprintf(expected, sizeof expected, "=%x .", 12000u * (1 + RIG_CODE + 12));   /* [esp]: the return address */
+    snprintf(expected, sizeof expected, "=%x .", 12000u * (1 + RIG_CODE + 12)); /* [esp]: the return address */
     check_log(r, &rig_axes[i], expected);
     const struct monitor_counters *c = monitor_get_counters(r->monitor);
     if (rig_axes[i].options.code_size) assert_true(c->flushes > 3);

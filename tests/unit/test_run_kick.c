@@ -1,7 +1,8 @@
 // link: bt_monitor
 // timeout: 180
-/* The run loop and other threads: kicks come at any host instruction, are never lost, and disturb nothing. Guests loop in each of the ways in which
- * translated code and the monitor can be busy. Run only this: build/unit/test_run_kick (CMOCKA_TEST_FILTER=CASE for one case). */
+/* The run loop and other threads: kicks come at any host instruction, are never lost, and disturb nothing. Guests loop in each of
+ * the ways in which translated code and the monitor can be busy. Run only this: build/unit/test_run_kick (CMOCKA_TEST_FILTER=CASE
+ * for one case). */
 #include "run_rig.h"
 #include <pthread.h>
 #include <time.h>
@@ -12,17 +13,24 @@ static const struct monitor_options plain_options = {.icount_shift = -1};
 /* A kick may find no monitor that has SIGUSR1 (before and behind monitor_run()): it must not end the process then. */
 static void ignore(int number) {}
 
-static void spin(unsigned rounds) { for (volatile unsigned i = 0; i < rounds; i++) {} }
+static void spin(unsigned rounds) {
+  for (volatile unsigned i = 0; i < rounds; i++) {}
+}
 
 /* ---- a thread that kicks as fast as it can ---------------------------------------------------------------------- */
 
-struct kicker { pthread_t thread; rig *rig; atomic_bool stop; uint64_t kicks; };
+struct kicker {
+  pthread_t thread;
+  rig *rig;
+  atomic_bool stop;
+  uint64_t kicks;
+};
 static void *kick_on(void *opaque) {
   struct kicker *k = opaque;
   while (!atomic_load(&k->stop)) {
     monitor_kick(k->rig->monitor);
     spin(k->kicks++ * 2654435761u >> 22 & 0x3ff);
-    if (k->kicks % 16 == 0) usleep(1);   /* on a busy host both threads may share a core */
+    if (k->kicks % 16 == 0) usleep(1); /* on a busy host both threads may share a core */
   }
   return NULL;
 }
@@ -35,12 +43,15 @@ static void stop_kicks(struct kicker *k) {
   pthread_join(k->thread, NULL);
 }
 
-/* A million callouts under a hail of kicks: whatever of the enter and exit stubs and of the run loop a signal hits, all registers survive it - the
- * guest's, x87 and SSE among them, and those of the C code. A signal in the stubs once left the poison in the C caller's R12. */
+/* A million callouts under a hail of kicks: whatever of the enter and exit stubs and of the run loop a signal hits, all registers
+ * survive it - the guest's, x87 and SSE among them, and those of the C code. A signal in the stubs once left the poison in the C
+ * caller's R12. */
 GUEST(callouts, 1,
-  " mov eax, 0x3f800000\n movd xmm3, eax\n fld1\n fldpi\n mov ecx, -1\n mov ebx, 0x11111111\n mov ebp, 0x22222222\n mov esi, 0x33333333\n mov edi, 0x44444444\n"
+  " mov eax, 0x3f800000\n movd xmm3, eax\n fld1\n fldpi\n mov ecx, -1\n mov ebx, 0x11111111\n mov ebp, 0x22222222\n"
+  " mov esi, 0x33333333\n mov edi, 0x44444444\n"
   "1: out 0xed, al\n dec ecx\n jnz 1b\n"
-  " fucompp\n fnstsw ax\n and eax, 0x4700\n add eax, ebx\n add eax, ebp\n add eax, esi\n add eax, edi\n add eax, esp\n" TELL " movd eax, xmm3\n" TELL DONE);
+  " fucompp\n fnstsw ax\n and eax, 0x4700\n add eax, ebx\n add eax, ebp\n add eax, esi\n add eax, edi\n add eax, esp\n" TELL
+  " movd eax, xmm3\n" TELL DONE);
 static void enough(rig *r, uint32_t value) {
   if (r->outs >= 1000000 && r->polls >= 500) rig_vcpu(r)->s.gpr[REG_ECX] = 1;
 }
@@ -52,7 +63,7 @@ static void kick_in_a_stub(void **state) {
   start_kicks(&k, r);
   assert_null(monitor_run(r->monitor));
   stop_kicks(&k);
-  assert_string_equal(r->log, "=aaab3aaa =3f800000 .");   /* 11.. + 22.. + 33.. + 44.. + 9000h, and pi > 1: no condition bit */
+  assert_string_equal(r->log, "=aaab3aaa =3f800000 ."); /* 11.. + 22.. + 33.. + 44.. + 9000h, and pi > 1: no condition bit */
   rig_destroy(r);
 }
 
@@ -60,28 +71,40 @@ static void kick_in_a_stub(void **state) {
 
 GUEST(jump, 1, "1: jmp 1b\n");
 GUEST(loop_window, 1, " mov esi, 0x20000\n 1: inc dword ptr [esi]\n mov eax, [esi+8]\n adc [esi+4], eax\n dec ecx\n jmp 1b\n");
-GUEST(loop_invariant, 1, " mov esi, 0x20000\n 1: add eax, [esi]\n add ebx, [esi+edx*4]\n inc dword ptr [esi+64]\n test eax, eax\n 2: xor eax, eax\n jz 1b\n");
+GUEST(loop_invariant, 1, " mov esi, 0x20000\n 1: add eax, [esi]\n add ebx, [esi+edx*4]\n inc dword ptr [esi+64]\n"
+  " test eax, eax\n 2: xor eax, eax\n jz 1b\n");
 GUEST(calls, 1, "1: call 2f\n jmp 1b\n 2: ret\n");
 GUEST(indirect, 1, " mov eax, " AT(indirect, 1f) "\n 1: jmp eax\n");
 GUEST(counter, 1, "1: mov ecx, 100\n 2: loop 2b\n jmp 1b\n");
 GUEST(forward, 2, "1: jmp 2f\n .org guest_forward + 5000\n 2: inc eax\n jmp 1b\n");
 GUEST(outs, 1, "1: out 0xed, al\n jmp 1b\n");
 GUEST(mmio, 1, " mov esi, 0xe0000000\n 1: mov eax, [esi]\n jmp 1b\n");
-GUEST(rep, 1, "1: mov ecx, -1\n mov esi, 0x20000\n mov edi, 0x300000\n rep lodsd\n jmp 1b\n");   /* runs off RAM: reads all ones */
+GUEST(rep, 1, "1: mov ecx, -1\n mov esi, 0x20000\n mov edi, 0x300000\n rep lodsd\n jmp 1b\n"); /* runs off RAM: reads all ones */
 GUEST(rep_movs, 1, "1: mov ecx, 1024\n mov esi, 0x20000\n mov edi, 0x300000\n rep movsd\n jmp 1b\n");
 GUEST(own_code, 1, " mov esi, " AT(own_code, 2f) "\n 1: inc byte ptr [esi+1]\n 2: mov al, 1\n jmp 1b\n");
 GUEST(halted, 1, "1: hlt\n jmp 1b\n");
 GUEST(stis, 1, "1: cli\n nop\n sti\n jmp 1b\n");
 GUEST(sti_only, 1, "1: sti\n jmp 1b\n");
 GUEST(stepped, 1, " pushfd\n or dword ptr [esp], 0x100\n popfd\n 1: jmp 1b\n");
-static const struct { const char *name; const uint8_t *code; } loops[] = {
-#define LOOP(name) {#name, guest_##name}
-  LOOP(jump), LOOP(loop_window), LOOP(loop_invariant), LOOP(calls), LOOP(indirect), LOOP(counter), LOOP(forward), LOOP(outs), LOOP(mmio), LOOP(rep), LOOP(rep_movs),
-  LOOP(own_code), LOOP(halted), LOOP(stis), LOOP(sti_only), LOOP(stepped),
+static const struct {
+  const char *name;
+  const uint8_t *code;
+} loops[] = {
+#define LOOP(name) \
+  { #name, guest_##name }
+  LOOP(jump),    LOOP(loop_window), LOOP(loop_invariant), LOOP(calls),   LOOP(indirect), LOOP(counter),
+  LOOP(forward), LOOP(outs),        LOOP(mmio),           LOOP(rep),     LOOP(rep_movs), LOOP(own_code),
+  LOOP(halted),  LOOP(stis),        LOOP(sti_only),       LOOP(stepped),
 };
 enum { LOOPS = sizeof loops / sizeof loops[0] };
 
-struct ender { rig *rig; atomic_uint running; atomic_bool stop; uint32_t random; const char *loop; };
+struct ender {
+  rig *rig;
+  atomic_uint running;
+  atomic_bool stop;
+  uint32_t random;
+  const char *loop;
+};
 static void *end_runs(void *opaque) {
   struct ender *e = opaque;
   for (unsigned seen = 0; !atomic_load(&e->stop);) {
@@ -90,7 +113,7 @@ static void *end_runs(void *opaque) {
     seen = now;
     e->random = e->random * 1664525 + 1013904223;
     spin(e->random >> 16 & (e->random & 7 ? 0x3ff : 0x7fff));
-    monitor_kick(e->rig->monitor);        /* the one that counts comes while this one is polled for */
+    monitor_kick(e->rig->monitor); /* the one that counts comes while this one is polled for */
     spin(e->random >> 8 & 0x7ff);
     atomic_store(&e->rig->exit_wanted, true);
     monitor_kick(e->rig->monitor);
@@ -107,7 +130,8 @@ static void too_late(int number) {
 
 static void dawdle(rig *r) { spin(500); }
 
-/* Endless loops are left each time they are asked to be. Nothing else ever ends them: a kick that is lost is a test that hangs. */
+/* Endless loops are left each time they are asked to be. Nothing else ever ends them: a kick that is lost is a test that
+ * hangs. */
 static void kicks_are_never_lost(void **state) {
   rig *r = rig_create(&plain_options);
   struct ender e = {.rig = r, .random = 1};
@@ -154,13 +178,14 @@ static void kick_before_run_is_not_lost(void **state) {
   }
 }
 
-/* The poison in the safepoint pointer always leads to a poll, which takes it away: else the guest would fault at its safepoint for ever. */
+/* The poison in the safepoint pointer always leads to a poll, which takes it away: else the guest would fault at its safepoint
+ * for ever. */
 static void a_safepoint_polls(void **state) {
   rig *r = rig_create(&plain_options);
   LOAD(r, jump);
   r->on_poll = rig_end;
   for (unsigned i = 0; i < 5; i++) {
-    rig_vcpu(r)->s.safepoint = r->monitor->poison;   /* as a signal leaves it that comes in the midst of a poll */
+    rig_vcpu(r)->s.safepoint = r->monitor->poison; /* as a signal leaves it that comes in the midst of a poll */
     r->monitor->kicked = 0;
     assert_null(monitor_run(r->monitor));
     assert_int_equal(r->polls, i + 1);
@@ -172,7 +197,8 @@ static void a_safepoint_polls(void **state) {
 /* ---- where interrupts may come ----------------------------------------------------------------------------------- */
 
 static void raise_and_count(rig *r) {
-  if (r->interrupts >= 100) monitor_exit(r->monitor); else rig_raise(r, 0x30);
+  if (r->interrupts >= 100) monitor_exit(r->monitor);
+  else rig_raise(r, 0x30);
 }
 
 /* An interrupt that arrives behind an STI which set IF waits for one more instruction, although a safepoint stands there. */
@@ -180,12 +206,17 @@ GUEST(shadow_jump, 1, "1: cli\n nop\n sti\n 2: jmp 1b\n");
 GUEST(shadow_ret, 1, "1: cli\n push " AT(shadow_ret, 1b) "\n sti\n 2: ret\n");
 GUEST(shadow_call, 1, " mov eax, " AT(shadow_call, 1f) "\n 1: pop edx\n cli\n nop\n sti\n 2: call eax\n");
 GUEST(shadow_loop, 1, "1: mov ecx, 9\n 3: cli\n nop\n sti\n 2: loop 3b\n jmp 1b\n");
-GUEST(shadow_load, 1, " mov esi, 0x20000\n 1: cli\n push esi\n mov ecx, [esi]\n sti\n 2: pop ecx\n push ecx\n add edx, [esi+4]\n pop ecx\n jmp 1b\n");
-GUEST(shadow_page, 2, " jmp 1f\n .org guest_shadow_page + 4080\n 1: cli\n .org guest_shadow_page + 4095, 0x90\n sti\n 2: jmp 1b\n");
+GUEST(shadow_load, 1, " mov esi, 0x20000\n 1: cli\n push esi\n mov ecx, [esi]\n sti\n 2: pop ecx\n push ecx\n add edx, [esi+4]\n"
+  " pop ecx\n jmp 1b\n");
+GUEST(shadow_page, 2, " jmp 1f\n .org guest_shadow_page + 4080\n 1: cli\n .org guest_shadow_page + 4095, 0x90\n sti\n"
+  " 2: jmp 1b\n");
 static void no_interrupt_in_a_shadow(void **state) {
-  static const struct { const char *name; const uint8_t *code; uint32_t eip; } guests[] = {
-    {"jmp", guest_shadow_jump, 3}, {"ret", guest_shadow_ret, 7}, {"call", guest_shadow_call, 9}, {"loop", guest_shadow_loop, 8}, {"load", guest_shadow_load, 10},
-    {"page", guest_shadow_page, 4096}};
+  static const struct {
+    const char *name;
+    const uint8_t *code;
+    uint32_t eip;
+  } guests[] = {{"jmp", guest_shadow_jump, 3},  {"ret", guest_shadow_ret, 7},    {"call", guest_shadow_call, 9},
+                {"loop", guest_shadow_loop, 8}, {"load", guest_shadow_load, 10}, {"page", guest_shadow_page, 4096}};
   for (unsigned i = 0; i < sizeof guests / sizeof *guests; i++)
     for (unsigned axis = 0; axis < RIG_AXES; axis++) {
       static const char *const wanted = "default flush every block without all without windows without hash";
@@ -199,8 +230,9 @@ static void no_interrupt_in_a_shadow(void **state) {
       start_kicks(&k, r);
       assert_null(monitor_run(r->monitor));
       stop_kicks(&k);
-      if (r->watched) fail_msg("%s, axis '%s': %llu of %llu interrupts came in STI's shadow", guests[i].name, rig_axes[axis].name, (unsigned long long)r->watched,
-                               (unsigned long long)r->interrupts);
+      if (r->watched)
+        fail_msg("%s, axis '%s': %llu of %llu interrupts came in STI's shadow", guests[i].name, rig_axes[axis].name,
+                 (unsigned long long)r->watched, (unsigned long long)r->interrupts);
       rig_destroy(r);
     }
 }
@@ -208,11 +240,18 @@ static void no_interrupt_in_a_shadow(void **state) {
 /* ---- two machines -------------------------------------------------------------------------------------------------- */
 
 GUEST(sums, 1,
-  " mov ebp, 300\n 1: mov ecx, 1000\n mov esi, 0x20000\n 2: add eax, [esi]\n imul eax, eax, 69069\n inc eax\n mov [esi+4], eax\n add esi, 4\n dec ecx\n jnz 2b\n"
-  " push eax\n call 3f\n add esp, 4\n out 0xed, al\n dec ebp\n jnz 1b\n" TELL DONE " 3: mov edx, [esp+4]\n lea eax, [eax+edx*2+77]\n ret\n");
+  " mov ebp, 300\n 1: mov ecx, 1000\n mov esi, 0x20000\n 2: add eax, [esi]\n imul eax, eax, 69069\n inc eax\n mov [esi+4], eax\n"
+  " add esi, 4\n dec ecx\n jnz 2b\n"
+  " push eax\n call 3f\n add esp, 4\n out 0xed, al\n dec ebp\n jnz 1b\n" TELL DONE " 3: mov edx, [esp+4]\n"
+  " lea eax, [eax+edx*2+77]\n ret\n");
 
 /* Runs the guest until it has been kicked a hundred times, ten times at least. */
-struct one { pthread_t thread; rig *rig; bool kicked; unsigned runs, wrong; };
+struct one {
+  pthread_t thread;
+  rig *rig;
+  bool kicked;
+  unsigned runs, wrong;
+};
 static void *run_one(void *opaque) {
   struct one *o = opaque;
   for (; o->runs < 10 || (o->kicked && o->rig->polls < 100); o->runs++) {
@@ -237,7 +276,8 @@ static void two_monitors_in_two_threads(void **state) {
     stop_kicks(&kickers[i]);
   }
   for (unsigned i = 0; i < 2; i++) {
-    if (one[i].wrong) fail_msg("machine %u: %u of %u runs went wrong, the last: %s", i, one[i].wrong, one[i].runs, one[i].rig->log);
+    if (one[i].wrong)
+      fail_msg("machine %u: %u of %u runs went wrong, the last: %s", i, one[i].wrong, one[i].runs, one[i].rig->log);
     rig_destroy(one[i].rig);
   }
 }

@@ -1,22 +1,24 @@
 // link: bt_monitor
 // timeout: 180
-/* Code that changes itself (DESIGN.md, I5): every kind of store, to a byte ahead of it or behind it in its own block, in the tail of an instruction that
- * straddles two pages, through another mapping of the page, by DMA - over every axis. Each snippet is laid across a page's end at every one of its bytes.
- * Run only this: build/unit/test_run_smc (CMOCKA_TEST_FILTER=CASE for one case). */
+/* Code that changes itself (DESIGN.md, I5): every kind of store, to a byte ahead of it or behind it in its own block, in the tail
+ * of an instruction that straddles two pages, through another mapping of the page, by DMA - over every axis. Each snippet is laid
+ * across a page's end at every one of its bytes. Run only this: build/unit/test_run_smc (CMOCKA_TEST_FILTER=CASE for one
+ * case). */
 #include "run_rig.h"
 
-/* A snippet starts with the offset of the byte that it changes. On entry EDI is that byte's linear address, ESI another mapping of it, EBX a free page;
- * RIG_DATA holds 5, 0, 0, 0. The log is what it tells. */
+/* A snippet starts with the offset of the byte that it changes. On entry EDI is that byte's linear address, ESI another mapping
+ * of it, EBX a free page; RIG_DATA holds 5, 0, 0, 0. The log is what it tells. */
 #define SNIPPET(name, code) \
-  __asm__(".pushsection .rodata\n .code32\n .intel_syntax noprefix\n .balign 4\n snippet_" #name ":\n .globl snippet_" #name "\n .long 7f - 8f + 1, 6f - 8f\n" \
+  __asm__(".pushsection .rodata\n .code32\n .intel_syntax noprefix\n .balign 4\n snippet_" #name ":\n .globl snippet_" #name \
+          "\n .long 7f - 8f + 1, 6f - 8f\n" \
           "8:\n" code DONE "6:\n .att_syntax\n .code64\n .popsection\n"); \
   extern const uint8_t snippet_##name[]
-#define ONE " 7: mov eax, 1\n"   /* becomes MOV EAX, 5 */
+#define ONE " 7: mov eax, 1\n" /* becomes MOV EAX, 5 */
 
 SNIPPET(ahead, " mov byte ptr [edi], 5\n" ONE TELL);
 SNIPPET(ahead_later, " mov byte ptr [edi], 5\n nop\n inc edx\n mov ecx, [ebx]\n" ONE TELL);
 SNIPPET(ahead_dword, " mov dword ptr [edi], 5\n" ONE TELL);
-SNIPPET(ahead_word, " mov word ptr [edi-1], 0x5b8\n" ONE TELL);   /* opcode and first byte */
+SNIPPET(ahead_word, " mov word ptr [edi-1], 0x5b8\n" ONE TELL); /* opcode and first byte */
 SNIPPET(ahead_flags, " stc\n mov byte ptr [edi], 5\n" ONE " adc eax, 0\n" TELL);
 SNIPPET(ahead_moffs, " mov al, 5\n mov [ebx], al\n mov ecx, [ebx]\n add [edi], cl\n dec byte ptr [edi]\n" ONE TELL);
 SNIPPET(locked, " lock or byte ptr [edi], 4\n" ONE TELL);
@@ -27,35 +29,54 @@ SNIPPET(by_pop, " push 5\n pop dword ptr [edi]\n" ONE TELL);
 SNIPPET(by_stos, " mov al, 5\n stosb\n" ONE TELL);
 SNIPPET(by_rep_movs, " mov esi, 0x20000\n mov ecx, 4\n rep movsb\n" ONE TELL);
 SNIPPET(by_rep_movsd, " mov esi, 0x20000\n mov ecx, 1\n rep movsd\n" ONE TELL);
-SNIPPET(by_rep_stos, " mov eax, 0x90909090\n mov ecx, 1\n lea edi, [edi-1]\n rep stosd\n mov eax, 2\n 7: mov al, 1\n .long 0x90909090\n inc eax\n inc eax\n inc eax\n" TELL);
+SNIPPET(by_rep_stos, " mov eax, 0x90909090\n mov ecx, 1\n lea edi, [edi-1]\n rep stosd\n mov eax, 2\n 7: mov al, 1\n"
+  " .long 0x90909090\n inc eax\n inc eax\n inc eax\n" TELL);
 SNIPPET(by_x87, " fild dword ptr [0x20000]\n fistp dword ptr [edi]\n" ONE TELL);
 SNIPPET(by_sse, " movd xmm0, [0x20000]\n movd [edi], xmm0\n" ONE TELL);
 SNIPPET(by_bts, " bts dword ptr [edi], 2\n" ONE TELL);
-SNIPPET(by_pushf, " mov ebp, esp\n mov cl, [edi+2]\n lea esp, [edi+4]\n pushfd\n mov esp, ebp\n mov ecx, 5\n mov [edi], ecx\n" ONE TELL);
+SNIPPET(by_pushf, " mov ebp, esp\n mov cl, [edi+2]\n lea esp, [edi+4]\n pushfd\n mov esp, ebp\n mov ecx, 5\n mov [edi], ecx\n"
+  ONE TELL);
 SNIPPET(in_a_window, " mov ecx, [edi-8]\n mov edx, [edi-4]\n mov byte ptr [edi], 5\n mov [ebx], ecx\n" ONE TELL);
-SNIPPET(behind, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n mov byte ptr [edi], 7\n cmp ecx, 15\n jb 7b\n mov eax, ecx\n" TELL);
-SNIPPET(behind_inc, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n inc byte ptr [edi]\n cmp eax, 6\n jb 7b\n mov eax, ecx\n" TELL);   /* 1 + ... + 6 */
+SNIPPET(behind, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n mov byte ptr [edi], 7\n cmp ecx, 15\n jb 7b\n mov eax, ecx\n"
+  TELL);
+/* 1 + ... + 6 */
+SNIPPET(behind_inc, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n inc byte ptr [edi]\n cmp eax, 6\n jb 7b\n mov eax, ecx\n"
+  TELL);
 SNIPPET(other_ahead, " mov byte ptr [esi], 5\n" ONE TELL);
-SNIPPET(other_behind, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n mov byte ptr [esi], 7\n cmp ecx, 15\n jb 7b\n mov eax, ecx\n" TELL);
-SNIPPET(other_chained, " xor ecx, ecx\n 3: jmp 7f\n 4: add ecx, eax\n inc byte ptr [esi]\n cmp eax, 6\n jb 3b\n mov eax, ecx\n" TELL DONE " 7: mov eax, 1\n jmp 4b\n");
-SNIPPET(called, " call 7f\n mov ecx, eax\n mov byte ptr [edi], 5\n call 7f\n shl eax, 8\n or eax, ecx\n" TELL DONE " 7: mov eax, 1\n ret\n");
-SNIPPET(called_hashed, " call 1f\n 1: pop edx\n add edx, offset 7f - 1b\n call edx\n mov ecx, eax\n mov byte ptr [esi], 5\n call edx\n shl eax, 8\n or eax, ecx\n" TELL DONE " 7: mov eax, 1\n ret\n");
+SNIPPET(other_behind, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n mov byte ptr [esi], 7\n cmp ecx, 15\n jb 7b\n"
+  " mov eax, ecx\n" TELL);
+SNIPPET(other_chained, " xor ecx, ecx\n 3: jmp 7f\n 4: add ecx, eax\n inc byte ptr [esi]\n cmp eax, 6\n jb 3b\n mov eax, ecx\n"
+  TELL DONE
+  " 7: mov eax, 1\n jmp 4b\n");
+SNIPPET(called, " call 7f\n mov ecx, eax\n mov byte ptr [edi], 5\n call 7f\n shl eax, 8\n or eax, ecx\n" TELL DONE
+  " 7: mov eax, 1\n ret\n");
+SNIPPET(called_hashed, " call 1f\n 1: pop edx\n add edx, offset 7f - 1b\n call edx\n mov ecx, eax\n mov byte ptr [esi], 5\n"
+  " call edx\n shl eax, 8\n or eax, ecx\n" TELL DONE " 7: mov eax, 1\n ret\n");
 SNIPPET(by_dma, " mov eax, esi\n out 0x84, eax\n" ONE TELL);
-SNIPPET(by_dma_behind, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n mov eax, esi\n out 0x84, eax\n cmp ecx, 11\n jb 7b\n mov eax, ecx\n" TELL);
-SNIPPET(opcode, " 2: mov byte ptr [edi-1], 0x05\n 7: mov eax, 1\n" TELL);   /* becomes ADD EAX, 1 */
+SNIPPET(by_dma_behind, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n mov eax, esi\n out 0x84, eax\n cmp ecx, 11\n jb 7b\n"
+  " mov eax, ecx\n" TELL);
+SNIPPET(opcode, " 2: mov byte ptr [edi-1], 0x05\n 7: mov eax, 1\n" TELL); /* becomes ADD EAX, 1 */
 
-static const struct snippet { const char *name; const uint8_t *at; const char *expected; } snippets[] = {
-#define ROW(name, expected) {#name, snippet_##name, expected " ."}
-  ROW(ahead, "=5"), ROW(ahead_later, "=5"), ROW(ahead_dword, "=5"), ROW(ahead_word, "=5"), ROW(ahead_flags, "=6"), ROW(ahead_moffs, "=5"), ROW(locked, "=5"),
-  ROW(exchanged, "=5"), ROW(by_push, "=5"), ROW(by_pushes, "=5"), ROW(by_pop, "=5"), ROW(by_stos, "=5"), ROW(by_rep_movs, "=5"), ROW(by_rep_movsd, "=5"),
-  ROW(by_rep_stos, "=5"), ROW(by_x87, "=5"), ROW(by_sse, "=5"), ROW(by_bts, "=5"), ROW(by_pushf, "=5"), ROW(in_a_window, "=5"), ROW(behind, "=f"),
-  ROW(behind_inc, "=15"), ROW(other_ahead, "=5"), ROW(other_behind, "=f"), ROW(other_chained, "=15"), ROW(called, "=501"), ROW(called_hashed, "=501"),
-  ROW(by_dma, "=5"), ROW(by_dma_behind, "=b"), ROW(opcode, "=1235"),
+static const struct snippet {
+  const char *name;
+  const uint8_t *at;
+  const char *expected;
+} snippets[] = {
+#define ROW(name, expected) \
+  { #name, snippet_##name, expected " ." }
+  ROW(ahead, "=5"),       ROW(ahead_later, "=5"),     ROW(ahead_dword, "=5"), ROW(ahead_word, "=5"),    ROW(ahead_flags, "=6"),
+  ROW(ahead_moffs, "=5"), ROW(locked, "=5"),          ROW(exchanged, "=5"),   ROW(by_push, "=5"),       ROW(by_pushes, "=5"),
+  ROW(by_pop, "=5"),      ROW(by_stos, "=5"),         ROW(by_rep_movs, "=5"), ROW(by_rep_movsd, "=5"),  ROW(by_rep_stos, "=5"),
+  ROW(by_x87, "=5"),      ROW(by_sse, "=5"),          ROW(by_bts, "=5"),      ROW(by_pushf, "=5"),      ROW(in_a_window, "=5"),
+  ROW(behind, "=f"),      ROW(behind_inc, "=15"),     ROW(other_ahead, "=5"), ROW(other_behind, "=f"),  ROW(other_chained, "=15"),
+  ROW(called, "=501"),    ROW(called_hashed, "=501"), ROW(by_dma, "=5"),      ROW(by_dma_behind, "=b"), ROW(opcode, "=1235"),
 };
-enum { SNIPPETS = sizeof snippets / sizeof snippets[0], SEAM = RIG_LINEAR + 3 * 4096 };   /* frame 2 before it, frame 0 behind */
+enum { SNIPPETS = sizeof snippets / sizeof snippets[0], SEAM = RIG_LINEAR + 3 * 4096 }; /* frame 2 before it, frame 0 behind */
 
 /* The same byte under its physical address, which is mapped too. */
-static uint32_t other_mapping(uint32_t linear) { return linear < SEAM ? RIG_PAGE + 2 * 4096 + (linear & 4095) : RIG_PAGE + (linear & 4095); }
+static uint32_t other_mapping(uint32_t linear) {
+  return linear < SEAM ? RIG_PAGE + 2 * 4096 + (linear & 4095) : RIG_PAGE + (linear & 4095);
+}
 
 static void place(rig *r, const struct snippet *s, uint32_t linear) {
   uint32_t patched, size;
@@ -68,7 +89,11 @@ static void place(rig *r, const struct snippet *s, uint32_t linear) {
   v->s.gpr[REG_EAX] = 0x1234;
 }
 
-static uint32_t size_of(const struct snippet *s) { uint32_t size; memcpy(&size, s->at + 4, 4); return size; }
+static uint32_t size_of(const struct snippet *s) {
+  uint32_t size;
+  memcpy(&size, s->at + 4, 4);
+  return size;
+}
 
 static void run_at(rig *r, const struct rig_axis *axis, const struct snippet *s, uint32_t linear) {
   rig_reset(r);
@@ -76,7 +101,8 @@ static void run_at(rig *r, const struct rig_axis *axis, const struct snippet *s,
   place(r, s, linear);
   assert_null(monitor_run(r->monitor));
   if (strcmp(r->log, s->expected))
-    fail_msg("%s, axis '%s', %d bytes before the page's end: expected %s, got %s", s->name, axis->name, (int)(SEAM - linear), s->expected, r->log);
+    fail_msg("%s, axis '%s', %d bytes before the page's end: expected %s, got %s", s->name, axis->name, (int)(SEAM - linear),
+             s->expected, r->log);
 }
 
 static void every_store_is_seen(void **state) {
@@ -84,13 +110,15 @@ static void every_store_is_seen(void **state) {
     rig *r = rig_create(&rig_axes[a].options);
     for (unsigned i = 0; i < SNIPPETS; i++) {
       run_at(r, &rig_axes[a], &snippets[i], SEAM - 0x800);
-      for (uint32_t before = 0; before <= size_of(&snippets[i]); before += a ? 3 : 1) run_at(r, &rig_axes[a], &snippets[i], SEAM - before);
+      for (uint32_t before = 0; before <= size_of(&snippets[i]); before += a ? 3 : 1)
+        run_at(r, &rig_axes[a], &snippets[i], SEAM - before);
     }
     rig_destroy(r);
   }
 }
 
-/* Nothing is forgotten between: the blocks of one snippet must not outlive its bytes, when the next one is written over them from outside. */
+/* Nothing is forgotten between: the blocks of one snippet must not outlive its bytes, when the next one is written over them from
+ * outside. */
 static void a_loader_s_writes_are_dma(void **state) {
   rig *r = rig_create(&rig_axes[0].options);
   rig_page(r);
@@ -104,15 +132,17 @@ static void a_loader_s_writes_are_dma(void **state) {
       for (uint32_t k = 0; k < size_of(&snippets[i]); k++) mmu_dma_write(r->mmu, to_gpa(other_mapping(linear + k)), bytes + k, 1);
       rig_vcpu(r)->s.gpr[REG_ESP] = RIG_STACK;
       assert_null(monitor_run(r->monitor));
-      if (strcmp(r->log, snippets[i].expected)) fail_msg("%s in round %u: expected %s, got %s", snippets[i].name, round, snippets[i].expected, r->log);
+      if (strcmp(r->log, snippets[i].expected))
+        fail_msg("%s in round %u: expected %s, got %s", snippets[i].name, round, snippets[i].expected, r->log);
     }
   rig_destroy(r);
 }
 
-/* A page of code that is mapped elsewhere: jumps into it, straddling instructions and hash entries find the new bytes. The guest edits its own tables. */
+/* A page of code that is mapped elsewhere: jumps into it, straddling instructions and hash entries find the new bytes. The guest
+ * edits its own tables. */
 GUEST(remaps, 1,
-  " mov byte ptr [0x200000], 0xb8\n mov dword ptr [0x200001], 1\n mov byte ptr [0x200005], 0xc3\n"    /* frame 0: mov eax, 1; ret */
-  " mov byte ptr [0x201000], 0xb8\n mov dword ptr [0x201001], 2\n mov byte ptr [0x201005], 0xc3\n"    /* frame 1: mov eax, 2; ret */
+  " mov byte ptr [0x200000], 0xb8\n mov dword ptr [0x200001], 1\n mov byte ptr [0x200005], 0xc3\n" /* frame 0: mov eax, 1; ret */
+  " mov byte ptr [0x201000], 0xb8\n mov dword ptr [0x201001], 2\n mov byte ptr [0x201005], 0xc3\n" /* frame 1: mov eax, 2; ret */
   " mov edi, 0x40000000\n mov ecx, 3\n xor edx, edx\n"
   "1: call edi\n shl edx, 4\n or edx, eax\n"
   " xor dword ptr [0xb000], 0x1000\n invlpg [edi]\n"                                                  /* frame 0 <-> frame 1 */
@@ -129,11 +159,12 @@ static void remapped_code(void **state) {
   }
 }
 
-/* A window over a page of page tables, and in its midst a load whose walk traces that page: the window may not be used any more, or the stores behind
- * the load would change an entry that the MMU believes it watches. */
+/* A window over a page of page tables, and in its midst a load whose walk traces that page: the window may not be used any more,
+ * or the stores behind the load would change an entry that the MMU believes it watches. */
 GUEST(window_over_tables, 1,
   " mov ebx, 0xb000\n mov edi, 0x40000000\n mov dword ptr [ebx+0xff0], 0\n jmp 1f\n"
-  "1: mov ecx, [ebx+16]\n mov [ebx+20], ecx\n mov edx, [edi]\n xor dword ptr [ebx], 0x1000\n mov esi, [ebx+24]\n mov [ebx+28], esi\n jmp 2f\n"
+  "1: mov ecx, [ebx+16]\n mov [ebx+20], ecx\n mov edx, [edi]\n xor dword ptr [ebx], 0x1000\n mov esi, [ebx+24]\n"
+  " mov [ebx+28], esi\n jmp 2f\n"
   "2: mov eax, [edi]\n" TELL DONE);
 static void a_walk_that_traces_ends_windows(void **state) {
   for (unsigned a = 0; a < RIG_AXES; a++) {
@@ -143,7 +174,8 @@ static void a_walk_that_traces_ends_windows(void **state) {
     rig_poke(r, RIG_PAGE, 1), rig_poke(r, RIG_PAGE + 4096, 2);
     assert_null(monitor_run(r->monitor));
     const char *wrong = mmu_check(r->mmu);
-    if (wrong || strcmp(r->log, "=2 .")) fail_msg("axis '%s': %s, %s", rig_axes[a].name, r->log, wrong ? wrong : "and the tables are consistent");
+    if (wrong || strcmp(r->log, "=2 ."))
+      fail_msg("axis '%s': %s, %s", rig_axes[a].name, r->log, wrong ? wrong : "and the tables are consistent");
     rig_destroy(r);
   }
 }

@@ -1,9 +1,9 @@
-// sources: monitor/segment.c monitor/selector.c monitor/frame.c monitor/far.c monitor/iret.c monitor/task.c monitor/deliver.c monitor/vcpu.c
+// sources: monitor/segment.c monitor/selector.c monitor/frame.c monitor/far.c monitor/iret.c monitor/task.c monitor/deliver.c
+// sources: monitor/vcpu.c
 /* Segment registers, selectors and EFLAGS. To run one test: test_segment NAME (a cmocka filter). */
 #include "vcpu_world.h"
 
-static int load(unsigned seg, uint16_t selector)
-{
+static int load(unsigned seg, uint16_t selector) {
   struct insn i = an_insn(4);
   i.reg = (uint8_t)seg;
   i.rm = REG_ECX;
@@ -11,19 +11,17 @@ static int load(unsigned seg, uint16_t selector)
   return x_mov_to_seg(v, &i);
 }
 
-static void load_flat_data(void **state)
-{
+static void load_flat_data(void **state) {
   w.writes = 0;
   assert_next(load(SEG_ES, DATA3));
   assert_int_equal(v->s.eip, CODE + 2);
   assert_int_equal(v->s.seg[SEG_ES].selector, DATA3);
   assert_int_equal(v->s.seg[SEG_ES].limit, 0xffffffffu);
   assert_int_equal(v->s.seg[SEG_ES].attr, 0xc0f3);
-  assert_int_equal(w.writes, 0);   /* accessed already */
+  assert_int_equal(w.writes, 0); /* accessed already */
 }
 
-static void load_sets_accessed_bit(void **state)
-{
+static void load_sets_accessed_bit(void **state) {
   gdt(DATA3, 0x123456, 0x1234, 0x40f2);
   assert_next(load(SEG_FS, DATA3));
   assert_int_equal(type_byte(DATA3), 0xf3);
@@ -33,8 +31,7 @@ static void load_sets_accessed_bit(void **state)
   assert_true(v->mode_dirty);
 }
 
-static void load_accessed_bit_page_fault_changes_nothing(void **state)
-{
+static void load_accessed_bit_page_fault_changes_nothing(void **state) {
   gdt(DATA3, 0, 0xfffff, 0xc0f2);
   w.pages[GDT_AT >> 12] = PAGE_UNWRITABLE;
   assert_fault(load(SEG_FS, DATA3), VEC_PF, 2);
@@ -43,8 +40,7 @@ static void load_accessed_bit_page_fault_changes_nothing(void **state)
   assert_int_equal(v->s.eip, CODE);
 }
 
-static void load_null_is_not_usable(void **state)
-{
+static void load_null_is_not_usable(void **state) {
   for (unsigned selector = 0; selector < 4; selector++) {
     assert_next(load(SEG_GS, (uint16_t)selector));
     assert_int_equal(v->s.seg[SEG_GS].usable, 0);
@@ -53,45 +49,41 @@ static void load_null_is_not_usable(void **state)
   }
 }
 
-static void load_data_checks(void **state)
-{
+static void load_data_checks(void **state) {
   assert_fault(load(SEG_DS, BEYOND), VEC_GP, BEYOND);
   assert_fault(load(SEG_DS, TSS_SEL), VEC_GP, TSS_SEL);
   assert_fault(load(SEG_DS, EXEC_ONLY), VEC_GP, EXEC_ONLY);
   assert_fault(load(SEG_DS, ABSENT3), VEC_NP, ABSENT3 & ~3);
-  assert_fault(load(SEG_DS, DATA0 | 3), VEC_GP, DATA0);      /* RPL over DPL */
-  assert_next(load(SEG_DS, CODE0));                          /* readable code */
+  assert_fault(load(SEG_DS, DATA0 | 3), VEC_GP, DATA0); /* RPL over DPL */
+  assert_next(load(SEG_DS, CODE0));                     /* readable code */
   assert_next(load(SEG_DS, READ_ONLY));
   go_ring(3);
-  assert_fault(load(SEG_DS, DATA0), VEC_GP, DATA0);          /* CPL over DPL */
+  assert_fault(load(SEG_DS, DATA0), VEC_GP, DATA0); /* CPL over DPL */
   assert_fault(load(SEG_DS, DATA1), VEC_GP, DATA1 & ~3);
-  assert_next(load(SEG_DS, CONFORMING0 | 3));                /* conforming code: no privilege */
+  assert_next(load(SEG_DS, CONFORMING0 | 3)); /* conforming code: no privilege */
   assert_int_equal(load(SEG_CS, CODE3), EXEC_FAULT);
   assert_int_equal(v->fault.vector, VEC_UD);
 }
 
-static void load_limit_of_table_is_exact(void **state)
-{
+static void load_limit_of_table_is_exact(void **state) {
   v->gdt.limit = (DATA3 | 7) - 1;
   assert_fault(load(SEG_DS, DATA3), VEC_GP, DATA3 & ~3);
   v->gdt.limit = DATA3 | 7;
   assert_next(load(SEG_DS, DATA3));
 }
 
-static void load_from_ldt(void **state)
-{
+static void load_from_ldt(void **state) {
   assert_next(load(SEG_DS, LDT_DATA3));
   assert_int_equal(v->s.seg[SEG_DS].base, 0x20000);
-  assert_fault(load(SEG_DS, 0x27), VEC_GP, 0x24);   /* beyond its limit */
+  assert_fault(load(SEG_DS, 0x27), VEC_GP, 0x24); /* beyond its limit */
   v->ldt.usable = 0;
   assert_fault(load(SEG_DS, LDT_DATA3), VEC_GP, 4);
 }
 
-static void load_stack_checks(void **state)
-{
+static void load_stack_checks(void **state) {
   assert_fault(load(SEG_SS, BEYOND), VEC_GP, BEYOND);
-  assert_fault(load(SEG_SS, DATA0 | 3), VEC_GP, DATA0);   /* RPL */
-  assert_fault(load(SEG_SS, DATA3), VEC_GP, DATA3 & ~3);  /* DPL */
+  assert_fault(load(SEG_SS, DATA0 | 3), VEC_GP, DATA0);  /* RPL */
+  assert_fault(load(SEG_SS, DATA3), VEC_GP, DATA3 & ~3); /* DPL */
   assert_fault(load(SEG_SS, READ_ONLY), VEC_GP, READ_ONLY);
   assert_fault(load(SEG_SS, CODE0), VEC_GP, CODE0);
   assert_false(v->inhibit_irq);
@@ -103,16 +95,14 @@ static void load_stack_checks(void **state)
   assert_int_equal(vcpu_stack_mask(v), 0xffff);
 }
 
-static void same_flat_segment_keeps_the_mode(void **state)
-{
+static void same_flat_segment_keeps_the_mode(void **state) {
   assert_next(load(SEG_ES, DATA0));
   assert_false(v->mode_dirty);
   assert_next(load(SEG_ES, DATA0_16));
   assert_true(v->mode_dirty);
 }
 
-static void unreal_mode_keeps_the_limit(void **state)
-{
+static void unreal_mode_keeps_the_limit(void **state) {
   go_real();
   v->s.seg[SEG_DS] = (struct tr_segment){0, 0xffffffffu, 8, 0xc093, 1};
   assert_next(load(SEG_DS, 0x1234));
@@ -124,8 +114,7 @@ static void unreal_mode_keeps_the_limit(void **state)
   assert_int_equal(v->s.seg[SEG_ES].usable, 1);
 }
 
-static void v86_load(void **state)
-{
+static void v86_load(void **state) {
   go_v86(0);
   assert_next(load(SEG_SS, 0x4321));
   assert_int_equal(v->s.seg[SEG_SS].base, 0x43210);
@@ -133,8 +122,7 @@ static void v86_load(void **state)
   assert_int_equal(v->s.seg[SEG_SS].limit, 0xffff);
 }
 
-static void mov_from_seg_sizes(void **state)
-{
+static void mov_from_seg_sizes(void **state) {
   struct insn i = an_insn(4);
   i.reg = SEG_DS;
   i.rm = REG_EBX;
@@ -156,24 +144,22 @@ static void mov_from_seg_sizes(void **state)
   assert_int_equal(v->fault.vector, VEC_UD);
 }
 
-static void push_pop_seg_wraps_a_16_bit_stack(void **state)
-{
+static void push_pop_seg_wraps_a_16_bit_stack(void **state) {
   struct insn i = an_insn(2);
   force_segment(SEG_SS, DATA0_16);
   v->s.gpr[REG_ESP] = 0x55550000;
-  i.bytes[0] = 0x06;   /* PUSH ES */
+  i.bytes[0] = 0x06; /* PUSH ES */
   assert_next(x_push_seg(v, &i));
   assert_int_equal(v->s.gpr[REG_ESP], 0x5555fffe);
   assert_int_equal(get16(0xfffe), DATA0);
-  i.bytes[0] = 0xa1;   /* POP FS */
+  i.bytes[0] = 0xa1; /* POP FS */
   put16(0xfffe, DATA3);
   assert_next(x_pop_seg(v, &i));
   assert_int_equal(v->s.gpr[REG_ESP], 0x55550000);
   assert_int_equal(v->s.seg[SEG_FS].selector, DATA3);
 }
 
-static void pop_ss_releases_by_the_old_stack(void **state)
-{
+static void pop_ss_releases_by_the_old_stack(void **state) {
   struct insn i = an_insn(4);
   i.bytes[0] = 0x17;
   put32(STACK0, 0xffff0000u | DATA0_16);
@@ -183,8 +169,7 @@ static void pop_ss_releases_by_the_old_stack(void **state)
   assert_true(v->inhibit_irq && v->inhibit_db);
 }
 
-static void pop_seg_fault_keeps_esp(void **state)
-{
+static void pop_seg_fault_keeps_esp(void **state) {
   struct insn i = an_insn(4);
   i.bytes[0] = 0x1f;
   put32(STACK0, BEYOND);
@@ -192,8 +177,7 @@ static void pop_seg_fault_keeps_esp(void **state)
   assert_int_equal(v->s.gpr[REG_ESP], STACK0);
 }
 
-static void load_far_pointers(void **state)
-{
+static void load_far_pointers(void **state) {
   static const struct { uint8_t opcode, seg; } forms[] = {{0xc4, SEG_ES}, {0xc5, SEG_DS}, {0xb4, SEG_FS}, {0xb5, SEG_GS}};
   for (unsigned k = 0; k < 4; k++) {
     struct insn i = an_insn(4);
@@ -216,8 +200,7 @@ static void load_far_pointers(void **state)
 
 /* ---- selector.c ---- */
 
-static struct insn with_selector(uint16_t selector)
-{
+static struct insn with_selector(uint16_t selector) {
   struct insn i = an_insn(4);
   i.reg = REG_EAX;
   i.rm = REG_ECX;
@@ -227,11 +210,14 @@ static struct insn with_selector(uint16_t selector)
   return i;
 }
 
-static void lar_and_lsl(void **state)
-{
-  static const struct { uint16_t selector; uint8_t cpl, lar, lsl; } rows[] = {
-    {CODE0, 0, 1, 1}, {DATA3, 3, 1, 1}, {DATA0, 3, 0, 0}, {DATA0 | 3, 0, 0, 0}, {CONFORMING0, 3, 1, 1}, {0, 0, 0, 0}, {BEYOND, 0, 0, 0},
-    {TSS_SEL, 0, 1, 1}, {TSS16_SEL, 0, 1, 1}, {LDT_SEL, 0, 1, 1}, {GATE, 0, 1, 0}, {ABSENT3, 3, 1, 1}, {TASK_GATE, 0, 1, 0},
+static void lar_and_lsl(void **state) {
+  static const struct {
+    uint16_t selector;
+    uint8_t cpl, lar, lsl;
+  } rows[] = {
+    {CODE0, 0, 1, 1}, {DATA3, 3, 1, 1},   {DATA0, 3, 0, 0},     {DATA0 | 3, 0, 0, 0}, {CONFORMING0, 3, 1, 1},
+    {0, 0, 0, 0},     {BEYOND, 0, 0, 0},  {TSS_SEL, 0, 1, 1},   {TSS16_SEL, 0, 1, 1}, {LDT_SEL, 0, 1, 1},
+    {GATE, 0, 1, 0},  {ABSENT3, 3, 1, 1}, {TASK_GATE, 0, 1, 0},
   };
   put_gate(GDT_AT + GATE, CODE0, HANDLER, SYS_CALL32, 3, 0);
   put_gate(GDT_AT + TASK_GATE, TSS2_SEL, 0, SYS_TASK_GATE, 3, 0);
@@ -247,7 +233,7 @@ static void lar_and_lsl(void **state)
     assert_int_equal(v->s.flags & FLAG_ZF, rows[k].lsl ? FLAG_ZF : 0);
     assert_int_equal(v->s.gpr[REG_EAX] != 0xdeadbeef, rows[k].lsl);
   }
-  for (unsigned type = 0; type < 16; type++) {   /* SDM vol. 2, tables 3-53 and 3-56 */
+  for (unsigned type = 0; type < 16; type++) { /* SDM vol. 2, tables 3-53 and 3-56 */
     go_ring(0);
     gdt(GATE, 0, 0xfff, 0x80 | type);
     struct insn i = with_selector(GATE);
@@ -259,10 +245,13 @@ static void lar_and_lsl(void **state)
   }
 }
 
-static void verr_and_verw(void **state)
-{
-  static const struct { uint16_t selector; uint8_t cpl, r, w; } rows[] = {
-    {DATA3, 3, 1, 1}, {DATA0, 3, 0, 0}, {READ_ONLY, 0, 1, 0}, {EXEC_ONLY, 0, 0, 0}, {CODE0, 0, 1, 0}, {CONFORMING0, 3, 1, 0}, {TSS_SEL, 0, 0, 0}, {0, 0, 0, 0},
+static void verr_and_verw(void **state) {
+  static const struct {
+    uint16_t selector;
+    uint8_t cpl, r, w;
+  } rows[] = {
+    {DATA3, 3, 1, 1}, {DATA0, 3, 0, 0},       {READ_ONLY, 0, 1, 0}, {EXEC_ONLY, 0, 0, 0},
+    {CODE0, 0, 1, 0}, {CONFORMING0, 3, 1, 0}, {TSS_SEL, 0, 0, 0},   {0, 0, 0, 0},
   };
   for (unsigned k = 0; k < sizeof rows / sizeof rows[0]; k++) {
     go_ring(rows[k].cpl);
@@ -274,8 +263,7 @@ static void verr_and_verw(void **state)
   }
 }
 
-static void arpl_raises_rpl_only(void **state)
-{
+static void arpl_raises_rpl_only(void **state) {
   struct insn i = an_insn(2);
   i.rm = REG_EAX;
   i.reg = REG_EDX;
@@ -290,15 +278,13 @@ static void arpl_raises_rpl_only(void **state)
   assert_false(v->s.flags & FLAG_ZF);
 }
 
-static void protected_only_instructions_are_ud(void **state)
-{
-  static int (*const only[])(struct vcpu *, const struct insn *) = {x_arpl, x_lar, x_lsl, x_verr, x_verw, x_lldt, x_ltr, x_sldt, x_str};
+static void protected_only_instructions_are_ud(void **state) {
+  static int (*const only[])(struct vcpu *, const struct insn *) = {x_arpl, x_lar, x_lsl,  x_verr, x_verw,
+                                                                    x_lldt, x_ltr, x_sldt, x_str};
   struct insn i = an_insn(4);
   for (unsigned mode = 0; mode < 2; mode++) {
-    if (mode)
-      go_real();
-    else
-      go_v86(3);
+    if (mode) go_real();
+    else go_v86(3);
     for (unsigned k = 0; k < sizeof only / sizeof only[0]; k++) {
       assert_int_equal(only[k](v, &i), EXEC_FAULT);
       assert_int_equal(v->fault.vector, VEC_UD);
@@ -308,8 +294,7 @@ static void protected_only_instructions_are_ud(void **state)
   }
 }
 
-static void lldt_checks(void **state)
-{
+static void lldt_checks(void **state) {
   struct insn i = with_selector(0);
   assert_next(x_lldt(v, &i));
   assert_int_equal(v->ldt.usable, 0);
@@ -329,12 +314,11 @@ static void lldt_checks(void **state)
   assert_fault(x_lldt(v, &i), VEC_GP, 0);
 }
 
-static void ltr_marks_busy(void **state)
-{
+static void ltr_marks_busy(void **state) {
   struct insn i = with_selector(0);
   assert_fault(x_ltr(v, &i), VEC_GP, 0);
   i = with_selector(TSS_SEL);
-  assert_fault(x_ltr(v, &i), VEC_GP, TSS_SEL);   /* busy */
+  assert_fault(x_ltr(v, &i), VEC_GP, TSS_SEL); /* busy */
   i = with_selector(TSS2_SEL);
   w.pages[GDT_AT >> 12] = PAGE_UNWRITABLE;
   assert_fault(x_ltr(v, &i), VEC_PF, 2);
@@ -349,15 +333,14 @@ static void ltr_marks_busy(void **state)
   assert_int_equal(v->s.gpr[REG_ECX], TSS2_SEL);
 }
 
-static void table_registers(void **state)
-{
+static void table_registers(void **state) {
   struct insn i = an_insn(2);
   i.has_mem = true;
   i.disp = 0x20000;
   put16(0x20000, 0x1234);
   put32(0x20002, 0x89abcdef);
   assert_next(x_lidt(v, &i));
-  assert_int_equal(v->idt.base, 0xabcdef);   /* 24 bits */
+  assert_int_equal(v->idt.base, 0xabcdef); /* 24 bits */
   i.operand_size = 4;
   assert_next(x_lgdt(v, &i));
   assert_int_equal(v->gdt.base, 0x89abcdef);
@@ -371,8 +354,7 @@ static void table_registers(void **state)
 
 /* ---- EFLAGS ---- */
 
-static uint32_t popf(uint32_t image, unsigned size)
-{
+static uint32_t popf(uint32_t image, unsigned size) {
   struct insn i = an_insn(size);
   put32(v->s.gpr[REG_ESP], image);
   assert_next(x_popf(v, &i));
@@ -380,11 +362,11 @@ static uint32_t popf(uint32_t image, unsigned size)
   return vcpu_eflags(v);
 }
 
-static void popf_if_in_ring3(void **state)
-{
+static void popf_if_in_ring3(void **state) {
   const uint32_t everything = 0xffffffffu;
   vcpu_set_eflags(v, 0);
-  assert_int_equal(popf(everything, 4), (FLAGS_ARITH | FLAG_DF | FLAG_TF | FLAG_IF | FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID | 2));
+  assert_int_equal(popf(everything, 4),
+                   (FLAGS_ARITH | FLAG_DF | FLAG_TF | FLAG_IF | FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID | 2));
   assert_int_equal(popf(0, 2), (FLAG_AC | FLAG_ID | 2));
   go_ring(3);
   vcpu_set_eflags(v, 0);
@@ -397,8 +379,7 @@ static void popf_if_in_ring3(void **state)
   assert_int_equal(popf(0, 4), FLAG_VIP | 2);
 }
 
-static void pushf_hides_rf_and_vm(void **state)
-{
+static void pushf_hides_rf_and_vm(void **state) {
   struct insn i = an_insn(4);
   vcpu_set_eflags(v, FLAG_RF | FLAG_IF | FLAG_CF);
   assert_next(x_pushf(v, &i));
@@ -411,8 +392,7 @@ static void pushf_hides_rf_and_vm(void **state)
   assert_next(x_pushf(v, &i));
 }
 
-static void cli_sti_iopl(void **state)
-{
+static void cli_sti_iopl(void **state) {
   struct insn i = an_insn(4);
   assert_next(x_cli(v, &i));
   assert_int_equal(v->s.if_flag, 0);
@@ -420,7 +400,7 @@ static void cli_sti_iopl(void **state)
   assert_true(v->inhibit_irq && !v->inhibit_db);
   v->inhibit_irq = false;
   assert_next(x_sti(v, &i));
-  assert_false(v->inhibit_irq);   /* IF was set: no shadow */
+  assert_false(v->inhibit_irq); /* IF was set: no shadow */
   go_ring(3);
   assert_fault(x_cli(v, &i), VEC_GP, 0);
   assert_fault(x_sti(v, &i), VEC_GP, 0);
@@ -430,8 +410,7 @@ static void cli_sti_iopl(void **state)
   assert_next(x_cli(v, &i));
 }
 
-static void old_models_lack_ac_and_id(void **state)
-{
+static void old_models_lack_ac_and_id(void **state) {
   v->features = 0;
   vcpu_set_eflags(v, 0xffffffffu);
   assert_false(vcpu_eflags(v) & (FLAG_AC | FLAG_ID));
@@ -440,8 +419,7 @@ static void old_models_lack_ac_and_id(void **state)
   assert_int_equal(vcpu_eflags(v) & (FLAG_AC | FLAG_ID), FLAG_AC);
 }
 
-static void reset_state(void **state)
-{
+static void reset_state(void **state) {
   struct cpu_model model = {.signature = 0x106ca};
   memset(v->s.gpr, 0xff, sizeof v->s.gpr);
   memset(v->dr, 0xff, sizeof v->dr);
@@ -463,18 +441,37 @@ static void reset_state(void **state)
   assert_false(v->halted || v->nmi_blocked || v->inhibit_irq || v->cpl);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-    world_test(load_flat_data), world_test(load_sets_accessed_bit), world_test(load_accessed_bit_page_fault_changes_nothing), world_test(load_null_is_not_usable),
-    world_test(load_data_checks), world_test(load_limit_of_table_is_exact), world_test(load_from_ldt), world_test(load_stack_checks),
-    world_test(same_flat_segment_keeps_the_mode), world_test(unreal_mode_keeps_the_limit), world_test(v86_load), world_test(mov_from_seg_sizes),
-    world_test(push_pop_seg_wraps_a_16_bit_stack), world_test(pop_ss_releases_by_the_old_stack), world_test(pop_seg_fault_keeps_esp), world_test(load_far_pointers),
-    world_test(lar_and_lsl), world_test(verr_and_verw), world_test(arpl_raises_rpl_only), world_test(protected_only_instructions_are_ud), world_test(lldt_checks),
-    world_test(ltr_marks_busy), world_test(table_registers), world_test(popf_if_in_ring3), world_test(pushf_hides_rf_and_vm), world_test(cli_sti_iopl),
-    world_test(old_models_lack_ac_and_id), world_test(reset_state),
+    world_test(load_flat_data),
+    world_test(load_sets_accessed_bit),
+    world_test(load_accessed_bit_page_fault_changes_nothing),
+    world_test(load_null_is_not_usable),
+    world_test(load_data_checks),
+    world_test(load_limit_of_table_is_exact),
+    world_test(load_from_ldt),
+    world_test(load_stack_checks),
+    world_test(same_flat_segment_keeps_the_mode),
+    world_test(unreal_mode_keeps_the_limit),
+    world_test(v86_load),
+    world_test(mov_from_seg_sizes),
+    world_test(push_pop_seg_wraps_a_16_bit_stack),
+    world_test(pop_ss_releases_by_the_old_stack),
+    world_test(pop_seg_fault_keeps_esp),
+    world_test(load_far_pointers),
+    world_test(lar_and_lsl),
+    world_test(verr_and_verw),
+    world_test(arpl_raises_rpl_only),
+    world_test(protected_only_instructions_are_ud),
+    world_test(lldt_checks),
+    world_test(ltr_marks_busy),
+    world_test(table_registers),
+    world_test(popf_if_in_ring3),
+    world_test(pushf_hides_rf_and_vm),
+    world_test(cli_sti_iopl),
+    world_test(old_models_lack_ac_and_id),
+    world_test(reset_state),
   };
-  if (argc > 1)
-    cmocka_set_test_filter(argv[1]);
+  if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

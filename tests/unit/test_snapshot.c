@@ -1,5 +1,5 @@
-// Saved states of a whole machine: what is refused, that nothing read from a file can crash, that a load goes on where the save was - in every state of the
-// CPU that a stop can meet - and that differences are named. Run only this: build/unit/test_snapshot
+// Saved states of a whole machine: what is refused, that nothing read from a file can crash, that a load goes on where the save
+// was - in every state of the CPU that a stop can meet - and that differences are named. Run only this: build/unit/test_snapshot
 // link: bt_program
 // timeout: 120
 #define _GNU_SOURCE
@@ -17,7 +17,7 @@
 #include "bt/snapshot.h"
 #include "snapshot_guests.h"
 
-static char folder[32] = "/tmp/bt-snapshot-XXXXXX";   /* one for all: the guest's memory holds the kernel's name */
+static char folder[32] = "/tmp/bt-snapshot-XXXXXX"; /* one for all: the guest's memory holds the kernel's name */
 
 struct fixture {
   char path[64];
@@ -70,7 +70,7 @@ static void stops_at_the_instruction(void **state) {
   }
   assert_true(machine_run_to(f.m, 1000001));
   assert_int_equal(monitor_vcpu(f.m->monitor)->s.gpr[REG_EAX], 0x2badb002 + 500001);
-  assert_true(machine_run_to(f.m, 5));   /* passed already */
+  assert_true(machine_run_to(f.m, 5)); /* passed already */
   assert_int_equal(monitor_insn_count(f.m->monitor), 1000001);
   unmake(&f);
 }
@@ -108,7 +108,7 @@ static void goes_on(const uint8_t *image, uint64_t first, uint64_t step, unsigne
   unmake(&untouched);
 }
 static void goes_on_in_hlt_and_shadows(void **state) {
-  goes_on(guest_ticks, 40, 1, 100, 15);           /* every boundary around STI, HLT, the interrupt and the handler */
+  goes_on(guest_ticks, 40, 1, 100, 15); /* every boundary around STI, HLT, the interrupt and the handler */
   goes_on(guest_ticks, 300, 2477, 60, 15);
 }
 static void goes_on_with_pdptes_that_memory_lacks(void **state) { goes_on(guest_pae, 1, 1500, 30, 19); }
@@ -196,9 +196,13 @@ static void assert_refused(struct machine *m, struct machine *twin, const uint8_
   assert_same(m, twin);
 }
 static void other_machines_are_refused(void **state) {
-  struct fixture a = {0}, ram = {.o.ram_size = 8 << 20}, shift = {.o.monitor.icount_shift = 1}, real = {.o.monitor.icount_shift = -1};
+  struct fixture a = {0}, ram = {.o.ram_size = 8 << 20}, shift = {.o.monitor.icount_shift = 1},
+                 real = {.o.monitor.icount_shift = -1};
   struct fixture port = {.o.serial = {{.kind = SERIAL_NULL}}};
-  struct { struct fixture *f; const char *says; } rows[] = {{&ram, "RAM"}, {&shift, "-icount"}, {&real, "-icount"}, {&port, "devices"}};
+  struct {
+    struct fixture *f;
+    const char *says;
+  } rows[] = {{&ram, "RAM"}, {&shift, "-icount"}, {&real, "-icount"}, {&port, "devices"}};
   make(&a, guest_spin);
   machine_run_to(a.m, 10000);
   struct state_buffer s = save(a.m);
@@ -220,7 +224,7 @@ static void the_truncated_and_the_damaged_are_refused(void **state) {
   struct state_buffer s = save(a.m);
   size_t devices_end = s.size;
   while (memcmp(s.bytes + --devices_end, "ram\0\0\0\0\0", 8)) {}
-  for (size_t n = 0; n < devices_end + 64; n += n < 200 ? 1 : 17) {   /* as it would be cut, and with its checksum put right */
+  for (size_t n = 0; n < devices_end + 64; n += n < 200 ? 1 : 17) { /* as it would be cut, and with its checksum put right */
     uint8_t *cut = malloc(n + 1);
     memcpy(cut, s.bytes, n);
     assert_refused(b.m, twin.m, cut, n, n < 8 ? "not a saved state" : n < 16 ? "truncated" : "damaged");
@@ -245,7 +249,11 @@ static void the_truncated_and_the_damaged_are_refused(void **state) {
 static uint64_t next_random(uint64_t *x) { return *x ^= *x << 13, *x ^= *x >> 7, *x ^= *x << 17, *x * 0x2545f4914f6cdd1d; }
 
 /* Ends guests that a mutation left in HLT for ever. */
-struct ender { pthread_mutex_t lock; struct machine *m; atomic_bool stop; };
+struct ender {
+  pthread_mutex_t lock;
+  struct machine *m;
+  atomic_bool stop;
+};
 static void *end_soon(void *opaque) {
   struct ender *e = opaque;
   struct timespec t = {0, 20 * 1000000L};
@@ -264,7 +272,8 @@ static void watch(struct ender *e, struct machine *m) {
 }
 
 /* Some bytes before RAM are changed, the checksum is put right: refused, or it runs - into whatever. */
-static void fuzz_one(struct ender *e, const struct state_buffer *s, size_t fields_end, const uint8_t *image, uint64_t seed, unsigned *taken) {
+static void fuzz_one(struct ender *e, const struct state_buffer *s, size_t fields_end, const uint8_t *image, uint64_t seed,
+                     unsigned *taken) {
   struct fixture b = {0};
   uint64_t random = seed;
   uint8_t *bytes = malloc(s->size);
@@ -299,21 +308,29 @@ static void mutated_states_run_or_are_refused(void **state) {
     struct state_buffer s = save(a.m);
     size_t end = s.size;
     while (memcmp(s.bytes + --end, "ram\0\0\0\0\0", 8)) {}
-    for (unsigned round = 0; round < rounds / 3; round++) fuzz_one(&e, &s, end, images[i], 0x9e3779b97f4a7c15 * (i * 100000 + round + 1), &taken);
+    for (unsigned round = 0; round < rounds / 3; round++)
+      fuzz_one(&e, &s, end, images[i], 0x9e3779b97f4a7c15 * (i * 100000 + round + 1), &taken);
     free(s.bytes);
     unmake(&a);
   }
   atomic_store(&e.stop, true);
   pthread_join(thread, NULL);
-  assert_true(taken > rounds / 20);   /* else it tries nothing */
+  assert_true(taken > rounds / 20); /* else it tries nothing */
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(stops_at_the_instruction), cmocka_unit_test(a_stop_changes_nothing), cmocka_unit_test(goes_on_in_hlt_and_shadows),
-    cmocka_unit_test(goes_on_with_pdptes_that_memory_lacks), cmocka_unit_test(goes_on_with_a20_masked), cmocka_unit_test(loads_into_a_used_machine),
-    cmocka_unit_test(goes_on_in_real_time), cmocka_unit_test(differences_are_named), cmocka_unit_test(other_machines_are_refused),
-    cmocka_unit_test(the_truncated_and_the_damaged_are_refused), cmocka_unit_test(mutated_states_run_or_are_refused),
+    cmocka_unit_test(stops_at_the_instruction),
+    cmocka_unit_test(a_stop_changes_nothing),
+    cmocka_unit_test(goes_on_in_hlt_and_shadows),
+    cmocka_unit_test(goes_on_with_pdptes_that_memory_lacks),
+    cmocka_unit_test(goes_on_with_a20_masked),
+    cmocka_unit_test(loads_into_a_used_machine),
+    cmocka_unit_test(goes_on_in_real_time),
+    cmocka_unit_test(differences_are_named),
+    cmocka_unit_test(other_machines_are_refused),
+    cmocka_unit_test(the_truncated_and_the_damaged_are_refused),
+    cmocka_unit_test(mutated_states_run_or_are_refused),
   };
   if (!mkdtemp(folder)) return 1;
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

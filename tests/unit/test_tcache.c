@@ -1,6 +1,7 @@
 // link: bt_tcache
-/* The trace cache with blocks made by hand: finding, chaining, dying, looking up, running out of space. A block here is the code that a real one has for a
- * direct jump: JMP rel32 to its exit, PUSH site number, JMP. Run only this: build/unit/test_tcache (CMOCKA_TEST_FILTER=CASE for one case). */
+/* The trace cache with blocks made by hand: finding, chaining, dying, looking up, running out of space. A block here is the code
+ * that a real one has for a direct jump: JMP rel32 to its exit, PUSH site number, JMP. Run only this: build/unit/test_tcache
+ * (CMOCKA_TEST_FILTER=CASE for one case). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,14 +14,18 @@
 
 enum { UNBOUND = 0x7fffffff, MODE = TR_CODE32 | TR_CS_FLAT };
 
-struct deaths { unsigned count; uint32_t last_eip; bool dead_already; };
+struct deaths {
+  unsigned count;
+  uint32_t last_eip;
+  bool dead_already;
+};
 static void died(void *opaque, const struct tc_block *b) {
   struct deaths *d = opaque;
   d->count++, d->last_eip = b->key.eip;
   d->dead_already |= b->dead;
 }
 
-static bool single;   /* which kind of mapping the tests run with */
+static bool single; /* which kind of mapping the tests run with */
 
 static struct tcache *make(uint64_t size, struct deaths *d) {
   const char *error;
@@ -31,8 +36,12 @@ static struct tcache *make(uint64_t size, struct deaths *d) {
 
 static struct tc_key key(uint32_t frame, uint32_t eip) { return (struct tc_key){frame, eip, 0, MODE}; }
 
-/* `jumps` JUMP sites, each: JMP rel32 to its cold exit; guarded ones with an LEA's displacement before it. Then a SAFEPOINT site at the last byte. */
-struct shape { struct tc_key key; uint32_t guest_size, frame2, jumps, guarded, pad; };
+/* `jumps` JUMP sites, each: JMP rel32 to its cold exit; guarded ones with an LEA's displacement before it. Then a SAFEPOINT site
+ * at the last byte. */
+struct shape {
+  struct tc_key key;
+  uint32_t guest_size, frame2, jumps, guarded, pad;
+};
 
 static void put32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
 
@@ -52,7 +61,8 @@ static struct tc_block *add(struct tcache *t, const struct shape *s) {
   }
   rq.sites[n++] = (struct tr_site){.kind = TR_SITE_SAFEPOINT, .host = rq.offset + at};
   memset(rq.code + at, 0x90, 1 + s->pad), at += 1 + s->pad;
-  struct tr_result r = {.code_size = at, .cold_size = cold, .guest_size = s->guest_size, .insns = 1, .site_count = n, .entry = rq.offset};
+  struct tr_result r = {
+    .code_size = at, .cold_size = cold, .guest_size = s->guest_size, .insns = 1, .site_count = n, .entry = rq.offset};
   return tcache_commit(t, &rq, &r, s->key, s->frame2);
 }
 static struct tc_block *add_simple(struct tcache *t, uint32_t frame, uint32_t eip, uint32_t size) {
@@ -112,8 +122,8 @@ static void one_mapping_is_writable_or_executable(void **state) {
   struct tcache *t = tcache_create(1 << 20, true, NULL, NULL, &error);
   assert_non_null(t);
   char p[5];
-  for (uint32_t at = 0; at + 8192 <= 1 << 20; at += 3 * 4096) {   /* more runs than are remembered as open */
-    uint8_t *w = tcache_writable(t, at + 4090, 12);   /* open runs that are too many become one */
+  for (uint32_t at = 0; at + 8192 <= 1 << 20; at += 3 * 4096) { /* more runs than are remembered as open */
+    uint8_t *w = tcache_writable(t, at + 4090, 12);             /* open runs that are too many become one */
     assert_ptr_equal(w, tcache_address(t, at + 4090));
     memset(w, 0x90, 12);
     for (uint32_t k = 0; k < 2; k++) {
@@ -145,8 +155,8 @@ static void stubs_come_first(void **state) {
 
 static void every_part_of_the_key_counts(void **state) {
   struct tcache *t = make(1 << 20, NULL);
-  const struct tc_key keys[] = {{5, 0x1000, 0, MODE}, {6, 0x1000, 0, MODE}, {5, 0x1001, 0, MODE}, {5, 0x1000, 0x10, MODE}, {5, 0x1000, 0, MODE | TR_USER},
-                                {5, 0x1000, 0, MODE | TR_PLAIN}};
+  const struct tc_key keys[] = {{5, 0x1000, 0, MODE},    {6, 0x1000, 0, MODE},           {5, 0x1001, 0, MODE},
+                                {5, 0x1000, 0x10, MODE}, {5, 0x1000, 0, MODE | TR_USER}, {5, 0x1000, 0, MODE | TR_PLAIN}};
   for (unsigned i = 0; i < 6; i++) {
     for (unsigned k = i; k < 6; k++) assert_null(tcache_find(t, keys[k]));
     add(t, &(struct shape){.key = keys[i], .guest_size = 3, .jumps = i});
@@ -195,11 +205,11 @@ static void granules_kill_only_what_they_touch(void **state) {
   struct deaths d = {0};
   struct tcache *t = make(1 << 20, &d);
   uint64_t left;
-  add_simple(t, 5, 0x5000, 64);        /* granule 0 */
-  add_simple(t, 5, 0x503f, 2);         /* 0 and 1 */
-  add_simple(t, 5, 0x5080, 10);        /* 2 */
-  add_simple(t, 5, 0x5fff, 1);         /* 63 */
-  add_simple(t, 6, 0x6000, 200);       /* another frame */
+  add_simple(t, 5, 0x5000, 64);  /* granule 0 */
+  add_simple(t, 5, 0x503f, 2);   /* 0 and 1 */
+  add_simple(t, 5, 0x5080, 10);  /* 2 */
+  add_simple(t, 5, 0x5fff, 1);   /* 63 */
+  add_simple(t, 6, 0x6000, 200); /* another frame */
   assert_int_equal(tcache_kill_granules(t, 5, 1ull << 3, &left), 0);
   assert_true(left == (7ull | 1ull << 63));
   assert_int_equal(tcache_kill_granules(t, 5, 2, &left), 1);
@@ -216,7 +226,7 @@ static void granules_kill_only_what_they_touch(void **state) {
   assert_int_equal(tcache_kill_granules(t, 0xfffff, ~0ull, &left), 0);
   assert_int_equal(d.count, 5);
   assert_false(d.dead_already);
-  add_simple(t, 5, 0x5000, 64);        /* and it can be made again */
+  add_simple(t, 5, 0x5000, 64); /* and it can be made again */
   assert_non_null(tcache_find(t, key(5, 0x5000)));
   tcache_destroy(t);
 }
@@ -231,11 +241,11 @@ static void straddling_blocks_are_in_both_frames(void **state) {
     add_simple(t, 9, 0x9000, 2), add_simple(t, 5, 0x5f00, 2);
     add(t, &s);
     add_simple(t, 9, 0x9040, 2), add_simple(t, 5, 0x5f40, 2);
-    assert_int_equal(tcache_kill_granules(t, 5, 1, &left), 0);                   /* its tail is not in frame 5's first granule */
+    assert_int_equal(tcache_kill_granules(t, 5, 1, &left), 0); /* its tail is not in frame 5's first granule */
     assert_int_equal(tcache_kill_granules(t, 9, 1ull << 63, &left), 0);
     assert_true(left == 3);
     if (how == 0) assert_int_equal(tcache_kill_granules(t, 5, 1ull << 63, &left), 1);
-    if (how == 1) assert_int_equal(tcache_kill_granules(t, 9, 1, &left), 2);      /* with its neighbour at 9000h */
+    if (how == 1) assert_int_equal(tcache_kill_granules(t, 9, 1, &left), 2); /* with its neighbour at 9000h */
     if (how == 2) assert_int_equal(tcache_kill_granules(t, 9, ~0ull, &left), 3);
     if (how == 3) assert_int_equal(tcache_kill_granules(t, 5, ~0ull, &left), 3);
     assert_null(tcache_find(t, s.key));
@@ -268,14 +278,15 @@ static void straddling_onto_its_own_frame(void **state) {
 
 static void chains_lead_to_the_entry(void **state) {
   struct tcache *t = make(1 << 20, NULL);
-  struct tc_block *a = add_simple(t, 1, 0x1000, 5), *b = add(t, &(struct shape){.key = key(2, 0x2000), .guest_size = 5, .jumps = 2, .guarded = 1});
+  struct tc_block *a = add_simple(t, 1, 0x1000, 5),
+                  *b = add(t, &(struct shape){.key = key(2, 0x2000), .guest_size = 5, .jumps = 2, .guarded = 1});
   uint32_t s = a->first_site, g = b->first_site;
   assert_int_equal(guard(t, g), UNBOUND);
   tcache_chain(t, s, b), tcache_chain(t, s + 1, a), tcache_chain(t, g, a);
   assert_int_equal(destination(t, s), b->entry);
   assert_int_equal(destination(t, s + 1), a->entry);
   assert_int_equal(destination(t, g), a->entry);
-  assert_int_equal(guard(t, g), (uint32_t)-(1 + 1));   /* LEA ECX, [frame entry + this] is zero */
+  assert_int_equal(guard(t, g), (uint32_t) - (1 + 1)); /* LEA ECX, [frame entry + this] is zero */
   tcache_unchain_all(t);
   for (uint32_t i = 0; i < 2; i++) {
     assert_int_equal(guard(t, g), UNBOUND);
@@ -296,7 +307,7 @@ static void chained_again_to_another(void **state) {
     x = add_simple(t, 2, 0x2000, 5), y = add_simple(t, 3, 0x3000, 5);
     for (unsigned i = 0; i < 3; i++) tcache_chain(t, from[i]->first_site, x);
     tcache_chain(t, from[moved]->first_site, y);
-    tcache_chain(t, from[moved]->first_site, y);   /* and once more to where it goes already */
+    tcache_chain(t, from[moved]->first_site, y); /* and once more to where it goes already */
     tcache_kill_granules(t, 2, ~0ull, &left);
     for (unsigned i = 0; i < 3; i++)
       assert_int_equal(destination(t, from[i]->first_site), i == moved ? y->entry : cold(t, from[i]->first_site));
@@ -320,7 +331,8 @@ static void the_only_chain_moves(void **state) {
 
 static void unchaining_a_page_leaves_the_others(void **state) {
   struct tcache *t = make(1 << 20, NULL);
-  struct tc_block *a = add_simple(t, 1, 0x1000, 5), *b = add_simple(t, 2, 0xc0002010, 5), *c = add_simple(t, 2, 0xc0003000, 5), *d = add_simple(t, 7, 0xc0002ff0, 5);
+  struct tc_block *a = add_simple(t, 1, 0x1000, 5), *b = add_simple(t, 2, 0xc0002010, 5), *c = add_simple(t, 2, 0xc0003000, 5),
+                  *d = add_simple(t, 7, 0xc0002ff0, 5);
   const uint32_t s[] = {a->first_site, a->first_site + 1, b->first_site, c->first_site};
   tcache_chain(t, s[0], b), tcache_chain(t, s[1], c), tcache_chain(t, s[2], d), tcache_chain(t, s[3], d);
   tcache_unchain_page(t, 0xc0002);
@@ -328,7 +340,7 @@ static void unchaining_a_page_leaves_the_others(void **state) {
   assert_int_equal(destination(t, s[1]), c->entry);
   assert_int_equal(destination(t, s[2]), cold(t, s[2]));
   assert_int_equal(destination(t, s[3]), cold(t, s[3]));
-  assert_ptr_equal(tcache_find(t, b->key), b);   /* it lives on */
+  assert_ptr_equal(tcache_find(t, b->key), b); /* it lives on */
   tcache_chain(t, s[0], b);
   assert_int_equal(destination(t, s[0]), b->entry);
   tcache_destroy(t);
@@ -337,7 +349,8 @@ static void unchaining_a_page_leaves_the_others(void **state) {
 /* EIP + CS.base is the page, not EIP; and it wraps. */
 static void the_page_is_linear(void **state) {
   struct tcache *t = make(1 << 20, NULL);
-  struct tc_block *a = add_simple(t, 1, 0x1000, 5), *b = add(t, &(struct shape){.key = {4, 0xfff0, 0xffff8000u, MODE}, .guest_size = 3, .jumps = 1});
+  struct tc_block *a = add_simple(t, 1, 0x1000, 5),
+                  *b = add(t, &(struct shape){.key = {4, 0xfff0, 0xffff8000u, MODE}, .guest_size = 3, .jumps = 1});
   tcache_chain(t, a->first_site, b);
   tcache_unchain_page(t, 0xf), tcache_unchain_page(t, 0xfffff);
   assert_int_equal(destination(t, a->first_site), b->entry);
@@ -349,12 +362,13 @@ static void the_page_is_linear(void **state) {
 /* A dead block's own jumps may still be chained: their target's death must turn them, and nothing must follow the dead. */
 static void death_turns_jumps_to_their_exits(void **state) {
   struct tcache *t = make(1 << 20, NULL);
-  struct tc_block *a = add(t, &(struct shape){.key = key(1, 0x1000), .guest_size = 5, .jumps = 2, .guarded = 1}), *b = add_simple(t, 2, 0x2000, 5);
+  struct tc_block *a = add(t, &(struct shape){.key = key(1, 0x1000), .guest_size = 5, .jumps = 2, .guarded = 1}),
+                  *b = add_simple(t, 2, 0x2000, 5);
   uint64_t left;
   tcache_chain(t, a->first_site, b), tcache_chain(t, a->first_site + 1, a), tcache_chain(t, b->first_site, b);
   tcache_kill_granules(t, 1, ~0ull, &left);
   assert_true(a->dead && !b->dead);
-  assert_int_equal(destination(t, a->first_site), b->entry);   /* who runs there leaves by it, which is as good as the dispatcher */
+  assert_int_equal(destination(t, a->first_site), b->entry); /* who runs there leaves by it, which is as good as the dispatcher */
   assert_int_equal(destination(t, a->first_site + 1), cold(t, a->first_site + 1));
   tcache_kill_granules(t, 2, ~0ull, &left);
   assert_int_equal(destination(t, a->first_site), cold(t, a->first_site));
@@ -364,7 +378,8 @@ static void death_turns_jumps_to_their_exits(void **state) {
 }
 
 /* Chains, kills and unchains at random against a model that only knows which site should lead where. */
-static uint32_t random_next(uint32_t *x) { return (*x = *x * 1664525 + 1013904223) >> 8; }   /* a call: two of them in one expression have an order */
+/* a call: two of them in one expression have an order */
+static uint32_t random_next(uint32_t *x) { return (*x = *x * 1664525 + 1013904223) >> 8; }
 #define RANDOM(n) (random_next(&x) % (n))
 enum { MODEL_BLOCKS = 200, MODEL_FRAMES = 8 };
 static void chaining_at_random(void **state) {
@@ -374,7 +389,9 @@ static void chaining_at_random(void **state) {
     struct tc_block *b[MODEL_BLOCKS];
     int leads[MODEL_BLOCKS][2];
     for (unsigned i = 0; i < MODEL_BLOCKS; i++) {
-      b[i] = add(t, &(struct shape){.key = key(RANDOM(MODEL_FRAMES), i * 0x100), .guest_size = 64, .jumps = 2, .guarded = i & 1, .pad = RANDOM(40)});
+      b[i] =
+        add(t, &(struct shape){
+                 .key = key(RANDOM(MODEL_FRAMES), i * 0x100), .guest_size = 64, .jumps = 2, .guarded = i & 1, .pad = RANDOM(40)});
       leads[i][0] = leads[i][1] = -1;
     }
     for (unsigned step = 0; step < 2000; step++) {
@@ -390,7 +407,8 @@ static void chaining_at_random(void **state) {
         uint32_t frame = RANDOM(MODEL_FRAMES);
         tcache_kill_granules(t, frame, granules, &left);
         for (unsigned n = 0; n < MODEL_BLOCKS; n++)
-          assert_int_equal(b[n]->dead, b[n]->dead || (b[n]->key.frame == frame && (tc_granules(n * 0x100 & 4095, 64) & granules)));
+          assert_int_equal(b[n]->dead,
+                           b[n]->dead || (b[n]->key.frame == frame && (tc_granules(n * 0x100 & 4095, 64) & granules)));
         for (unsigned n = 0; n < 2 * MODEL_BLOCKS; n++)
           if (leads[n / 2][n & 1] >= 0 && b[leads[n / 2][n & 1]]->dead) leads[n / 2][n & 1] = -1;
       }
@@ -399,7 +417,8 @@ static void chaining_at_random(void **state) {
       uint32_t site = b[n / 2]->first_site + (n & 1);
       int to = leads[n / 2][n & 1];
       assert_int_equal(destination(t, site), to < 0 ? cold(t, site) : b[to]->entry);
-      if (tcache_site(t, site)->guard) assert_int_equal(guard(t, site), to < 0 ? (uint32_t)UNBOUND : (uint32_t)-(b[to]->key.frame + 1));
+      if (tcache_site(t, site)->guard)
+        assert_int_equal(guard(t, site), to < 0 ? (uint32_t)UNBOUND : (uint32_t) - (b[to]->key.frame + 1));
     }
     tcache_destroy(t);
   }
@@ -420,8 +439,9 @@ static void every_offset_finds_its_block(void **state) {
     while (next < tcache_block_count(t) && tcache_block(t, next)->code + tcache_block(t, next)->code_size <= at) next++;
     if (at >= first && next < tcache_block_count(t) && tcache_block(t, next)->code <= at) expected = tcache_block(t, next);
     assert_ptr_equal(tcache_block_at(t, at), expected);
-    struct tr_site *site = tcache_site_at(t, at), *last = expected ? tcache_site(t, expected->first_site + expected->site_count - 1) : NULL;
-    assert_ptr_equal(site, last && last->host == at ? last : NULL);   /* the SAFEPOINT, and no JUMP */
+    struct tr_site *site = tcache_site_at(t, at),
+                   *last = expected ? tcache_site(t, expected->first_site + expected->site_count - 1) : NULL;
+    assert_ptr_equal(site, last && last->host == at ? last : NULL); /* the SAFEPOINT, and no JUMP */
   }
   uint32_t end = 0;
   for (uint32_t i = 0; i < tcache_block_count(t); i++) {
@@ -438,7 +458,9 @@ static void every_offset_finds_its_block(void **state) {
 
 /* ---- flushing ----------------------------------------------------------------------------------------------------- */
 
-struct told { uint8_t times[64]; };
+struct told {
+  uint8_t times[64];
+};
 static void tell(void *opaque, uint32_t frame) { ((struct told *)opaque)->times[frame]++; }
 
 static void a_flush_tells_each_frame_once(void **state) {
@@ -477,7 +499,9 @@ static void a_full_cache_refuses(void **state) {
       uint32_t size = (uint32_t)((sizes[s] < 64 << 10 ? 64 << 10 : sizes[s] + 4095) & ~4095ull);
       unsigned made[3] = {0};
       for (unsigned round = 0; round < 3; round++) {
-        while (add(t, &(struct shape){.key = key(1, made[round]), .guest_size = 1, .jumps = kind ? 300 : 1, .pad = kind ? 0 : TR_MAX_CODE - 100})) {
+        while (
+          add(t, &(struct shape){
+                   .key = key(1, made[round]), .guest_size = 1, .jumps = kind ? 300 : 1, .pad = kind ? 0 : TR_MAX_CODE - 100})) {
           made[round]++;
           assert_true(tcache_code_used(t) <= size);
         }

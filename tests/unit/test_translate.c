@@ -1,9 +1,10 @@
 // link: bt_translator
 // timeout: 120
-/* tr_translate() is pure, keeps to its buffers, and what it makes is well-formed: over random bytes and random instructions in all modes and options, the
- * host code decodes from end to end, branches land on instructions, only known host memory is addressed, the monitor's registers are left alone, and the
- * sites say what is there. test_expect.c looks at what is made of given instructions. Run only this: build/unit/test_translate
- * (CMOCKA_TEST_FILTER=CASE for one case; BT_TEST_SEED=N for other cases, BT_TEST_CASES=N for more). */
+/* tr_translate() is pure, keeps to its buffers, and what it makes is well-formed: over random bytes and random instructions in
+ * all modes and options, the host code decodes from end to end, branches land on instructions, only known host memory is
+ * addressed, the monitor's registers are left alone, and the sites say what is there. test_expect.c looks at what is made of
+ * given instructions. Run only this: build/unit/test_translate (CMOCKA_TEST_FILTER=CASE for one case; BT_TEST_SEED=N for other
+ * cases, BT_TEST_CASES=N for more). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include "translate_check.h"
@@ -14,14 +15,18 @@ static void translate_failed(const char *what) {
   abort();
 }
 
-struct random { uint64_t state; };
+struct random {
+  uint64_t state;
+};
 static uint32_t next(struct random *r) {
   r->state = r->state * 6364136223846793005u + 1442695040888963407u;
   return (uint32_t)(r->state >> 33);
 }
 static uint32_t below(struct random *r, uint32_t n) { return next(r) % n; }
 static bool one_in(struct random *r, uint32_t n) { return below(r, n) == 0; }
-static unsigned setting(const char *name, unsigned otherwise) { return getenv(name) ? (unsigned)strtoul(getenv(name), NULL, 0) : otherwise; }
+static unsigned setting(const char *name, unsigned otherwise) {
+  return getenv(name) ? (unsigned)strtoul(getenv(name), NULL, 0) : otherwise;
+}
 
 /* ---- making guests ------------------------------------------------------------------------------------------------ */
 
@@ -34,7 +39,8 @@ static unsigned random_insn(struct random *r, uint8_t out[16], bool code32) {
     const struct opcode_row *row = &rows[below(r, count)];
     uint8_t b[24];
     unsigned n = 0;
-    bool common = row->kind == OP_COPY || row->kind == OP_LEA || row->kind == OP_PUSH_REG || row->kind == OP_POP_REG || row->kind == OP_INCDEC_REG;
+    bool common = row->kind == OP_COPY || row->kind == OP_LEA || row->kind == OP_PUSH_REG || row->kind == OP_POP_REG ||
+                  row->kind == OP_INCDEC_REG;
     if (!common && !one_in(r, 12)) continue;
     if ((row->fpu != FPU_NONE || row->map) && !one_in(r, 3)) continue;
     if (one_in(r, 6)) b[n++] = prefixes[below(r, sizeof prefixes)];
@@ -69,10 +75,12 @@ static uint32_t random_mode(struct random *r) {
 static void add_loop(struct random *r, struct trial *c) {
   uint32_t at = 0, wanted = 1 + below(r, 12);
   struct insn insn;
-  for (; wanted && insn_decode(&insn, c->bytes + at, c->size - at, (struct insn_mode){c->t.rq.mode.bits & TR_CODE32, ~0ull}) == INSN_OK; wanted--)
+  for (; wanted &&
+         insn_decode(&insn, c->bytes + at, c->size - at, (struct insn_mode){c->t.rq.mode.bits & TR_CODE32, ~0ull}) == INSN_OK;
+       wanted--)
     if ((at += insn.length) > 100) break;
-  c->bytes[at] = one_in(r, 4) ? 0xe2 : 0x70 | below(r, 16);   /* LOOP, Jcc */
-  c->bytes[at + 1] = (uint8_t)-(int)(at + 2);
+  c->bytes[at] = one_in(r, 4) ? 0xe2 : 0x70 | below(r, 16); /* LOOP, Jcc */
+  c->bytes[at + 1] = (uint8_t) - (int)(at + 2);
   c->size = at + 2;
 }
 
@@ -92,7 +100,7 @@ static void make_trial(struct random *r, struct trial *c) {
   if (one_in(r, 10)) c->size = 1 + below(r, c->size);
   else if (!junk && one_in(r, 3)) add_loop(r, c);
   c->page_left = c->size;
-  if (one_in(r, 5)) c->page_left = 1 + below(r, c->size < 14 ? c->size : 14);     /* the first may straddle */
+  if (one_in(r, 5)) c->page_left = 1 + below(r, c->size < 14 ? c->size : 14); /* the first may straddle */
   if (c->size > c->page_left + 15) c->size = c->page_left + 15;
   rq->cs_base = rq->mode.bits & TR_CS_FLAT ? 0 : next(r) & ~0xfffu;
   rq->eip = (one_in(r, 3) ? 0xfffff000u : next(r) << 12) + 4096 - c->page_left;
@@ -116,7 +124,7 @@ static void anything_translates(void **state) {
     insns += c->t.r.insns, long_ones += c->t.r.insns > 20, straddling += c->t.r.straddles;
     for (uint32_t i = 0; i < c->t.r.site_count; i++) kinds[c->t.rq.sites[i].kind]++;
   }
-  for (unsigned i = 0; i < TR_SITE_THUNK; i++)   /* the generator reaches all there is */
+  for (unsigned i = 0; i < TR_SITE_THUNK; i++) /* the generator reaches all there is */
     if (!kinds[i] && cases >= 60000) fail_msg("no site of kind %s was ever made", tr_site_name(i));
   assert_true(cases < 60000 || (insns > 4 * cases && long_ones > cases / 100 && straddling > cases / 100));
   translation_free(&c->t);
@@ -125,9 +133,19 @@ static void anything_translates(void **state) {
 
 /* The longest code an instruction can give, 48 times over: the translator must take fewer, not overrun. */
 static void the_worst_blocks_fit(void **state) {
-  static const uint8_t worst[][12] = {
-    {3, 0x00, 0x24, 0x8d}, {4, 0xff, 0x74, 0x24, 0x7f}, {3, 0x66, 0x01, 0x0b}, {5, 0xf0, 0x0f, 0xc7, 0x4c, 0x24}, {1, 0xa4}, {2, 0xf3, 0xa5}, {2, 0x66, 0xa7},
-    {1, 0x9c}, {4, 0x0f, 0xae, 0x54, 0x24}, {7, 0xd9, 0x84, 0x8d, 1, 2, 3, 4}, {8, 0x0f, 0x58, 0x84, 0x8d, 1, 2, 3, 4}, {3, 0x10, 0x64, 0x8d}, {1, 0x0e}};
+  static const uint8_t worst[][12] = {{3, 0x00, 0x24, 0x8d},
+                                      {4, 0xff, 0x74, 0x24, 0x7f},
+                                      {3, 0x66, 0x01, 0x0b},
+                                      {5, 0xf0, 0x0f, 0xc7, 0x4c, 0x24},
+                                      {1, 0xa4},
+                                      {2, 0xf3, 0xa5},
+                                      {2, 0x66, 0xa7},
+                                      {1, 0x9c},
+                                      {4, 0x0f, 0xae, 0x54, 0x24},
+                                      {7, 0xd9, 0x84, 0x8d, 1, 2, 3, 4},
+                                      {8, 0x0f, 0x58, 0x84, 0x8d, 1, 2, 3, 4},
+                                      {3, 0x10, 0x64, 0x8d},
+                                      {1, 0x0e}};
   struct trial *c = calloc(1, sizeof *c);
   struct random r = {99};
   assert_non_null(c);
@@ -136,7 +154,7 @@ static void the_worst_blocks_fit(void **state) {
     for (unsigned n = 0; n < 3000; n++) {
       c->number = n;
       c->t.rq.mode.bits = random_mode(&r) & ~(uint32_t)(TR_STEP | TR_WATCH);
-      if (n % 3 == 0) c->t.rq.mode.bits = (RIG_FLAT & ~RIG_FLAT_SEGMENTS) | 0xfffu << TR_SEG_SHIFT;   /* every segment limited */
+      if (n % 3 == 0) c->t.rq.mode.bits = (RIG_FLAT & ~RIG_FLAT_SEGMENTS) | 0xfffu << TR_SEG_SHIFT; /* every segment limited */
       if (n % 3 == 1) c->t.rq.mode.bits |= TR_ALIGN;
       c->t.rq.options = next(&r) & 0x7fff & ~64u;
       c->t.rq.max_insns = TR_MAX_INSNS;
@@ -154,7 +172,8 @@ static void the_worst_blocks_fit(void **state) {
 /* What does not fit into the bytes that there are: nothing, and the reason. */
 static void incomplete_instructions(void **state) {
   struct translation t;
-  static const uint8_t mov[] = {0x90, 0xb8, 1, 2, 3, 4}, too_long[] = {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90};
+  static const uint8_t mov[] = {0x90, 0xb8, 1, 2, 3, 4}, too_long[] = {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+                                                                       0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90};
   translation_make(&t);
   for (unsigned n = 1; n < 5; n++) {
     translation_run(&t, mov + 1, n, 0);
@@ -208,7 +227,8 @@ static void the_stubs_load_r12_last(void **state) {
   uint32_t at = stubs.enter, loads = 0, loaded_at = 0;
   for (; at <= stubs.enter_jump; at += i.length) {
     assert_true(ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, code + at, stubs.size - at, &i, op)));
-    bool writes = op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && whole(op[0].reg.value) == ZYDIS_REGISTER_R12 && (op[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+    bool writes = op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && whole(op[0].reg.value) == ZYDIS_REGISTER_R12 &&
+                  (op[0].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
     if (writes) loads++, loaded_at = at + i.length;
     if (at == stubs.enter_jump) assert_int_equal(i.mnemonic, ZYDIS_MNEMONIC_JMP);
   }
@@ -220,11 +240,8 @@ int main(void) {
   const char *filter = getenv("CMOCKA_TEST_FILTER");
   if (filter) cmocka_set_test_filter(filter);
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(anything_translates),
-    cmocka_unit_test(the_worst_blocks_fit),
-    cmocka_unit_test(incomplete_instructions),
-    cmocka_unit_test(thunks_are_small),
-    cmocka_unit_test(the_stubs_load_r12_last),
+    cmocka_unit_test(anything_translates), cmocka_unit_test(the_worst_blocks_fit),    cmocka_unit_test(incomplete_instructions),
+    cmocka_unit_test(thunks_are_small),    cmocka_unit_test(the_stubs_load_r12_last),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

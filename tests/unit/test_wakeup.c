@@ -1,7 +1,7 @@
 // link: bt_program
 // timeout: 60
-/* The vCPU thread's timer and its sleep: whatever is put off while it sleeps, no deadline passes without a signal while it is awake.
- * Run only this: build/unit/test_wakeup. */
+/* The vCPU thread's timer and its sleep: whatever is put off while it sleeps, no deadline passes without a signal while it is
+ * awake. Run only this: build/unit/test_wakeup. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,7 +18,13 @@ enum { PERIOD = 4000000 };
 static volatile sig_atomic_t kicked;
 static void kick_self(int number) { kicked = 1; }
 
-struct ticker { struct clock *clock; struct clock_timer timer; struct wakeup wakeup; int64_t next; unsigned ticks; };
+struct ticker {
+  struct clock *clock;
+  struct clock_timer timer;
+  struct wakeup wakeup;
+  int64_t next;
+  unsigned ticks;
+};
 static void tick(void *opaque) {
   struct ticker *t = opaque;
   t->ticks++;
@@ -131,25 +137,30 @@ static int64_t host_ns(void) {
   return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-/* What a busy host kept from a guest is over at once where the guest waits: its sleeps end early until it is not behind any more. */
+/* What a busy host kept from a guest is over at once where the guest waits: its sleeps end early until it is not behind any
+ * more. */
 static void a_waiting_guest_is_given_its_time_back(void **state) {
   struct ticker t;
   start(&t);
   clock_settle(t.clock);
-  for (int64_t until = host_ns() + 60000000; host_ns() < until;) usleep(1000);   /* away; a signal may end one of these */
+  for (int64_t until = host_ns() + 60000000; host_ns() < until;) usleep(1000); /* away; a signal may end one of these */
   clock_settle(t.clock);
   int64_t behind = clock_behind(t.clock), guest = clock_now(t.clock), host = host_ns();
   assert_true(behind > 30000000);
   for (unsigned n = 0; clock_behind(t.clock) && n < 500; n++) sleep_ticks(&t, 1);
   assert_int_equal(clock_behind(t.clock), 0);
-  assert_true(clock_now(t.clock) - guest - (host_ns() - host) > behind / 2);   /* the two may be read at different times on a busy host */
+  /* the two may be read at different times on a busy host */
+  assert_true(clock_now(t.clock) - guest - (host_ns() - host) > behind / 2);
   end(&t);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(deadlines_signal_behind_sleeps), cmocka_unit_test(deadline_signals_behind_a_kick), cmocka_unit_test(nearer_deadline_signals),
-    cmocka_unit_test(kick_before_the_sleep_counts), cmocka_unit_test(a_waiting_guest_is_given_its_time_back),
+    cmocka_unit_test(deadlines_signal_behind_sleeps),
+    cmocka_unit_test(deadline_signals_behind_a_kick),
+    cmocka_unit_test(nearer_deadline_signals),
+    cmocka_unit_test(kick_before_the_sleep_counts),
+    cmocka_unit_test(a_waiting_guest_is_given_its_time_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

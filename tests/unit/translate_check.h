@@ -1,6 +1,7 @@
-/* What tr_translate() makes of anything must be well-formed: whole guest instructions; host code that decodes from end to end, whose branches land on
- * instructions, that addresses known host memory only (I4) and leaves the monitor's registers alone; sites that say what is there, in the guest's order.
- * For test_translate.c and tests/fuzz/guided/fuzz_translate.c: each says what becomes of a failure. */
+/* What tr_translate() makes of anything must be well-formed: whole guest instructions; host code that decodes from end to end,
+ * whose branches land on instructions, that addresses known host memory only (I4) and leaves the monitor's registers alone; sites
+ * that say what is there, in the guest's order. For test_translate.c and tests/fuzz/guided/fuzz_translate.c: each says what
+ * becomes of a failure. */
 #pragma once
 #include "translate_rig.h"
 #include "mmu/layout.h"
@@ -12,13 +13,13 @@ struct trial {
   uint8_t bytes[512];
   unsigned size, number;
   uint32_t page_left;
-  uint32_t starts[TR_MAX_INSNS + 1];   /* guest offsets of the instructions, and of the end */
+  uint32_t starts[TR_MAX_INSNS + 1]; /* guest offsets of the instructions, and of the end */
   struct insn insns[TR_MAX_INSNS];
 };
 
 static inline void describe(const struct trial *c, uint32_t at, const char *what) {
-  fprintf(stderr, "trial %u: %s at %x; mode %x options %x max %u eip %x page_left %u of %u:", c->number, what, at, c->t.rq.mode.bits, c->t.rq.options,
-          c->t.rq.max_insns, c->t.rq.eip, c->page_left, c->size);
+  fprintf(stderr, "trial %u: %s at %x; mode %x options %x max %u eip %x page_left %u of %u:", c->number, what, at,
+          c->t.rq.mode.bits, c->t.rq.options, c->t.rq.max_insns, c->t.rq.eip, c->page_left, c->size);
   for (unsigned i = 0; i < c->size; i++) fprintf(stderr, " %02x", c->bytes[i]);
   fprintf(stderr, "\nhost:");
   for (uint32_t i = 0; i < c->t.r.code_size && c->t.r.code_size <= TR_MAX_CODE; i++) fprintf(stderr, " %02x", c->t.rq.code[i]);
@@ -27,18 +28,26 @@ static inline void describe(const struct trial *c, uint32_t at, const char *what
 
 /* Does not return. */
 static void translate_failed(const char *what) __attribute__((noreturn));
-#define CHECK(condition, at) do { if (!(condition)) { describe(c, at, #condition); translate_failed(#condition); } } while (0)
+#define CHECK(condition, at) \
+  do { \
+    if (!(condition)) { \
+      describe(c, at, #condition); \
+      translate_failed(#condition); \
+    } \
+  } while (0)
 
 /* ---- what the guest's side must be ---------------------------------------------------------------------------------- */
 
-/* The result covers whole instructions. Lengths by Zydis; where it knows no instruction or another, ours must end the block as undefined. */
+/* The result covers whole instructions. Lengths by Zydis; where it knows no instruction or another, ours must end the block as
+ * undefined. */
 static inline void check_guest(struct trial *c) {
   const struct tr_request *rq = &c->t.rq;
   const struct tr_result *res = &c->t.r;
   ZydisDecoder d;
   bool code32 = rq->mode.bits & TR_CODE32;
-  ZydisDecoderInit(&d, code32 ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LEGACY_16, code32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16);
-  ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);       /* NOPs of CPUs that lack them */
+  ZydisDecoderInit(&d, code32 ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LEGACY_16,
+                   code32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_16);
+  ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE); /* NOPs of CPUs that lack them */
   ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
   ZydisDecoderEnableMode(&d, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
   CHECK(res->insns <= rq->max_insns && res->insns <= TR_MAX_INSNS, 0);
@@ -49,7 +58,8 @@ static inline void check_guest(struct trial *c) {
     c->starts[i] = at;
     CHECK(at < c->size, at);
     CHECK(insn_decode(&c->insns[i], c->bytes + at, c->size - at, (struct insn_mode){code32, rq->features}) == INSN_OK, at);
-    bool known = ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, c->bytes + at, c->size - at, &z)) && z.length == c->insns[i].length;
+    bool known =
+      ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&d, NULL, c->bytes + at, c->size - at, &z)) && z.length == c->insns[i].length;
     if (!known) CHECK(i == res->insns - 1 && (c->insns[i].kind == OP_UD || c->insns[i].kind == OP_TODO), at);
     at += c->insns[i].length;
   }
@@ -61,7 +71,9 @@ static inline void check_guest(struct trial *c) {
 
 /* ---- what the host's side must be ----------------------------------------------------------------------------------- */
 
-static inline unsigned whole(ZydisRegister reg) { return (unsigned)ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg); }
+static inline unsigned whole(ZydisRegister reg) {
+  return (unsigned)ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
+}
 
 static inline bool guest_writes_esp(const struct trial *c) {
   for (unsigned i = 0; i < c->t.r.insns; i++)
@@ -71,14 +83,26 @@ static inline bool guest_writes_esp(const struct trial *c) {
 
 static inline void check_written(const struct trial *c, const struct host_insn *h, const ZydisDecodedOperand *o) {
   ZydisMnemonic m = h->i.mnemonic;
-  bool swap = m == ZYDIS_MNEMONIC_XCHG && whole(h->op[0].reg.value) + whole(h->op[1].reg.value) == ZYDIS_REGISTER_RDI + ZYDIS_REGISTER_R15;
+  bool swap =
+    m == ZYDIS_MNEMONIC_XCHG && whole(h->op[0].reg.value) + whole(h->op[1].reg.value) == ZYDIS_REGISTER_RDI + ZYDIS_REGISTER_R15;
   switch (whole(o->reg.value)) {
-  case ZYDIS_REGISTER_R13: case ZYDIS_REGISTER_R14: CHECK(!"the vCPU or table register is written", h->at); break;
-  case ZYDIS_REGISTER_R12: CHECK(m == ZYDIS_MNEMONIC_LEA && h->op[1].mem.base == ZYDIS_REGISTER_R12 && (c->t.rq.options & TR_COUNT), h->at); break;
+  case ZYDIS_REGISTER_R13:
+  case ZYDIS_REGISTER_R14: CHECK(!"the vCPU or table register is written", h->at); break;
+  case ZYDIS_REGISTER_R12:
+    CHECK(m == ZYDIS_MNEMONIC_LEA && h->op[1].mem.base == ZYDIS_REGISTER_R12 && (c->t.rq.options & TR_COUNT), h->at);
+    break;
   case ZYDIS_REGISTER_R15: CHECK(m == ZYDIS_MNEMONIC_LEA || swap || guest_writes_esp(c), h->at); break;
-  case ZYDIS_REGISTER_RSP: CHECK(m == ZYDIS_MNEMONIC_PUSHFQ || (m == ZYDIS_MNEMONIC_PUSH && h->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) || (m == ZYDIS_MNEMONIC_POP && h->op[0].reg.value == ZYDIS_REGISTER_R9), h->at); break;
-  case ZYDIS_REGISTER_CS: case ZYDIS_REGISTER_DS: case ZYDIS_REGISTER_ES: case ZYDIS_REGISTER_SS: case ZYDIS_REGISTER_FS: case ZYDIS_REGISTER_GS:
-    CHECK(!"a segment register is written", h->at); break;
+  case ZYDIS_REGISTER_RSP:
+    CHECK(m == ZYDIS_MNEMONIC_PUSHFQ || (m == ZYDIS_MNEMONIC_PUSH && h->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) ||
+            (m == ZYDIS_MNEMONIC_POP && h->op[0].reg.value == ZYDIS_REGISTER_R9),
+          h->at);
+    break;
+  case ZYDIS_REGISTER_CS:
+  case ZYDIS_REGISTER_DS:
+  case ZYDIS_REGISTER_ES:
+  case ZYDIS_REGISTER_SS:
+  case ZYDIS_REGISTER_FS:
+  case ZYDIS_REGISTER_GS: CHECK(!"a segment register is written", h->at); break;
   default: break;
   }
 }
@@ -98,14 +122,21 @@ static inline void check_memory(const struct trial *c, const struct host_insn *h
     if (index == ZYDIS_REGISTER_NONE) CHECK(disp >= MMU_FETCH_ARRAY && disp < MMU_TABLE_SIZE && (disp & 7) == 4, h->at);
     else CHECK(r89 && o->mem.scale == 8 && (disp == MMU_READ_ARRAY || disp == MMU_WRITE_ARRAY || disp == MMU_FETCH_ARRAY), h->at);
     break;
-  case ZYDIS_REGISTER_R12: CHECK(index == ZYDIS_REGISTER_NONE && disp == 0 && h->i.mnemonic == ZYDIS_MNEMONIC_MOV && !(c->t.rq.options & TR_COUNT), h->at); break;
-  case ZYDIS_REGISTER_R10: case ZYDIS_REGISTER_R11:
+  case ZYDIS_REGISTER_R12:
+    CHECK(index == ZYDIS_REGISTER_NONE && disp == 0 && h->i.mnemonic == ZYDIS_MNEMONIC_MOV && !(c->t.rq.options & TR_COUNT),
+          h->at);
+    break;
+  case ZYDIS_REGISTER_R10:
+  case ZYDIS_REGISTER_R11:
     if (index == ZYDIS_REGISTER_NONE) CHECK(disp >= 0 && disp < 256 + 64, h->at);
     else CHECK(index == ZYDIS_REGISTER_R8 && o->mem.scale == 1 && disp == 0, h->at);
     break;
   case ZYDIS_REGISTER_R9: CHECK(index == ZYDIS_REGISTER_R8 && o->mem.scale == 1 && disp == 0, h->at); break;
   case ZYDIS_REGISTER_R8: CHECK((index == ZYDIS_REGISTER_NONE || index == ZYDIS_REGISTER_R9) && disp == 0, h->at); break;
-  case ZYDIS_REGISTER_RDI: CHECK(string || (h > c->text.insn && h[-1].i.mnemonic == ZYDIS_MNEMONIC_XCHG && index == ZYDIS_REGISTER_NONE && disp == 0), h->at); break;
+  case ZYDIS_REGISTER_RDI:
+    CHECK(string || (h > c->text.insn && h[-1].i.mnemonic == ZYDIS_MNEMONIC_XCHG && index == ZYDIS_REGISTER_NONE && disp == 0),
+          h->at);
+    break;
   case ZYDIS_REGISTER_RSI: CHECK(string, h->at); break;
   case ZYDIS_REGISTER_RSP: CHECK(o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN, h->at); break;
   default: CHECK(!"memory through another register", h->at);
@@ -117,16 +148,35 @@ static inline bool leaves(const struct host_insn *h) { return h->i.mnemonic == Z
 /* Nothing that traps to the host's kernel or reads its state. */
 static inline bool harmless(const struct host_insn *h) {
   switch (h->i.mnemonic) {
-  case ZYDIS_MNEMONIC_RDTSC: case ZYDIS_MNEMONIC_LFENCE: return true;
-  case ZYDIS_MNEMONIC_CPUID: case ZYDIS_MNEMONIC_UD2: case ZYDIS_MNEMONIC_SMSW: case ZYDIS_MNEMONIC_SGDT: case ZYDIS_MNEMONIC_SIDT: case ZYDIS_MNEMONIC_SLDT:
-  case ZYDIS_MNEMONIC_STR: case ZYDIS_MNEMONIC_RDTSCP: case ZYDIS_MNEMONIC_XGETBV: case ZYDIS_MNEMONIC_POPFQ: case ZYDIS_MNEMONIC_RDPMC: return false;
+  case ZYDIS_MNEMONIC_RDTSC:
+  case ZYDIS_MNEMONIC_LFENCE: return true;
+  case ZYDIS_MNEMONIC_CPUID:
+  case ZYDIS_MNEMONIC_UD2:
+  case ZYDIS_MNEMONIC_SMSW:
+  case ZYDIS_MNEMONIC_SGDT:
+  case ZYDIS_MNEMONIC_SIDT:
+  case ZYDIS_MNEMONIC_SLDT:
+  case ZYDIS_MNEMONIC_STR:
+  case ZYDIS_MNEMONIC_RDTSCP:
+  case ZYDIS_MNEMONIC_XGETBV:
+  case ZYDIS_MNEMONIC_POPFQ:
+  case ZYDIS_MNEMONIC_RDPMC: return false;
   default: break;
   }
   if (h->i.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) return false;
   switch (h->i.meta.category) {
-  case ZYDIS_CATEGORY_CALL: case ZYDIS_CATEGORY_RET: case ZYDIS_CATEGORY_INTERRUPT: case ZYDIS_CATEGORY_IO: case ZYDIS_CATEGORY_IOSTRINGOP:
-  case ZYDIS_CATEGORY_SYSCALL: case ZYDIS_CATEGORY_SYSRET: case ZYDIS_CATEGORY_SYSTEM: case ZYDIS_CATEGORY_SEGOP: case ZYDIS_CATEGORY_RDRAND:
-  case ZYDIS_CATEGORY_RDSEED: case ZYDIS_CATEGORY_XSAVE: return false;
+  case ZYDIS_CATEGORY_CALL:
+  case ZYDIS_CATEGORY_RET:
+  case ZYDIS_CATEGORY_INTERRUPT:
+  case ZYDIS_CATEGORY_IO:
+  case ZYDIS_CATEGORY_IOSTRINGOP:
+  case ZYDIS_CATEGORY_SYSCALL:
+  case ZYDIS_CATEGORY_SYSRET:
+  case ZYDIS_CATEGORY_SYSTEM:
+  case ZYDIS_CATEGORY_SEGOP:
+  case ZYDIS_CATEGORY_RDRAND:
+  case ZYDIS_CATEGORY_RDSEED:
+  case ZYDIS_CATEGORY_XSAVE: return false;
   default: return true;
   }
 }
@@ -142,7 +192,9 @@ static inline uint32_t exit_number(struct trial *c, const struct host_insn *h) {
 static inline void check_host(struct trial *c) {
   struct translation *t = &c->t;
   uint32_t at;
-  CHECK(t->r.code_size <= TR_MAX_CODE && t->r.cold_size <= TR_MAX_COLD && t->r.site_count <= TR_MAX_SITES && t->r.callout_count <= TR_MAX_INSNS, 0);
+  CHECK(t->r.code_size <= TR_MAX_CODE && t->r.cold_size <= TR_MAX_COLD && t->r.site_count <= TR_MAX_SITES &&
+          t->r.callout_count <= TR_MAX_INSNS,
+        0);
   CHECK(host_decode(t, &c->text, &at), at);
   const struct host_insn *behind_hot = t->r.cold_size ? host_at(&c->text, RIG_COLD) : &c->text.insn[c->text.count];
   CHECK(t->r.entry == RIG_OFFSET && leaves(&c->text.insn[c->text.count - 1]), at);
@@ -150,7 +202,8 @@ static inline void check_host(struct trial *c) {
   for (unsigned i = 0; i < c->text.count; i++) {
     const struct host_insn *h = &c->text.insn[i];
     CHECK(harmless(h), h->at);
-    if (host_is_exit(h) || h->i.mnemonic == ZYDIS_MNEMONIC_PUSH) CHECK(i + 1 < c->text.count + host_is_exit(h) && exit_number(c, h - host_is_exit(h)) < t->r.site_count, h->at);
+    if (host_is_exit(h) || h->i.mnemonic == ZYDIS_MNEMONIC_PUSH)
+      CHECK(i + 1 < c->text.count + host_is_exit(h) && exit_number(c, h - host_is_exit(h)) < t->r.site_count, h->at);
     else if (h->branch) CHECK(host_at(&c->text, h->target), h->at);
     else if (h->i.mnemonic == ZYDIS_MNEMONIC_JMP) CHECK(h->op[0].mem.base == ZYDIS_REGISTER_R13, h->at);
     for (unsigned k = 0; k < h->i.operand_count; k++) {
@@ -177,7 +230,9 @@ static inline void check_patchable(struct trial *c, const struct tr_site *s) {
 }
 
 /* Nothing runs into a cold stub from above. */
-static inline void check_apart(struct trial *c, const struct host_insn *cold) { CHECK(cold > c->text.insn && leaves(cold - 1), cold->at); }
+static inline void check_apart(struct trial *c, const struct host_insn *cold) {
+  CHECK(cold > c->text.insn && leaves(cold - 1), cold->at);
+}
 
 static inline void check_site_insn(struct trial *c, const struct tr_site *s) {
   bool next_one = s->kind == TR_SITE_JUMP || s->kind == TR_SITE_INDIRECT || s->kind == TR_SITE_END;
@@ -200,14 +255,18 @@ static inline void check_order(struct trial *c) {
     const struct tr_site *s = &c->t.rq.sites[i];
     if (s->kind != TR_SITE_ACCESS && s->kind != TR_SITE_FAULT && s->kind != TR_SITE_SAFEPOINT) continue;
     if (s->host - RIG_OFFSET >= c->t.r.code_size) continue;
-    if (last) CHECK(last->host <= s->host && last->index <= s->index && last->insn_offset <= s->insn_offset, s->host - RIG_OFFSET);
+    if (last)
+      CHECK(last->host <= s->host && last->index <= s->index && last->insn_offset <= s->insn_offset, s->host - RIG_OFFSET);
     last = s;
   }
 }
 
-/* RDTSC's safepoint has the flags in AH and AL and the guest's EAX in R11: ADD AL, 7Fh; SAHF; MOV RAX, R11 come before its PUSH. */
+/* RDTSC's safepoint has the flags in AH and AL and the guest's EAX in R11: ADD AL, 7Fh; SAHF; MOV RAX, R11 come before its
+ * PUSH. */
 static inline const struct host_insn *behind_restored(const struct tr_site *s, const struct host_insn *cold) {
-  return s->kind == TR_SITE_SAFEPOINT && cold->i.mnemonic == ZYDIS_MNEMONIC_ADD && cold[1].i.mnemonic == ZYDIS_MNEMONIC_SAHF ? cold + 3 : cold;
+  return s->kind == TR_SITE_SAFEPOINT && cold->i.mnemonic == ZYDIS_MNEMONIC_ADD && cold[1].i.mnemonic == ZYDIS_MNEMONIC_SAHF
+           ? cold + 3
+           : cold;
 }
 
 static inline void check_sites(struct trial *c) {
@@ -219,19 +278,25 @@ static inline void check_sites(struct trial *c) {
     check_site_insn(c, s);
     CHECK(cold && exit_number(c, behind_restored(s, cold)) == i, s->cold - RIG_OFFSET);
     switch (s->kind) {
-    case TR_SITE_ACCESS: case TR_SITE_FAULT: CHECK(host_at(&c->text, s->host - RIG_OFFSET), s->host - RIG_OFFSET); break;
+    case TR_SITE_ACCESS:
+    case TR_SITE_FAULT: CHECK(host_at(&c->text, s->host - RIG_OFFSET), s->host - RIG_OFFSET); break;
     case TR_SITE_SAFEPOINT: {
       const struct host_insn *h = host_at(&c->text, s->host - RIG_OFFSET);
       CHECK(h && h->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY && h->op[1].mem.base == ZYDIS_REGISTER_R12, s->host - RIG_OFFSET);
       break;
     }
     case TR_SITE_JUMP: check_patchable(c, s); break;
-    case TR_SITE_PLAIN: if (s->host) check_patchable(c, s); break;
-    case TR_SITE_CALLOUT: CHECK(s->target < r->callout_count && s->index < r->insns, i);
-      CHECK(!memcmp(c->t.rq.callouts[s->target].bytes, c->bytes + s->insn_offset, c->t.rq.callouts[s->target].length), i); break;
+    case TR_SITE_PLAIN:
+      if (s->host) check_patchable(c, s);
+      break;
+    case TR_SITE_CALLOUT:
+      CHECK(s->target < r->callout_count && s->index < r->insns, i);
+      CHECK(!memcmp(c->t.rq.callouts[s->target].bytes, c->bytes + s->insn_offset, c->t.rq.callouts[s->target].length), i);
+      break;
     default: break;
     }
-    if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_COUNT || s->kind == TR_SITE_STRADDLE) check_apart(c, cold);
+    if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_COUNT || s->kind == TR_SITE_STRADDLE)
+      check_apart(c, cold);
   }
   check_order(c);
 }
@@ -249,7 +314,8 @@ static inline void check_pure(struct trial *c) {
   CHECK(!memcmp(&r, &c->t.r, sizeof r), 0);
   CHECK(!memcmp(code, c->t.rq.code, r.code_size) && !memcmp(rq.cold, c->t.rq.cold, r.cold_size), 0);
   CHECK(!memcmp(sites, c->t.rq.sites, r.site_count * sizeof *sites), 0);
-  for (uint32_t i = r.code_size; i < sizeof code; i++)   /* nothing behind what it reports, but for what a longer block left there that did not fit */
+  /* nothing behind what it reports, but for what a longer block left there that did not fit */
+  for (uint32_t i = r.code_size; i < sizeof code; i++)
     if (i >= TR_MAX_CODE && i < RIG_COLD) CHECK(code[i] == 0xcc, i);
     else if (r.insns == rq.max_insns && (i < RIG_COLD || i >= RIG_COLD + r.cold_size)) CHECK(code[i] == 0xcc, i);
 }

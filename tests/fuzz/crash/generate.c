@@ -71,7 +71,8 @@ uint16_t some_selector(struct generator *g) {
 }
 uint64_t some_descriptor(struct generator *g) {
   struct random *r = &g->r;
-  uint64_t base = some_address(g), limit = random_chance(r, 50) ? 0xfffff : random_below(r, 0x100000), access = random_below(r, 256), flags = random_below(r, 16);
+  uint64_t base = some_address(g), limit = random_chance(r, 50) ? 0xfffff : random_below(r, 0x100000),
+           access = random_below(r, 256), flags = random_below(r, 16);
   if (random_chance(r, 20)) return random_64(r);
   if (random_chance(r, 80)) access |= 0x80;
   if (random_chance(r, 70)) access |= 0x10;
@@ -80,7 +81,9 @@ uint64_t some_descriptor(struct generator *g) {
 static uint64_t some_gate(struct generator *g) {
   static const uint8_t types[] = {0xee, 0xef, 0x8e, 0x8f, 0xe5, 0x86, 0xe7, 0x85, 0xe4, 0x0e};
   uint64_t to = random_chance(&g->r, 80) ? g->chunks[random_below(&g->r, G_CHUNK_COUNT)] : some_address(g);
-  uint64_t type = RANDOM_OF(&g->r, types), selector = (type & 15) == 5 ? S_TSS_2 + 8 * random_below(&g->r, 3) : random_chance(&g->r, 70) ? S_CODE : some_selector(g);
+  uint64_t type = RANDOM_OF(&g->r, types), selector = (type & 15) == 5           ? S_TSS_2 + 8 * random_below(&g->r, 3)
+                                                      : random_chance(&g->r, 70) ? S_CODE
+                                                                                 : some_selector(g);
   return (to & 0xffff) | selector << 16 | type << 40 | (to >> 16) << 48;
 }
 
@@ -102,14 +105,18 @@ static void some_axes(struct fuzz_case *c, struct generator *g) {
   c->without = random_chance(r, 40) ? random_32(r) & random_32(r) & ((1u << OPT_COUNT) - 1) : 0;
   c->log = random_chance(r, 4) ? random_32(r) & ((1u << LOG_COUNT) - 1) : 0;
   c->storm = random_chance(r, 10);
-  c->no_reboot = random_chance(r, 10), c->acpi = random_chance(r, 80), c->save = c->icount >= 0 && random_chance(r, 25);   /* real time goes on between two saves */
+  /* real time goes on between two saves */
+  c->no_reboot = random_chance(r, 10), c->acpi = random_chance(r, 80), c->save = c->icount >= 0 && random_chance(r, 25);
   snprintf(c->cpu, sizeof c->cpu, "%s", random_chance(r, 75) ? "max" : list[random_below(r, models)].name);
 }
 
 /* Paging from the start, in most cases in a form that works. */
 static void some_paging(struct fuzz_case *c, struct generator *g) {
   bool pae = random_chance(&g->r, 30);
-  uint32_t crs[3] = {pae ? G_PDPT : random_chance(&g->r, 80) ? G_PD : G_PD_2, (pae ? 0x20 : 0x10) | (random_32(&g->r) & 0x690), 0x80000001 | (random_32(&g->r) & 0x50022)};
+  uint32_t crs[3] = {pae                        ? G_PDPT
+                     : random_chance(&g->r, 80) ? G_PD
+                                                : G_PD_2,
+                     (pae ? 0x20 : 0x10) | (random_32(&g->r) & 0x690), 0x80000001 | (random_32(&g->r) & 0x50022)};
   if (random_chance(&g->r, 65)) case_add(c, G_BOOT_CRS, crs, sizeof crs);
 }
 
@@ -135,7 +142,8 @@ static void some_tables(struct fuzz_case *c, struct generator *g) {
 
 static void some_insn(struct generator *g, struct writer *w, bool sixteen) {
   unsigned pick = random_below(&g->r, 100);
-  if (pick < 4) for (unsigned n = 1 + random_below(&g->r, 8); n > 0; n--) emit8(w, random_32(&g->r));
+  if (pick < 4)
+    for (unsigned n = 1 + random_below(&g->r, 8); n > 0; n--) emit8(w, random_32(&g->r));
   else if (pick < (sixteen ? 30 : 52)) (sixteen ? write_idiom_16 : write_idiom)(g, w);
   else write_row(g, w, !sixteen);
 }
@@ -164,7 +172,8 @@ void case_generate(struct fuzz_case *c, uint64_t seed) {
   some_axes(c, &g);
   g.ram_size = (uint64_t)c->ram_mib << 20;
   for (unsigned i = 0; i < G_CHUNK_COUNT; i++) {
-    g.chunks[i] = G_CODE + 0x400 * i + (i % 4 == 3 ? 0x3e0 + random_below(&g.r, 32) : random_below(&g.r, 0x100));   /* some cross a page at once */
+    /* some cross a page at once */
+    g.chunks[i] = G_CODE + 0x400 * i + (i % 4 == 3 ? 0x3e0 + random_below(&g.r, 32) : random_below(&g.r, 0x100));
     g.chunk_16[i] = i && random_chance(&g.r, 22);
   }
   for (unsigned i = 0; i < G_CHUNK_COUNT; i++)

@@ -52,49 +52,68 @@ static uint32_t some_entry(struct generator *g) {
 }
 /* One bit of an entry of a page that is in use. */
 static void change_entry(struct generator *g, struct writer *w) {
-  static const uint32_t tables[] = {G_PT, G_PT, G_PT, G_PAE_PT, G_PD, G_PAE_PD}, bits[] = {1, 2, 4, 4, 0x20, 0x40, 0x80, 0x100, 0x200};
+  static const uint32_t tables[] = {G_PT, G_PT, G_PT, G_PAE_PT, G_PD, G_PAE_PD},
+                        bits[] = {1, 2, 4, 4, 0x20, 0x40, 0x80, 0x100, 0x200};
   static const uint8_t pages[] = {0, 1, 2, 4, 5, 6, 7, 7, 8, 0xa, 0xb, 0xc, 0xd, 0xe};
-  unsigned table = random_below(&g->r, 6), page = random_chance(&g->r, 50) ? (G_CODE >> 12) + random_below(&g->r, 16) : RANDOM_OF(&g->r, pages);
+  unsigned table = random_below(&g->r, 6),
+           page = random_chance(&g->r, 50) ? (G_CODE >> 12) + random_below(&g->r, 16) : RANDOM_OF(&g->r, pages);
   uint32_t entry = table > 3 ? random_below(&g->r, 4) : page, bit = RANDOM_OF(&g->r, bits);
   bool clear = random_chance(&g->r, 60);
-  emit8(w, 0x81), emit8(w, clear ? 0x25 : 0x35), emit32(w, tables[table] + entry * (table == 3 || table == 5 ? 8 : 4)), emit32(w, clear ? ~bit : bit);   /* AND or XOR [entry], imm32 */
+  /* AND or XOR [entry], imm32 */
+  emit8(w, 0x81), emit8(w, clear ? 0x25 : 0x35), emit32(w, tables[table] + entry * (table == 3 || table == 5 ? 8 : 4)),
+    emit32(w, clear ? ~bit : bit);
 }
 static void write_page_table(struct generator *g, struct writer *w) {
   static const uint32_t tables[] = {G_PD, G_PD, G_PD_2, G_PDPT, G_PAE_PD, G_PT, G_PT, G_PT_2, G_PAE_PT};
   static const uint32_t aliases[] = {0, 0, 0, 0xc0000000};
-  uint32_t table = RANDOM_OF(&g->r, tables), entry = random_below(&g->r, table == G_PDPT ? 8 : random_chance(&g->r, 50) ? 1024 : 64), value = some_entry(g);
-  if (random_chance(&g->r, 25)) {                                          /* other code where code runs */
+  uint32_t table = RANDOM_OF(&g->r, tables),
+           entry = random_below(&g->r, table == G_PDPT            ? 8
+                                       : random_chance(&g->r, 50) ? 1024
+                                                                  : 64),
+           value = some_entry(g);
+  if (random_chance(&g->r, 25)) { /* other code where code runs */
     entry = (G_CODE >> 12) + random_below(&g->r, 16), value = G_CODE + (random_below(&g->r, 16) << 12) + 7;
     if (table == G_PAE_PT) entry *= 2;
-  } else if (random_chance(&g->r, 15)) entry = 0x300 + random_below(&g->r, 4), value = (random_chance(&g->r, 50) ? G_PT : G_PT_2) + 3;
+  } else if (random_chance(&g->r, 15))
+    entry = 0x300 + random_below(&g->r, 4), value = (random_chance(&g->r, 50) ? G_PT : G_PT_2) + 3;
   mov_mem(w, table + 4 * entry + RANDOM_OF(&g->r, aliases), value);
-  if (random_chance(&g->r, 40)) emit8(w, 0x0f), emit8(w, 0x01), emit8(w, 0x3d), emit32(w, entry << (table == G_PT ? 12 : 22));   /* INVLPG */
+  /* INVLPG */
+  if (random_chance(&g->r, 40)) emit8(w, 0x0f), emit8(w, 0x01), emit8(w, 0x3d), emit32(w, entry << (table == G_PT ? 12 : 22));
   if (random_chance(&g->r, 20)) emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xd8), mov_to_cr(w, 3);
 }
 
 /* As a fork does: a copy of a directory, perhaps with another entry in it, becomes the root. */
 static void copy_root(struct generator *g, struct writer *w) {
   uint32_t to = G_ROOTS + (random_below(&g->r, (G_ROOTS_END - G_ROOTS) >> 12) << 12);
-  emit8(w, 0xfc), mov_reg(w, 6, random_chance(&g->r, 70) ? G_PD : random_chance(&g->r, 50) ? G_PD_2 : to ^ 0x1000), mov_reg(w, 7, to), mov_reg(w, 1, 1024);
+  emit8(w, 0xfc),
+    mov_reg(w, 6,
+            random_chance(&g->r, 70)   ? G_PD
+            : random_chance(&g->r, 50) ? G_PD_2
+                                       : to ^ 0x1000),
+    mov_reg(w, 7, to), mov_reg(w, 1, 1024);
   emit8(w, 0xf3), emit8(w, 0xa5);
-  if (random_chance(&g->r, 40)) mov_mem(w, to + 4 * (random_chance(&g->r, 50) ? 0x300 + random_below(&g->r, 0x100) : random_below(&g->r, 1024)), some_entry(g));
+  if (random_chance(&g->r, 40))
+    mov_mem(w, to + 4 * (random_chance(&g->r, 50) ? 0x300 + random_below(&g->r, 0x100) : random_below(&g->r, 1024)),
+            some_entry(g));
   if (random_chance(&g->r, 90)) mov_reg(w, 0, to), mov_to_cr(w, 3);
 }
 /* Many roots and many pages in few instructions: CR3 goes round the copies. */
 static void switch_roots(struct generator *g, struct writer *w) {
   mov_reg(w, 1, 1 + random_below(&g->r, 200)), mov_reg(w, 0, G_ROOTS);
-  emit8(w, 0x05), emit32(w, 0x1000);                                       /* ADD EAX, 1000h */
-  emit8(w, 0x25), emit32(w, 0x7ffff), mov_to_cr(w, 3);                     /* AND EAX; MOV CR3, EAX */
-  emit8(w, 0xff), emit8(w, 0x05), emit32(w, some_address(g)), emit8(w, 0xe2), emit8(w, 0u - 21);   /* INC [m]; LOOP */
+  emit8(w, 0x05), emit32(w, 0x1000);                                                             /* ADD EAX, 1000h */
+  emit8(w, 0x25), emit32(w, 0x7ffff), mov_to_cr(w, 3);                                           /* AND EAX; MOV CR3, EAX */
+  emit8(w, 0xff), emit8(w, 0x05), emit32(w, some_address(g)), emit8(w, 0xe2), emit8(w, 0u - 21); /* INC [m]; LOOP */
 }
 /* More roots than are kept, all of which work. */
 static void many_roots(struct generator *g, struct writer *w) {
   emit8(w, 0xfc), mov_reg(w, 7, G_ROOTS), mov_reg(w, 3, (G_ROOTS_END - G_ROOTS) >> 12);
   unsigned start = w->size;
-  mov_reg(w, 6, random_chance(&g->r, 85) ? G_PD : G_PD_2), mov_reg(w, 1, 1024), emit8(w, 0xf3), emit8(w, 0xa5), emit8(w, 0x4b), emit8(w, 0x75), emit8(w, start - (w->size + 1));
+  mov_reg(w, 6, random_chance(&g->r, 85) ? G_PD : G_PD_2), mov_reg(w, 1, 1024), emit8(w, 0xf3), emit8(w, 0xa5), emit8(w, 0x4b),
+    emit8(w, 0x75), emit8(w, start - (w->size + 1));
   mov_reg(w, 0, G_ROOTS), mov_reg(w, 1, 1 + random_below(&g->r, (G_ROOTS_END - G_ROOTS) >> 12)), mov_reg(w, 3, some_address(g));
   unsigned inner = w->size;
-  mov_to_cr(w, 3), emit8(w, 0x05), emit32(w, 0x1000), emit8(w, 0x8a), emit8(w, 0x13), emit8(w, 0xe2), emit8(w, inner - (w->size + 1));
+  mov_to_cr(w, 3), emit8(w, 0x05), emit32(w, 0x1000), emit8(w, 0x8a), emit8(w, 0x13), emit8(w, 0xe2),
+    emit8(w, inner - (w->size + 1));
 }
 static uint32_t plain_page(struct generator *g) { return random_below(&g->r, (uint32_t)(g->ram_size >> 12)) << 12; }
 
@@ -106,20 +125,24 @@ static void toggle(struct generator *g, struct writer *w) {
   mov_reg(w, 1, 2 + random_below(&g->r, 40));
   unsigned start = w->size;
   emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xc0 | cr << 3), emit8(w, 0x35), emit32(w, bits[which]), mov_to_cr(w, cr);
-  emit8(w, 0xff), emit8(w, random_chance(&g->r, 50) ? 0x05 : 0x0d), emit32(w, at), emit8(w, 0xe2), emit8(w, start - (w->size + 1));
+  emit8(w, 0xff), emit8(w, random_chance(&g->r, 50) ? 0x05 : 0x0d), emit32(w, at), emit8(w, 0xe2),
+    emit8(w, start - (w->size + 1));
 }
 /* Two roots that disagree about some of the kernel half, in turns. */
 static void contest(struct generator *g, struct writer *w) {
-  uint32_t other = G_ROOTS + (random_below(&g->r, (G_ROOTS_END - G_ROOTS) >> 12) << 12), entries = random_chance(&g->r, 60) ? 1 + random_below(&g->r, 6) : 1 + random_below(&g->r, 64);
+  uint32_t other = G_ROOTS + (random_below(&g->r, (G_ROOTS_END - G_ROOTS) >> 12) << 12),
+           entries = random_chance(&g->r, 60) ? 1 + random_below(&g->r, 6) : 1 + random_below(&g->r, 64);
   emit8(w, 0xfc), mov_reg(w, 6, G_PD), mov_reg(w, 7, other), mov_reg(w, 1, 1024), emit8(w, 0xf3), emit8(w, 0xa5);
   mov_reg(w, 1, entries);
-  emit8(w, 0x80), emit8(w, 0x24), emit8(w, 0x8d), emit32(w, other + 0xc04), emit8(w, 0xfd), emit8(w, 0xe2), emit8(w, 0u - 10);   /* AND BYTE [other + ECX * 4 + ...], ~2; LOOP */
+  /* AND BYTE [other + ECX * 4 + ...], ~2; LOOP */
+  emit8(w, 0x80), emit8(w, 0x24), emit8(w, 0x8d), emit32(w, other + 0xc04), emit8(w, 0xfd), emit8(w, 0xe2), emit8(w, 0u - 10);
   mov_reg(w, 5, 1 + random_below(&g->r, 10));
   unsigned start = w->size;
   mov_reg(w, 3, 0xc0800000 + random_below(&g->r, 0x3000)), mov_reg(w, 1, entries);
   unsigned inner = w->size;
-  mov_reg(w, 0, other), mov_to_cr(w, 3), emit8(w, 0x8a), emit8(w, 0x13);                                                          /* MOV DL, [EBX] */
-  mov_reg(w, 0, G_PD), mov_to_cr(w, 3), emit8(w, random_chance(&g->r, 50) ? 0x8a : 0xfe), emit8(w, 0x03);                         /* MOV AL, [EBX] or INC BYTE [EBX] */
+  mov_reg(w, 0, other), mov_to_cr(w, 3), emit8(w, 0x8a), emit8(w, 0x13); /* MOV DL, [EBX] */
+  /* MOV AL, [EBX] or INC BYTE [EBX] */
+  mov_reg(w, 0, G_PD), mov_to_cr(w, 3), emit8(w, random_chance(&g->r, 50) ? 0x8a : 0xfe), emit8(w, 0x03);
   emit8(w, 0x81), emit8(w, 0xc3), emit32(w, 0x400000), emit8(w, 0xe2), emit8(w, inner - (w->size + 1));
   emit8(w, 0x4d), emit8(w, 0x75), emit8(w, start - (w->size + 1));
 }
@@ -128,13 +151,17 @@ static void stride(struct generator *g, struct writer *w) {
   static const uint32_t steps[] = {1, 4, 64, 4096, 4096, 8192, 0x10000, 0x200000, 0x400000, 0x3fffff};
   static const uint8_t ops[] = {0x8b, 0x89, 0x01, 0x03, 0x39, 0x87, 0x8a, 0x88, 0x30};
   uint32_t step = RANDOM_OF(&g->r, steps);
-  mov_reg(w, 1, 1 + random_below(&g->r, random_chance(&g->r, 80) ? 100 : 5000)), mov_reg(w, 3, some_address(g)), mov_reg(w, 6, some_address(g));
+  mov_reg(w, 1, 1 + random_below(&g->r, random_chance(&g->r, 80) ? 100 : 5000)), mov_reg(w, 3, some_address(g)),
+    mov_reg(w, 6, some_address(g));
   unsigned start = w->size, n = 1 + random_below(&g->r, 4);
   for (unsigned i = 0; i < n; i++) {
-    emit8(w, RANDOM_OF(&g->r, ops)), emit8(w, 0x40 | random_below(&g->r, 8) << 3 | (random_chance(&g->r, 60) ? 3 : random_chance(&g->r, 50) ? 6 : 1));
+    emit8(w, RANDOM_OF(&g->r, ops)), emit8(w, 0x40 | random_below(&g->r, 8) << 3 |
+                                                (random_chance(&g->r, 60)   ? 3
+                                                 : random_chance(&g->r, 50) ? 6
+                                                                            : 1));
     emit8(w, random_chance(&g->r, 70) ? random_below(&g->r, 64) : random_32(&g->r));
   }
-  emit8(w, 0x81), emit8(w, 0xc3), emit32(w, random_chance(&g->r, 80) ? step : 0u - step);   /* ADD EBX, step */
+  emit8(w, 0x81), emit8(w, 0xc3), emit32(w, random_chance(&g->r, 80) ? step : 0u - step); /* ADD EBX, step */
   emit8(w, 0x49), emit8(w, 0x75), emit8(w, start - (w->size + 1));
 }
 
@@ -176,7 +203,8 @@ static void to_v86(struct generator *g, struct writer *w) {
   emit8(w, 0xcf);
 }
 static void iret_frame(struct generator *g, struct writer *w) {
-  push_imm(w, some_eflags(g)), push_imm(w, some_selector(g)), push_imm(w, random_chance(&g->r, 80) ? some_chunk(g) : some_address(g));
+  push_imm(w, some_eflags(g)), push_imm(w, some_selector(g)),
+    push_imm(w, random_chance(&g->r, 80) ? some_chunk(g) : some_address(g));
   emit8(w, random_chance(&g->r, 80) ? 0xcf : 0xcb);
 }
 static void jump_far(struct generator *g, struct writer *w) {
@@ -187,11 +215,15 @@ static void jump_far(struct generator *g, struct writer *w) {
 }
 static void jump_chunk(struct generator *g, struct writer *w) {
   uint32_t to = random_chance(&g->r, 85) ? some_chunk(g) : some_address(g);
-  if (random_chance(&g->r, 30)) { mov_reg(w, 1, to), emit8(w, 0xff), emit8(w, random_chance(&g->r, 50) ? 0xe1 : 0xd1); return; }
+  if (random_chance(&g->r, 30)) {
+    mov_reg(w, 1, to), emit8(w, 0xff), emit8(w, random_chance(&g->r, 50) ? 0xe1 : 0xd1);
+    return;
+  }
   emit8(w, random_chance(&g->r, 60) ? 0xe9 : 0xe8), emit32(w, to - (g->here + w->size + 4));
 }
 static void loop_back(struct generator *g, struct writer *w) {
-  if (random_chance(&g->r, 50)) emit8(w, 0x49), emit8(w, 0x75); else emit8(w, 0xe2);   /* DEC ECX; JNZ or LOOP */
+  if (random_chance(&g->r, 50)) emit8(w, 0x49), emit8(w, 0x75);
+  else emit8(w, 0xe2); /* DEC ECX; JNZ or LOOP */
   emit8(w, 0u - random_below(&g->r, 60));
 }
 static void load_stack(struct generator *g, struct writer *w) {
@@ -201,12 +233,13 @@ static void load_stack(struct generator *g, struct writer *w) {
 static void load_segment(struct generator *g, struct writer *w) {
   mov_reg(w, 0, some_selector(g)), emit8(w, 0x8e), emit8(w, 0xc0 | random_below(&g->r, 6) << 3);
 }
-static void load_table(struct generator *g, struct writer *w) {   /* LGDT, LIDT from memory that may be anything; or good ones again */
+/* LGDT, LIDT from memory that may be anything; or good ones again */
+static void load_table(struct generator *g, struct writer *w) {
   bool idt = random_chance(&g->r, 50);
   emit8(w, 0x0f), emit8(w, 0x01), emit8(w, idt ? 0x1d : 0x15);
   emit32(w, random_chance(&g->r, 60) ? (idt ? G_IDTR : G_GDTR) : some_address(g));
 }
-static void ask_selector(struct generator *g, struct writer *w) {   /* LAR, LSL, VERR, VERW, ARPL, MOV Sw */
+static void ask_selector(struct generator *g, struct writer *w) { /* LAR, LSL, VERR, VERW, ARPL, MOV Sw */
   static const uint8_t ops[] = {0x02, 0x03};
   mov_reg(w, 0, some_selector(g));
   switch (random_below(&g->r, 4)) {
@@ -220,7 +253,8 @@ static void ask_selector(struct generator *g, struct writer *w) {   /* LAR, LSL,
 static void user_and_back(struct generator *g, struct writer *w) {
   static const uint16_t gates[] = {S_CALL_PARAMS, S_CALL_PARAMS, S_CALL_16, S_TASK};
   emit8(w, 0x66), emit8(w, 0xb8), emit16(w, S_TSS), emit8(w, 0x0f), emit8(w, 0x00), emit8(w, 0xd8);
-  push_imm(w, S_USER_DATA), push_imm(w, G_USER_STACK - random_below(&g->r, 8)), push_imm(w, some_eflags(g) & ~0x4100u), push_imm(w, S_USER_CODE);
+  push_imm(w, S_USER_DATA), push_imm(w, G_USER_STACK - random_below(&g->r, 8)), push_imm(w, some_eflags(g) & ~0x4100u),
+    push_imm(w, S_USER_CODE);
   push_imm(w, g->here + w->size + 6), emit8(w, 0xcf);
   emit8(w, 0x9a), emit32(w, random_32(&g->r)), emit16(w, RANDOM_OF(&g->r, gates));
 }
@@ -244,7 +278,7 @@ static void string_op(struct generator *g, struct writer *w) {
   if (random_chance(&g->r, 5)) emit8(w, 0x67);
   emit8(w, RANDOM_OF(&g->r, kinds)), emit8(w, RANDOM_OF(&g->r, ops));
 }
-static void write_code(struct generator *g, struct writer *w) {   /* SMC: near what runs, or the next instruction */
+static void write_code(struct generator *g, struct writer *w) { /* SMC: near what runs, or the next instruction */
   uint32_t at = random_chance(&g->r, 50) ? g->here + random_below(&g->r, 80) - 16 : some_chunk(g) + random_below(&g->r, 32);
   if (random_chance(&g->r, 20)) at += 0xc0000000;
   if (random_chance(&g->r, 50)) emit8(w, 0xc6), emit8(w, 0x05), emit32(w, at), emit8(w, random_32(&g->r));
@@ -259,21 +293,31 @@ static void locked(struct generator *g, struct writer *w) {
 /* ---- the rest of the CPU ---- */
 
 static void write_msr(struct generator *g, struct writer *w) {
-  static const uint32_t msrs[] = {0x10, 0x1b, 0x1b, 0x174, 0x175, 0x176, 0x1a0, 0x1d9, 0x200, 0x201, 0x20f, 0x250, 0x26f, 0x277, 0x277, 0x2ff, 0xfe, 0x79, 0x8b,
-                                  0xc0000080, 0xc0000080, 0xc0000103, 0x17, 0x2a, 0xc2, 0x187, 0x199, 0x19c, 0x30b, 0x390};
+  static const uint32_t msrs[] = {0x10,       0x1b,       0x1b,  0x174, 0x175, 0x176, 0x1a0, 0x1d9, 0x200, 0x201,
+                                  0x20f,      0x250,      0x26f, 0x277, 0x277, 0x2ff, 0xfe,  0x79,  0x8b,  0xc0000080,
+                                  0xc0000080, 0xc0000103, 0x17,  0x2a,  0xc2,  0x187, 0x199, 0x19c, 0x30b, 0x390};
   mov_reg(w, 1, random_chance(&g->r, 95) ? RANDOM_OF(&g->r, msrs) : random_32(&g->r));
-  mov_reg(w, 0, random_chance(&g->r, 40) ? 0x800u << random_below(&g->r, 2) : some_value(g)), mov_reg(w, 2, random_chance(&g->r, 70) ? 0 : random_32(&g->r));
+  mov_reg(w, 0, random_chance(&g->r, 40) ? 0x800u << random_below(&g->r, 2) : some_value(g)),
+    mov_reg(w, 2, random_chance(&g->r, 70) ? 0 : random_32(&g->r));
   emit8(w, 0x0f), emit8(w, random_chance(&g->r, 75) ? 0x30 : 0x32);
 }
 static void enter_by_sysenter(struct generator *g, struct writer *w) {
   for (uint32_t msr = 0x174; msr < 0x177; msr++)
-    mov_reg(w, 1, msr), mov_reg(w, 0, msr == 0x174 ? S_CODE : msr == 0x175 ? G_STACK : some_chunk(g)), emit8(w, 0x31), emit8(w, 0xd2), emit8(w, 0x0f), emit8(w, 0x30);
+    mov_reg(w, 1, msr),
+      mov_reg(w, 0,
+              msr == 0x174   ? S_CODE
+              : msr == 0x175 ? G_STACK
+                             : some_chunk(g)),
+      emit8(w, 0x31), emit8(w, 0xd2), emit8(w, 0x0f), emit8(w, 0x30);
   emit8(w, 0x0f), emit8(w, random_chance(&g->r, 50) ? 0x34 : 0x35);
 }
 static void debug_registers(struct generator *g, struct writer *w) {
   unsigned dr = random_below(&g->r, 4);
-  mov_reg(w, 0, random_chance(&g->r, 60) ? some_chunk(g) : some_address(g)), emit8(w, 0x0f), emit8(w, 0x23), emit8(w, 0xc0 | dr << 3);
-  mov_reg(w, 0, (random_chance(&g->r, 85) ? random_32(&g->r) & 0xffff0000 : random_32(&g->r)) | (random_chance(&g->r, 70) ? 3u << 2 * dr : 0));
+  mov_reg(w, 0, random_chance(&g->r, 60) ? some_chunk(g) : some_address(g)), emit8(w, 0x0f), emit8(w, 0x23),
+    emit8(w, 0xc0 | dr << 3);
+  mov_reg(w, 0,
+          (random_chance(&g->r, 85) ? random_32(&g->r) & 0xffff0000 : random_32(&g->r)) |
+            (random_chance(&g->r, 70) ? 3u << 2 * dr : 0));
   emit8(w, 0x0f), emit8(w, 0x23), emit8(w, 0xf8);
 }
 static void float_state(struct generator *g, struct writer *w) {
@@ -281,26 +325,32 @@ static void float_state(struct generator *g, struct writer *w) {
   uint32_t at = some_address(g) & ~15u;
   switch (random_below(&g->r, 8)) {
   case 0: emit8(w, fninit[0]), emit8(w, fninit[1]); break;
-  case 1: emit8(w, 0xd9), emit8(w, 0x2d), emit32(w, at); break;               /* FLDCW */
-  case 2: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x15), emit32(w, at); break;/* LDMXCSR */
-  case 3: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x0d), emit32(w, at); break;/* FXRSTOR */
-  case 4: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x05), emit32(w, at); break;/* FXSAVE */
-  case 5: emit8(w, 0xdd), emit8(w, 0x25), emit32(w, at); break;               /* FRSTOR */
-  case 6: emit8(w, 0xd9), emit8(w, 0x25), emit32(w, at); break;               /* FLDENV */
-  default: mov_mem(w, G_DATA, random_32(&g->r) & 0xffff), emit8(w, 0xd9), emit8(w, 0x2d), emit32(w, G_DATA), emit8(w, 0xd9), emit8(w, 0xee), emit8(w, 0xdc), emit8(w, 0xf0); break;
+  case 1: emit8(w, 0xd9), emit8(w, 0x2d), emit32(w, at); break;                 /* FLDCW */
+  case 2: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x15), emit32(w, at); break; /* LDMXCSR */
+  case 3: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x0d), emit32(w, at); break; /* FXRSTOR */
+  case 4: emit8(w, 0x0f), emit8(w, 0xae), emit8(w, 0x05), emit32(w, at); break; /* FXSAVE */
+  case 5: emit8(w, 0xdd), emit8(w, 0x25), emit32(w, at); break;                 /* FRSTOR */
+  case 6: emit8(w, 0xd9), emit8(w, 0x25), emit32(w, at); break;                 /* FLDENV */
+  default:
+    mov_mem(w, G_DATA, random_32(&g->r) & 0xffff), emit8(w, 0xd9), emit8(w, 0x2d), emit32(w, G_DATA), emit8(w, 0xd9),
+      emit8(w, 0xee), emit8(w, 0xdc), emit8(w, 0xf0);
+    break;
   }
 }
 
 /* ---- chips ---- */
 
 static void port(struct generator *g, struct writer *w) {
-  static const uint16_t ports[] = {0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1, 0x40, 0x41, 0x42, 0x43, 0x43, 0x61, 0x60, 0x60, 0x64, 0x64, 0x70, 0x71, 0x71, 0x80, 0x92, 0xf0, 0xf1,
-                                   0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fe, 0x3ff, 0x600, 0x602, 0x604, 0x608, 0xafe0, 0xb2, 0xb3, 0, 8, 0xb, 0xd, 0xc0, 0xd0, 0xde, 0x81,
-                                   0xcf8, 0xcf9, 0xcfb, 0xcfc, 0xcfd, 0xcff};
+  static const uint16_t ports[] = {0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x4d1, 0x40,  0x41,  0x42,   0x43,  0x43,  0x61,  0x60,
+                                   0x60,  0x64,  0x64,  0x70,  0x71,  0x71,  0x80,  0x92,  0xf0,   0xf1,  0x3f8, 0x3f9, 0x3fa,
+                                   0x3fb, 0x3fc, 0x3fe, 0x3ff, 0x600, 0x602, 0x604, 0x608, 0xafe0, 0xb2,  0xb3,  0,     8,
+                                   0xb,   0xd,   0xc0,  0xd0,  0xde,  0x81,  0xcf8, 0xcf9, 0xcfb,  0xcfc, 0xcfd, 0xcff};
   static const uint8_t forms[] = {0xee, 0xee, 0xee, 0xef, 0xec, 0xed};
-  unsigned value = random_below(&g->r, 256), number = random_chance(&g->r, 97) ? RANDOM_OF(&g->r, ports) : random_below(&g->r, 0x10000);
-  if (number == 0x64 && random_chance(&g->r, 60)) {                        /* the i8042's own commands, less often its reset */
-    static const uint8_t commands[] = {0x20, 0x60, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xad, 0xae, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xdd, 0xdf};
+  unsigned value = random_below(&g->r, 256),
+           number = random_chance(&g->r, 97) ? RANDOM_OF(&g->r, ports) : random_below(&g->r, 0x10000);
+  if (number == 0x64 && random_chance(&g->r, 60)) { /* the i8042's own commands, less often its reset */
+    static const uint8_t commands[] = {0x20, 0x60, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xad,
+                                       0xae, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xdd, 0xdf};
     value = RANDOM_OF(&g->r, commands);
   }
   if ((number == 0xcf9 || number == 0x92) && random_chance(&g->r, 80)) value &= number == 0x92 ? ~1u : ~4u;
@@ -309,46 +359,60 @@ static void port(struct generator *g, struct writer *w) {
   emit8(w, RANDOM_OF(&g->r, forms));
 }
 static void pci(struct generator *g, struct writer *w) {
-  mov_reg(w, 2, 0xcf8), mov_reg(w, 0, 0x80000000 | random_below(&g->r, random_chance(&g->r, 85) ? 0x1000 : 0x1000000)), emit8(w, 0xef);
+  mov_reg(w, 2, 0xcf8), mov_reg(w, 0, 0x80000000 | random_below(&g->r, random_chance(&g->r, 85) ? 0x1000 : 0x1000000)),
+    emit8(w, 0xef);
   mov_reg(w, 2, 0xcfc + (random_chance(&g->r, 70) ? 0 : random_below(&g->r, 4))), mov_reg(w, 0, random_32(&g->r));
   emit8(w, 0xe4 | 8 | random_below(&g->r, 4));
 }
 static void apic(struct generator *g, struct writer *w) {
-  static const uint32_t registers[] = {0x20, 0x80, 0xb0, 0xd0, 0xe0, 0xf0, 0xf0, 0x300, 0x300, 0x310, 0x320, 0x320, 0x350, 0x360, 0x370, 0x380, 0x380, 0x3e0};
-  uint32_t value = random_chance(&g->r, 60) ? random_below(&g->r, 0x200) | (random_chance(&g->r, 30) ? 0x20000 : 0) : random_32(&g->r);
+  static const uint32_t registers[] = {0x20,  0x80,  0xb0,  0xd0,  0xe0,  0xf0,  0xf0,  0x300, 0x300,
+                                       0x310, 0x320, 0x320, 0x350, 0x360, 0x370, 0x380, 0x380, 0x3e0};
+  uint32_t value =
+    random_chance(&g->r, 60) ? random_below(&g->r, 0x200) | (random_chance(&g->r, 30) ? 0x20000 : 0) : random_32(&g->r);
   if (random_chance(&g->r, 30)) {
-    mov_mem(w, 0xfec00000, random_below(&g->r, 0x42)), mov_mem(w, 0xfec00010, random_chance(&g->r, 70) ? value & ~0x10000u : value);
+    mov_mem(w, 0xfec00000, random_below(&g->r, 0x42)),
+      mov_mem(w, 0xfec00010, random_chance(&g->r, 70) ? value & ~0x10000u : value);
     return;
   }
   mov_mem(w, 0xfee00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x400) & ~15u), value);
 }
 static void hpet(struct generator *g, struct writer *w) {
-  static const uint32_t registers[] = {0x10, 0x10, 0x20, 0xf0, 0xf4, 0x100, 0x108, 0x108, 0x10c, 0x120, 0x128, 0x128, 0x12c, 0x140, 0x148};
+  static const uint32_t registers[] = {0x10,  0x10,  0x20,  0xf0,  0xf4,  0x100, 0x108, 0x108,
+                                       0x10c, 0x120, 0x128, 0x128, 0x12c, 0x140, 0x148};
   uint32_t value = random_chance(&g->r, 60) ? random_below(&g->r, 0x200) : random_32(&g->r);
   mov_mem(w, 0xfed00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x200) & ~3u), value);
   if (random_chance(&g->r, 30)) mov_mem(w, 0xfed00010, random_below(&g->r, 4));
 }
 static void apic_on(struct generator *g, struct writer *w) {
-  uint32_t vector = random_chance(&g->r, 90) ? 0x20 + random_below(&g->r, 0xe0) : random_below(&g->r, 0x20), modes = random_chance(&g->r, 70) ? 0 : random_below(&g->r, 8) << 8;
+  uint32_t vector = random_chance(&g->r, 90) ? 0x20 + random_below(&g->r, 0xe0) : random_below(&g->r, 0x20),
+           modes = random_chance(&g->r, 70) ? 0 : random_below(&g->r, 8) << 8;
   mov_mem(w, 0xfee000f0, 0x1ff);
-  if (random_chance(&g->r, 60)) mov_mem(w, 0xfee00320, vector | random_below(&g->r, 2) << 17), mov_mem(w, 0xfee003e0, random_below(&g->r, 16)), mov_mem(w, 0xfee00380, random_below(&g->r, 2000));
+  if (random_chance(&g->r, 60))
+    mov_mem(w, 0xfee00320, vector | random_below(&g->r, 2) << 17), mov_mem(w, 0xfee003e0, random_below(&g->r, 16)),
+      mov_mem(w, 0xfee00380, random_below(&g->r, 2000));
   else mov_mem(w, 0xfee00300, vector | modes | random_below(&g->r, 4) << 18 | (random_32(&g->r) & 0xc800));
-  if (random_chance(&g->r, 20)) mov_mem(w, 0xfee00350 + 16 * random_below(&g->r, 2), vector | modes | (random_32(&g->r) & 0xa000));
+  if (random_chance(&g->r, 20))
+    mov_mem(w, 0xfee00350 + 16 * random_below(&g->r, 2), vector | modes | (random_32(&g->r) & 0xa000));
   emit8(w, 0xfb);
 }
 static void mouse_and_keyboard(struct generator *g, struct writer *w) {
-  static const uint8_t bytes[] = {0xff, 0xf6, 0xf5, 0xf4, 0xf3, 0xf2, 0xf0, 0xee, 0xed, 0xeb, 0xea, 0xe9, 0xe8, 0xe7, 0xe6, 0xfe, 0, 1, 3, 0x64, 0xc8, 0x50};
+  static const uint8_t bytes[] = {0xff, 0xf6, 0xf5, 0xf4, 0xf3, 0xf2, 0xf0, 0xee, 0xed, 0xeb, 0xea,
+                                  0xe9, 0xe8, 0xe7, 0xe6, 0xfe, 0,    1,    3,    0x64, 0xc8, 0x50};
   static const uint8_t commands[] = {0xd4, 0xd4, 0xd4, 0xd2, 0xd3, 0x60, 0xa8, 0xae, 0x20};
   if (random_chance(&g->r, 75)) emit8(w, 0xb0), emit8(w, RANDOM_OF(&g->r, commands)), emit8(w, 0xe6), emit8(w, 0x64);
-  for (unsigned n = 1 + random_below(&g->r, 3); n > 0; n--) emit8(w, 0xb0), emit8(w, random_chance(&g->r, 85) ? RANDOM_OF(&g->r, bytes) : random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x60);
+  for (unsigned n = 1 + random_below(&g->r, 3); n > 0; n--)
+    emit8(w, 0xb0), emit8(w, random_chance(&g->r, 85) ? RANDOM_OF(&g->r, bytes) : random_32(&g->r)), emit8(w, 0xe6),
+      emit8(w, 0x60);
   if (random_chance(&g->r, 70)) emit8(w, 0xe4), emit8(w, 0x60), emit8(w, 0xe4), emit8(w, 0x64);
 }
 static void pic_and_timer(struct generator *g, struct writer *w) {
-  static const uint8_t init[] = {0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0};
+  static const uint8_t init[] = {0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0,
+                                 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0};
   for (unsigned i = 0; i < sizeof init; i++) emit8(w, init[i]);
   emit8(w, random_chance(&g->r, 70) ? 0 : random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x21);
   emit8(w, 0xb0), emit8(w, 0x30 | random_below(&g->r, 8) << 1), emit8(w, 0xe6), emit8(w, 0x43);
-  emit8(w, 0xb0), emit8(w, random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xb0), emit8(w, random_below(&g->r, 3)), emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xfb);
+  emit8(w, 0xb0), emit8(w, random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xb0), emit8(w, random_below(&g->r, 3)),
+    emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xfb);
 }
 static void idle(struct generator *g, struct writer *w) {
   if (random_chance(&g->r, 80)) emit8(w, 0xfb);
@@ -356,11 +420,52 @@ static void idle(struct generator *g, struct writer *w) {
 }
 
 void write_idiom(struct generator *g, struct writer *w) {
-  static const struct { void (*write)(struct generator *, struct writer *); unsigned weight; } idioms[] = {
-    {set_paging, 10}, {write_cr, 4}, {write_page_table, 12}, {change_entry, 8}, {popf, 5}, {load_tr, 3}, {load_ldt, 3}, {to_user, 5}, {to_v86, 3}, {iret_frame, 3}, {jump_far, 5},
-    {jump_chunk, 8}, {loop_back, 6}, {load_stack, 6}, {load_segment, 7}, {load_table, 2}, {software_interrupt, 4}, {string_op, 12}, {write_code, 12},
-    {move_address, 25}, {locked, 3}, {write_msr, 5}, {enter_by_sysenter, 2}, {debug_registers, 3}, {float_state, 6}, {port, 12}, {pci, 2}, {apic, 5}, {hpet, 4},
-    {pic_and_timer, 4}, {idle, 2}, {copy_root, 4}, {switch_roots, 2}, {stride, 8}, {contest, 3}, {many_roots, 2}, {toggle, 4}, {ask_selector, 3}, {call_gate, 4}, {user_and_back, 4}, {apic_on, 4}, {mouse_and_keyboard, 3},
+  static const struct {
+    void (*write)(struct generator *, struct writer *);
+    unsigned weight;
+  } idioms[] = {
+    {set_paging, 10},
+    {write_cr, 4},
+    {write_page_table, 12},
+    {change_entry, 8},
+    {popf, 5},
+    {load_tr, 3},
+    {load_ldt, 3},
+    {to_user, 5},
+    {to_v86, 3},
+    {iret_frame, 3},
+    {jump_far, 5},
+    {jump_chunk, 8},
+    {loop_back, 6},
+    {load_stack, 6},
+    {load_segment, 7},
+    {load_table, 2},
+    {software_interrupt, 4},
+    {string_op, 12},
+    {write_code, 12},
+    {move_address, 25},
+    {locked, 3},
+    {write_msr, 5},
+    {enter_by_sysenter, 2},
+    {debug_registers, 3},
+    {float_state, 6},
+    {port, 12},
+    {pci, 2},
+    {apic, 5},
+    {hpet, 4},
+    {pic_and_timer, 4},
+    {idle, 2},
+    {copy_root, 4},
+    {switch_roots, 2},
+    {stride, 8},
+    {contest, 3},
+    {many_roots, 2},
+    {toggle, 4},
+    {ask_selector, 3},
+    {call_gate, 4},
+    {user_and_back, 4},
+    {apic_on, 4},
+    {mouse_and_keyboard, 3},
   };
   unsigned sum = 0, i = 0;
   for (unsigned k = 0; k < sizeof idioms / sizeof *idioms; k++) sum += idioms[k].weight;
@@ -370,16 +475,22 @@ void write_idiom(struct generator *g, struct writer *w) {
 
 void write_idiom_16(struct generator *g, struct writer *w) {
   switch (random_below(&g->r, 9)) {
-  case 0:   /* to real mode, and on in it */
+  case 0: /* to real mode, and on in it */
     emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xc0), emit8(w, 0x66), emit8(w, 0x25), emit32(w, 0x7ffffffe), mov_to_cr(w, 0);
     emit8(w, 0xea), emit16(w, some_chunk(g)), emit16(w, G_CODE >> 4);
     break;
-  case 1:   /* to protected mode */
-    emit8(w, 0x66), emit8(w, 0x0f), emit8(w, 0x01), emit8(w, 0x16), emit16(w, G_GDTR), emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xc0), emit8(w, 0x0c), emit8(w, 1), mov_to_cr(w, 0);
+  case 1: /* to protected mode */
+    emit8(w, 0x66), emit8(w, 0x0f), emit8(w, 0x01), emit8(w, 0x16), emit16(w, G_GDTR), emit8(w, 0x0f), emit8(w, 0x20),
+      emit8(w, 0xc0), emit8(w, 0x0c), emit8(w, 1), mov_to_cr(w, 0);
     emit8(w, 0x66), emit8(w, 0xea), emit32(w, some_chunk(g)), emit16(w, S_CODE);
     break;
-  case 2: emit8(w, 0xb8), emit16(w, random_chance(&g->r, 50) ? some_selector(g) : random_32(&g->r)), emit8(w, 0x8e), emit8(w, 0xc0 | random_below(&g->r, 6) << 3); break;
-  case 3: emit8(w, 0xb8 | random_below(&g->r, 8)), emit16(w, random_chance(&g->r, 50) ? random_32(&g->r) : 0u - random_below(&g->r, 8)); break;
+  case 2:
+    emit8(w, 0xb8), emit16(w, random_chance(&g->r, 50) ? some_selector(g) : random_32(&g->r)), emit8(w, 0x8e),
+      emit8(w, 0xc0 | random_below(&g->r, 6) << 3);
+    break;
+  case 3:
+    emit8(w, 0xb8 | random_below(&g->r, 8)), emit16(w, random_chance(&g->r, 50) ? random_32(&g->r) : 0u - random_below(&g->r, 8));
+    break;
   case 4: emit8(w, 0xb8 | random_below(&g->r, 8)), emit16(w, random_32(&g->r)); break;
   case 5: emit8(w, 0xe9), emit16(w, some_chunk(g) - (g->here + w->size + 2)); break;
   case 6: software_interrupt(g, w); break;

@@ -4,7 +4,9 @@
 
 static unsigned immediate_size(const struct operand_info *o, unsigned operand, unsigned address) {
   switch (o->class) {
-  case OC_IMM: case OC_IMM_SIGNED: case OC_REL: return o->width == SZ_B ? 1 : o->width == SZ_W ? 2 : operand;
+  case OC_IMM:
+  case OC_IMM_SIGNED:
+  case OC_REL: return o->width == SZ_B ? 1 : o->width == SZ_W ? 2 : operand;
   case OC_PTR: return operand + 2;
   case OC_MOFFS: return address;
   default: return 0;
@@ -18,7 +20,8 @@ static void put_size(struct writer *w, uint32_t v, unsigned size) {
 static void put_modrm(struct generator *g, struct writer *w, const struct opcode_row *row, unsigned address) {
   struct random *r = &g->r;
   unsigned mod = row->mod3 == 1 || (row->mod3 < 0 && random_chance(r, 40)) ? 3 : random_below(r, 3);
-  unsigned reg = row->reg >= 0 ? (unsigned)row->reg : random_below(r, 8), rm = row->rm >= 0 ? (unsigned)row->rm : random_below(r, 8);
+  unsigned reg = row->reg >= 0 ? (unsigned)row->reg : random_below(r, 8),
+           rm = row->rm >= 0 ? (unsigned)row->rm : random_below(r, 8);
   bool absolute = mod != 3 && random_chance(r, 40);
   if (absolute) mod = 0, rm = address == 4 ? 5 : 6;
   emit8(w, mod << 6 | reg << 3 | rm);
@@ -32,7 +35,8 @@ static void put_modrm(struct generator *g, struct writer *w, const struct opcode
   else if (mod == 2 || (mod == 0 && rm == (address == 4 ? 5u : 6u))) put_size(w, some_address(g), address);
 }
 
-static void put_immediates(struct generator *g, struct writer *w, const struct opcode_row *row, unsigned operand, unsigned address) {
+static void put_immediates(struct generator *g, struct writer *w, const struct opcode_row *row, unsigned operand,
+                           unsigned address) {
   for (unsigned i = 0; i < 4; i++) {
     const struct operand_info *o = row_operand(row, i);
     unsigned size = immediate_size(o, operand, address);
@@ -49,11 +53,13 @@ void write_row(struct generator *g, struct writer *w, bool code32) {
   struct random *r = &g->r;
   unsigned count;
   const struct opcode_row *rows = insn_rows(&count), *row;
-  bool special = random_chance(r, 40);   /* most rows are SSE's */
-  do row = &rows[random_below(r, count)]; while (row->map > 3 || (special && (row->kind == OP_COPY || row->kind == OP_UD)));
+  bool special = random_chance(r, 40); /* most rows are SSE's */
+  do row = &rows[random_below(r, count)];
+  while (row->map > 3 || (special && (row->kind == OP_COPY || row->kind == OP_UD)));
   bool o16 = random_chance(r, 12), a16 = random_chance(r, 6);
   bool string = row->kind >= OP_MOVS && row->kind <= OP_OUTS;
-  if (string && code32 && random_chance(r, 95)) emit8(w, 0xb9), emit32(w, random_below(r, 700));   /* MOV ECX: else REP takes all of a case's time */
+  /* MOV ECX: else REP takes all of a case's time */
+  if (string && code32 && random_chance(r, 95)) emit8(w, 0xb9), emit32(w, random_below(r, 700));
   if (random_chance(r, 8)) emit8(w, RANDOM_OF(r, segments));
   if (random_chance(r, row->lock ? 25 : 2)) emit8(w, 0xf0);
   if (a16) emit8(w, 0x67);

@@ -1,5 +1,6 @@
-/* The crash fuzzer (I6): whatever a guest does, bt neither crashes nor hangs nor loses its wits. Cases run one after another in a process
- * of their own; when that dies, is silent for too long or complains, the case has failed and another process goes on with the next.
+/* The crash fuzzer (I6): whatever a guest does, bt neither crashes nor hangs nor loses its wits. Cases run one after another in a
+ * process of their own; when that dies, is silent for too long or complains, the case has failed and another process goes on with
+ * the next.
  *
  *   fuzz_crash [--seconds N] [--seed S] [--count N]   cases from seeds S, S+1, ... (S: 1), for N seconds or N cases
  *   fuzz_crash --only SEED                            this one, in this process
@@ -22,7 +23,13 @@
 #include "case.h"
 #include "../../../bt/machine.h"
 
-enum { PATIENCE_MS = 200 /* then the machine is told to quit */, HANG_MS = 30000 /* then the process is killed */, BATCH = 400, STATUS_WRONG = 3, REPORT = 6000 };
+enum {
+  PATIENCE_MS = 200 /* then the machine is told to quit */,
+  HANG_MS = 30000 /* then the process is killed */,
+  BATCH = 400,
+  STATUS_WRONG = 3,
+  REPORT = 6000
+};
 
 /* Between the worker and the process that watches it. */
 struct shared {
@@ -40,7 +47,7 @@ static uint64_t now_ms(void) {
 static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct machine *watched;
 static uint64_t watched_since;
-static _Atomic bool storm;    /* kicks all the time */
+static _Atomic bool storm; /* kicks all the time */
 static struct shared *progress;
 
 static void watch(struct machine *m) {
@@ -88,7 +95,10 @@ static void run_one(const struct fuzz_case *c, int kernel) {
 
 /* ---- the process that watches ---- */
 
-struct outcome { bool failed; char why[320]; };
+struct outcome {
+  bool failed;
+  char why[320];
+};
 
 /* Runs `work` in a child; its stderr goes to the memfd `report`. */
 static struct outcome in_child(void (*work)(void *), void *argument, int report) {
@@ -113,9 +123,11 @@ static struct outcome in_child(void (*work)(void *), void *argument, int report)
     kill(child, SIGKILL);
   }
   if (hung) snprintf(o.why, sizeof o.why, "hangs: deaf to machine_quit()");
-  else if (WIFSIGNALED(status)) snprintf(o.why, sizeof o.why, "died of signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  else if (WIFSIGNALED(status))
+    snprintf(o.why, sizeof o.why, "died of signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
   else if (WEXITSTATUS(status) == STATUS_WRONG) snprintf(o.why, sizeof o.why, "%s", progress->wrong);
-  else if (WEXITSTATUS(status)) snprintf(o.why, sizeof o.why, "ended with status %d (a sanitizer's report?)", WEXITSTATUS(status));
+  else if (WEXITSTATUS(status))
+    snprintf(o.why, sizeof o.why, "ended with status %d (a sanitizer's report?)", WEXITSTATUS(status));
   o.failed = o.why[0];
   return o;
 }
@@ -141,7 +153,10 @@ static unsigned host_things(void) {
   return n;
 }
 
-struct range { uint64_t next, end, deadline_ms; int kernel; };
+struct range {
+  uint64_t next, end, deadline_ms;
+  int kernel;
+};
 static void run_range(void *argument) {
   struct range *r = argument;
   unsigned before = host_things();
@@ -154,7 +169,8 @@ static void run_range(void *argument) {
     progress->done++;
   }
   if (host_things() == before) return;
-  snprintf(progress->wrong, sizeof progress->wrong, "descriptors or memory files leak: %u before, %u after", before, host_things());
+  snprintf(progress->wrong, sizeof progress->wrong, "descriptors or memory files leak: %u before, %u after", before,
+           host_things());
   _exit(STATUS_WRONG);
 }
 
@@ -167,14 +183,15 @@ static int fuzz(uint64_t seed, uint64_t count, uint64_t seconds, int report) {
     uint64_t before = progress->done;
     struct outcome o = in_child(run_range, &r, report);
     if (o.failed) {
-      bool at_exit = progress->done - before == r.end - r.next;   /* a leak of one of them, seen at the end */
+      bool at_exit = progress->done - before == r.end - r.next; /* a leak of one of them, seen at the end */
       printf("FAILED %s%" PRIu64 ": %s\n", at_exit ? "up to seed " : "seed ", (uint64_t)progress->seed, o.why);
       show_report(report);
       failed++;
     }
     r.next = progress->seed + 1;
   }
-  printf("seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " had to be told to quit\n", seed, r.next - 1, (uint64_t)progress->impatient);
+  printf("seeds %" PRIu64 " to %" PRIu64 ", %" PRIu64 " had to be told to quit\n", seed, r.next - 1,
+         (uint64_t)progress->impatient);
   printf("%" PRIu64 " passed, %u failed, 0 skipped\n", (uint64_t)progress->done, failed);
   return failed != 0;
 }
@@ -197,7 +214,8 @@ static int run_files(char **paths, int report) {
     struct outcome o = {.failed = true, .why = "not a case"};
     if (read_file(&c, *paths)) o = in_child(run_text, &c, report);
     printf("%s %s%s%s\n", o.failed ? "FAILED" : "ok", *paths, o.failed ? ": " : "", o.why);
-    if (o.failed) show_report(report), failed++; else passed++;
+    if (o.failed) show_report(report), failed++;
+    else passed++;
     case_free(&c);
   }
   printf("%u passed, %u failed, 0 skipped\n", passed, failed);
@@ -228,8 +246,10 @@ static int minimise(const char *path, int report) {
   if (!read_file(&c, path) || !fails(&c, report)) return fprintf(stderr, "%s does not fail\n", path), 1;
   drop_patches(&c, report);
 #define SIMPLER(member, value) (plain = c, plain.member = (value), fails(&plain, report) ? (void)(c.member = (value)) : (void)0)
-  SIMPLER(log, 0), SIMPLER(jitter, 0), SIMPLER(paranoid, 0), SIMPLER(flush_every, 0), SIMPLER(without, 0), SIMPLER(exact_flags, false), SIMPLER(no_chain, false);
-  SIMPLER(one_insn, false), SIMPLER(save, false), SIMPLER(acpi, false), SIMPLER(no_reboot, true), SIMPLER(code_size, 0), SIMPLER(icount, 0), SIMPLER(ram_mib, 2);
+  SIMPLER(log, 0), SIMPLER(jitter, 0), SIMPLER(paranoid, 0), SIMPLER(flush_every, 0), SIMPLER(without, 0),
+    SIMPLER(exact_flags, false), SIMPLER(no_chain, false);
+  SIMPLER(one_insn, false), SIMPLER(save, false), SIMPLER(acpi, false), SIMPLER(no_reboot, true), SIMPLER(code_size, 0),
+    SIMPLER(icount, 0), SIMPLER(ram_mib, 2);
   for (uint64_t limit = 16; limit < c.limit; limit *= 2) SIMPLER(limit, limit);
   drop_patches(&c, report);
   printf("# %s\n", in_child(run_text, &c, report).why);

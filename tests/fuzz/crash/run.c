@@ -11,7 +11,7 @@ struct times {
   struct clock_timer end, nmi;
   int64_t period;
 };
-enum { CHUNKS_MOST = 3 * G_CHUNK_COUNT };   /* more is the same again; above all resets, which take a millisecond */
+enum { CHUNKS_MOST = 3 * G_CHUNK_COUNT }; /* more is the same again; above all resets, which take a millisecond */
 static void end_of_time(void *opaque) { machine_quit(((struct times *)opaque)->m); }
 static void nmi_due(void *opaque) {
   struct times *t = opaque;
@@ -20,7 +20,9 @@ static void nmi_due(void *opaque) {
   monitor_nmi(t->m->monitor);
   clock_timer_set(t->m->clock, &t->nmi, clock_now(t->m->clock) + t->period);
 }
-static int64_t to_ns(const struct fuzz_case *c, uint64_t units) { return c->icount < 0 ? (int64_t)units * 1000 : (int64_t)(units << c->icount); }
+static int64_t to_ns(const struct fuzz_case *c, uint64_t units) {
+  return c->icount < 0 ? (int64_t)units * 1000 : (int64_t)(units << c->icount);
+}
 static void start_times(struct times *t, const struct fuzz_case *c) {
   int64_t now = clock_now(t->m->clock);
   t->period = to_ns(c, c->nmi);
@@ -31,11 +33,29 @@ static void start_times(struct times *t, const struct fuzz_case *c) {
 }
 
 static struct bt_options options_of(const struct fuzz_case *c, char *kernel) {
-  struct bt_options o = {.ram_size = (uint64_t)c->ram_mib << 20, .kernel = kernel, .cpu = c->cpu, .no_reboot = c->no_reboot, .acpi = c->acpi, .hpet = true, .nodefaults = true,
-                         .debug_exit = true, .debug_exit_base = 0xf4, .debug_exit_size = 4, .log_file = "/dev/null"};
+  struct bt_options o = {.ram_size = (uint64_t)c->ram_mib << 20,
+                         .kernel = kernel,
+                         .cpu = c->cpu,
+                         .no_reboot = c->no_reboot,
+                         .acpi = c->acpi,
+                         .hpet = true,
+                         .nodefaults = true,
+                         .debug_exit = true,
+                         .debug_exit_base = 0xf4,
+                         .debug_exit_size = 4,
+                         .log_file = "/dev/null"};
   o.serial[0].kind = SERIAL_NULL;
-  o.monitor = (struct monitor_options){.code_size = c->code_size, .one_insn = c->one_insn, .no_chain = c->no_chain, .exact_flags = c->exact_flags, .flush_every = c->flush_every,
-                                       .paranoid = c->paranoid, .irq_jitter = c->jitter != 0, .irq_jitter_seed = c->jitter, .icount_shift = c->icount, .without = c->without, .log = c->log};
+  o.monitor = (struct monitor_options){.code_size = c->code_size,
+                                       .one_insn = c->one_insn,
+                                       .no_chain = c->no_chain,
+                                       .exact_flags = c->exact_flags,
+                                       .flush_every = c->flush_every,
+                                       .paranoid = c->paranoid,
+                                       .irq_jitter = c->jitter != 0,
+                                       .irq_jitter_seed = c->jitter,
+                                       .icount_shift = c->icount,
+                                       .without = c->without,
+                                       .log = c->log};
   return o;
 }
 
@@ -54,7 +74,8 @@ static const char *save_and_load(struct machine *m) {
   struct state_buffer first = {0}, second = {0};
   const char *wrong = machine_save(m, &first) ? "a state could not be saved" : machine_load(m, first.bytes, first.size);
   if (!wrong) wrong = machine_save(m, &second) ? "a state could not be saved again" : NULL;
-  if (!wrong && (first.size != second.size || memcmp(first.bytes, second.bytes, first.size))) wrong = "a state differs after save and load";
+  if (!wrong && (first.size != second.size || memcmp(first.bytes, second.bytes, first.size)))
+    wrong = "a state differs after save and load";
   free(first.bytes), free(second.bytes);
   return wrong;
 }
@@ -81,7 +102,8 @@ const char *case_run(const struct fuzz_case *c, int kernel_fd, void (*watch)(str
   struct times times = {.m = m};
   start_times(&times, c);
   watch(m);
-  if (c->icount >= 0) machine_run_to(m, c->limit); else machine_run(m);
+  if (c->icount >= 0) machine_run_to(m, c->limit);
+  else machine_run(m);
   watch(NULL);
   clock_timer_cancel(m->clock, &times.end);
   clock_timer_cancel(m->clock, &times.nmi);

@@ -1,15 +1,33 @@
-/* Cases as text: what --dump and --minimise write and tests/fuzz/kept holds. One line an axis ("icount 3"), one a patch ("at 10000 90 90");
- * # begins a comment. What is not named is 0, RAM 4 MiB, -cpu max. */
+/* Cases as text: what --dump and --minimise write and tests/fuzz/kept holds. One line an axis ("icount 3"), one a patch ("at
+ * 10000 90 90"); # begins a comment. What is not named is 0, RAM 4 MiB, -cpu max. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "case.h"
 
 /* X(member, printf format) */
-#define NUMBERS(X) X(ram_mib) X(icount) X(limit) X(nmi) X(code_size) X(flush_every) X(paranoid) X(jitter) X(one_insn) X(no_chain) X(exact_flags) X(no_reboot) X(acpi) X(without) X(log) X(storm) X(save)
+#define NUMBERS(X) \
+  X(ram_mib) \
+  X(icount) \
+  X(limit) \
+  X(nmi) \
+  X(code_size) \
+  X(flush_every) \
+  X(paranoid) \
+  X(jitter) \
+  X(one_insn) \
+  X(no_chain) \
+  X(exact_flags) \
+  X(no_reboot) \
+  X(acpi) \
+  X(without) \
+  X(log) \
+  X(storm) \
+  X(save)
 
 void case_print(const struct fuzz_case *c, FILE *out) {
-#define PRINT(member) if (c->member) fprintf(out, #member " %lld\n", (long long)c->member);
+#define PRINT(member) \
+  if (c->member) fprintf(out, #member " %lld\n", (long long)c->member);
   NUMBERS(PRINT)
 #undef PRINT
   fprintf(out, "cpu %s\n", c->cpu);
@@ -45,7 +63,11 @@ static bool read_line(struct fuzz_case *c, char *line) {
   char *value = line + used;
   if (!strcmp(word, "at")) return read_patch(c, value);
   if (!strcmp(word, "cpu")) return sscanf(value, "%63s", c->cpu) == 1;
-#define READ(member) if (!strcmp(word, #member)) { c->member = (typeof(c->member))strtoll(value, NULL, 0); return true; }
+#define READ(member) \
+  if (!strcmp(word, #member)) { \
+    c->member = (typeof(c->member))strtoll(value, NULL, 0); \
+    return true; \
+  }
   NUMBERS(READ)
 #undef READ
   return false;

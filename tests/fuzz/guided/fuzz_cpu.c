@@ -1,5 +1,5 @@
-/* cpu_model_parse(), for -cpu: a model and features within what there is, or one line and nothing changed. What it understood can be written down and gives the
- * same again; CPUID answers every leaf. */
+/* cpu_model_parse(), for -cpu: a model and features within what there is, or one line and nothing changed. What it understood can
+ * be written down and gives the same again; CPUID answers every leaf. */
 #include "guided.h"
 #include "monitor/cpuid.h"
 
@@ -8,7 +8,7 @@ static void write_down(char *text, size_t room, const struct cpu_model *model, u
   size_t n = (size_t)snprintf(text, room, "%s", model->name);
   for (unsigned f = FEAT_ALWAYS + 1; f < FEAT_COUNT; f++) {
     bool on = features >> f & 1;
-    if (f == FEAT_CPUID || f == FEAT_I486) continue;   /* no option takes these */
+    if (f == FEAT_CPUID || f == FEAT_I486) continue; /* no option takes these */
     n += (size_t)snprintf(text + n, room - n, ",%c%s", on ? '+' : '-', cpu_feature_name((enum cpu_feature)f));
   }
   REQUIRE(n < room, "features of %zu characters", n);

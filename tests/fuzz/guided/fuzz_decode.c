@@ -1,5 +1,6 @@
-/* insn_decode(): byte 0 chooses code size and CPU model, the rest is the instruction. Agrees with Zydis' full decode but for what decode_check.h allows; reads
- * and writes nothing else; needs all bytes of an instruction and no more; and a model's missing features make instructions undefined, and change nothing else. */
+/* insn_decode(): byte 0 chooses code size and CPU model, the rest is the instruction. Agrees with Zydis' full decode but for what
+ * decode_check.h allows; reads and writes nothing else; needs all bytes of an instruction and no more; and a model's missing
+ * features make instructions undefined, and change nothing else. */
 #include "guided.h"
 #include "monitor/cpuid.h"
 #include "tests/unit/decode_check.h"
@@ -12,8 +13,13 @@ static struct insn_mode mode_of(uint8_t choice, const char **name) {
 }
 
 /* The same by the model: all of it, or the same row undefined. */
-static void check_model(const struct insn *all, enum insn_error error, const uint8_t *bytes, unsigned len, struct insn_mode mode, const char *name) {
-  struct { uint64_t before; struct insn insn; uint64_t after; } fenced = {.before = 0x5aa5, .after = 0x5aa5};
+static void check_model(const struct insn *all, enum insn_error error, const uint8_t *bytes, unsigned len, struct insn_mode mode,
+                        const char *name) {
+  struct {
+    uint64_t before;
+    struct insn insn;
+    uint64_t after;
+  } fenced = {.before = 0x5aa5, .after = 0x5aa5};
   struct insn *i = &fenced.insn;
   enum insn_error by_model = insn_decode(i, bytes, len, mode);
   REQUIRE(fenced.before == 0x5aa5 && fenced.after == 0x5aa5, "written beside the instruction");
@@ -22,16 +28,18 @@ static void check_model(const struct insn *all, enum insn_error error, const uin
     return;
   }
   REQUIRE(by_model == error, "by %s: error %d, with all features %d", name, by_model, error);
-  REQUIRE(error != INSN_OK || !memcmp(i, all, sizeof *i), "by %s %s is another instruction than with all features", name, all->row->mnemonic);
+  REQUIRE(error != INSN_OK || !memcmp(i, all, sizeof *i), "by %s %s is another instruction than with all features", name,
+          all->row->mnemonic);
 }
 
 static void check_truncations(const struct insn *all, const uint8_t *bytes, bool code32) {
   for (unsigned n = 0; n < all->length && all->kind != OP_UD; n++) {
     struct insn part;
-    uint8_t *exact = malloc(n + 1);   /* so that the sanitizer sees one byte too many */
+    uint8_t *exact = malloc(n + 1); /* so that the sanitizer sees one byte too many */
     if (!exact) abort();
     memcpy(exact + 1, bytes, n);
-    REQUIRE(insn_decode(&part, exact + 1, n, (struct insn_mode){code32, ALL_FEATURES}) == INSN_TOO_SHORT, "%u of %u bytes are enough", n, all->length);
+    REQUIRE(insn_decode(&part, exact + 1, n, (struct insn_mode){code32, ALL_FEATURES}) == INSN_TOO_SHORT,
+            "%u of %u bytes are enough", n, all->length);
     free(exact);
   }
 }

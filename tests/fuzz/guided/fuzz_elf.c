@@ -1,4 +1,5 @@
-/* ELF kernels with a PVH note: what was loaded against program headers that are read here anew, and the x86/HVM direct boot ABI. The input: loader.h. */
+/* ELF kernels with a PVH note: what was loaded against program headers that are read here anew, and the x86/HVM direct boot ABI.
+ * The input: loader.h. */
 #include <elf.h>
 #include "loader.h"
 
@@ -33,7 +34,8 @@ static void check(const struct loaded *l) {
   if (l->files.kind != BOOT_ELF) return;
   check_last_segment(l);
   const uint8_t *info = l->ram + l->cpu.ebx;
-  REQUIRE(loader_in_ram(l, l->cpu.ebx, 56) && get32(info) == 0x336ec578 && get32(info + 4) == 1, "start information at %x", l->cpu.ebx);
+  REQUIRE(loader_in_ram(l, l->cpu.ebx, 56) && get32(info) == 0x336ec578 && get32(info + 4) == 1, "start information at %x",
+          l->cpu.ebx);
   REQUIRE(get64(info + 32) == LOADER_RSDP && get32(info + 48) == RANGE_COUNT, "RSDP or memory map");
   const uint8_t *map = l->ram + get64(info + 40) + 24 * 3;
   REQUIRE(get64(map) == BOOT_HIGH && get64(map + 8) == l->ram_size - BOOT_HIGH, "the memory map");

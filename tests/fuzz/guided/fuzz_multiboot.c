@@ -1,16 +1,23 @@
-/* Multiboot 1 with modules: the information structure and all that it points to lies in RAM, each apart from the other and from the kernel, and is what the
- * command line and the files say. The input: loader.h. */
+/* Multiboot 1 with modules: the information structure and all that it points to lies in RAM, each apart from the other and from
+ * the kernel, and is what the command line and the files say. The input: loader.h. */
 #include "loader.h"
 #include <elf.h>
 
 enum { EXTENTS = 600 };
-struct extent { uint64_t at, end; const char *what; };
-struct extents { struct extent list[EXTENTS]; unsigned count; };
+struct extent {
+  uint64_t at, end;
+  const char *what;
+};
+struct extents {
+  struct extent list[EXTENTS];
+  unsigned count;
+};
 
 static void add(const struct loaded *l, struct extents *e, uint64_t at, uint64_t size, const char *what) {
   REQUIRE(size && loader_in_ram(l, at, size), "%s at %llx size %llx", what, (unsigned long long)at, (unsigned long long)size);
   for (unsigned i = 0; i < e->count; i++)
-    REQUIRE(at >= e->list[i].end || at + size <= e->list[i].at, "%s at %llx overlaps %s", what, (unsigned long long)at, e->list[i].what);
+    REQUIRE(at >= e->list[i].end || at + size <= e->list[i].at, "%s at %llx overlaps %s", what, (unsigned long long)at,
+            e->list[i].what);
   if (e->count < EXTENTS) e->list[e->count++] = (struct extent){at, at + size, what};
 }
 
@@ -24,7 +31,8 @@ static void add_kludge(const struct loaded *l, struct extents *e, size_t header)
   const uint8_t *h = l->kernel + header;
   uint32_t load = get32(h + 16), load_end = get32(h + 20), bss_end = get32(h + 24);
   uint64_t offset = header - (get32(h + 12) - load), size = load_end ? load_end - load : l->kernel_size - offset;
-  REQUIRE(offset <= l->kernel_size && size <= l->kernel_size - offset && l->cpu.eip == get32(h + 28), "file offset %llx", (unsigned long long)offset);
+  REQUIRE(offset <= l->kernel_size && size <= l->kernel_size - offset && l->cpu.eip == get32(h + 28), "file offset %llx",
+          (unsigned long long)offset);
   if (size) add(l, e, load, size, "the kernel");
   loader_require_bytes(l, load, l->kernel + offset, size, "the kernel");
   if (bss_end <= load + size) return;
@@ -41,7 +49,8 @@ static void check_apart_from_segments(const struct loaded *l, const struct exten
     memcpy(&ph, l->kernel + eh.e_phoff + i * sizeof ph, sizeof ph);
     if (ph.p_type != PT_LOAD) continue;
     for (unsigned k = 0; k < e->count; k++)
-      REQUIRE(e->list[k].at >= (uint64_t)ph.p_paddr + ph.p_memsz || e->list[k].end <= ph.p_paddr, "%s overlaps segment %u", e->list[k].what, i);
+      REQUIRE(e->list[k].at >= (uint64_t)ph.p_paddr + ph.p_memsz || e->list[k].end <= ph.p_paddr, "%s overlaps segment %u",
+              e->list[k].what, i);
   }
 }
 

@@ -1,5 +1,5 @@
-/* options_parse() and all that it hands values to: the input is a command line, a word a line. It is understood, or refused with one line; what is understood is
- * within bounds. */
+/* options_parse() and all that it hands values to: the input is a command line, a word a line. It is understood, or refused with
+ * one line; what is understood is within bounds. */
 #include "guided.h"
 #include "bt/options.h"
 
@@ -12,7 +12,8 @@ static void check_understood(const struct bt_options *o) {
   require_kept(o->log_file), require_kept(o->symbols), require_kept(o->pidfile), require_kept(o->name);
   if (options_cpu_help(o)) return;
   REQUIRE(o->kernel && *o->kernel, "nothing to boot");
-  REQUIRE(o->ram_size >= 16u << 20 && o->ram_size <= 3ull << 30 && !(o->ram_size & 0xfffff), "RAM of %llu", (unsigned long long)o->ram_size);
+  REQUIRE(o->ram_size >= 16u << 20 && o->ram_size <= 3ull << 30 && !(o->ram_size & 0xfffff), "RAM of %llu",
+          (unsigned long long)o->ram_size);
   REQUIRE(o->serial_count <= SERIAL_PORTS, "%u serial ports", o->serial_count);
   for (unsigned i = 0; i < SERIAL_PORTS; i++) {
     const struct serial_option *s = &o->serial[i];
@@ -22,8 +23,10 @@ static void check_understood(const struct bt_options *o) {
   const struct monitor_options *m = &o->monitor;
   REQUIRE(m->icount_shift >= -1 && m->icount_shift <= 10, "-icount %d", m->icount_shift);
   REQUIRE(m->code_size <= 1u << 30 && !(m->code_size && m->code_size < 64 << 10), "code cache of %zu", (size_t)m->code_size);
-  REQUIRE(!(m->log & ~(uint32_t)((1ull << LOG_COUNT) - 1)) && !(m->without & ~(uint32_t)((1ull << OPT_COUNT) - 1)), "-d %x --without %x", m->log, m->without);
-  REQUIRE(o->debug_exit_base + o->debug_exit_size <= 0x10000 && o->debug_exit_size >= 1 && o->debug_exit_size <= 4, "isa-debug-exit");
+  REQUIRE(!(m->log & ~(uint32_t)((1ull << LOG_COUNT) - 1)) && !(m->without & ~(uint32_t)((1ull << OPT_COUNT) - 1)),
+          "-d %x --without %x", m->log, m->without);
+  REQUIRE(o->debug_exit_base + o->debug_exit_size <= 0x10000 && o->debug_exit_size >= 1 && o->debug_exit_size <= 4,
+          "isa-debug-exit");
 }
 
 /* Warnings, and a complaint as the last line when there is one. */

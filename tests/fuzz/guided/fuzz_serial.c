@@ -1,4 +1,5 @@
-/* One -serial value, and bytes typed at its console: the first line is the value, byte 0 the escape character, the rest is typed. Nothing is opened. */
+/* One -serial value, and bytes typed at its console: the first line is the value, byte 0 the escape character, the rest is typed.
+ * Nothing is opened. */
 #include "guided.h"
 #include "bt/console.h"
 #include "bt/options.h"
@@ -17,8 +18,7 @@ static void parse(char *value) {
     REQUIRE(said[length - 1] == '\n', "the line does not end");
     said[length - 1] = 0;
     require_one_line(said);
-  } else
-    REQUIRE(o.serial[0].kind != SERIAL_UNIX || memchr(o.serial[0].path, 0, SERIAL_PATH_MAX), "a socket's path has no end");
+  } else REQUIRE(o.serial[0].kind != SERIAL_UNIX || memchr(o.serial[0].path, 0, SERIAL_PATH_MAX), "a socket's path has no end");
   free(said);
 }
 
@@ -31,7 +31,8 @@ static void type(uint8_t escape, const uint8_t *bytes, size_t n) {
     enum console_action action = console_feed(&c, bytes[i]);
     const char *say = console_text(&c, action, text);
     REQUIRE(say && strlen(say) < sizeof text, "text of action %d", action);
-    REQUIRE((action == CONSOLE_SEND) == (armed == (bytes[i] == escape)), "byte %02x after %d: action %d", bytes[i], armed, action);
+    REQUIRE((action == CONSOLE_SEND) == (armed == (bytes[i] == escape)), "byte %02x after %d: action %d", bytes[i], armed,
+            action);
     REQUIRE(c.armed == (!armed && bytes[i] == escape), "armed by %02x", bytes[i]);
   }
 }

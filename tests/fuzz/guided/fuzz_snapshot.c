@@ -1,5 +1,5 @@
-/* machine_load(): a good state is changed as the input says (states.h). It is refused, with one line and a machine that is as it was; or the machine is fit, saves
- * as it was loaded, and runs on without harm. */
+/* machine_load(): a good state is changed as the input says (states.h). It is refused, with one line and a machine that is as it
+ * was; or the machine is fit, saves as it was loaded, and runs on without harm. */
 #include "states.h"
 
 enum { RUN_INSNS = 2000, PAGES_MOST = 8 };
@@ -59,7 +59,8 @@ static void check_same_again(struct machine *m) {
   REQUIRE(machine_save(m, &first) == 0, "not saved");
   const char *error = machine_load(m, first.bytes, first.size);
   REQUIRE(!error, "what was saved is refused: %s", error);
-  REQUIRE(machine_save(m, &second) == 0 && first.size == second.size && !memcmp(first.bytes, second.bytes, first.size), "another state after save and load");
+  REQUIRE(machine_save(m, &second) == 0 && first.size == second.size && !memcmp(first.bytes, second.bytes, first.size),
+          "another state after save and load");
   free(first.bytes), free(second.bytes);
 }
 

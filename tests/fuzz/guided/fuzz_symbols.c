@@ -1,5 +1,6 @@
-/* Symbols files: a System.map or an ELF file with symbols, as --symbols reads it. Byte 0 says where to look, the rest is the file. Every name that is found stands
- * in the file, is not empty and not longer than names are kept, and belongs to no address behind the one that was asked for. */
+/* Symbols files: a System.map or an ELF file with symbols, as --symbols reads it. Byte 0 says where to look, the rest is the
+ * file. Every name that is found stands in the file, is not empty and not longer than names are kept, and belongs to no address
+ * behind the one that was asked for. */
 #include "guided.h"
 #include "bt/symbols.h"
 
@@ -16,7 +17,7 @@ static void look(const struct symbols *s, const struct image *file, uint32_t add
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  if (size < 2) return 0;   /* image_read() refuses empty files */
+  if (size < 2) return 0; /* image_read() refuses empty files */
   struct image file = {malloc(size - 1), size - 1};
   if (!file.bytes) abort();
   memcpy(file.bytes, data + 1, size - 1);

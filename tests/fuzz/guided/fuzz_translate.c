@@ -1,13 +1,16 @@
-/* tr_translate(): a request from the input, between fences (tests/unit/translate_rig.h), and what must be true of the result (translate_check.h): nothing is written
- * outside the buffers, the host code decodes, addresses known host memory only (I4), and its sites are true; the same request gives the same again. */
+/* tr_translate(): a request from the input, between fences (tests/unit/translate_rig.h), and what must be true of the result
+ * (translate_check.h): nothing is written outside the buffers, the host code decodes, addresses known host memory only (I4), and
+ * its sites are true; the same request gives the same again. */
 #include "guided.h"
 #include "monitor/cpuid.h"
 #include "tests/unit/translate_check.h"
 
 static void translate_failed(const char *what) { guided_failed(what, "see above"); }
 
-enum { OPTIONS_ALL = TR_NO_WINDOWS | TR_NO_HOIST | TR_NO_FOLD | TR_NO_LIVENESS | TR_NO_STRINGS | TR_NO_HASH | TR_EXACT_FLAGS | TR_COUNT | TR_REAL_TSC | TR_NO_LOOPS |
-                     TR_NO_ADDENDS | TR_NO_STACK_PAGE | TR_NO_SEGCACHE };
+enum {
+  OPTIONS_ALL = TR_NO_WINDOWS | TR_NO_HOIST | TR_NO_FOLD | TR_NO_LIVENESS | TR_NO_STRINGS | TR_NO_HASH | TR_EXACT_FLAGS |
+                TR_COUNT | TR_REAL_TSC | TR_NO_LOOPS | TR_NO_ADDENDS | TR_NO_STACK_PAGE | TR_NO_SEGCACHE
+};
 
 /* 0: everything there is; else a model's. */
 static uint64_t features_of(unsigned choice) {
@@ -16,8 +19,8 @@ static uint64_t features_of(unsigned choice) {
   return choice ? models[(choice - 1) % count].features : ~0ull;
 }
 
-/* Layout of the input: 4 mode, 2 options, 1 instructions at most, 1 CPU model, 1 bytes left in the page (0: all are), 4 CS.base, 3 page of EIP, 3 second frame;
- * then the guest's bytes. */
+/* Layout of the input: 4 mode, 2 options, 1 instructions at most, 1 CPU model, 1 bytes left in the page (0: all are), 4 CS.base,
+ * 3 page of EIP, 3 second frame; then the guest's bytes. */
 static void take_request(struct input *in, struct trial *c) {
   struct tr_request *rq = &c->t.rq;
   rq->mode.bits = (uint32_t)input_number(in, 4);

@@ -1,4 +1,5 @@
-/* What the targets of tests/fuzz/guided share: the entry that libFuzzer (or replay.c) calls, a reader of the input, and how a target complains. */
+/* What the targets of tests/fuzz/guided share: the entry that libFuzzer (or replay.c) calls, a reader of the input, and how a
+ * target complains. */
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -14,7 +15,10 @@
 /* Returns 0. Whatever is wrong ends the process by abort() or a sanitizer. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define REQUIRE(condition, ...) do { if (!(condition)) guided_failed(#condition, __VA_ARGS__); } while (0)
+#define REQUIRE(condition, ...) \
+  do { \
+    if (!(condition)) guided_failed(#condition, __VA_ARGS__); \
+  } while (0)
 __attribute__((noreturn, format(printf, 2, 3))) static inline void guided_failed(const char *condition, const char *format, ...) {
   va_list args;
   va_start(args, format);
@@ -31,7 +35,10 @@ static inline void require_one_line(const char *text) {
   for (const char *p = text; *p; p++) REQUIRE((unsigned char)*p >= 0x20 && *p != 0x7f, "a control character in \"%s\"", text);
 }
 
-struct input { const uint8_t *at; size_t left; };
+struct input {
+  const uint8_t *at;
+  size_t left;
+};
 /* At most n bytes; *got: how many there were. */
 static inline const uint8_t *input_take(struct input *in, size_t n, size_t *got) {
   const uint8_t *at = in->at;

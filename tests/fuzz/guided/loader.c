@@ -1,6 +1,6 @@
 #include "loader.h"
 #ifndef __has_feature
-#define __has_feature(name) 0   /* gcc has __SANITIZE_ADDRESS__ */
+#define __has_feature(name) 0 /* gcc has __SANITIZE_ADDRESS__ */
 #endif
 #if defined __SANITIZE_ADDRESS__ || __has_feature(address_sanitizer)
 #include <sanitizer/asan_interface.h>
@@ -13,7 +13,10 @@ enum { RAM_MOST = 9 * MIB, ROM = 0xc0000, APPEND_LONG = 600 };
 
 /* ---- files ---- */
 
-static struct { const uint8_t *bytes; size_t size; } kernel;   /* of the input that is run */
+static struct {
+  const uint8_t *bytes;
+  size_t size;
+} kernel; /* of the input that is run */
 
 /* A module's bytes follow from its name: 1 byte to 6 KiB, 768 KiB with a '+' in front, an error with a '!'. */
 static bool make_module(struct image *image, const char *name, char error[ERROR_TEXT]) {
@@ -24,7 +27,8 @@ static bool make_module(struct image *image, const char *name, char error[ERROR_
   image->bytes = malloc(image->size);
   if (!image->bytes) abort();
   memset(image->bytes, (int)hash, image->size);
-  for (size_t i = 0; i < image->size && i < 64; i++) image->bytes[i] = image->bytes[image->size - 1 - i] = (uint8_t)(hash + i * 7);
+  for (size_t i = 0; i < image->size && i < 64; i++)
+    image->bytes[i] = image->bytes[image->size - 1 - i] = (uint8_t)(hash + i * 7);
   return true;
 }
 
@@ -38,8 +42,7 @@ bool __wrap_image_read(struct image *image, const char *path, uint64_t max, char
     *image = (struct image){malloc(kernel.size), kernel.size};
     if (!image->bytes) abort();
     memcpy(image->bytes, kernel.bytes, kernel.size);
-  } else
-    return boot_fail(error, "the file is empty");
+  } else return boot_fail(error, "the file is empty");
   if (image->size <= max) return true;
   image_free(image);
   return boot_fail(error, "the file is too large");
@@ -72,7 +75,8 @@ void loader_require_bytes(const struct loaded *l, uint64_t addr, const void *byt
 void loader_require_zeros(const struct loaded *l, uint64_t addr, uint64_t size, const char *what) {
   if (!size) return;
   REQUIRE(loader_in_ram(l, addr, size), "%s at %llx", what, (unsigned long long)addr);
-  REQUIRE(!l->ram[addr] && !memcmp(l->ram + addr, l->ram + addr + 1, size - 1), "%s from %llx on are not", what, (unsigned long long)addr);
+  REQUIRE(!l->ram[addr] && !memcmp(l->ram + addr, l->ram + addr + 1, size - 1), "%s from %llx on are not", what,
+          (unsigned long long)addr);
 }
 
 void loader_require_text(const struct loaded *l, uint64_t addr, const char *text, const char *what) {
@@ -121,7 +125,8 @@ void loader_run(const uint8_t *data, size_t size, void (*check)(const struct loa
   if (!ram && !(ram = calloc(1, RAM_MOST))) abort();
   struct input in = {data, size};
   uint64_t ram_size = (2 + input_number(&in, 1) % 8) * MIB;
-  unsigned append_length = (unsigned)input_number(&in, 1), initrd_length = (unsigned)input_number(&in, 1), bits = (unsigned)input_number(&in, 1);
+  unsigned append_length = (unsigned)input_number(&in, 1), initrd_length = (unsigned)input_number(&in, 1),
+           bits = (unsigned)input_number(&in, 1);
   char *append = take_append(&in, append_length, bits), *initrd = initrd_length ? input_text(&in, initrd_length) : NULL;
   uint8_t *bytes = malloc(in.left + 1);
   if (!bytes) abort();

@@ -1,5 +1,5 @@
-/* Loading a kernel from an input, with files that are parts of it, into RAM of which only what the loader asked for may be touched. fuzz_bzimage.c, fuzz_elf.c and
- * fuzz_multiboot.c look at what was loaded. */
+/* Loading a kernel from an input, with files that are parts of it, into RAM of which only what the loader asked for may be
+ * touched. fuzz_bzimage.c, fuzz_elf.c and fuzz_multiboot.c look at what was loaded. */
 #pragma once
 #include "guided.h"
 #include "bt/boot.h"
@@ -10,12 +10,12 @@ struct loaded {
   struct boot_cpu cpu;
   const uint8_t *ram;
   uint64_t ram_size;
-  const uint8_t *kernel;     /* the file's bytes */
+  const uint8_t *kernel; /* the file's bytes */
   size_t kernel_size;
 };
 
-/* Layout of the input: 1 RAM (0..7: 2 to 9 MiB), 1 length of -append, 1 length of -initrd (0: none), 1 bits LOADER_*; then -append, -initrd, the kernel.
- * Calls check() for a kernel that was loaded. */
+/* Layout of the input: 1 RAM (0..7: 2 to 9 MiB), 1 length of -append, 1 length of -initrd (0: none), 1 bits LOADER_*; then
+ * -append, -initrd, the kernel. Calls check() for a kernel that was loaded. */
 enum { LOADER_SEAL = 1 /* put the checksum of a Multiboot header right */, LOADER_LONG_APPEND = 2 /* 600 times as long */ };
 void loader_run(const uint8_t *data, size_t size, void (*check)(const struct loaded *l));
 

@@ -1,5 +1,5 @@
-/* In place of libFuzzer: runs a target over files and over all files of folders, each in a block of exactly its size for the sanitizer's sake. What is wrong
- * ends the process, with the file's name as the last line before.
+/* In place of libFuzzer: runs a target over files and over all files of folders, each in a block of exactly its size for the
+ * sanitizer's sake. What is wrong ends the process, with the file's name as the last line before.
  *
  *   guided_TARGET FILE-OR-FOLDER... */
 #include <dirent.h>
@@ -33,7 +33,7 @@ static void run_file(const char *path) {
 static void run_path(const char *path) {
   DIR *folder = opendir(path);
   if (!folder) {
-    if (access(path, F_OK) == 0) run_file(path);   /* no folder: nothing is kept for this target */
+    if (access(path, F_OK) == 0) run_file(path); /* no folder: nothing is kept for this target */
     return;
   }
   for (struct dirent *e; (e = readdir(folder));) {
@@ -46,7 +46,7 @@ static void run_path(const char *path) {
 
 int main(int argc, char **argv) {
   int out = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  if (out >= 0) dup2(out, STDOUT_FILENO), close(out);   /* -help and its like */
+  if (out >= 0) dup2(out, STDOUT_FILENO), close(out); /* -help and its like */
   if (LLVMFuzzerInitialize) LLVMFuzzerInitialize(&argc, &argv);
   LLVMFuzzerTestOneInput((const uint8_t *)"", 0);
   for (int i = 1; i < argc; i++) run_path(argv[i]);

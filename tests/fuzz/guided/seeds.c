@@ -1,5 +1,5 @@
-/* Writes first inputs for the targets of this folder that follow from bt itself: an instruction for each row of the opcode table, the snippets of tests/expect, one
- * change for each field of a saved state; and what -help prints, for make-seeds.
+/* Writes first inputs for the targets of this folder that follow from bt itself: an instruction for each row of the opcode table,
+ * the snippets of tests/expect, one change for each field of a saved state; and what -help prints, for make-seeds.
  *
  *   guided_seeds FOLDER      FOLDER/TARGET must be there */
 #include "states.h"
@@ -7,7 +7,11 @@
 #include "bt/options.h"
 #include "tests/unit/translate_rig.h"
 
-extern const struct expect_row { const char *name; const uint8_t *start, *end; uint64_t variant; } expect_rows[];   /* snippets.S */
+extern const struct expect_row {
+  const char *name;
+  const uint8_t *start, *end;
+  uint64_t variant;
+} expect_rows[]; /* snippets.S */
 
 static const char *folder;
 static void write_seed(const char *target, const char *name, const void *bytes, size_t size) {
@@ -66,7 +70,10 @@ static void write_snippets(void) {
   for (const struct expect_row *row = expect_rows; row->name; row++) {
     char name[128];
     snprintf(name, sizeof name, "%s-%u", row->name, (unsigned)row->variant);
-    write_code(name, row->start, (size_t)(row->end - row->start), RIG_FLAT, row->variant == 4 ? TR_COUNT : row->variant == 5 ? TR_EXACT_FLAGS : TR_REAL_TSC);
+    write_code(name, row->start, (size_t)(row->end - row->start), RIG_FLAT,
+               row->variant == 4   ? TR_COUNT
+               : row->variant == 5 ? TR_EXACT_FLAGS
+                                   : TR_REAL_TSC);
   }
 }
 

@@ -11,7 +11,14 @@ static struct machine *make(struct state_base *b, const uint8_t image[4096], uns
   int fd = memfd_create("kernel", MFD_CLOEXEC);
   if (fd < 0 || write(fd, image, 4096) != 4096) abort();
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-  b->options = (struct bt_options){.ram_size = RAM_SIZE, .kernel = path, .acpi = true, .hpet = true, .debug_exit = true, .debug_exit_base = 0xf4, .debug_exit_size = 4, .nodefaults = true,
+  b->options = (struct bt_options){.ram_size = RAM_SIZE,
+                                   .kernel = path,
+                                   .acpi = true,
+                                   .hpet = true,
+                                   .debug_exit = true,
+                                   .debug_exit_base = 0xf4,
+                                   .debug_exit_size = 4,
+                                   .nodefaults = true,
                                    .no_reboot = true};
   struct machine *m = machine_create(&b->options, NULL, error);
   close(fd);
@@ -34,14 +41,16 @@ static uint64_t number(const uint8_t *p, unsigned bytes) {
 }
 
 /* Fields from `at` to `end`, or `most` of them: name, 2 size, and a count of `count_size` bytes. Returns where it stopped. */
-static const uint8_t *list_fields(struct state_base *b, const char *part, size_t part_length, const uint8_t *at, const uint8_t *end, uint32_t most, unsigned count_size) {
+static const uint8_t *list_fields(struct state_base *b, const char *part, size_t part_length, const uint8_t *at,
+                                  const uint8_t *end, uint32_t most, unsigned count_size) {
   for (; at < end && most; most--) {
     unsigned length = *at++;
     const char *name = (const char *)at;
     uint32_t size = (uint32_t)number(at + length, 2), count = (uint32_t)number(at + length + 2, count_size);
     at += length + 2 + count_size;
     REQUIRE(b->field_count < STATE_FIELDS, "more fields than there is room for");
-    b->fields[b->field_count++] = (struct state_field){hash_name(part, part_length, name, length), (uint32_t)(at - b->saved.bytes), size, count};
+    b->fields[b->field_count++] =
+      (struct state_field){hash_name(part, part_length, name, length), (uint32_t)(at - b->saved.bytes), size, count};
     at += (size_t)size * count;
   }
   return at;

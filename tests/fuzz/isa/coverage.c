@@ -1,4 +1,5 @@
-/* Which rows of the opcode table ran on both sides, counted by instruction, not by case: what a branch may have left out does not count. */
+/* Which rows of the opcode table ran on both sides, counted by instruction, not by case: what a branch may have left out does not
+ * count. */
 #include "fuzz.h"
 #include <stdio.h>
 
@@ -14,7 +15,8 @@ void coverage_add(struct coverage *v, const struct listing *l, const struct isa_
     ran++;
   }
   v->instructions += ran;
-  if (fault) v->faulting += ran != 0; else v->quiet += ran;
+  if (fault) v->faulting += ran != 0;
+  else v->quiet += ran;
 }
 
 static void print_row(const struct opcode_row *row, const char *why) {
@@ -30,10 +32,16 @@ unsigned coverage_report(const struct coverage *v, const struct reference *r, bo
   *hit = 0;
   for (unsigned i = 0; i < count; i++) {
     const char *why = row_left_out(&rows[i]), *cannot = why ? NULL : reference_row_left_out(r, &rows[i]);
-    if (v->hits[i]) { ++*hit; continue; }
-    if (why) left++; else if (cannot) unreachable++; else missed++;
+    if (v->hits[i]) {
+      ++*hit;
+      continue;
+    }
+    if (why) left++;
+    else if (cannot) unreachable++;
+    else missed++;
     if (verbose || (!why && !cannot)) print_row(&rows[i], why ? why : cannot ? cannot : "was never hit");
   }
-  printf("rows: %u hit, %u never hit, %u not reachable on this host, %u left out with a reason (--rows lists them)\n", *hit, missed, unreachable, left);
+  printf("rows: %u hit, %u never hit, %u not reachable on this host, %u left out with a reason (--rows lists them)\n", *hit,
+         missed, unreachable, left);
   return missed;
 }

@@ -1,11 +1,16 @@
-/* Where qemu-i386 is known to differ from a CPU. A difference that a row explains is counted under it and is no failure of ours; one that no row explains
- * is. Rows were found by running --reference qemu and reading the manual: each says why QEMU is wrong, or which choice it takes. */
+/* Where qemu-i386 is known to differ from a CPU. A difference that a row explains is counted under it and is no failure of ours;
+ * one that no row explains is. Rows were found by running --reference qemu and reading the manual: each says why QEMU is wrong,
+ * or which choice it takes. */
 #include "fuzz.h"
 #include "monitor/vcpu.h"
 #include <stdio.h>
 #include <string.h>
 
-struct question { const struct isa_case *c; const struct listing *l; const struct outcome *qemu, *guest; };
+struct question {
+  const struct isa_case *c;
+  const struct listing *l;
+  const struct outcome *qemu, *guest;
+};
 
 static bool has(const struct question *q, bool (*test)(const struct insn *)) {
   for (unsigned i = 0; i < q->l->count; i++)
@@ -14,24 +19,33 @@ static bool has(const struct question *q, bool (*test)(const struct insn *)) {
 }
 static bool is_x87(const struct insn *i) { return i->row->fpu == FPU_X87 || i->row->fpu == FPU_WAIT; }
 static bool is_mmx(const struct insn *i) { return i->row->fpu == FPU_MMX; }
-static bool has_mmx_operand(const struct insn *i) { return i->row->fpu == FPU_SSE && i->row->map == 1 && (i->row->opcode == 0x2a || (i->row->opcode & 0xfe) == 0x2c); }
+static bool has_mmx_operand(const struct insn *i) {
+  return i->row->fpu == FPU_SSE && i->row->map == 1 && (i->row->opcode == 0x2a || (i->row->opcode & 0xfe) == 0x2c);
+}
 static bool is_enter(const struct insn *i) { return i->kind == OP_ENTER || i->kind == OP_PUSHA || i->kind == OP_POPA; }
 static bool is_estimate(const struct insn *i) { return i->row->map == 1 && (i->row->opcode == 0x52 || i->row->opcode == 0x53); }
 static bool is_sse(const struct insn *i) { return i->row->fpu == FPU_SSE; }
-static bool is_gate(const struct insn *i) { return i->kind == OP_INT || i->kind == OP_INT1 || i->kind == OP_INT3 || i->kind == OP_INTO; }
-static bool is_port(const struct insn *i) { return i->kind == OP_IN || i->kind == OP_OUT || i->kind == OP_INS || i->kind == OP_OUTS || i->kind == OP_CLI || i->kind == OP_STI; }
+static bool is_gate(const struct insn *i) {
+  return i->kind == OP_INT || i->kind == OP_INT1 || i->kind == OP_INT3 || i->kind == OP_INTO;
+}
+static bool is_port(const struct insn *i) {
+  return i->kind == OP_IN || i->kind == OP_OUT || i->kind == OP_INS || i->kind == OP_OUTS || i->kind == OP_CLI ||
+         i->kind == OP_STI;
+}
 static bool is_locked(const struct insn *i) { return i->lock; }
 static bool is_selector(const struct insn *i) {
-  return (i->kind >= OP_ARPL && i->kind <= OP_VERW) || i->kind == OP_PUSH_SEG || i->kind == OP_POP_SEG || i->kind == OP_MOV_FROM_SEG || i->kind == OP_MOV_TO_SEG || i->kind == OP_LOAD_FAR;
+  return (i->kind >= OP_ARPL && i->kind <= OP_VERW) || i->kind == OP_PUSH_SEG || i->kind == OP_POP_SEG ||
+         i->kind == OP_MOV_FROM_SEG || i->kind == OP_MOV_TO_SEG || i->kind == OP_LOAD_FAR;
 }
 static bool is_far(const struct insn *i) {
-  return i->kind == OP_RETF || i->kind == OP_IRET || i->kind == OP_CALL_FAR_IMM || i->kind == OP_CALL_FAR_MEM || i->kind == OP_JMP_FAR_IMM || i->kind == OP_JMP_FAR_MEM;
+  return i->kind == OP_RETF || i->kind == OP_IRET || i->kind == OP_CALL_FAR_IMM || i->kind == OP_CALL_FAR_MEM ||
+         i->kind == OP_JMP_FAR_IMM || i->kind == OP_JMP_FAR_MEM;
 }
 static bool is_flags(const struct insn *i) { return i->kind == OP_POPF || i->kind == OP_PUSHF; }
 static bool is_fx(const struct insn *i) { return i->kind >= OP_FXSAVE && i->kind <= OP_FRSTOR; }
 static bool is_aligned(const struct insn *i) { return insn_requires_alignment(i); }
 
-static bool is_undefined_result(const struct insn *i) {   /* BSWAP r16; SHLD and SHRD of 16 bits by more than 16 */
+static bool is_undefined_result(const struct insn *i) { /* BSWAP r16; SHLD and SHRD of 16 bits by more than 16 */
   bool swap = i->row->map == 1 && (i->row->opcode & 0xf8) == 0xc8, shift = i->row->map == 1 && (i->row->opcode & 0xf6) == 0xa4;
   return i->operand_size == 2 && (swap || shift);
 }
@@ -41,10 +55,16 @@ static bool is_bit_scan(const struct insn *i) { return i->row->map == 1 && (i->r
 static bool faults(const struct outcome *o, unsigned vector) { return o->end == END_FAULT && o->vector == vector; }
 
 static bool by_alignment(const struct question *q) { return q->c->eflags & FLAG_AC; }
-static bool by_x87(const struct question *q) { return has(q, is_x87) || has(q, is_mmx) || has(q, has_mmx_operand) || has(q, is_fx); }
+static bool by_x87(const struct question *q) {
+  return has(q, is_x87) || has(q, is_mmx) || has(q, has_mmx_operand) || has(q, is_fx);
+}
 static bool by_estimate(const struct question *q) { return has(q, is_estimate); }
-static bool by_xm(const struct question *q) { return has(q, is_sse) && (faults(q->guest, VEC_XM) || memcmp(q->qemu->fx + 24, q->guest->fx + 24, 4) != 0); }
-static bool by_sse_nan(const struct question *q) { return has(q, is_sse) && memcmp(q->qemu->fx + 160, q->guest->fx + 160, 128) != 0; }
+static bool by_xm(const struct question *q) {
+  return has(q, is_sse) && (faults(q->guest, VEC_XM) || memcmp(q->qemu->fx + 24, q->guest->fx + 24, 4) != 0);
+}
+static bool by_sse_nan(const struct question *q) {
+  return has(q, is_sse) && memcmp(q->qemu->fx + 160, q->guest->fx + 160, 128) != 0;
+}
 static bool by_sse_alignment(const struct question *q) { return has(q, is_aligned) && faults(q->guest, VEC_GP); }
 static bool by_gate(const struct question *q) { return has(q, is_gate); }
 static bool by_selector(const struct question *q) { return has(q, is_selector) || has(q, is_far); }
@@ -55,14 +75,21 @@ static bool by_port(const struct question *q) { return has(q, is_port); }
 static bool by_undefined_result(const struct question *q) { return has(q, is_undefined_result) || has(q, is_bit_scan); }
 static bool by_cmpxchg8b(const struct question *q) { return has(q, is_cmpxchg8b); }
 static bool by_end(const struct question *q) { return q->qemu->end == END_HANG || q->qemu->end == END_STOPPED; }
-static bool by_rf(const struct question *q) { return q->guest->end == END_FAULT && q->qemu->end == END_FAULT && q->qemu->vector == q->guest->vector && q->qemu->eip == q->guest->eip; }
+static bool by_rf(const struct question *q) {
+  return q->guest->end == END_FAULT && q->qemu->end == END_FAULT && q->qemu->vector == q->guest->vector &&
+         q->qemu->eip == q->guest->eip;
+}
 static bool by_length(const struct question *q) { return faults(q->guest, VEC_UD) || faults(q->qemu, VEC_UD); }
 
 /* The first that fits counts; the more particular ones come first. */
-static const struct { const char *what; bool (*explains)(const struct question *q); } table[] = {
+static const struct {
+  const char *what;
+  bool (*explains)(const struct question *q);
+} table[] = {
   {"#AC does not exist in qemu-i386 (EFLAGS.AC is set)", by_alignment},
   {"qemu-i386 itself hung or died", by_end},
-  {"results without a defined value: BSWAP r16, SHLD and SHRD of words by more than 16, BSF and BSR of zero", by_undefined_result},
+  {"results without a defined value: BSWAP r16, SHLD and SHRD of words by more than 16, BSF and BSR of zero",
+   by_undefined_result},
   {"CMPXCHG8B: QEMU 7.2 writes flags other than ZF", by_cmpxchg8b},
   {"INT n, INT1, INT3, INTO: the process gets a signal whose EIP and vector are QEMU's own", by_gate},
   {"RCPPS, RSQRTPS: QEMU computes exactly, CPUs estimate", by_estimate},
@@ -81,7 +108,8 @@ static const struct { const char *what; bool (*explains)(const struct question *
 enum { COUNT = sizeof table / sizeof *table };
 _Static_assert(+COUNT <= +MAX_DEVIATIONS, "main.c counts them");
 
-int deviation_find(const struct isa_case *c, const struct listing *l, const struct outcome *reference, const struct outcome *guest) {
+int deviation_find(const struct isa_case *c, const struct listing *l, const struct outcome *reference,
+                   const struct outcome *guest) {
   const struct question q = {c, l, reference, guest};
   for (unsigned i = 0; i < COUNT; i++)
     if (table[i].explains(&q)) return (int)i;

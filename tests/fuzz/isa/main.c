@@ -1,6 +1,7 @@
 /* fuzz_isa: the command line, batches, and the last line. fuzz.h says what it is; docs/testing.md how to use it.
  *
- * Seed and number make a case; the background of the data pages belongs to a batch of numbers. The reference works on a batch while the guest does. */
+ * Seed and number make a case; the background of the data pages belongs to a batch of numbers. The reference works on a batch
+ * while the guest does. */
 #define _GNU_SOURCE
 #include "fuzz.h"
 #include "monitor/vcpu.h"
@@ -14,7 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 256, MAX_KEPT = 8, AXIS_PART = 10 /* axes but the first get that part of the instructions */, MEASURE_BATCHES = 40, CODE_CACHE = 1 << 20 /* every case is new code: a larger one is only slower */ };
+enum {
+  BATCH = 256,
+  MAX_KEPT = 8,
+  AXIS_PART = 10 /* axes but the first get that part of the instructions */,
+  MEASURE_BATCHES = 40,
+  CODE_CACHE = 1 << 20 /* every case is new code: a larger one is only slower */
+};
 
 struct bench {
   struct reference *reference;
@@ -25,11 +32,11 @@ struct bench {
 };
 
 struct run {
-  uint64_t seed, count;          /* instructions on the first axis */
-  double seconds;                /* 0: count decides */
-  const char *axes;              /* "all", "none" or a name */
+  uint64_t seed, count; /* instructions on the first axis */
+  double seconds;       /* 0: count decides */
+  const char *axes;     /* "all", "none" or a name */
   bool qemu, sabotage, rows_shown;
-  int64_t show;                  /* --show: this case only, with all that is known of it */
+  int64_t show; /* --show: this case only, with all that is known of it */
   struct bench bench;
   struct stream_rows rows;
   struct coverage coverage;
@@ -38,7 +45,7 @@ struct run {
   uint64_t vectors[32];
   unsigned batch;
   bool damaged[BATCH];
-  uint32_t quiet[BATCH], faulting[BATCH];   /* numbers of cases of each kind, for the two speeds */
+  uint32_t quiet[BATCH], faulting[BATCH]; /* numbers of cases of each kind, for the two speeds */
   unsigned quiet_count, faulting_count;
   struct isa_case cases_of[BATCH];
   struct listing listings[BATCH];
@@ -66,13 +73,17 @@ static bool open_guest(struct bench *b, unsigned axis) {
   struct monitor_options options = isa_axes[axis].options;
   if (!options.code_size) options.code_size = CODE_CACHE;
   b->guest = guest_create(&options, &error);
-  if (!b->guest) { printf("FAILED axis %s: %s\n", isa_axes[axis].name, error); return false; }
+  if (!b->guest) {
+    printf("FAILED axis %s: %s\n", isa_axes[axis].name, error);
+    return false;
+  }
   guest_allow_code_writes(b->guest);
   guest_forget_ldt(b->guest);
   return true;
 }
 
-static const char *compare(struct bench *b, const struct isa_case *c, const struct outcome *n, const struct outcome *g, char *text, size_t size) {
+static const char *compare(struct bench *b, const struct isa_case *c, const struct outcome *n, const struct outcome *g,
+                           char *text, size_t size) {
   return outcome_compare(c, n, g, b->background, isa_axes[b->axis].options.exact_flags, text, size);
 }
 
@@ -117,14 +128,18 @@ static void keep(struct run *run, const struct isa_case *c, const char *why) {
   bool again = run_one(b, &small, &l, &n, &g);
   const char *differ = again ? compare(b, &small, &n, &g, text, sizeof text) : NULL;
   printf("FAILED %s, case %u on axis %s: %s\n", c->name, c->number, isa_axes[b->axis].name, why);
-  if (differ) printf("made small: %s\n", differ); else printf("it did not fail when run by itself\n");
-  outcome_report(differ ? &small : c, differ ? &n : &run->reference_of[c - run->cases_of], differ ? &g : &run->guest_of[c - run->cases_of]);
-  snprintf(comment, sizeof comment, "Found by fuzz_isa --seed %llu --show %u, axis %s: %s", (unsigned long long)run->seed, c->number, isa_axes[b->axis].name, why);
-  if (kept_path(run, c, path, sizeof path) && kept_write(path, &small, comment)) printf("  kept as %s: rename it for the sin and move it to tests/isa/kept\n", path);
+  if (differ) printf("made small: %s\n", differ);
+  else printf("it did not fail when run by itself\n");
+  outcome_report(differ ? &small : c, differ ? &n : &run->reference_of[c - run->cases_of],
+                 differ ? &g : &run->guest_of[c - run->cases_of]);
+  snprintf(comment, sizeof comment, "Found by fuzz_isa --seed %llu --show %u, axis %s: %s", (unsigned long long)run->seed,
+           c->number, isa_axes[b->axis].name, why);
+  if (kept_path(run, c, path, sizeof path) && kept_write(path, &small, comment))
+    printf("  kept as %s: rename it for the sin and move it to tests/isa/kept\n", path);
 }
 
-/* Whether the reference contradicts itself while the translator does not: hosts have been seen to lose EFLAGS.NT when they were interrupted, and a case
- * that went astray may have written into the runner's copy of the background. */
+/* Whether the reference contradicts itself while the translator does not: hosts have been seen to lose EFLAGS.NT when they were
+ * interrupted, and a case that went astray may have written into the runner's copy of the background. */
 static bool reference_wavers(struct run *run, unsigned i) {
   char text[160];
   struct bench *b = &run->bench;
@@ -133,12 +148,14 @@ static bool reference_wavers(struct run *run, unsigned i) {
   const struct isa_case *c = &run->cases_of[i];
   reference_set_background(b->reference, b->background);
   for (unsigned round = 0; round < 3; round++)
-    if (!run_one(b, c, &l, &n, &g) || compare(b, c, &n, &g, text, sizeof text) || compare(b, c, &g, &run->guest_of[i], text, sizeof text)) return false;
+    if (!run_one(b, c, &l, &n, &g) || compare(b, c, &n, &g, text, sizeof text) ||
+        compare(b, c, &g, &run->guest_of[i], text, sizeof text))
+      return false;
   return true;
 }
 
-/* A case that knows its own address (CALL to the next instruction) may read the bytes of its exit, which are each side's own: with NOPs before the
- * exit both then agree. */
+/* A case that knows its own address (CALL to the next instruction) may read the bytes of its exit, which are each side's own:
+ * with NOPs before the exit both then agree. */
 static bool read_its_exit(struct bench *b, const struct isa_case *c) {
   enum { ROOM = 96 };
   static const uint8_t thunk[] = {0xe8, 0, 0, 0, 0};
@@ -147,7 +164,9 @@ static bool read_its_exit(struct bench *b, const struct isa_case *c) {
   struct outcome n, g;
   struct isa_case moved = *c;
   uint32_t end = c->code_at + c->code_size;
-  if (!memmem(c->code, c->code_size, thunk, sizeof thunk) || c->exit_at[0] != end || c->code_size + ROOM > MAX_CODE || end + ROOM + EXIT_BYTES > CODE_END) return false;
+  if (!memmem(c->code, c->code_size, thunk, sizeof thunk) || c->exit_at[0] != end || c->code_size + ROOM > MAX_CODE ||
+      end + ROOM + EXIT_BYTES > CODE_END)
+    return false;
   memset(moved.code + moved.code_size, 0x90, ROOM);
   moved.code_size += ROOM, moved.exit_at[0] += ROOM;
   return run_one(b, &moved, &l, &n, &g) && !compare(b, &moved, &n, &g, text, sizeof text);
@@ -164,9 +183,20 @@ static void judge(struct run *run, unsigned i) {
   const char *differ = compare(b, c, n, g, text, sizeof text);
   if (run->sabotage) differ = differ ? NULL : "a change was not noticed";
   int row = differ && run->qemu && !run->sabotage ? deviation_find(c, &run->listings[i], n, g) : -1;
-  if (row >= 0) { run->deviations[row]++, run->explained++; coverage_add(&run->coverage, &run->listings[i], c, n); return; }
-  if (differ && !run->sabotage && g->end == END_FAULT && g->vector == VEC_PF && (reference_owns(b->reference, g->cr2) || guest_owns(g->cr2))) { run->astray++; return; }
-  if (differ && !run->sabotage && read_its_exit(b, c)) { run->astray++; return; }
+  if (row >= 0) {
+    run->deviations[row]++, run->explained++;
+    coverage_add(&run->coverage, &run->listings[i], c, n);
+    return;
+  }
+  if (differ && !run->sabotage && g->end == END_FAULT && g->vector == VEC_PF &&
+      (reference_owns(b->reference, g->cr2) || guest_owns(g->cr2))) {
+    run->astray++;
+    return;
+  }
+  if (differ && !run->sabotage && read_its_exit(b, c)) {
+    run->astray++;
+    return;
+  }
   if (differ && !run->sabotage && reference_wavers(run, i)) {
     printf("case %u: the reference contradicts itself (%s)\n", c->number, differ);
     run->wavering++;
@@ -213,7 +243,8 @@ static void run_range(struct run *run, uint32_t from) {
   run->batch = 0;
   for (uint32_t n = from; n < from + BATCH; n++) add_case(run, n);
   run_batch(run);
-  if (from < 4 * BATCH) for (unsigned i = 0; i < run->batch; i++) note_kind(run, i);
+  if (from < 4 * BATCH)
+    for (unsigned i = 0; i < run->batch; i++) note_kind(run, i);
   unsigned count = run->batch;
   for (unsigned i = 0; i < count; i++) judge(run, i);
 }
@@ -223,15 +254,21 @@ static void run_axis(struct run *run, unsigned axis, uint64_t count, double unti
   double start = now();
   /* Each axis has cases of its own, so that together they cover more. */
   uint32_t n = axis ? 0x40000000u + axis * 0x04000000u : 0;
-  if (!open_guest(&run->bench, axis)) { run->failed++; return; }
+  if (!open_guest(&run->bench, axis)) {
+    run->failed++;
+    return;
+  }
   for (; until > 0 ? now() < until : run->coverage.instructions - before < count; n += BATCH) {
     run_range(run, n);
-    if (run->failed - failed > 200) { printf("axis %s: given up after 200 failures\n", isa_axes[axis].name); break; }
+    if (run->failed - failed > 200) {
+      printf("axis %s: given up after 200 failures\n", isa_axes[axis].name);
+      break;
+    }
   }
   guest_destroy(run->bench.guest);
   uint64_t ran = run->coverage.instructions - before;
-  printf("axis %s: %llu instructions, %llu failed, %.0f instructions a second\n", isa_axes[axis].name, (unsigned long long)ran, (unsigned long long)(run->failed - failed),
-         (double)ran / (now() - start));
+  printf("axis %s: %llu instructions, %llu failed, %.0f instructions a second\n", isa_axes[axis].name, (unsigned long long)ran,
+         (unsigned long long)(run->failed - failed), (double)ran / (now() - start));
   fflush(stdout);
 }
 
@@ -282,8 +319,10 @@ static double measure(struct run *run, const uint32_t *numbers, unsigned count, 
 }
 
 static void print_speeds(struct run *run) {
-  double quiet = measure(run, run->quiet, run->quiet_count, false), faulting = measure(run, run->faulting, run->faulting_count, true);
-  printf("speed on one core (CPU time of both sides): %.0f instructions that do not fault a second, %.0f that fault\n", quiet, faulting);
+  double quiet = measure(run, run->quiet, run->quiet_count, false),
+         faulting = measure(run, run->faulting, run->faulting_count, true);
+  printf("speed on one core (CPU time of both sides): %.0f instructions that do not fault a second, %.0f that fault\n", quiet,
+         faulting);
 }
 
 /* ---- one case -------------------------------------------------------------------------------------------------- */
@@ -325,8 +364,14 @@ static const char usage[] =
 static bool parse(struct run *run, int argc, char **argv) {
   for (int i = 1; i < argc; i++) {
     const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
-    if (!strcmp(name, "--sabotage")) { run->sabotage = true; continue; }
-    if (!strcmp(name, "--rows")) { run->rows_shown = true; continue; }
+    if (!strcmp(name, "--sabotage")) {
+      run->sabotage = true;
+      continue;
+    }
+    if (!strcmp(name, "--rows")) {
+      run->rows_shown = true;
+      continue;
+    }
     if (!value) return false;
     i++;
     if (!strcmp(name, "--seed")) run->seed = strtoull(value, NULL, 0);
@@ -334,7 +379,8 @@ static bool parse(struct run *run, int argc, char **argv) {
     else if (!strcmp(name, "--seconds")) run->seconds = strtod(value, NULL);
     else if (!strcmp(name, "--axes")) run->axes = value;
     else if (!strcmp(name, "--show")) run->show = strtoll(value, NULL, 0);
-    else if (!strcmp(name, "--reference") && (!strcmp(value, "qemu") || !strcmp(value, "host"))) run->qemu = !strcmp(value, "qemu");
+    else if (!strcmp(name, "--reference") && (!strcmp(value, "qemu") || !strcmp(value, "host")))
+      run->qemu = !strcmp(value, "qemu");
     else return false;
   }
   return true;
@@ -346,8 +392,10 @@ static int report(struct run *run, double took) {
   printf("reference: %s\n", reference_name(run->bench.reference));
   if (!run->sabotage) missed = coverage_report(v, run->bench.reference, run->rows_shown, &hit);
   if (run->qemu) deviation_report(run->deviations);
-  printf("seed %llu: %llu cases (%llu more that the reference has no code for), %llu instructions, %llu of them faulted; %.0f a second\n", (unsigned long long)run->seed,
-         (unsigned long long)run->cases, (unsigned long long)run->unreachable, (unsigned long long)v->instructions, (unsigned long long)v->faulting, (double)v->instructions / took);
+  printf("seed %llu: %llu cases (%llu more that the reference has no code for), %llu instructions, %llu of them faulted; %.0f a "
+         "second\n",
+         (unsigned long long)run->seed, (unsigned long long)run->cases, (unsigned long long)run->unreachable,
+         (unsigned long long)v->instructions, (unsigned long long)v->faulting, (double)v->instructions / took);
   printf("faults:");
   for (unsigned i = 0; i < 32; i++)
     if (run->vectors[i]) printf(" #%u %llu", i, (unsigned long long)run->vectors[i]);
@@ -356,11 +404,15 @@ static int report(struct run *run, double took) {
   if (run->astray) printf(", %llu that met one side's own memory or code", (unsigned long long)run->astray);
   if (run->wavering) printf(", %llu cases in which the reference contradicts itself", (unsigned long long)run->wavering);
   printf("\n");
-  if (run->astray + run->wavering > 20 + run->cases / 1000) printf("FAILED fuzz-isa: too many cases were excused\n"), run->failed++;
+  if (run->astray + run->wavering > 20 + run->cases / 1000)
+    printf("FAILED fuzz-isa: too many cases were excused\n"), run->failed++;
   if (!run->sabotage && !run->qemu) print_speeds(run);
-  if (!run->sabotage) printf("summary fuzz-isa%s | %llu | %u opcode rows, %u missed | %llu\n", run->qemu ? " (QEMU)" : "", (unsigned long long)v->instructions, hit, missed, (unsigned long long)run->failed);
+  if (!run->sabotage)
+    printf("summary fuzz-isa%s | %llu | %u opcode rows, %u missed | %llu\n", run->qemu ? " (QEMU)" : "",
+           (unsigned long long)v->instructions, hit, missed, (unsigned long long)run->failed);
   if (missed) printf("FAILED coverage: %u opcode rows were never hit\n", missed);
-  printf("%llu passed, %llu failed, 0 skipped\n", (unsigned long long)run->passed, (unsigned long long)run->failed + (missed != 0));
+  printf("%llu passed, %llu failed, 0 skipped\n", (unsigned long long)run->passed,
+         (unsigned long long)run->failed + (missed != 0));
   return run->failed || missed || !run->passed;
 }
 
@@ -371,7 +423,11 @@ int main(int argc, char **argv) {
   if (!run) return 2;
   memset(run, 0, sizeof *run);
   run->seed = 1, run->count = 5000000, run->axes = "none", run->show = -1;
-  if (!parse(run, argc, argv)) { fputs(usage, stderr); free(run); return 2; }
+  if (!parse(run, argc, argv)) {
+    fputs(usage, stderr);
+    free(run);
+    return 2;
+  }
   struct bench *b = &run->bench;
   b->reference = run->qemu ? reference_create(REFERENCE_QEMU, &error) : reference_create_host(&error);
   if (!b->reference) {

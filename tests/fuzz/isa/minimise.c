@@ -1,5 +1,6 @@
-/* Makes a failing case small: what is not needed for the same difference goes. Instructions become NOPs, so that no address moves; then NOPs at both
- * ends are cut off. Every step is tried on both sides and kept only if they still differ in the same way and no undefined flag is read. */
+/* Makes a failing case small: what is not needed for the same difference goes. Instructions become NOPs, so that no address
+ * moves; then NOPs at both ends are cut off. Every step is tried on both sides and kept only if they still differ in the same way
+ * and no undefined flag is read. */
 #include "fuzz.h"
 #include <ctype.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 struct search {
   struct bench *bench;
   struct isa_case *best;
-  char kind[64];                 /* the difference, up to its first number */
+  char kind[64]; /* the difference, up to its first number */
 };
 
 static void kind_of(const char *text, char *kind, size_t size) {
@@ -107,7 +108,8 @@ static bool simplify_memory(struct search *s) {
     struct isa_case c = *s->best;
     c.patch_count--;
     memmove(c.patches + i, c.patches + i + 1, (c.patch_count - i) * sizeof *c.patches);
-    if (accept(s, &c)) any = true; else i++;
+    if (accept(s, &c)) any = true;
+    else i++;
   }
   return any;
 }
@@ -131,10 +133,12 @@ static bool simplify_immediates(struct search *s) {
 
 static void cut_ends(struct search *s) {
   struct isa_case c = *s->best;
-  while (c.code_size > 1 && c.code[0] == 0x90 && c.start == c.code_at) memmove(c.code, c.code + 1, --c.code_size), c.code_at++, c.start++;
+  while (c.code_size > 1 && c.code[0] == 0x90 && c.start == c.code_at)
+    memmove(c.code, c.code + 1, --c.code_size), c.code_at++, c.start++;
   accept(s, &c);
   c = *s->best;
-  while (c.code_size > 1 && c.code[c.code_size - 1] == 0x90 && c.exit_at[0] == c.code_at + c.code_size) c.code_size--, c.exit_at[0]--;
+  while (c.code_size > 1 && c.code[c.code_size - 1] == 0x90 && c.exit_at[0] == c.code_at + c.code_size)
+    c.code_size--, c.exit_at[0]--;
   accept(s, &c);
 }
 

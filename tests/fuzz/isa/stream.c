@@ -1,11 +1,14 @@
 /* Random streams. Two kinds of case:
  *
- *  - A subject, which is every row of the table in turn with the operands that tests/isa makes for it (boundary values, memory that faults, crosses
+ *  - A subject, which is every row of the table in turn with the operands that tests/isa makes for it (boundary values, memory
+ *  that faults, crosses
  *    pages or is read-only, prefixes), with instructions before it that leave alone what it needs, and behind it.
- *  - A free stream of up to 24 pieces: rows of one pool and now and then of another, addresses that are computed from unknown values, forward
+ *  - A free stream of up to 24 pieces: rows of one pool and now and then of another, addresses that are computed from unknown
+ *  values, forward
  *    branches and loops, code that changes itself; with frames, calls and returns where the reference runs those.
  *
- * What is known of registers is followed while code is made, so that addresses mean something (sequence.h); undefined flags are never read. */
+ * What is known of registers is followed while code is made, so that addresses mean something (sequence.h); undefined flags are
+ * never read. */
 #include "fuzz.h"
 #include <string.h>
 
@@ -16,7 +19,8 @@ static uint32_t below(struct sequence *q, uint32_t n) { return random_below(&q->
 
 static enum pool_kind pool_of(const struct opcode_row *row) {
   switch ((enum fpu_need)row->fpu) {
-  case FPU_X87: case FPU_WAIT: return POOL_X87;
+  case FPU_X87:
+  case FPU_WAIT: return POOL_X87;
   case FPU_MMX: return POOL_MMX;
   case FPU_SSE: return POOL_SSE;
   default: return POOL_INTEGER;
@@ -41,7 +45,7 @@ void stream_choose_rows(struct stream_rows *to, const struct reference *r) {
 struct stream {
   struct sequence q;
   const struct stream_rows *rows;
-  enum pool_kind pool;           /* most of the stream is of it */
+  enum pool_kind pool; /* most of the stream is of it */
 };
 
 static void add_drawn(struct stream *s) {
@@ -49,14 +53,15 @@ static void add_drawn(struct stream *s) {
   for (unsigned i = 0; i < 8; i++) {
     const struct opcode_row *row = s->rows->pool[pool][below(&s->q, s->rows->pool_count[pool])];
     bool divides = row->map == 0 && (row->opcode == 0xf6 || row->opcode == 0xf7) && row->reg >= 6;
-    if (divides && chance(&s->q, 85)) continue;   /* they mostly end the case */
+    if (divides && chance(&s->q, 85)) continue; /* they mostly end the case */
     if (sequence_add_row(&s->q, row, 50)) return;
   }
 }
 
 /* AND r, mask; op r2, [r + data]: an address that depends on what ran before. */
 static void add_masked(struct stream *s) {
-  static const uint8_t opcodes[] = {0x00, 0x01, 0x02, 0x03, 0x09, 0x0b, 0x11, 0x13, 0x19, 0x1b, 0x21, 0x28, 0x29, 0x2b, 0x31, 0x33, 0x38, 0x39, 0x3b, 0x85, 0x87, 0x88, 0x89, 0x8a, 0x8b};
+  static const uint8_t opcodes[] = {0x00, 0x01, 0x02, 0x03, 0x09, 0x0b, 0x11, 0x13, 0x19, 0x1b, 0x21, 0x28, 0x29,
+                                    0x2b, 0x31, 0x33, 0x38, 0x39, 0x3b, 0x85, 0x87, 0x88, 0x89, 0x8a, 0x8b};
   static const uint16_t masks[] = {0x1fff, 0x1ffc, 0x1ff0, 0xffc, 0xff0, 0x7ff};
   struct sequence *q = &s->q;
   unsigned base = below(q, 8), mask = RANDOM_OF(&q->m.random, masks), reg = below(q, 8);
@@ -70,7 +75,9 @@ static uint32_t add_target(struct sequence *q, unsigned *reg) {
   static const uint8_t regs[] = {REG_EAX, REG_ECX, REG_EDX, REG_EBX, REG_EBP, REG_ESI, REG_EDI};
   uint32_t value = value_integer(&q->m.random);
   *reg = RANDOM_OF(&q->m.random, regs);
-  bool added = chance(q, 40) ? ADD(q, 0xb8 | *reg, IMM32(value)) : chance(q, 50) ? ADD(q, 0x81, 0xc0 | below(q, 8) << 3 | *reg, IMM32(value)) : ADD(q, 0x69, 0xc0 | *reg << 3 | *reg, IMM32(value));
+  bool added = chance(q, 40)   ? ADD(q, 0xb8 | *reg, IMM32(value))
+               : chance(q, 50) ? ADD(q, 0x81, 0xc0 | below(q, 8) << 3 | *reg, IMM32(value))
+                               : ADD(q, 0x69, 0xc0 | *reg << 3 | *reg, IMM32(value));
   return added ? sequence_here(q) - 4 : 0;
 }
 
@@ -87,7 +94,10 @@ static void add_self_change(struct stream *s) {
   unsigned hole = size + 2;
   for (unsigned n = below(q, 4); n; n--) add_drawn(s);
   uint32_t at = add_target(q, &reg);
-  if (!at) { *q = before, c->code_size = size; return; }
+  if (!at) {
+    *q = before, c->code_size = size;
+    return;
+  }
   value_store(c->code + hole, kind == 0 ? at + below(q, 4) : at, 4);
   sequence_forget(q, reg);
 }
@@ -147,7 +157,10 @@ static void make_free(struct stream *s) {
   c->start = c->code_at;
   sequence_set_pointers(q);
   for (unsigned n = 1 + below(q, 24); n && !sequence_is_full(q); n--) add_piece(s);
-  if (q->returns) { c->may_stray = true; memset(c->code + c->code_size, 0x90, 15), c->code_size += 15; }
+  if (q->returns) {
+    c->may_stray = true;
+    memset(c->code + c->code_size, 0x90, 15), c->code_size += 15;
+  }
   c->exit_at[0] = sequence_here(q);
 }
 
@@ -175,13 +188,30 @@ static void add_prefix(struct stream *s, const struct insn *subject) {
 /* Whether what the subject leaves behind is defined, and known well enough to go on. */
 static bool can_go_on(const struct isa_case *c, const struct insn *i) {
   switch ((enum op_kind)i->kind) {
-  case OP_UD: case OP_POPF: case OP_IRET: case OP_MOV_TO_SEG: case OP_POP_SEG: case OP_LOAD_FAR: case OP_LAR: case OP_FNSTENV: case OP_FNSAVE: case OP_FXSAVE:
-  case OP_JMP_IND: case OP_JMP_REL: case OP_JMP_FAR_IMM: case OP_JMP_FAR_MEM: case OP_CALL_FAR_IMM: case OP_CALL_FAR_MEM: case OP_RETF: return false;
+  case OP_UD:
+  case OP_POPF:
+  case OP_IRET:
+  case OP_MOV_TO_SEG:
+  case OP_POP_SEG:
+  case OP_LOAD_FAR:
+  case OP_LAR:
+  case OP_FNSTENV:
+  case OP_FNSAVE:
+  case OP_FXSAVE:
+  case OP_JMP_IND:
+  case OP_JMP_REL:
+  case OP_JMP_FAR_IMM:
+  case OP_JMP_FAR_MEM:
+  case OP_CALL_FAR_IMM:
+  case OP_CALL_FAR_MEM:
+  case OP_RETF: return false;
   default: break;
   }
-  bool stack = (i->regs_written >> REG_ESP & 1) && i->kind != OP_PUSH_REG && i->kind != OP_PUSH_IMM && i->kind != OP_PUSH_MEM && i->kind != OP_PUSHF;
+  bool stack = (i->regs_written >> REG_ESP & 1) && i->kind != OP_PUSH_REG && i->kind != OP_PUSH_IMM && i->kind != OP_PUSH_MEM &&
+               i->kind != OP_PUSHF;
   uint32_t end = c->code_at + c->code_size;
-  return !stack && !c->ignored_count && c->exit_at[0] == end && end + 0x100 < CODE_END && !(c->eflags & FLAG_TF) && c->gpr[REG_ESP] - c->region < DATA_SIZE;
+  return !stack && !c->ignored_count && c->exit_at[0] == end && end + 0x100 < CODE_END && !(c->eflags & FLAG_TF) &&
+         c->gpr[REG_ESP] - c->region < DATA_SIZE;
 }
 
 static void add_suffix(struct stream *s, const struct insn *subject) {
@@ -209,7 +239,7 @@ static void make_around(struct stream *s, uint64_t seed, uint32_t number, const 
   struct insn subject;
   const struct insn_mode mode = {.code32 = true, .features = guest_features()};
   single_make(c, seed, number, row, true);
-  if (insn_decode(&subject, c->code, c->code_size, mode) != INSN_OK) return;   /* cut by the end of the code pages */
+  if (insn_decode(&subject, c->code, c->code_size, mode) != INSN_OK) return; /* cut by the end of the code pages */
   for (unsigned r = 0; r < 8; r++) q->m.reg_state[r] = REG_FIXED, q->m.now[r] = c->gpr[r];
   q->down = c->eflags & FLAG_DF;
   if (q->m.now[REG_ESP] - c->region >= DATA_SIZE) return;
@@ -222,7 +252,10 @@ static void make_around(struct stream *s, uint64_t seed, uint32_t number, const 
 }
 
 void stream_make(struct isa_case *c, uint64_t seed, uint32_t number, const struct stream_rows *rows) {
-  struct stream s = {.q = {.m = {.random = random_start(seed, 0xf0220000000000ull + number), .c = c, .tame = true, .flat = true, .wide_only = true}}, .rows = rows};
+  struct stream s = {
+    .q =
+      {.m = {.random = random_start(seed, 0xf0220000000000ull + number), .c = c, .tame = true, .flat = true, .wide_only = true}},
+    .rows = rows};
   s.pool = chance(&s.q, 55) ? POOL_INTEGER : below(&s.q, POOL_COUNT);
   s.q.no_stack = !rows->stack;
   s.q.rows = rows->pool[s.pool], s.q.row_count = rows->pool_count[s.pool];

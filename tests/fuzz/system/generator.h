@@ -7,15 +7,21 @@
 struct generator {
   struct random r;
   struct program *p;
-  unsigned slot, used;        /* being written; bytes of it */
-  unsigned mode;              /* of this slot */
-  int next_mode;              /* what the slot's code leads to by itself; -1: nobody knows */
-  bool fresh;                 /* the slot is entered by the guest itself, surely in `mode` */
-  bool leads;                 /* the next slot will be in the mode that this one leads to; if not, transfers end at an INT3 */
+  unsigned slot, used; /* being written; bytes of it */
+  unsigned mode;       /* of this slot */
+  int next_mode;       /* what the slot's code leads to by itself; -1: nobody knows */
+  bool fresh;          /* the slot is entered by the guest itself, surely in `mode` */
+  bool leads;          /* the next slot will be in the mode that this one leads to; if not, transfers end at an INT3 */
 };
 
 /* X(NAME, weight, modes in which it makes sense, "what it is"). Their numbers are in kept cases: only add at the end. */
-enum { IN_ALL = 0x3f, IN_32 = 1 << MODE_K32 | 1 << MODE_U32 | 1 << MODE_R1, IN_RING0 = 1 << MODE_K32 | 1 << MODE_K16, IN_K32 = 1 << MODE_K32, IN_PROTECTED = 0x1f };
+enum {
+  IN_ALL = 0x3f,
+  IN_32 = 1 << MODE_K32 | 1 << MODE_U32 | 1 << MODE_R1,
+  IN_RING0 = 1 << MODE_K32 | 1 << MODE_K16,
+  IN_K32 = 1 << MODE_K32,
+  IN_PROTECTED = 0x1f
+};
 #define IDIOMS(X) \
   X(load_segment, 8, IN_ALL, "MOV Sreg, selector") \
   X(pop_segment, 4, IN_ALL, "PUSH selector; POP Sreg") \
@@ -51,10 +57,9 @@ enum { IN_ALL = 0x3f, IN_32 = 1 << MODE_K32 | 1 << MODE_U32 | 1 << MODE_R1, IN_R
   X(arithmetic, 4, IN_ALL, "MOV, ADD, CMP, Jcc: registers that show where it went")
 enum idiom {
 #define IDIOM_ENUM(name, weight, modes, text) IDIOM_##name,
-  IDIOMS(IDIOM_ENUM)
-#undef IDIOM_ENUM
-  IDIOM_COUNT
+  IDIOMS(IDIOM_ENUM) IDIOM_COUNT
 };
+#undef IDIOM_ENUM
 #define IDIOM_DECL(name, weight, modes, text) void write_##name(struct generator *g);
 IDIOMS(IDIOM_DECL)
 #undef IDIOM_DECL
@@ -63,19 +68,19 @@ IDIOMS(IDIOM_DECL)
 static inline bool is_16(const struct generator *g) { return g->mode == MODE_K16 || g->mode == MODE_U16 || g->mode == MODE_V86; }
 static inline unsigned ring_of(unsigned mode) { return mode == MODE_K32 || mode == MODE_K16 ? 0 : mode == MODE_R1 ? 1 : 3; }
 void emit(struct generator *g, unsigned count, const uint8_t *bytes);
-#define EMIT(g, ...) emit(g, sizeof (uint8_t[]){__VA_ARGS__}, (uint8_t[]){__VA_ARGS__})
+#define EMIT(g, ...) emit(g, sizeof(uint8_t[]){__VA_ARGS__}, (uint8_t[]){__VA_ARGS__})
 void emit16(struct generator *g, uint32_t v);
 void emit32(struct generator *g, uint32_t v);
-void wide(struct generator *g);                                     /* 66h where operands are 16 bits */
-void mov_reg(struct generator *g, unsigned reg, uint32_t v);        /* 32 bits in every mode */
-void mov_ax(struct generator *g, uint32_t v);                       /* 16 bits */
-void push_imm(struct generator *g, uint32_t v);                     /* 32 bits */
-void operand_at(struct generator *g, unsigned reg, uint32_t address);   /* ModRM and displacement */
+void wide(struct generator *g);                                       /* 66h where operands are 16 bits */
+void mov_reg(struct generator *g, unsigned reg, uint32_t v);          /* 32 bits in every mode */
+void mov_ax(struct generator *g, uint32_t v);                         /* 16 bits */
+void push_imm(struct generator *g, uint32_t v);                       /* 32 bits */
+void operand_at(struct generator *g, unsigned reg, uint32_t address); /* ModRM and displacement */
 void mov_mem(struct generator *g, uint32_t address, uint32_t v);
 void patch(struct generator *g, uint32_t address, uint32_t value);
 
 uint32_t slot_address(unsigned slot);
-uint32_t next_slot(struct generator *g);                            /* mostly the next one's address; an INT3 where its mode would be another one */
+uint32_t next_slot(struct generator *g); /* mostly the next one's address; an INT3 where its mode would be another one */
 uint32_t some_value(struct generator *g);
 uint32_t some_arena_address(struct generator *g);
 uint32_t some_play_address(struct generator *g);

@@ -44,7 +44,7 @@ void write_load_segment(struct generator *g) {
   uint16_t selector;
   unsigned segment = some_segment(g, &selector);
   mov_ax(g, selector), EMIT(g, 0x8e, (uint8_t)(0xc0 | segment << 3));
-  if (random_chance(&g->r, 20)) EMIT(g, 0x8c, (uint8_t)(0xc1 | random_below(&g->r, 6) << 3));   /* MOV ECX, Sreg */
+  if (random_chance(&g->r, 20)) EMIT(g, 0x8c, (uint8_t)(0xc1 | random_below(&g->r, 6) << 3)); /* MOV ECX, Sreg */
 }
 void write_pop_segment(struct generator *g) {
   uint16_t selector;
@@ -71,22 +71,31 @@ void write_far_transfer(struct generator *g) {
   uint16_t selector = some_code_selector(g);
   uint32_t offset = offset_in(selector, next_slot(g));
   g->next_mode = mode_of(selector);
-  if (random_chance(&g->r, 65)) { jump_or_call(g, offset, selector); return; }
+  if (random_chance(&g->r, 65)) {
+    jump_or_call(g, offset, selector);
+    return;
+  }
   uint32_t at = frame(g, (uint32_t[]){offset, selector}, 2, false);
   wide(g), EMIT(g, 0xff), operand_at(g, random_chance(&g->r, 50) ? 5 : 3, at);
 }
 
 /* The gate of the GDT leads to the next slot. */
 void write_call_gate(struct generator *g) {
-  static const struct { uint16_t gate, code; int8_t mode; } gates[] = {
-    {S_GATE, S_KCODE, MODE_K32}, {S_GATE, S_KCODE, MODE_K32}, {S_GATE_PARAMS, S_KCODE, MODE_K32}, {S_GATE_16, S_CODE16, MODE_K16}, {S_GATE_1, S_CODE1, MODE_R1},
-    {S_GATE_CONFORMING, S_CONFORMING, -1}, {S_GATE_ABSENT, S_KCODE, -1}, {S_GATE_0, S_KCODE, -1}, {S_GATE_USER, S_UCODE, -1}};
+  static const struct {
+    uint16_t gate, code;
+    int8_t mode;
+  } gates[] = {{S_GATE, S_KCODE, MODE_K32},     {S_GATE, S_KCODE, MODE_K32},  {S_GATE_PARAMS, S_KCODE, MODE_K32},
+               {S_GATE_16, S_CODE16, MODE_K16}, {S_GATE_1, S_CODE1, MODE_R1}, {S_GATE_CONFORMING, S_CONFORMING, -1},
+               {S_GATE_ABSENT, S_KCODE, -1},    {S_GATE_0, S_KCODE, -1},      {S_GATE_USER, S_UCODE, -1}};
   unsigned pick = random_below(&g->r, sizeof gates / sizeof *gates);
-  if (gates[pick].gate == S_GATE_CONFORMING && ring_of(g->mode) && random_chance(&g->r, 90)) pick = 0;   /* QEMU goes to ring 0 */
+  if (gates[pick].gate == S_GATE_CONFORMING && ring_of(g->mode) && random_chance(&g->r, 90)) pick = 0; /* QEMU goes to ring 0 */
   unsigned gate = gates[pick].gate;
-  uint32_t to = offset_in(gates[pick].code, next_slot(g)), words = gate == S_GATE_PARAMS ? random_below(&g->r, 32) : gate == S_GATE_16 ? 2 : 0;
+  uint32_t to = offset_in(gates[pick].code, next_slot(g)), words = gate == S_GATE_PARAMS ? random_below(&g->r, 32)
+                                                                   : gate == S_GATE_16   ? 2
+                                                                                         : 0;
   uint32_t access = (gate == S_GATE_16 ? 0xe4 : gate == S_GATE_ABSENT ? 0x6c : gate == S_GATE_0 ? 0x8c : 0xec);
-  patch(g, A_GDT + gate, (to & 0xffff) | (uint32_t)gates[pick].code << 16), patch(g, A_GDT + gate + 4, (to & 0xffff0000) | access << 8 | words);
+  patch(g, A_GDT + gate, (to & 0xffff) | (uint32_t)gates[pick].code << 16),
+    patch(g, A_GDT + gate + 4, (to & 0xffff0000) | access << 8 | words);
   jump_or_call(g, random_32(&g->r), gate | (random_chance(&g->r, 80) ? ring_of(g->mode) : random_below(&g->r, 4)));
   g->next_mode = gates[pick].mode;
 }
@@ -115,13 +124,19 @@ static uint32_t frame_flags(struct generator *g) {
 }
 static void to_v86(struct generator *g) {
   uint32_t segment = ARENA >> 4;
-  uint32_t words[] = {next_slot(g) - ARENA, segment, frame_flags(g) | 0x20000, A_STACK3_TOP - ARENA, segment, segment, segment, random_32(&g->r) & 0xffff, segment};
+  uint32_t words[] = {
+    next_slot(g) - ARENA,      segment, frame_flags(g) | 0x20000, A_STACK3_TOP - ARENA, segment, segment, segment,
+    random_32(&g->r) & 0xffff, segment};
   set_stack(g, frame(g, words, 9, false)), wide(g), EMIT(g, 0xcf);
   g->next_mode = MODE_V86;
 }
 void write_interrupt_return(struct generator *g) {
   static const uint16_t stacks[MODE_COUNT] = {S_KDATA, S_UDATA, S_DATA16, S_UDATA16, S_DATA1, 0};
-  if (ring_of(g->mode) == 0 && g->fresh && random_chance(&g->r, 30)) { to_v86(g); return; }   /* QEMU's IRET sets VM in every ring */
+  /* QEMU's IRET sets VM in every ring */
+  if (ring_of(g->mode) == 0 && g->fresh && random_chance(&g->r, 30)) {
+    to_v86(g);
+    return;
+  }
   uint16_t selector = some_code_selector(g);
   int mode = mode_of(selector);
   bool small = mode == MODE_U16 || mode == MODE_K16;
@@ -138,18 +153,23 @@ void write_interrupt_return(struct generator *g) {
 /* ---- INT ---- */
 
 void write_software_interrupt(struct generator *g) {
-  static const uint8_t vectors[] = {V_INT32, V_TRAP32, V_INT16, V_TRAP16, V_ABSENT, V_DPL0, V_TO_DATA, V_NULL, V_BAD_TYPE, V_TO_USER, 3, 4, 1, 0x80};
+  static const uint8_t vectors[] = {V_INT32, V_TRAP32,   V_INT16,   V_TRAP16, V_ABSENT, V_DPL0, V_TO_DATA,
+                                    V_NULL,  V_BAD_TYPE, V_TO_USER, 3,        4,        1,      0x80};
   uint8_t vector = RANDOM_OF(&g->r, vectors);
   if (ring_of(g->mode) && (vector == V_INT16 || vector == V_TRAP16) && random_chance(&g->r, 80)) vector = V_INT32;
   EMIT(g, 0xcd, vector);
 }
 void write_gate_to_slot(struct generator *g) {
-  static const struct { uint8_t vector, access; uint16_t code; uint8_t mode; } gates[] = {
-    {V_TO_1, 0xee, S_CODE1, MODE_R1}, {V_TO_SLOT, 0xef, S_KCODE, MODE_K32}, {V_TO_SLOT16, 0xe6, S_CODE16, MODE_K16}};
+  static const struct {
+    uint8_t vector, access;
+    uint16_t code;
+    uint8_t mode;
+  } gates[] = {{V_TO_1, 0xee, S_CODE1, MODE_R1}, {V_TO_SLOT, 0xef, S_KCODE, MODE_K32}, {V_TO_SLOT16, 0xe6, S_CODE16, MODE_K16}};
   unsigned pick = random_below(&g->r, 3), vector = gates[pick].vector;
   if (ring_of(g->mode) && pick == 2) pick = 1, vector = V_TO_SLOT;
   uint32_t to = offset_in(gates[pick].code, next_slot(g));
-  patch(g, A_IDT + 8 * vector, (to & 0xffff) | (uint32_t)gates[pick].code << 16), patch(g, A_IDT + 8 * vector + 4, (to & 0xffff0000) | (uint32_t)gates[pick].access << 8);
+  patch(g, A_IDT + 8 * vector, (to & 0xffff) | (uint32_t)gates[pick].code << 16),
+    patch(g, A_IDT + 8 * vector + 4, (to & 0xffff0000) | (uint32_t)gates[pick].access << 8);
   EMIT(g, 0xcd, (uint8_t)vector);
   g->next_mode = gates[pick].mode;
 }
@@ -167,26 +187,37 @@ void write_fast_call(struct generator *g) {
 
 static void set_task(struct generator *g, unsigned task) {
   uint32_t at = A_TSS + task * A_TSS_SIZE, to = next_slot(g);
-  if (task == 2) { patch(g, at + 12, (to - ARENA) << 16), patch(g, at + 16, 2); return; }
+  if (task == 2) {
+    patch(g, at + 12, (to - ARENA) << 16), patch(g, at + 16, 2);
+    return;
+  }
   patch(g, at + 32, to), patch(g, at + 36, frame_flags(g) & ~0x4100u);
   if (random_chance(&g->r, 25)) {
     static const uint16_t selectors[] = {S_UDATA, S_KDATA, S_DATA1};
     unsigned field = random_below(&g->r, 6);
-    patch(g, at + 72 + 4 * field, field == 1 ? some_code_selector(g) : random_chance(&g->r, 50) ? RANDOM_OF(&g->r, selectors) : some_selector(g));
+    patch(g, at + 72 + 4 * field,
+          field == 1                 ? some_code_selector(g)
+          : random_chance(&g->r, 50) ? RANDOM_OF(&g->r, selectors)
+                                     : some_selector(g));
   }
 }
 void write_switch_task(struct generator *g) {
-  static const struct { uint16_t selector; uint8_t task; } tasks[] = {{S_TSS2, 1}, {S_TASK_GATE, 1}, {S_TSS3, 3}, {S_TSS16, 2}, {S_TSS, 0}};
+  static const struct {
+    uint16_t selector;
+    uint8_t task;
+  } tasks[] = {{S_TSS2, 1}, {S_TASK_GATE, 1}, {S_TSS3, 3}, {S_TSS16, 2}, {S_TSS, 0}};
   unsigned pick = random_below(&g->r, 5);
-  if (tasks[pick].task == 2 && random_chance(&g->r, 93)) pick = 0;   /* QEMU loads other upper halves */
-  if (random_chance(&g->r, 35)) {   /* out of the task, if it is one that was called */
+  if (tasks[pick].task == 2 && random_chance(&g->r, 93)) pick = 0; /* QEMU loads other upper halves */
+  if (random_chance(&g->r, 35)) {                                  /* out of the task, if it is one that was called */
     push_imm(g, 0x4002 | random_below(&g->r, 2) << 12), EMIT(g, 0x9d, 0xcf);
     g->next_mode = -1;
     return;
   }
   set_task(g, tasks[pick].task);
   if (tasks[pick].task == 1 && random_chance(&g->r, 30)) EMIT(g, 0xcd, V_TASK);
-  else jump_or_call(g, random_32(&g->r), tasks[pick].selector | (random_chance(&g->r, 85) ? ring_of(g->mode) : random_below(&g->r, 4)));
+  else
+    jump_or_call(g, random_32(&g->r),
+                 tasks[pick].selector | (random_chance(&g->r, 85) ? ring_of(g->mode) : random_below(&g->r, 4)));
   g->next_mode = tasks[pick].task == 2 ? MODE_K16 : MODE_K32;
 }
 

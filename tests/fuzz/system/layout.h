@@ -1,4 +1,5 @@
-/* Addresses and selectors, for C and assembly. Linear = physical wherever a program's tables map the arena and the guest itself. */
+/* Addresses and selectors, for C and assembly. Linear = physical wherever a program's tables map the arena and the guest
+ * itself. */
 #pragma once
 
 #define SLOTS 16
@@ -8,7 +9,7 @@
 
 /* The arena: below 1 MiB, so that V86 mode and 16-bit segments (base ARENA) reach it. */
 #define ARENA 0x10000
-#define A_CODE 0x10000          /* two pages of INT3, the slots across their middle */
+#define A_CODE 0x10000 /* two pages of INT3, the slots across their middle */
 #define A_SLOTS 0x10f00
 #define A_SLOTS_END (A_SLOTS + SLOT_SIZE * SLOTS)
 #define A_DATA 0x12000
@@ -16,34 +17,34 @@
 #define A_GDT 0x14000
 #define A_GDT_ENTRIES 64
 #define A_LDT 0x14400
-#define A_POINTERS 0x14800      /* far pointers, images for LGDT: filled by patches */
+#define A_POINTERS 0x14800 /* far pointers, images for LGDT: filled by patches */
 #define A_IDT 0x15000
-#define A_TSS 0x16000           /* main, second, 16-bit, third */
+#define A_TSS 0x16000 /* main, second, 16-bit, third */
 #define A_TSS_SIZE 0x200
-#define A_STACK0 0x17000        /* not compared: frames with undefined flags and halves of selectors */
+#define A_STACK0 0x17000 /* not compared: frames with undefined flags and halves of selectors */
 #define A_STACK0_TOP 0x17800
 #define A_TRAP_TOP 0x18000
 #define A_STACK3_TOP 0x18800
 #define A_STACK1_TOP 0x18c00
 #define A_STACK2_TOP 0x19000
 #define A_PD 0x19000
-#define A_PT 0x1a000            /* 0 to 4 MiB: the arena (user) and the guest itself (supervisor) */
-#define A_PT2 0x1b000           /* at PLAY */
-#define A_PD2 0x1c000           /* like A_PD; PLAY is mapped by A_PT */
+#define A_PT 0x1a000  /* 0 to 4 MiB: the arena (user) and the guest itself (supervisor) */
+#define A_PT2 0x1b000 /* at PLAY */
+#define A_PD2 0x1c000 /* like A_PD; PLAY is mapped by A_PT */
 #define A_PDPT 0x1d000
 #define A_PAE_PD 0x1e000
 #define A_PAE_PT 0x1f000
 #define A_PAE_PT2 0x20000
 #define ARENA_END 0x21000
-#define PLAY 0x400000           /* 16 pages, each mapped in another way: arena.c */
-#define BIG_PAGE 0xc00000       /* a 4 MiB (2 MiB) page over physical 0 */
+#define PLAY 0x400000     /* 16 pages, each mapped in another way: arena.c */
+#define BIG_PAGE 0xc00000 /* a 4 MiB (2 MiB) page over physical 0 */
 
 /* Outlives a reset of the machine. */
-#define PROGRAMS 0x1000000      /* where a loader puts them differs */
+#define PROGRAMS 0x1000000 /* where a loader puts them differs */
 #define PERSISTENT 0x3000000
-#define OUTPUT 0x3100000        /* packets, in QEMU */
+#define OUTPUT 0x3100000 /* packets, in QEMU */
 #define OUTPUT_SIZE 0xf00000
-#define STORE 0x2800000         /* for guest/bios.S: STORE_INFO bytes of Multiboot information, and the guest's image */
+#define STORE 0x2800000 /* for guest/bios.S: STORE_INFO bytes of Multiboot information, and the guest's image */
 #define STORE_INFO 0x1000
 
 #define S_KCODE 0x08
@@ -69,20 +70,20 @@
 #define S_TSS2 0xa8
 #define S_TSS16 0xb0
 #define S_TSS3 0xb8
-#define S_GATE 0xc0             /* to S_KCODE */
+#define S_GATE 0xc0 /* to S_KCODE */
 #define S_GATE_PARAMS 0xc8
-#define S_GATE_16 0xd0          /* to S_CODE16 */
-#define S_GATE_1 0xd8           /* to S_CODE1 */
+#define S_GATE_16 0xd0 /* to S_CODE16 */
+#define S_GATE_1 0xd8  /* to S_CODE1 */
 #define S_GATE_CONFORMING 0xe0
-#define S_TASK_GATE 0xe8        /* to S_TSS2 */
+#define S_TASK_GATE 0xe8 /* to S_TSS2 */
 #define S_GATE_ABSENT 0xf0
-#define S_GATE_0 0xf8           /* DPL 0 */
-#define S_GATE_USER 0x100       /* to S_UCODE: less privileged than its users */
+#define S_GATE_0 0xf8     /* DPL 0 */
+#define S_GATE_USER 0x100 /* to S_UCODE: less privileged than its users */
 #define S_EXPAND_DOWN 0x108
 #define S_EMPTY 0x110
-#define S_STUBS 0x118           /* based at the guest's stubs, for 16-bit gates */
+#define S_STUBS 0x118 /* based at the guest's stubs, for 16-bit gates */
 #define S_BAD_TYPE 0x120
-#define S_FREE 0x128            /* random descriptors, by patches */
+#define S_FREE 0x128 /* random descriptors, by patches */
 #define S_FREE_COUNT 8
 #define S_LAST 0x168
 
@@ -98,9 +99,9 @@
 #define V_NULL 0x38
 #define V_BAD_TYPE 0x39
 #define V_TO_USER 0x3a
-#define V_TO_1 0x3b             /* INT to ring 1, at a slot */
-#define V_TO_SLOT 0x3c          /* ring 0, at a slot */
-#define V_TO_SLOT16 0x3d        /* 16-bit gate to S_CODE16, at a slot */
+#define V_TO_1 0x3b      /* INT to ring 1, at a slot */
+#define V_TO_SLOT 0x3c   /* ring 0, at a slot */
+#define V_TO_SLOT16 0x3d /* 16-bit gate to S_CODE16, at a slot */
 #define V_YIELD 0x7f
 
 /* struct state of guest/guest.h, byte offsets */

@@ -34,17 +34,20 @@ static void list_slot(csh handle, const struct program *p, unsigned slot) {
   while (size && code[size - 1] == 0x90) size--;
   cs_option(handle, CS_OPT_MODE, mode_is_16(mode) ? CS_MODE_16 : CS_MODE_32);
   cs_insn *insn = cs_malloc(handle);
-  while (size && insn && cs_disasm_iter(handle, &code, &size, &address, insn)) printf("    %05x  %s %s\n", (unsigned)insn->address, insn->mnemonic, insn->op_str);
+  while (size && insn && cs_disasm_iter(handle, &code, &size, &address, insn))
+    printf("    %05x  %s %s\n", (unsigned)insn->address, insn->mnemonic, insn->op_str);
   for (; size; size--) printf("    %05x  .byte 0x%02x\n", (unsigned)address++, *code++);
   if (insn) cs_free(insn, 1);
 }
 
 static void list(csh handle, const struct program *p) {
-  printf("program %llu: cr0 %08x cr3 %08x cr4 %08x eflags %08x dr7 %08x sysenter %x %x %x\n  gpr", (unsigned long long)p->seed[1] << 32 | p->seed[0], p->cr0, p->cr3, p->cr4, p->eflags,
-         p->dr7, p->sysenter[0], p->sysenter[1], p->sysenter[2]);
+  printf("program %llu: cr0 %08x cr3 %08x cr4 %08x eflags %08x dr7 %08x sysenter %x %x %x\n  gpr",
+         (unsigned long long)p->seed[1] << 32 | p->seed[0], p->cr0, p->cr3, p->cr4, p->eflags, p->dr7, p->sysenter[0],
+         p->sysenter[1], p->sysenter[2]);
   for (unsigned i = 0; i < 8; i++) printf(" %08x", p->gpr[i]);
   printf("\n");
-  for (unsigned i = 0; i < p->patch_count && i < PATCHES; i++) printf("  patch %05x %08x\n", p->patches[i].at, p->patches[i].value);
+  for (unsigned i = 0; i < p->patch_count && i < PATCHES; i++)
+    printf("  patch %05x %08x\n", p->patches[i].at, p->patches[i].value);
   for (unsigned i = 0; i < SLOTS; i++) list_slot(handle, p, i);
 }
 

@@ -11,7 +11,7 @@ void test_main(void) {
     if (c.vector != 8) print("round %d: %s\n", i, vector_name(c.vector));
   }
   print("a thousand double faults\n");
-  idt[14] = make_gate(SEL_KCODE, 0x40000000, ACC_INT, 0);   /* the handler's page is absent: faults until the stack is out */
+  idt[14] = make_gate(SEL_KCODE, 0x40000000, ACC_INT, 0); /* the handler's page is absent: faults until the stack is out */
   struct context c = context_kernel(CODE("mov eax, [0x40000000]"));
   run(&c);
   print("recursive: %s\n", vector_name(c.vector));

@@ -1,5 +1,5 @@
-/* Stores to every 64 KiB of the physical address space but this image and the local APIC - ROM, holes, device space - in sizes 1, 2, 4, and
- * reads back; then over its own code.
+/* Stores to every 64 KiB of the physical address space but this image and the local APIC - ROM, holes, device space - in sizes 1,
+ * 2, 4, and reads back; then over its own code.
  * ENDS: any */
 #include "lib/metal.h"
 
@@ -13,9 +13,12 @@ void test_main(void) {
     *(volatile uint8_t *)(a + 1) = 0x5a;
     *(volatile uint16_t *)(a + 0xffe) = 0x1234;
     *(volatile uint32_t *)(a + 0x2000) = 0xdeadbeef;
-    *(volatile uint32_t *)(a + 0x2ffe) = 0xcafebabe;   /* crosses a page */
+    *(volatile uint32_t *)(a + 0x2ffe) = 0xcafebabe; /* crosses a page */
     sum += *(volatile uint8_t *)(a + 1) + *(volatile uint32_t *)(a + 0x2000) + *(volatile uint32_t *)(a + 0x2ffe);
   }
   print("read back %d\n", sum != 0);
-  __asm__ volatile("mov $0x100000,%%edi\n mov $0x80000,%%ecx\n mov $0xffffffff,%%eax\n rep stosl" : : : "edi", "ecx", "eax", "memory");
+  __asm__ volatile("mov $0x100000,%%edi\n mov $0x80000,%%ecx\n mov $0xffffffff,%%eax\n rep stosl"
+                   :
+                   :
+                   : "edi", "ecx", "eax", "memory");
 }

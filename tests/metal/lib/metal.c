@@ -36,7 +36,7 @@ int memcmp(const void *a, const void *b, size_t n) {
 
 /* ---- output ---- */
 static void put_char(char c) {
-  while (!(inb(COM1 + 5) & 0x20)) { }
+  while (!(inb(COM1 + 5) & 0x20)) {}
   outb(COM1, (uint8_t)c);
 }
 
@@ -48,7 +48,8 @@ static void put_hex(uint32_t v, int least) {
 static void put_decimal(uint32_t v) {
   char digits[10];
   int n = 0;
-  do digits[n++] = (char)('0' + v % 10); while (v /= 10);
+  do digits[n++] = (char)('0' + v % 10);
+  while (v /= 10);
   while (n) put_char(digits[--n]);
 }
 
@@ -56,22 +57,27 @@ void print(const char *f, ...) {
   va_list args;
   va_start(args, f);
   for (; *f; f++) {
-    if (*f != '%') { put_char(*f); continue; }
+    if (*f != '%') {
+      put_char(*f);
+      continue;
+    }
     switch (*++f) {
-      case 's': for (const char *s = va_arg(args, const char *); *s; s++) put_char(*s); break;
-      case 'c': put_char((char)va_arg(args, int)); break;
-      case 'd': put_decimal(va_arg(args, uint32_t)); break;
-      case 'x': put_hex(va_arg(args, uint32_t), 1); break;
-      case 'w': put_hex(va_arg(args, uint32_t), 4); break;
-      case 'X': put_hex(va_arg(args, uint32_t), 8); break;
-      default: put_char(*f);
+    case 's':
+      for (const char *s = va_arg(args, const char *); *s; s++) put_char(*s);
+      break;
+    case 'c': put_char((char)va_arg(args, int)); break;
+    case 'd': put_decimal(va_arg(args, uint32_t)); break;
+    case 'x': put_hex(va_arg(args, uint32_t), 1); break;
+    case 'w': put_hex(va_arg(args, uint32_t), 4); break;
+    case 'X': put_hex(va_arg(args, uint32_t), 8); break;
+    default: put_char(*f);
     }
   }
   va_end(args);
 }
 
 void leave(unsigned value) {
-  while (!(inb(COM1 + 5) & 0x40)) { }   /* let the last character out */
+  while (!(inb(COM1 + 5) & 0x40)) {} /* let the last character out */
   outl(DEBUG_EXIT, value);
   for (;;) __asm__ volatile("cli; hlt");
 }
@@ -82,14 +88,25 @@ void panic(const char *why) {
 }
 
 /* ---- registers ---- */
-uint64_t read_msr(uint32_t index) { uint64_t v; __asm__ volatile("rdmsr" : "=A"(v) : "c"(index)); return v; }
+uint64_t read_msr(uint32_t index) {
+  uint64_t v;
+  __asm__ volatile("rdmsr" : "=A"(v) : "c"(index));
+  return v;
+}
 void write_msr(uint32_t index, uint64_t value) { __asm__ volatile("wrmsr" : : "A"(value), "c"(index) : "memory"); }
-uint64_t rdtsc(void) { uint64_t v; __asm__ volatile("rdtsc" : "=A"(v)); return v; }
+uint64_t rdtsc(void) {
+  uint64_t v;
+  __asm__ volatile("rdtsc" : "=A"(v));
+  return v;
+}
 void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]) {
   __asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(subleaf));
 }
 
-void irq_mask(uint16_t mask) { outb(0x21, (uint8_t)mask); outb(0xa1, (uint8_t)(mask >> 8)); }
+void irq_mask(uint16_t mask) {
+  outb(0x21, (uint8_t)mask);
+  outb(0xa1, (uint8_t)(mask >> 8));
+}
 
 void irq_eoi(unsigned irq) {
   if (irq >= 8) outb(0xa0, 0x20);
@@ -130,9 +147,15 @@ void gate_df_task(void) {
 }
 
 static void load_tables(void) {
-  struct { uint16_t limit; uint32_t base; } __attribute__((packed)) g = {sizeof gdt - 1, (uint32_t)gdt}, i = {sizeof idt - 1, (uint32_t)idt};
-  __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss\n mov %4,%%fs\n mov %4,%%gs\n lldt %w4\n ltr %w5"
-                   : : "m"(g), "m"(i), "i"(SEL_KCODE), "r"(SEL_KDATA), "r"(0), "r"(SEL_TSS) : "memory");
+  struct {
+    uint16_t limit;
+    uint32_t base;
+  } __attribute__((packed)) g = {sizeof gdt - 1, (uint32_t)gdt}, i = {sizeof idt - 1, (uint32_t)idt};
+  __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss\n mov %4,%%fs\n mov %4,%%gs\n"
+                   " lldt %w4\n ltr %w5"
+                   :
+                   : "m"(g), "m"(i), "i"(SEL_KCODE), "r"(SEL_KDATA), "r"(0), "r"(SEL_TSS)
+                   : "memory");
 }
 
 static void pic_init(void) {
@@ -155,7 +178,7 @@ void runtime_init(void) {
   gdt_set(SEL_TSS, make_segment((uint32_t)&tss_main, sizeof tss_main - 1, ACC_TSS, 0));
   tss_main.ss0 = SEL_KDATA;
   tss_main.esp0 = (uint32_t)entry_stack_top;
-  tss_main.iomap = sizeof tss_main;   /* beyond the limit: no port is open to ring 3 */
+  tss_main.iomap = sizeof tss_main; /* beyond the limit: no port is open to ring 3 */
   for (unsigned v = 0; v < 256; v++) gate_reset(v, v == 3 || v == 4 || v == VEC_DONE ? 3 : 0);
   load_tables();
   set_cr0((get_cr0() | CR0_NE) & ~(uint32_t)(CR0_EM | CR0_TS));
@@ -166,16 +189,36 @@ void runtime_init(void) {
 static bool pushes_error(unsigned v) { return v == 8 || (v >= 10 && v <= 14) || v == 17; }
 
 void trap_enter(struct frame *f) {
-  if (handlers[f->vector]) { handlers[f->vector](f); return; }
+  if (handlers[f->vector]) {
+    handlers[f->vector](f);
+    return;
+  }
   struct context *c = run_context;
   if (!c) {
     print("UNEXPECTED: vector %x error %x eip %X cr2 %X\n", f->vector, f->error, f->eip, get_cr2());
     leave(1);
   }
   bool v86 = f->eflags & FL_VM, outer = v86 || (f->cs & 3);
-  *c = (struct context){f->eax, f->ecx, f->edx, f->ebx, outer ? f->esp : (uint32_t)&f->esp, f->ebp, f->esi, f->edi, f->eip, f->eflags,
-                        f->cs & 0xffff, (outer ? f->ss : SEL_KDATA) & 0xffff, (v86 ? f->v_ds : f->ds) & 0xffff, (v86 ? f->v_es : f->es) & 0xffff,
-                        (v86 ? f->v_fs : f->fs) & 0xffff, (v86 ? f->v_gs : f->gs) & 0xffff, f->vector, pushes_error(f->vector), f->error, get_cr2()};
+  *c = (struct context){f->eax,
+                        f->ecx,
+                        f->edx,
+                        f->ebx,
+                        outer ? f->esp : (uint32_t)&f->esp,
+                        f->ebp,
+                        f->esi,
+                        f->edi,
+                        f->eip,
+                        f->eflags,
+                        f->cs & 0xffff,
+                        (outer ? f->ss : SEL_KDATA) & 0xffff,
+                        (v86 ? f->v_ds : f->ds) & 0xffff,
+                        (v86 ? f->v_es : f->es) & 0xffff,
+                        (v86 ? f->v_fs : f->fs) & 0xffff,
+                        (v86 ? f->v_gs : f->gs) & 0xffff,
+                        f->vector,
+                        pushes_error(f->vector),
+                        f->error,
+                        get_cr2()};
   run_context = NULL;
   run_leave();
 }
@@ -185,8 +228,10 @@ void trap_double_fault(uint32_t error) {
   struct context *c = run_context;
   struct tss *t = &tss_main;
   if (!c) panic("double fault outside of run()");
-  *c = (struct context){t->eax, t->ecx, t->edx, t->ebx, t->esp, t->ebp, t->esi, t->edi, t->eip, t->eflags, t->cs & 0xffff, t->ss & 0xffff,
-                        t->ds & 0xffff, t->es & 0xffff, t->fs & 0xffff, t->gs & 0xffff, 8, 1, error, get_cr2()};
+  *c = (struct context){
+    t->eax, t->ecx,    t->edx,         t->ebx,         t->esp,         t->ebp,         t->esi,         t->edi,
+    t->eip, t->eflags, t->cs & 0xffff, t->ss & 0xffff, t->ds & 0xffff, t->es & 0xffff, t->fs & 0xffff, t->gs & 0xffff,
+    8,      1,         error,          get_cr2()};
   run_context = NULL;
   gdt[SEL_TSS >> 3].high &= ~(2u << 8);
   __asm__ volatile("ltr %w0" : : "r"(SEL_TSS) : "memory");
@@ -199,13 +244,18 @@ struct context context_kernel(const void *code) {
 }
 
 struct context context_user(const void *code) {
-  return (struct context){.eip = (uint32_t)code, .eflags = 2, .cs = SEL_UCODE, .ss = SEL_UDATA, .ds = SEL_UDATA, .es = SEL_UDATA,
+  return (struct context){.eip = (uint32_t)code,
+                          .eflags = 2,
+                          .cs = SEL_UCODE,
+                          .ss = SEL_UDATA,
+                          .ds = SEL_UDATA,
+                          .es = SEL_UDATA,
                           .esp = (uint32_t)user_stack + sizeof user_stack - 64};
 }
 
 const char *vector_name(unsigned v) {
-  static const char *const names[] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "09", "#TS", "#NP", "#SS", "#GP", "#PF", "0f",
-                                      "#MF", "#AC", "#MC", "#XM"};
+  static const char *const names[] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "09",
+                                      "#TS", "#NP", "#SS", "#GP", "#PF", "0f",  "#MF", "#AC", "#MC", "#XM"};
   static char other[] = "int00";
   if (v < sizeof names / sizeof *names) return names[v];
   if (v == VEC_DONE) return "done";
@@ -219,7 +269,8 @@ void report_end(const struct context *c, const void *base) {
   if (c->has_error) print(" error=%w", c->error);
   if (c->vector != VEC_DONE) {
     uint32_t offset = c->eip - (uint32_t)base;
-    if (offset < 0x10000) print(" eip=+%x", offset); else print(" eip=%X", c->eip);
+    if (offset < 0x10000) print(" eip=+%x", offset);
+    else print(" eip=%X", c->eip);
   }
   if (c->vector == 14) print(" cr2=%X", c->cr2);
 }
@@ -249,6 +300,9 @@ void report_changes(const struct context *before, const struct context *after) {
   const uint32_t *b = &before->eax, *a = &after->eax;
   bool same = true;
   for (unsigned i = 0; i < 8; i++)
-    if (a[i] != b[i]) { print(" %s=%X", names[i], a[i]); same = false; }
+    if (a[i] != b[i]) {
+      print(" %s=%X", names[i], a[i]);
+      same = false;
+    }
   if (same) print(" regs same");
 }

@@ -4,13 +4,13 @@
 #define SEL_KDATA 0x10
 #define SEL_UCODE 0x1b
 #define SEL_UDATA 0x23
-#define SEL_TSS   0x28
+#define SEL_TSS 0x28
 #define SEL_DFTSS 0x30
-#define SEL_FREE  0x38   /* first one that tests may fill */
+#define SEL_FREE 0x38 /* first one that tests may fill */
 #define GDT_ENTRIES 64
 
-#define VEC_DONE 0x7f    /* INT 7Fh ends a snippet: "no fault" */
-#define VEC_IRQ0 0x20    /* where runtime_init() puts the 8259s' sixteen */
+#define VEC_DONE 0x7f /* INT 7Fh ends a snippet: "no fault" */
+#define VEC_IRQ0 0x20 /* where runtime_init() puts the 8259s' sixteen */
 
 /* struct context, byte offsets */
 #define CTX_EAX 0

@@ -1,5 +1,6 @@
-/* A teaching kernel in the manner of xv6 (our own code): what such kernels take for granted when they are entered is what it tries. It finds the APICs by the MP
- * table, has its console on a CGA text screen and COM1, switches the 8259s off, and runs processes in ring 3 with paging, preempted by the local APIC's timer.
+/* A teaching kernel in the manner of xv6 (our own code): what such kernels take for granted when they are entered is what it
+ * tries. It finds the APICs by the MP table, has its console on a CGA text screen and COM1, switches the 8259s off, and runs
+ * processes in ring 3 with paging, preempted by the local APIC's timer.
  *
  *   entry.S    Multiboot header, trap stubs, context switch      console.c  screen (CRTC) and COM1, print()
  *   mp.c       the MP table                                      apic.c     local APIC and I/O APIC
@@ -15,19 +16,30 @@ enum { VECTOR_IRQ0 = 0x20, VECTOR_IRQ4 = 0x24, VECTOR_TIMER = 0x30, VECTOR_SYSTE
 enum { PAGE = 4096, USER_STACK_TOP = 0x40010000, PROCESSES = 4 };
 #define USER_BASE 0x40000000u
 
-static inline uint8_t inb(uint16_t port) { uint8_t v; __asm__ volatile("inb %1,%0" : "=a"(v) : "Nd"(port)); return v; }
+static inline uint8_t inb(uint16_t port) {
+  uint8_t v;
+  __asm__ volatile("inb %1,%0" : "=a"(v) : "Nd"(port));
+  return v;
+}
 static inline void outb(uint16_t port, uint8_t v) { __asm__ volatile("outb %0,%1" : : "a"(v), "Nd"(port)); }
 
 /* What the trap stubs push. */
-struct frame { uint32_t es, ds, edi, esi, ebp, unused, ebx, edx, ecx, eax, vector, error, eip, cs, eflags, esp, ss; };
+struct frame {
+  uint32_t es, ds, edi, esi, ebp, unused, ebx, edx, ecx, eax, vector, error, eip, cs, eflags, esp, ss;
+};
 
-void print(const char *format, ...);   /* %s, %d, %x (8 digits) */
+void print(const char *format, ...); /* %s, %d, %x (8 digits) */
 void put_char(char c);
 _Noreturn void panic(const char *why);
 _Noreturn void leave(unsigned value);
 void console_check(void);
 
-struct mp_config { uint32_t lapic, ioapic; unsigned cpus, ioapic_id; uint8_t pin[16]; };   /* pin[n]: the I/O APIC's input of ISA IRQ n */
+/* pin[n]: the I/O APIC's input of ISA IRQ n */
+struct mp_config {
+  uint32_t lapic, ioapic;
+  unsigned cpus, ioapic_id;
+  uint8_t pin[16];
+};
 void mp_find(struct mp_config *out);
 
 void lapic_start(uint32_t base);

@@ -1,7 +1,12 @@
-/* The MP table (MultiProcessor Specification 1.4, chapter 4), looked for where it says: first KiB of the EBDA, last KiB of base memory, F0000h-FFFFFh. */
+/* The MP table (MultiProcessor Specification 1.4, chapter 4), looked for where it says: first KiB of the EBDA, last KiB of base
+ * memory, F0000h-FFFFFh. */
 #include "kernel.h"
 
-struct pointer { char signature[4]; uint32_t table; uint8_t length, revision, checksum, type, imcr, reserved[3]; };
+struct pointer {
+  char signature[4];
+  uint32_t table;
+  uint8_t length, revision, checksum, type, imcr, reserved[3];
+};
 struct table {
   char signature[4];
   uint16_t length;
@@ -13,7 +18,15 @@ struct table {
   uint16_t extended_length;
   uint8_t extended_checksum, reserved;
 };
-struct entry { uint8_t type, id, version, flags; union { uint32_t address; struct { uint8_t bus, irq, apic, pin; } interrupt; } u; };
+struct entry {
+  uint8_t type, id, version, flags;
+  union {
+    uint32_t address;
+    struct {
+      uint8_t bus, irq, apic, pin;
+    } interrupt;
+  } u;
+};
 enum { PROCESSOR, BUS, IOAPIC, IO_INTERRUPT, LOCAL_INTERRUPT, PROCESSOR_SIZE = 20, ENTRY_SIZE = 8 };
 
 static uint8_t sum(const void *bytes, size_t n) {
@@ -37,11 +50,15 @@ static const struct pointer *find_pointer(void) {
 
 static void read_entry(const struct entry *e, unsigned *isa_bus, struct mp_config *out) {
   switch (e->type) {
-    case PROCESSOR: out->cpus++; break;
-    case BUS: if (!memcmp(&e->version, "ISA", 3)) *isa_bus = e->id; break;
-    case IOAPIC: out->ioapic_id = e->id, out->ioapic = e->u.address; break;
-    case IO_INTERRUPT: if (e->u.interrupt.bus == *isa_bus && e->u.interrupt.irq < 16) out->pin[e->u.interrupt.irq] = e->u.interrupt.pin; break;
-    default: break;
+  case PROCESSOR: out->cpus++; break;
+  case BUS:
+    if (!memcmp(&e->version, "ISA", 3)) *isa_bus = e->id;
+    break;
+  case IOAPIC: out->ioapic_id = e->id, out->ioapic = e->u.address; break;
+  case IO_INTERRUPT:
+    if (e->u.interrupt.bus == *isa_bus && e->u.interrupt.irq < 16) out->pin[e->u.interrupt.irq] = e->u.interrupt.pin;
+    break;
+  default: break;
   }
 }
 

@@ -1,7 +1,8 @@
-/* Processes: page tables, round robin by the timer, system calls by INT 40h (EAX number, EBX and ECX arguments; the result is EAX).
+/* Processes: page tables, round robin by the timer, system calls by INT 40h (EAX number, EBX and ECX arguments; the result is
+ * EAX).
  *
- * All kernel memory (the first 4 MiB and the APICs) is mapped in every page directory, for ring 0 only. The kernel runs with interrupts off but for its idle loop,
- * which is the context that boots and is scheduled when no process wants to run. */
+ * All kernel memory (the first 4 MiB and the APICs) is mapped in every page directory, for ring 0 only. The kernel runs with
+ * interrupts off but for its idle loop, which is the context that boots and is scheduled when no process wants to run. */
 #include "kernel.h"
 #include "calls.h"
 
@@ -13,9 +14,12 @@ struct process {
   uint32_t esp, cr3, wake_at;
 };
 
-static uint32_t low_table[1024] __attribute__((aligned(PAGE))), apic_table[1024] __attribute__((aligned(PAGE))), kernel_directory[1024] __attribute__((aligned(PAGE)));
-static uint32_t directories[PROCESSES][1024] __attribute__((aligned(PAGE))), tables[PROCESSES][1024] __attribute__((aligned(PAGE)));
-static uint8_t pages[PROCESSES][IMAGE_PAGES + 1][PAGE] __attribute__((aligned(PAGE))), stacks[PROCESSES][PAGE] __attribute__((aligned(PAGE)));
+static uint32_t low_table[1024] __attribute__((aligned(PAGE))), apic_table[1024] __attribute__((aligned(PAGE))),
+  kernel_directory[1024] __attribute__((aligned(PAGE)));
+static uint32_t directories[PROCESSES][1024] __attribute__((aligned(PAGE))),
+  tables[PROCESSES][1024] __attribute__((aligned(PAGE)));
+static uint8_t pages[PROCESSES][IMAGE_PAGES + 1][PAGE] __attribute__((aligned(PAGE))),
+  stacks[PROCESSES][PAGE] __attribute__((aligned(PAGE)));
 static struct process processes[PROCESSES], idle;
 static struct process *current = &idle;
 static unsigned now, preempted;
@@ -48,8 +52,15 @@ static void create(unsigned n) {
   for (unsigned i = 0; i < IMAGE_PAGES; i++) tables[n][i] = frame_of(pages[n][i]) | U | P;
   tables[n][STACK_PAGE] = frame_of(pages[n][IMAGE_PAGES]) | U | W | P;
   struct frame *f = (struct frame *)(stacks[n] + PAGE) - 1;
-  *f = (struct frame){.es = USER_DATA, .ds = USER_DATA, .eax = n + 1, .eip = USER_BASE, .cs = USER_CODE, .eflags = 0x202, .esp = USER_STACK_TOP, .ss = USER_DATA};
-  uint32_t *context = (uint32_t *)f - 5;   /* EDI, ESI, EBX, EBP, return address */
+  *f = (struct frame){.es = USER_DATA,
+                      .ds = USER_DATA,
+                      .eax = n + 1,
+                      .eip = USER_BASE,
+                      .cs = USER_CODE,
+                      .eflags = 0x202,
+                      .esp = USER_STACK_TOP,
+                      .ss = USER_DATA};
+  uint32_t *context = (uint32_t *)f - 5; /* EDI, ESI, EBX, EBP, return address */
   memset(context, 0, 16);
   context[4] = (uint32_t)trap_return;
   *p = (struct process){.state = READY, .esp = (uint32_t)context, .cr3 = frame_of(directories[n])};
@@ -121,13 +132,13 @@ static uint32_t do_write(uint32_t text, uint32_t length) {
 
 void system_call(struct frame *f) {
   switch (f->eax) {
-    case CALL_WRITE: f->eax = do_write(f->ebx, f->ecx); break;
-    case CALL_TICKS: f->eax = now; break;
-    case CALL_SLEEP:
-      current->state = SLEEPING, current->wake_at = now + f->ebx;
-      schedule();
-      break;
-    case CALL_EXIT: end_current();
-    default: f->eax = 0xffffffff;
+  case CALL_WRITE: f->eax = do_write(f->ebx, f->ecx); break;
+  case CALL_TICKS: f->eax = now; break;
+  case CALL_SLEEP:
+    current->state = SLEEPING, current->wake_at = now + f->ebx;
+    schedule();
+    break;
+  case CALL_EXIT: end_current();
+  default: f->eax = 0xffffffff;
   }
 }

@@ -1,4 +1,5 @@
-/* The program of every process, at USER_BASE in ring 3: its number is in EAX at the start. The last one reaches for the kernel's memory and must be killed. */
+/* The program of every process, at USER_BASE in ring 3: its number is in EAX at the start. The last one reaches for the kernel's
+ * memory and must be killed. */
 #include <stdint.h>
 #include "calls.h"
 
@@ -42,7 +43,7 @@ static uint32_t count_primes(uint32_t below) {
 void program(uint32_t number) {
   say(number, "primes ", count_primes(5000 * number));
   uint32_t start = call(CALL_TICKS, 0, 0);
-  while (call(CALL_TICKS, 0, 0) - start < BUSY_TICKS) { }   /* long enough to be preempted, on any machine */
+  while (call(CALL_TICKS, 0, 0) - start < BUSY_TICKS) {} /* long enough to be preempted, on any machine */
   start = call(CALL_TICKS, 0, 0);
   call(CALL_SLEEP, NAP, 0);
   say(number, call(CALL_TICKS, 0, 0) - start >= NAP ? "slept " : "woken too early ", NAP);

@@ -1,25 +1,27 @@
-/* Runs the programs of the Multiboot module, one after the other: each begins with the same arena and the same registers, goes from slot to
- * slot, and every exception is recorded and followed by the next slot, entered in its own mode. What is recorded becomes hashes, or
- * with "steps=COUNT" on the command line, packets: each event, and the words that changed up to it. `struct fixup`s behind the COUNT programs then say what
- * each step begins with.
+/* Runs the programs of the Multiboot module, one after the other: each begins with the same arena and the same registers, goes
+ * from slot to slot, and every exception is recorded and followed by the next slot, entered in its own mode. What is recorded
+ * becomes hashes, or with "steps=COUNT" on the command line, packets: each event, and the words that changed up to it. `struct
+ * fixup`s behind the COUNT programs then say what each step begins with.
  *
  * A triple fault resets the machine: what must outlive it is at PERSISTENT. */
 #include "guest.h"
 
-enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RF = 1 << 16, RESUME_FLAGS = 0x243200 };   /* AC, IOPL, IF, ID */
-enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };   /* ..31, 32: the rest, 33: yields */
-struct persistent { uint32_t magic, next, running, output, fixed, tally[TALLY_IDIOMS][TALLY_VECTORS]; };
+enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RF = 1 << 16, RESUME_FLAGS = 0x243200 }; /* AC, IOPL, IF, ID */
+enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };                                         /* ..31, 32: the rest, 33: yields */
+struct persistent {
+  uint32_t magic, next, running, output, fixed, tally[TALLY_IDIOMS][TALLY_VECTORS];
+};
 static volatile struct persistent *const kept = (volatile struct persistent *)PERSISTENT;
 
 extern char image_end[];
 struct state state;
 static const struct program *programs, *program;
 static uint32_t count, hashes[HASHES], events, last_slot;
-static uint32_t rf_wrong, pf_writes;    /* a bit for each event */
-static uint32_t upper;                  /* directory entries that were accessed: upper_entry() */
-static const struct fixup *fixups;      /* those behind kept->fixed are still to come */
+static uint32_t rf_wrong, pf_writes; /* a bit for each event */
+static uint32_t upper;               /* directory entries that were accessed: upper_entry() */
+static const struct fixup *fixups;   /* those behind kept->fixed are still to come */
 static uint32_t fixup_count;
-static bool steps, unpaged = true;         /* a program may have written where PLAY is without paging */
+static bool steps, unpaged = true; /* a program may have written where PLAY is without paging */
 
 _Noreturn void enter(void);
 void guest_main(const uint32_t *info);
@@ -33,16 +35,30 @@ static void mix(unsigned which, uint32_t word) {
 }
 
 static void write_msr(uint32_t index, uint32_t value) { __asm__ volatile("wrmsr" : : "a"(value), "d"(0), "c"(index)); }
-static uint32_t read_msr(uint32_t index) { uint32_t low, high; __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index)); return low; }
-#define READ_REGISTER(name) ({ uint32_t v_; __asm__ volatile("mov %%" #name ",%0" : "=r"(v_)); v_; })
+static uint32_t read_msr(uint32_t index) {
+  uint32_t low, high;
+  __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));
+  return low;
+}
+#define READ_REGISTER(name) \
+  ({ \
+    uint32_t v_; \
+    __asm__ volatile("mov %%" #name ",%0" : "=r"(v_)); \
+    v_; \
+  })
 #define WRITE_REGISTER(name, value) ({ __asm__ volatile("mov %0,%%" #name : : "r"((uint32_t)(value))); })
 
 /* ---- slots ---- */
 
-static const struct { uint16_t cs, ss, data; uint32_t esp; } modes[MODE_COUNT] = {
-  [MODE_K32] = {S_KCODE, S_KDATA, S_UDATA, A_STACK0_TOP}, [MODE_U32] = {S_UCODE, S_UDATA, S_UDATA, A_STACK3_TOP},
-  [MODE_K16] = {S_CODE16, S_DATA16, S_UDATA16, A_STACK0_TOP - ARENA}, [MODE_U16] = {S_UCODE16, S_UDATA16, S_UDATA16, A_STACK3_TOP - ARENA},
-  [MODE_R1] = {S_CODE1, S_DATA1, S_UDATA, A_STACK1_TOP}, [MODE_V86] = {ARENA >> 4, ARENA >> 4, ARENA >> 4, A_STACK3_TOP - ARENA}};
+static const struct {
+  uint16_t cs, ss, data;
+  uint32_t esp;
+} modes[MODE_COUNT] = {[MODE_K32] = {S_KCODE, S_KDATA, S_UDATA, A_STACK0_TOP},
+                       [MODE_U32] = {S_UCODE, S_UDATA, S_UDATA, A_STACK3_TOP},
+                       [MODE_K16] = {S_CODE16, S_DATA16, S_UDATA16, A_STACK0_TOP - ARENA},
+                       [MODE_U16] = {S_UCODE16, S_UDATA16, S_UDATA16, A_STACK3_TOP - ARENA},
+                       [MODE_R1] = {S_CODE1, S_DATA1, S_UDATA, A_STACK1_TOP},
+                       [MODE_V86] = {ARENA >> 4, ARENA >> 4, ARENA >> 4, A_STACK3_TOP - ARENA}};
 
 static _Noreturn void run_slot(unsigned slot) {
   unsigned mode = program->mode[slot] % MODE_COUNT;
@@ -72,7 +88,8 @@ static uint32_t accessed_bits(uint32_t address, uint32_t value) {
   return address >= A_GDT && address < A_POINTERS && (address & 4) && (value & 0x1000) ? 0x100 : 0;
 }
 
-/* The number of a directory's entry whose accessed bit is reported by itself: a walk that ends in a page fault may set it or not. */
+/* The number of a directory's entry whose accessed bit is reported by itself: a walk that ends in a page fault may set it or
+ * not. */
 static int upper_entry(uint32_t address) {
   uint32_t index = (address & 0xfff) / 4;
   if (address >= A_PD && address < A_PT && index < 5) return (int)index;
@@ -102,7 +119,8 @@ static void diff_found(uint32_t address, uint32_t old, uint32_t value) {
   if ((old ^ value) & ~undefined) mix(HASH_MAIN, address), mix(HASH_MAIN, value & ~undefined);
 }
 
-/* SDM vol. 3B, 17.3.1.1: every fault but an instruction breakpoint pushes RF set; traps and INT n push it as it was, and no program sets it. */
+/* SDM vol. 3B, 17.3.1.1: every fault but an instruction breakpoint pushes RF set; traps and INT n push it as it was, and no
+ * program sets it. */
 static bool rf_is_wrong(uint32_t rf) {
   enum { FAULTS = 1 << 0 | 3 << 5 | 1 << 7 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 3 << 16 | 1 << 19 };
   if (state.kind != EVENT_32 || state.vector == 1) return false;
@@ -110,33 +128,72 @@ static bool rf_is_wrong(uint32_t rf) {
 }
 
 static void record_event(int slot) {
-  uint32_t dr6 = READ_REGISTER(dr6), flags = state.eflags & ARITHMETIC, rf = state.eflags & RF, write = state.vector == 14 ? state.error & 2 : 0;
-  uint32_t words[] = {(uint32_t)slot & 0xff, state.vector, state.kind, state.error ^ write, state.eip, state.cs & 0xffff, state.eflags & ~(uint32_t)(ARITHMETIC | RF), state.gpr[4],
-                      state.ss & 0xffff, state.ds & 0xffff, state.es & 0xffff, state.fs & 0xffff, state.gs & 0xffff, state.gpr[0], state.gpr[1], state.gpr[2],
-                      state.gpr[3], state.gpr[5], state.gpr[6], state.gpr[7], state.cr0, state.cr2, state.cr3, state.cr4, state.inner_esp,
-                      state.inner_ss & 0xffff, state.inner_eflags & ~(uint32_t)ARITHMETIC, state.tr, state.ldtr, state.gdtr.limit, state.gdtr.base,
-                      state.idtr.limit, state.idtr.base, dr6, state.dr7, flags, rf, write};
+  uint32_t dr6 = READ_REGISTER(dr6), flags = state.eflags & ARITHMETIC, rf = state.eflags & RF,
+           write = state.vector == 14 ? state.error & 2 : 0;
+  uint32_t words[] = {(uint32_t)slot & 0xff,
+                      state.vector,
+                      state.kind,
+                      state.error ^ write,
+                      state.eip,
+                      state.cs & 0xffff,
+                      state.eflags & ~(uint32_t)(ARITHMETIC | RF),
+                      state.gpr[4],
+                      state.ss & 0xffff,
+                      state.ds & 0xffff,
+                      state.es & 0xffff,
+                      state.fs & 0xffff,
+                      state.gs & 0xffff,
+                      state.gpr[0],
+                      state.gpr[1],
+                      state.gpr[2],
+                      state.gpr[3],
+                      state.gpr[5],
+                      state.gpr[6],
+                      state.gpr[7],
+                      state.cr0,
+                      state.cr2,
+                      state.cr3,
+                      state.cr4,
+                      state.inner_esp,
+                      state.inner_ss & 0xffff,
+                      state.inner_eflags & ~(uint32_t)ARITHMETIC,
+                      state.tr,
+                      state.ldtr,
+                      state.gdtr.limit,
+                      state.gdtr.base,
+                      state.idtr.limit,
+                      state.idtr.base,
+                      dr6,
+                      state.dr7,
+                      flags,
+                      rf,
+                      write};
   enum { WORDS = sizeof words / sizeof *words };
   if (steps) output_packet(PACKET_EVENT, words, WORDS);
   for (unsigned i = 0; i + 3 < WORDS; i++) mix(HASH_MAIN, words[i]);
   mix(HASH_FLAGS, flags);
   if (rf_is_wrong(rf)) rf_wrong |= 1u << events;
   if (write) pf_writes |= 1u << events;
-  if (slot >= 0 && slot < SLOTS) kept->tally[program->idiom[slot] % TALLY_IDIOMS][state.vector < 32 ? state.vector : state.vector == V_YIELD ? 33 : 32]++;
+  if (slot >= 0 && slot < SLOTS)
+    kept->tally[program->idiom[slot] % TALLY_IDIOMS][state.vector < 32 ? state.vector : state.vector == V_YIELD ? 33 : 32]++;
 }
 
 /* ---- slots that begin with the state of another side ---- */
 
 static const uint32_t hidden_msrs[4] = {0x174, 0x175, 0x176, 0xc0000080};
 
-static void change_found(uint32_t address, uint32_t old, uint32_t value) { output_packet(PACKET_CHANGE, (uint32_t[]){address, value, old}, 3); }
+static void change_found(uint32_t address, uint32_t old, uint32_t value) {
+  output_packet(PACKET_CHANGE, (uint32_t[]){address, value, old}, 3);
+}
 
 static void read_hidden(void) {
-  state.hidden[0] = READ_REGISTER(dr0), state.hidden[1] = READ_REGISTER(dr1), state.hidden[2] = READ_REGISTER(dr2), state.hidden[3] = READ_REGISTER(dr3);
+  state.hidden[0] = READ_REGISTER(dr0), state.hidden[1] = READ_REGISTER(dr1), state.hidden[2] = READ_REGISTER(dr2),
+  state.hidden[3] = READ_REGISTER(dr3);
   for (unsigned i = 0; i < 4; i++) state.hidden[4 + i] = read_msr(hidden_msrs[i]);
 }
 static void write_hidden(void) {
-  WRITE_REGISTER(dr0, state.hidden[0]), WRITE_REGISTER(dr1, state.hidden[1]), WRITE_REGISTER(dr2, state.hidden[2]), WRITE_REGISTER(dr3, state.hidden[3]);
+  WRITE_REGISTER(dr0, state.hidden[0]), WRITE_REGISTER(dr1, state.hidden[1]), WRITE_REGISTER(dr2, state.hidden[2]),
+    WRITE_REGISTER(dr3, state.hidden[3]);
   for (unsigned i = 0; i < 4; i++)
     if (read_msr(hidden_msrs[i]) != state.hidden[4 + i]) write_msr(hidden_msrs[i], state.hidden[4 + i]);
 }
@@ -157,7 +214,7 @@ static void end_step(void) {
     if (f->program == index && f->event == events) fix(f);
   }
   write_hidden();
-  watchdog_arm();   /* all this takes Bochs longer than a program */
+  watchdog_arm(); /* all this takes Bochs longer than a program */
 }
 
 /* ---- a program's beginning and end ---- */
@@ -178,7 +235,9 @@ static void fill(uint32_t from, uint32_t end) {
 }
 /* PLAY and the like are memory too, which no program may find as another one left it. */
 static void clean_unpaged(void) {
-  if (unpaged || !(program->cr0 >> 31)) fill(PLAY - 0x1000, PLAY + 0x12000), fill(2 * PLAY - 0x1000, 2 * PLAY + 0x12000), fill(BIG_PAGE + A_DATA - 0x1000, BIG_PAGE + A_DATA + 0x2000);
+  if (unpaged || !(program->cr0 >> 31))
+    fill(PLAY - 0x1000, PLAY + 0x12000), fill(2 * PLAY - 0x1000, 2 * PLAY + 0x12000),
+      fill(BIG_PAGE + A_DATA - 0x1000, BIG_PAGE + A_DATA + 0x2000);
   unpaged = !(program->cr0 >> 31);
 }
 
@@ -207,10 +266,11 @@ static _Noreturn void next_program(void) {
   clean_unpaged(), apply(), load_system_registers();
   for (unsigned i = 0; i < 3; i++) write_msr(0x174 + i, program->sysenter[i]);
   write_msr(0xc0000080, 0);
-  __asm__ volatile("fninit");   /* a program that got lost may leave an exception pending */
-  if (watchdog_expired) watchdog_reset();   /* else the 8259's request stays and there is no other edge */
+  __asm__ volatile("fninit");             /* a program that got lost may leave an exception pending */
+  if (watchdog_expired) watchdog_reset(); /* else the 8259's request stays and there is no other edge */
   watchdog_arm();
-  WRITE_REGISTER(dr0, program->dr[0]), WRITE_REGISTER(dr1, program->dr[1]), WRITE_REGISTER(dr2, program->dr[2]), WRITE_REGISTER(dr3, program->dr[3]);
+  WRITE_REGISTER(dr0, program->dr[0]), WRITE_REGISTER(dr1, program->dr[1]), WRITE_REGISTER(dr2, program->dr[2]),
+    WRITE_REGISTER(dr3, program->dr[3]);
   for (unsigned i = 0; i < 8; i++) state.gpr[i] = program->gpr[i];
   if (steps) arena_mark();
   state.cr0 = program->cr0, state.cr3 = program->cr3, state.cr4 = program->cr4, state.dr7 = program->dr7;
@@ -221,12 +281,14 @@ static _Noreturn void finish(unsigned how) {
   uint32_t index = kept->next - 1;
   for (unsigned i = 0; i < 3; i++) mix(HASH_MAIN, read_msr(0x174 + i));
   arena_restore(diff_found);
-  if (how == END_WATCHDOG) {   /* where it was cannot be compared */
+  if (how == END_WATCHDOG) { /* where it was cannot be compared */
     for (unsigned i = 0; i < HASHES; i++) hashes[i] = 0;
     events = rf_wrong = pf_writes = upper = 0;
   }
-  output_packet(PACKET_RESULT, (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], rf_wrong, pf_writes,
-                                            events | how << 8 | upper << 16}, 7);
+  output_packet(PACKET_RESULT,
+                (uint32_t[]){index, hashes[HASH_MAIN], hashes[HASH_ACCESSED], hashes[HASH_FLAGS], rf_wrong, pf_writes,
+                             events | how << 8 | upper << 16},
+                7);
   kept->running = 0;
   next_program();
 }
@@ -234,7 +296,8 @@ static _Noreturn void finish(unsigned how) {
 void harness_fault(void) { finish(END_HARNESS); }
 void expired(void) { finish(END_WATCHDOG); }
 
-/* In the double fault's task registers are those of the interrupted task's TSS; the next slot begins with the program's first ones. */
+/* In the double fault's task registers are those of the interrupted task's TSS; the next slot begins with the program's first
+ * ones. */
 static void after_double_fault(void) {
   for (unsigned i = 0; i < 8; i++) state.gpr[i] = program->gpr[i];
   state.ds = state.es = state.fs = state.gs = state.ss = state.cr2 = 0, state.cr3 = program->cr3;
@@ -286,10 +349,11 @@ void guest_main(const uint32_t *info) {
   const uint32_t *module = (const uint32_t *)info[6];
   in_bochs = has_word((const char *)info[4], "bochs"), steps = has_word((const char *)info[4], "steps=");
   uint32_t size = module[1] - module[0];
-  programs = (const struct program *)PROGRAMS, count = steps ? number_behind((const char *)info[4], "steps=") : size / sizeof(struct program);
+  programs = (const struct program *)PROGRAMS,
+  count = steps ? number_behind((const char *)info[4], "steps=") : size / sizeof(struct program);
   fixups = (const struct fixup *)(programs + count), fixup_count = (size - count * sizeof(struct program)) / sizeof *fixups;
   if (kept->magic != MAGIC) {
-    move_up((uint32_t *)PROGRAMS, (const uint32_t *)module[0], size / 4);   /* programs that get lost see it */
+    move_up((uint32_t *)PROGRAMS, (const uint32_t *)module[0], size / 4); /* programs that get lost see it */
     for (unsigned i = 0; i < sizeof *kept / 4; i++) ((volatile uint32_t *)kept)[i] = 0;
     kept->magic = MAGIC;
   }
@@ -297,7 +361,10 @@ void guest_main(const uint32_t *info) {
   output_packet(PACKET_START, (const uint32_t[]){START_1, START_2}, 2);
   fill(0, ARENA), fill(ARENA_END, 0xa0000), fill((uint32_t)image_end, PROGRAMS);
   arena_create(), arena_copy();
-  __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss" : : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA) : "memory");
+  __asm__ volatile("lgdt %0\n lidt %1\n ljmp %2,$1f\n1: mov %3,%%ds\n mov %3,%%es\n mov %3,%%ss"
+                   :
+                   : "m"(own_gdtr), "m"(own_idtr), "i"(S_KCODE), "r"(S_KDATA)
+                   : "memory");
   WRITE_REGISTER(cr0, 0x31);
   watchdog_reset();
   if (kept->running) {

@@ -1,12 +1,13 @@
-/* Packets: on COM1, by polling; in Bochs by port E9h, which is its standard output, behind what Bochs itself says there; with "memory" on the command line
- * from OUTPUT on, where machine.py finds them in the file that is QEMU's memory: a byte on its serial port costs 3 us. */
+/* Packets: on COM1, by polling; in Bochs by port E9h, which is its standard output, behind what Bochs itself says there; with
+ * "memory" on the command line from OUTPUT on, where machine.py finds them in the file that is QEMU's memory: a byte on its
+ * serial port costs 3 us. */
 #include "guest.h"
 
-enum { COM1 = 0x3f8, DEBUG_EXIT = 0x8e74, PORT_E9 = 0xe9, BOCHS_SHUTDOWN = 0x8900 };   /* no immediate reaches the exits */
-static volatile uint32_t *written;   /* words at OUTPUT */
+enum { COM1 = 0x3f8, DEBUG_EXIT = 0x8e74, PORT_E9 = 0xe9, BOCHS_SHUTDOWN = 0x8900 }; /* no immediate reaches the exits */
+static volatile uint32_t *written;                                                   /* words at OUTPUT */
 
 static void put_byte(unsigned v) {
-  while (!in_bochs && !(inb(COM1 + 5) & 0x20)) { }
+  while (!in_bochs && !(inb(COM1 + 5) & 0x20)) {}
   outb(in_bochs ? PORT_E9 : COM1, (uint8_t)v);
 }
 static void put_word(uint32_t v) {
@@ -27,7 +28,7 @@ void output_packet(unsigned kind, const uint32_t *words, unsigned count) {
 
 void output_leave(void) {
   for (const char *c = "Shutdown"; in_bochs && *c; c++) outb(BOCHS_SHUTDOWN, (uint8_t)*c);
-  while (!(inb(COM1 + 5) & 0x40)) { }
+  while (!(inb(COM1 + 5) & 0x40)) {}
   __asm__ volatile("outl %0,%1" : : "a"(0), "Nd"((uint16_t)DEBUG_EXIT));
   for (;;) __asm__ volatile("cli; hlt");
 }
