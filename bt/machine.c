@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 #include "../monitor/cpuid.h"
-#include "host_limits.h"
+#include "host/host_limits.h"
 
 /* ---- loading and resetting ---- */
 

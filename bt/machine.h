@@ -11,11 +11,11 @@
 #include "../mmu/mmu.h"
 #include "../monitor/clock.h"
 #include "../monitor/monitor.h"
-#include "boot.h"
-#include "options.h"
-#include "serial_io.h"
+#include "boot/boot.h"
+#include "options/options.h"
+#include "host/serial_io.h"
 #include "symbols.h"
-#include "wakeup.h"
+#include "host/wakeup.h"
 
 enum end_kind {
   END_NONE,

@@ -10,13 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 #include "../monitor/cpuid.h"
-#include "background.h"
+#include "host/background.h"
 #include "diff/diff.h"
-#include "host_limits.h"
+#include "host/host_limits.h"
 #include "machine.h"
-#include "options.h"
+#include "options/options.h"
 #include "stats.h"
-#include "terminal.h"
+#include "host/terminal.h"
 
 enum { STATUS_BAD = 1, STATUS_STOPPED = 4 };
 

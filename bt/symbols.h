@@ -1,7 +1,7 @@
 /* Names for guest addresses, for logs: from an ELF file's symbol table or a System.map. */
 #pragma once
 #include <stdint.h>
-#include "image.h"
+#include "boot/image.h"
 
 struct symbols;
 struct symbols *symbols_from_elf(const struct image *file);  /* NULL: no 32-bit ELF file with symbols */

@@ -8,19 +8,19 @@
  * below); there is no display.
  */
 #include "pc.h"
-#include "acpi_pm.h"
-#include "crtc.h"
-#include "dma8237.h"
-#include "hpet.h"
-#include "i8042.h"
-#include "i8254.h"
-#include "i8259.h"
-#include "ioapic.h"
-#include "lapic.h"
-#include "mc146818.h"
-#include "port92.h"
-#include "tables.h"
-#include "uart16550.h"
+#include "chips/acpi_pm.h"
+#include "chips/crtc.h"
+#include "chips/dma8237.h"
+#include "chips/hpet.h"
+#include "input/i8042.h"
+#include "chips/i8254.h"
+#include "chips/i8259.h"
+#include "chips/ioapic.h"
+#include "chips/lapic.h"
+#include "chips/mc146818.h"
+#include "chips/port92.h"
+#include "firmware/tables.h"
+#include "chips/uart16550.h"
 #include <stdlib.h>
 
 enum { MAX_DEVICES = 24, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };

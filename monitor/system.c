@@ -217,7 +217,7 @@ int x_hlt(struct vcpu *v, const struct insn *i) {
 
 /* An APIC that IA32_APIC_BASE has disabled is not shown (SDM vol. 3A, 10.4.3). v->apic_base is what WRMSR wrote last, 0: nothing
  * yet. */
-enum { CRYSTAL_HZ = 1000000000 }; /* the local APIC timer's clock (devices/lapic.c) */
+enum { CRYSTAL_HZ = 1000000000 }; /* the local APIC timer's clock (devices/chips/lapic.c) */
 
 static const struct cpuid_answer *find_answer(const struct vcpu *v, uint32_t leaf, uint32_t subleaf) {
   const struct cpuid_answer *same_leaf = NULL, *highest = NULL;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "../values.h"
+#include "../options/values.h"
 #include "report.h"
 
 enum { STATUS_BAD = 1, STATUS_DIVERGED = 2, STATUS_FAILED = 4, MAX_ARGUMENTS = 32 };

@@ -1,7 +1,7 @@
 /* The command `bt diff`. */
 #pragma once
 #include <stdio.h>
-#include "../options.h"
+#include "../options/options.h"
 
 /* argv[0] is "diff". Exit status: 0 no unexplained divergence, 1 bad command line or no reference, 2 a divergence, 4 the run
  * could not go on. */

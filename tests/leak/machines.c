@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "bt/machine.h"
-#include "bt/options.h"
+#include "bt/options/options.h"
 
 enum { WARM_UP = 5, RSS_MARGIN_KB = 512 };
 

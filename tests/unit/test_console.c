@@ -1,5 +1,5 @@
 // The console's escapes, the serial ports' host side, the terminal. Run only this: build/unit/test_console
-// sources: bt/console.c bt/serial_io.c bt/serial_host.c bt/terminal.c bt/values.c
+// sources: bt/host/console.c bt/host/serial_io.c bt/host/serial_host.c bt/host/terminal.c bt/options/values.c
 // link: pthread
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -21,10 +21,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "bt/console.h"
-#include "bt/queue.h"
-#include "bt/serial_io.h"
-#include "bt/terminal.h"
+#include "bt/host/console.h"
+#include "bt/host/queue.h"
+#include "bt/host/serial_io.h"
+#include "bt/host/terminal.h"
 
 /* ---- escapes ---- */
 

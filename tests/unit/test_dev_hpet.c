@@ -1,7 +1,7 @@
 // HPET: registers, one-shot and periodic timers, legacy replacement, levels, stalls.
 // link: bt_devices
 #include "test_dev_rig.h"
-#include "devices/hpet.h"
+#include "devices/chips/hpet.h"
 
 enum { CONFIG = 0x10, STATUS = 0x20, COUNTER = 0xf0, T0 = 0x100, T1 = 0x120, T2 = 0x140, CMP = 8 };
 enum { LEVEL = 1 << 1, ENABLE = 1 << 2, PERIODIC = 1 << 3, SETVAL = 1 << 6, BITS_32 = 1 << 8, PIN_2 = 2 << 9 };

@@ -1,7 +1,7 @@
 // PS/2 mouse on the 8042's auxiliary port.
 // link: bt_devices
 #include "test_dev_rig.h"
-#include "devices/ps2_mouse.h"
+#include "devices/input/ps2_mouse.h"
 
 static void command(struct rig *r, uint8_t v) { out8(r, 0x64, v); }
 static uint8_t status(struct rig *r) { return in8(r, 0x64); }

@@ -1,7 +1,7 @@
 // 8259A pair.
 // link: bt_devices
 #include "test_dev_rig.h"
-#include "devices/i8259.h"
+#include "devices/chips/i8259.h"
 
 struct board {
   struct io_bus *io;

@@ -1,9 +1,9 @@
 // MP table, SMBIOS and where tables.c puts them; the CRTC's registers. Run only this: build/unit/test_dev_tables
 // link: bt_devices
 #include "test_dev_rig.h"
-#include "devices/mp_table.h"
-#include "devices/smbios.h"
-#include "devices/tables.h"
+#include "devices/firmware/mp_table.h"
+#include "devices/firmware/smbios.h"
+#include "devices/firmware/tables.h"
 
 enum { MP_AT = 0xf1230, SMBIOS_AT = 0xe4320 };
 static const struct pc_config config = {.acpi = true, .apic = true, .cpu_signature = 0x000106ca, .cpu_features = 0x0fc9fbff};

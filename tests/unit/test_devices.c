@@ -3,7 +3,7 @@
 // timeout: 180
 #include "test_dev_rig.h"
 #include <stdio.h>
-#include "devices/acpi_pm.h"
+#include "devices/chips/acpi_pm.h"
 
 static uint64_t next_random(uint64_t *x) {
   *x ^= *x << 13;

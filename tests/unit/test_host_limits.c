@@ -1,5 +1,5 @@
 // Resource limits and control groups, as the host tells of them. Run only this: build/unit/test_host_limits
-// sources: bt/host_limits.c
+// sources: bt/host/host_limits.c
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "bt/host_limits.h"
+#include "bt/host/host_limits.h"
 
 /* ---- control groups: files as the kernel would have them, below a directory of the test's ---- */
 

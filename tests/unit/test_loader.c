@@ -1,6 +1,6 @@
 // Loading kernels: what ends up in memory and in registers, and that no file whatever does harm. Run only this:
 // build/unit/test_loader
-// sources: bt/boot.c bt/boot_linux.c bt/boot_multiboot.c bt/boot_pvh.c bt/boot_elf.c bt/firmware.c bt/image.c bt/values.c
+// sources: bt/boot/boot.c bt/boot/boot_linux.c bt/boot/boot_multiboot.c bt/boot/boot_pvh.c bt/boot/boot_elf.c bt/boot/firmware.c bt/boot/image.c bt/options/values.c
 // sources: bt/symbols.c
 // link: elf
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 #include <elf.h>
 #include <stdio.h>
 #include <unistd.h>
-#include "bt/boot.h"
+#include "bt/boot/boot.h"
 #include "bt/symbols.h"
 
 enum { MIB = 1 << 20, RAM = 24 * MIB };

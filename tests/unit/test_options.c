@@ -1,5 +1,5 @@
 // The command line. Run only this: build/unit/test_options
-// sources: bt/options.c bt/options_machine.c bt/options_axes.c bt/options_qemu.c bt/values.c
+// sources: bt/options/options.c bt/options/options_machine.c bt/options/options_axes.c bt/options/options_qemu.c bt/options/values.c
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <cmocka.h>
 #include <unistd.h>
-#include "bt/options.h"
-#include "bt/values.h"
+#include "bt/options/options.h"
+#include "bt/options/values.h"
 
 static char said[4096]; /* what the last parse() printed */
 

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "bt/wakeup.h"
+#include "bt/host/wakeup.h"
 
 enum { PERIOD = 4000000 };
 

@@ -1,7 +1,7 @@
 /* options_parse() and all that it hands values to: the input is a command line, a word a line. It is understood, or refused with
  * one line; what is understood is within bounds. */
 #include "guided.h"
-#include "bt/options.h"
+#include "bt/options/options.h"
 
 enum { WORDS = 64 };
 

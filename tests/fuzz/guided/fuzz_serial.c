@@ -1,8 +1,8 @@
 /* One -serial value, and bytes typed at its console: the first line is the value, byte 0 the escape character, the rest is typed.
  * Nothing is opened. */
 #include "guided.h"
-#include "bt/console.h"
-#include "bt/options.h"
+#include "bt/host/console.h"
+#include "bt/options/options.h"
 
 static void parse(char *value) {
   struct bt_options o;

@@ -2,7 +2,7 @@
  * touched. fuzz_bzimage.c, fuzz_elf.c and fuzz_multiboot.c look at what was loaded. */
 #pragma once
 #include "guided.h"
-#include "bt/boot.h"
+#include "bt/boot/boot.h"
 
 enum { LOADER_RSDP = 0xf1230, MIB = 1 << 20 };
 struct loaded {

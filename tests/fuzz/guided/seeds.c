@@ -4,7 +4,7 @@
  *   guided_seeds FOLDER      FOLDER/TARGET must be there */
 #include "states.h"
 #include <unistd.h>
-#include "bt/options.h"
+#include "bt/options/options.h"
 #include "tests/unit/translate_rig.h"
 
 extern const struct expect_row {

@@ -1,0 +1,35 @@
+/* How the vCPU thread is woken in time: one POSIX timer that sends it SIGUSR1 (the monitor's kick) while it runs guest code, and
+ * a futex with a timeout while it sleeps in HLT.
+ *
+ * The timer is armed only when the next deadline is earlier than what it is armed for: a wake-up too early finds nothing due and
+ * costs 2 us, a timer_settime() for each reprogramming of a guest's timer would cost more. In counted mode there is no timer at
+ * all. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include "../../monitor/clock.h"
+
+struct wakeup {
+  struct clock *clock;
+  bool counted; /* -icount */
+  bool has_timer;
+  timer_t timer;
+  int64_t armed;           /* guest ns; INT64_MAX: not armed */
+  int64_t behind;          /* clock_behind() when it was armed */
+  int64_t slept_to;        /* the deadline of the last sleep */
+  _Atomic uint32_t kicked; /* futex: another thread wants the sleep to end */
+};
+void wakeup_init(struct wakeup *w, struct clock *clock, bool counted);
+/* From here to wakeup_detach() deadlines signal the calling thread. False: the host has no timer left. */
+bool wakeup_attach(struct wakeup *w);
+void wakeup_detach(struct wakeup *w);
+/* vCPU thread: deadlines have changed, or time has passed. */
+void wakeup_arm(struct wakeup *w);
+/* vCPU thread: until the next deadline, a signal, or wakeup_kick() since the last sleep. Counted mode: moves time to the
+ * deadline. */
+void wakeup_sleep(struct wakeup *w);
+/* vCPU thread: until wakeup_kick() since the last sleep, whatever the time is. */
+void wakeup_wait(struct wakeup *w);
+void wakeup_kick(struct wakeup *w); /* any thread */

@@ -1,0 +1,23 @@
+/* 16550A serial port. */
+#pragma once
+#include "../pc.h"
+
+enum { UART_FIFO = 16 };
+
+struct uart16550 {
+  uint8_t ier, lcr, mcr, lsr, msr, scr, fcr, dll, dlm;
+  uint8_t fifo[UART_FIFO], head, count; /* received; `count` is at most 1 while the FIFOs are off */
+  uint8_t thre_pending;                 /* the transmitter became empty and IIR has not been read since */
+  uint8_t timeout;                      /* character timeout: bytes below the trigger level have waited for four characters */
+  uint8_t irq;                          /* as `out` heard it last */
+  struct clock_timer timer;
+  struct clock *clock;
+  struct irq_line out;
+  struct char_backend backend;
+};
+
+struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t base, const char *name, struct clock *clock,
+                             struct char_backend backend, struct irq_line out);
+unsigned uart16550_room(const struct uart16550 *s);
+/* more than there is room for is an overrun, as on the wire */
+void uart16550_receive(struct uart16550 *s, const uint8_t *bytes, unsigned n);

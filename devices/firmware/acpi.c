@@ -1,0 +1,399 @@
+/* ACPI tables. ACPI 3.0, chapter 5; the subset that Linux, BSD and Windows ask for on a PC of the PIIX4 kind.
+ *
+ * Owns the layout in F0000h-F7FFFh (tables.h): RSDP first, tables 64-byte aligned behind it (FACS must be). Addresses and
+ * register blocks come from acpi_pm.h; the PIRQ wiring from pci_pirq(). The same link devices serve PIC and APIC mode, because
+ * the router's IRQ n is also the I/O APIC's pin n; the MADT marks those pins level, active high.
+ */
+#include "acpi.h"
+#include "../chips/acpi_pm.h"
+#include "aml.h"
+#include "../chips/hpet.h"
+#include "tables.h"
+#include <string.h>
+
+enum { AREA = TABLES_ACPI, AREA_END = TABLES_ACPI_END, ALIGN = 64 };
+enum { RSDP_SIZE = 20, FACS_SIZE = 64, IOAPIC_ADDRESS = 0xfec00000, LAPIC_ADDRESS = 0xfee00000 };
+enum { RESET_PORT = 0xcf9, RESET_VALUE = 6, CENTURY = 0x32, HPET_LENGTH = 0x400, MAX_TABLES = 3 };
+enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FADT_FIX_RTC = 1 << 6, FADT_RESET_REG = 1 << 10 };
+enum { BOOT_LEGACY = 1, BOOT_8042 = 2, BOOT_NO_VGA = 4 };
+enum { SERIALIZED = 8 }; /* method flag: it creates names */
+enum { OP_STORE = 0x70, OP_ARG0 = 0x68, OP_AND = 0x7b, OP_OR = 0x7d, OP_RETURN = 0xa4, OP_NULL = 0 };
+
+struct area {
+  struct mmu *mmu;
+  uint32_t next;
+  bool full;
+};
+
+static uint32_t place(struct area *at, const void *bytes, size_t size) {
+  uint32_t addr = at->next;
+  if (at->full || size > AREA_END - addr) {
+    at->full = true;
+    return 0;
+  }
+  mmu_dma_write(at->mmu, to_gpa(addr), bytes, size);
+  at->next = (uint32_t)((addr + size + ALIGN - 1) & ~(size_t)(ALIGN - 1));
+  return addr;
+}
+
+static uint32_t place_table(struct area *at, struct aml *a) {
+  acpi_table_end(a);
+  at->full |= a->overflow;
+  return place(at, a->bytes, a->size);
+}
+
+/* ---- DSDT: methods of the PIRQ links ---- */
+
+static void links_fields(struct aml *a) {
+  static const char *const names[4] = {"PRQ0", "PRQ1", "PRQ2", "PRQ3"};
+  aml_bytes(a, "\x5b\x80", 2); /* OperationRegion (PIRQ, PCI_Config, 0x60, 4) */
+  aml_path(a, "PIRQ");
+  aml_byte(a, 2);
+  aml_integer(a, 0x60);
+  aml_integer(a, 4);
+  size_t field = aml_begin(a, "\x5b\x81", 2);
+  aml_path(a, "PIRQ");
+  aml_byte(a, 1); /* ByteAcc, NoLock, Preserve */
+  for (unsigned i = 0; i < 4; i++) aml_field_unit(a, names[i], 8);
+  aml_end(a, field);
+}
+
+static void arg0(struct aml *a) { aml_byte(a, OP_ARG0); }
+static void resource_buffer(struct aml *a) { aml_path(a, "PRR0"); }
+
+/* Method (_STA): 9 while the router has the link switched off, else 0xB. */
+static void link_sta(struct aml *a, const char *reg) {
+  size_t method = aml_method(a, "_STA", 0);
+  size_t condition = aml_begin(a, "\xa0", 1);
+  aml_byte(a, OP_AND);
+  aml_path(a, reg);
+  aml_integer(a, 0x80);
+  aml_byte(a, OP_NULL);
+  aml_byte(a, OP_RETURN);
+  aml_integer(a, 0x09);
+  aml_end(a, condition);
+  aml_byte(a, OP_RETURN);
+  aml_integer(a, 0x0b);
+  aml_end(a, method);
+}
+
+/* Method (_CRS): the router's IRQ in an extended interrupt descriptor, whose number is at byte 5. */
+static void link_crs(struct aml *a, const char *reg) {
+  size_t method = aml_method(a, "_CRS", SERIALIZED);
+  size_t template = aml_resources(a, "PRR0");
+  aml_res_interrupts(a, (const uint8_t[]){0}, 1);
+  aml_end_resources(a, template);
+  aml_create_dword_field(a, resource_buffer, 5, "IRQV");
+  aml_byte(a, OP_AND);
+  aml_path(a, reg);
+  aml_integer(a, 0x0f);
+  aml_path(a, "IRQV");
+  aml_byte(a, OP_RETURN);
+  aml_path(a, "PRR0");
+  aml_end(a, method);
+}
+
+static void link_srs(struct aml *a, const char *reg) {
+  size_t method = aml_method(a, "_SRS", 1);
+  aml_create_dword_field(a, arg0, 5, "IRQV");
+  aml_byte(a, OP_STORE);
+  aml_path(a, "IRQV");
+  aml_path(a, reg);
+  aml_end(a, method);
+}
+
+static void link_dis(struct aml *a, const char *reg) {
+  size_t method = aml_method(a, "_DIS", 0);
+  aml_byte(a, OP_OR);
+  aml_path(a, reg);
+  aml_integer(a, 0x80);
+  aml_path(a, reg);
+  aml_end(a, method);
+}
+
+static void link_device(struct aml *a, unsigned n) {
+  static const uint8_t possible[] = {5, 10, 11};
+  static const char *const names[4] = {"LNKA", "LNKB", "LNKC", "LNKD"};
+  static const char *const regs[4] = {"\\_SB.PCI0.ISA.PRQ0", "\\_SB.PCI0.ISA.PRQ1", "\\_SB.PCI0.ISA.PRQ2", "\\_SB.PCI0.ISA.PRQ3"};
+  size_t device = aml_device(a, names[n]);
+  aml_name_eisa(a, "_HID", "PNP0C0F");
+  aml_name_integer(a, "_UID", n + 1);
+  size_t template = aml_resources(a, "_PRS");
+  aml_res_interrupts(a, possible, sizeof possible);
+  aml_end_resources(a, template);
+  link_sta(a, regs[n]);
+  link_crs(a, regs[n]);
+  link_srs(a, regs[n]);
+  link_dis(a, regs[n]);
+  aml_end(a, device);
+}
+
+/* The SCI's pseudo link: 00:01.3's INTA is fixed to IRQ 9. */
+static void sci_link(struct aml *a) {
+  static const uint8_t irq[] = {ACPI_SCI};
+  size_t device = aml_device(a, "LNKS");
+  aml_name_eisa(a, "_HID", "PNP0C0F");
+  aml_name_integer(a, "_UID", 5);
+  aml_name_integer(a, "_STA", 0x0b);
+  static const char *const names[2] = {"_PRS", "_CRS"};
+  for (unsigned i = 0; i < 2; i++) {
+    size_t template = aml_resources(a, names[i]);
+    aml_res_interrupts(a, irq, 1);
+    aml_end_resources(a, template);
+  }
+  aml_end(a, aml_method(a, "_SRS", 1));
+  aml_end(a, aml_method(a, "_DIS", 0));
+  aml_end(a, device);
+}
+
+/* ---- DSDT: PCI root and ISA devices ---- */
+
+static void routing_table(struct aml *a) {
+  static const char *const links[4] = {"LNKA", "LNKB", "LNKC", "LNKD"};
+  size_t table = aml_name_package(a, "_PRT", 31 * 4);
+  for (unsigned device = 1; device < 32; device++)
+    for (unsigned pin = 0; pin < 4; pin++) {
+      size_t row = aml_package(a, 4);
+      aml_integer(a, device << 16 | 0xffff);
+      aml_integer(a, pin);
+      aml_path(a, device == 1 && pin == 0 ? "LNKS" : links[pci_pirq(device, pin)]);
+      aml_integer(a, 0);
+      aml_end(a, row);
+    }
+  aml_end(a, table);
+}
+
+/* An ISA device with one port range (length 0: none), a second one, and an IRQ (0: none). */
+struct isa_device {
+  const char *name, *id;
+  uint16_t io, io2;
+  uint8_t length, length2, irq;
+};
+
+static void isa_device(struct aml *a, const struct isa_device *d, uint32_t uid) {
+  size_t device = aml_device(a, d->name);
+  aml_name_eisa(a, "_HID", d->id);
+  if (uid) aml_name_integer(a, "_UID", uid);
+  aml_name_integer(a, "_STA", 0x0f);
+  size_t template = aml_resources(a, "_CRS");
+  if (d->length) aml_res_io(a, d->io, d->length);
+  if (d->length2) aml_res_io(a, d->io2, d->length2);
+  if (d->irq) aml_res_irq(a, d->irq);
+  aml_end_resources(a, template);
+  aml_end(a, device);
+}
+
+static void isa_bus(struct aml *a, const struct pc_config *config) {
+  static const struct isa_device always[] =
+    {
+      {"KBD", "PNP0303", 0x60, 0x64, 1, 1, 1},
+      {"MOU", "PNP0F13", 0, 0, 0, 0, 12},
+      {"RTC", "PNP0B00", 0x70, 0, 2, 0, 8},
+    },
+                                 serial[4] = {
+                                   {"COM1", "PNP0501", 0x3f8, 0, 8, 0, 4},
+                                   {"COM2", "PNP0501", 0x2f8, 0, 8, 0, 3},
+                                   {"COM3", "PNP0501", 0x3e8, 0, 8, 0, 4},
+                                   {"COM4", "PNP0501", 0x2e8, 0, 8, 0, 3},
+                                 };
+  size_t bridge = aml_device(a, "ISA");
+  aml_name_integer(a, "_ADR", 0x00010000);
+  links_fields(a);
+  for (unsigned i = 0; i < sizeof always / sizeof *always; i++) isa_device(a, &always[i], 0);
+  for (unsigned i = 0; i < 4; i++)
+    if (config->serial_present[i]) isa_device(a, &serial[i], i + 1);
+  aml_end(a, bridge);
+}
+
+/* Ports but CF8h-CFFh, and memory from the end of RAM to the I/O APIC, go to PCI. */
+static void pci_root(struct aml *a, const struct pc_config *config) {
+  uint64_t ram = mmu_ram_size(config->mmu), first = ram < 0xc0000000 ? 0xc0000000 : ram;
+  size_t root = aml_device(a, "PCI0");
+  aml_name_eisa(a, "_HID", "PNP0A03");
+  aml_name_integer(a, "_UID", 0);
+  aml_name_integer(a, "_BBN", 0);
+  size_t template = aml_resources(a, "_CRS");
+  aml_res_bus(a, 0, 0xff);
+  aml_res_io(a, 0xcf8, 8);
+  aml_res_io_window(a, 0x0000, 0x0cf7);
+  aml_res_io_window(a, 0x0d00, 0xffff);
+  aml_res_memory_window(a, 0x000a0000, 0x000bffff);
+  if (first < IOAPIC_ADDRESS) aml_res_memory_window(a, (uint32_t)first, IOAPIC_ADDRESS - 1);
+  aml_end_resources(a, template);
+  routing_table(a);
+  isa_bus(a, config);
+  aml_end(a, root);
+}
+
+static void sleep_state(struct aml *a) {
+  size_t package = aml_name_package(a, "\\_S5", 4);
+  aml_integer(a, ACPI_SLP_TYP_S5);
+  aml_integer(a, ACPI_SLP_TYP_S5);
+  aml_integer(a, 0);
+  aml_integer(a, 0);
+  aml_end(a, package);
+}
+
+static void processor(struct aml *a) {
+  size_t scope = aml_scope(a, "\\_PR");
+  size_t cpu = aml_begin(a, "\x5b\x83", 2);
+  aml_path(a, "CPU0");
+  aml_byte(a, 0);  /* ACPI processor id, as in the MADT */
+  aml_dword(a, 0); /* no P_BLK */
+  aml_byte(a, 0);
+  aml_end(a, cpu);
+  aml_end(a, scope);
+}
+
+/* Its registers; that they are there is the HPET table's word, too. */
+static void hpet_device(struct aml *a) {
+  size_t device = aml_device(a, "HPET");
+  aml_name_eisa(a, "_HID", "PNP0103");
+  aml_name_integer(a, "_UID", 0);
+  aml_name_integer(a, "_STA", 0x0f);
+  size_t template = aml_resources(a, "_CRS");
+  aml_res_memory_fixed(a, HPET_BASE, HPET_LENGTH);
+  aml_end_resources(a, template);
+  aml_end(a, device);
+}
+
+static void build_dsdt(struct aml *a, const struct pc_config *config) {
+  acpi_table_begin(a, "DSDT", 1);
+  sleep_state(a);
+  processor(a);
+  size_t scope = aml_scope(a, "\\_SB");
+  pci_root(a, config);
+  for (unsigned n = 0; n < 4; n++) link_device(a, n);
+  sci_link(a);
+  if (config->hpet) hpet_device(a);
+  aml_end(a, scope);
+}
+
+/* ---- FADT, MADT, HPET ---- */
+
+static void gas_io(struct aml *a, uint16_t port, uint8_t bits) {
+  aml_byte(a, port != 0); /* system I/O; all zero when there is no such block */
+  aml_byte(a, bits);
+  aml_byte(a, 0);
+  aml_byte(a, 0);
+  aml_qword(a, port);
+}
+
+static void fadt_fixed_blocks(struct aml *a) {
+  /* PM1a_EVT_BLK, PM1b_EVT_BLK, PM1a_CNT_BLK, PM1b_CNT_BLK, PM2_CNT_BLK, PM_TMR_BLK, GPE0_BLK, GPE1_BLK */
+  aml_dword(a, ACPI_PM_BASE);
+  aml_dword(a, 0);
+  aml_dword(a, ACPI_PM_BASE + 4);
+  aml_dword(a, 0);
+  aml_dword(a, 0);
+  aml_dword(a, ACPI_PM_BASE + 8);
+  aml_dword(a, ACPI_GPE_BASE);
+  aml_dword(a, 0);
+  aml_bytes(a, "\x04\x02\x00\x04\x04\x00\x00\x00", 8); /* their lengths, GPE1_BASE, CST_CNT */
+}
+
+static void build_fadt(struct aml *a, uint32_t facs, uint32_t dsdt) {
+  acpi_table_begin(a, "FACP", 3);
+  aml_dword(a, facs);
+  aml_dword(a, dsdt);
+  aml_byte(a, 0);
+  aml_byte(a, 1); /* preferred profile: desktop */
+  aml_word(a, ACPI_SCI);
+  aml_dword(a, ACPI_SMI_PORT);
+  aml_byte(a, ACPI_ENABLE);
+  aml_byte(a, ACPI_DISABLE);
+  aml_word(a, 0); /* no S4BIOS, no P-state control */
+  fadt_fixed_blocks(a);
+  aml_word(a, 0xfff); /* C2 and C3 latency: not supported */
+  aml_word(a, 0xfff);
+  aml_dword(a, 0); /* FLUSH_SIZE, FLUSH_STRIDE: WBINVD works */
+  aml_word(a, 0);  /* DUTY_OFFSET, DUTY_WIDTH */
+  aml_byte(a, 0);  /* DAY_ALRM, MON_ALRM: none */
+  aml_byte(a, 0);
+  aml_byte(a, CENTURY);
+  aml_word(a, BOOT_LEGACY | BOOT_8042 | BOOT_NO_VGA);
+  aml_byte(a, 0);
+  aml_dword(a, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_RESET_REG);
+  gas_io(a, RESET_PORT, 8);
+  aml_byte(a, RESET_VALUE);
+  aml_bytes(a, "\0\0\0", 3);
+  aml_qword(a, 0); /* X_FIRMWARE_CTRL: the 32-bit one counts */
+  aml_qword(a, dsdt);
+  gas_io(a, ACPI_PM_BASE, 32);
+  gas_io(a, 0, 0);
+  gas_io(a, ACPI_PM_BASE + 4, 16);
+  gas_io(a, 0, 0);
+  gas_io(a, 0, 0);
+  gas_io(a, ACPI_PM_BASE + 8, 32);
+  gas_io(a, ACPI_GPE_BASE, 32);
+  gas_io(a, 0, 0);
+}
+
+static void source_override(struct aml *a, uint8_t irq, uint8_t pin, uint16_t flags) {
+  aml_bytes(a, "\x02\x0a\x00", 3); /* type, length, bus ISA */
+  aml_byte(a, irq);
+  aml_dword(a, pin);
+  aml_word(a, flags);
+}
+
+static void build_madt(struct aml *a) {
+  static const uint8_t level_irqs[] = {5, ACPI_SCI, 10, 11};
+  acpi_table_begin(a, "APIC", 1);
+  aml_dword(a, LAPIC_ADDRESS);
+  aml_dword(a, 1);                                     /* PCAT_COMPAT: there are 8259s to be masked */
+  aml_bytes(a, "\x00\x08\x00\x00\x01\x00\x00\x00", 8); /* local APIC: processor 0, APIC id 0, enabled */
+  aml_bytes(a, "\x01\x0c\x00\x00", 4);                 /* I/O APIC: id 0 */
+  aml_dword(a, IOAPIC_ADDRESS);
+  aml_dword(a, 0); /* first GSI */
+  source_override(a, 0, 2, 0);
+  for (unsigned i = 0; i < sizeof level_irqs; i++)
+    source_override(a, level_irqs[i], level_irqs[i], 0x000d); /* active high, level */
+  aml_bytes(a, "\x04\x06\xff\x00\x00\x01", 6);                /* NMI: all processors, LINT1 */
+}
+
+/* IA-PC HPET specification 1.0a, 3.2.4. */
+static void build_hpet(struct aml *a) {
+  acpi_table_begin(a, "HPET", 1);
+  aml_dword(a, HPET_BLOCK_ID);
+  aml_dword(a, 0); /* the address: memory */
+  aml_qword(a, HPET_BASE);
+  aml_byte(a, 0); /* number of this block */
+  aml_word(a, 0); /* shortest period that loses no tick: none is lost */
+  aml_byte(a, 0); /* no page protection */
+}
+
+/* ---- all of them ---- */
+
+static void write_rsdp(struct mmu *mmu, uint32_t rsdt) {
+  uint8_t rsdp[RSDP_SIZE] = "RSD PTR \0BT    ";
+  memcpy(rsdp + 16, &rsdt, 4);
+  rsdp[8] = acpi_checksum(rsdp, sizeof rsdp);
+  mmu_dma_write(mmu, to_gpa(AREA), rsdp, sizeof rsdp);
+}
+
+gpa acpi_write(struct mmu *mmu, const struct pc_config *config) {
+  struct area at = {.mmu = mmu, .next = AREA + ALIGN};
+  struct aml a;
+  uint8_t facs[FACS_SIZE] = "FACS\x40";
+  facs[32] = 1; /* version */
+  uint32_t facs_at = place(&at, facs, sizeof facs), tables[MAX_TABLES] = {0};
+  build_dsdt(&a, config);
+  uint32_t dsdt_at = place_table(&at, &a);
+  build_fadt(&a, facs_at, dsdt_at);
+  tables[0] = place_table(&at, &a);
+  if (config->apic) {
+    build_madt(&a);
+    tables[1] = place_table(&at, &a);
+  }
+  if (config->hpet) {
+    build_hpet(&a);
+    tables[2] = place_table(&at, &a);
+  }
+  acpi_table_begin(&a, "RSDT", 1);
+  for (unsigned i = 0; i < MAX_TABLES; i++)
+    if (tables[i]) aml_dword(&a, tables[i]);
+  uint32_t rsdt_at = place_table(&at, &a);
+  if (at.full) return to_gpa(0);
+  write_rsdp(mmu, rsdt_at);
+  return to_gpa(AREA);
+}
