@@ -54,9 +54,7 @@ void machine_io_write(struct machine *m, uint16_t port, unsigned size, uint32_t 
 
 uint64_t machine_tsc(struct machine *m) { return m->replay ? m->replay->tsc(m->replay->opaque) : clock_tsc(m->clock); }
 void machine_set_tsc(struct machine *m, uint64_t value) {
-  if (m->replay) return;
-  clock_tsc_write(m->clock, value);
-  monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock); /* RDTSC is inline */
+  if (!m->replay) clock_tsc_write(m->clock, value);
 }
 uint64_t machine_apic_base(struct machine *m) { return m->replay ? monitor_vcpu(m->monitor)->apic_base : pc_apic_base(m->pc); }
 void machine_set_apic_base(struct machine *m, uint64_t value) {
@@ -81,7 +79,6 @@ void machine_poll(struct machine *m) {
   if (m->replay) return;
   if (atomic_load_explicit(&m->quit, memory_order_relaxed)) monitor_exit(m->monitor);
   clock_settle(m->clock);
-  monitor_vcpu(m->monitor)->s.tsc_offset = clock_tsc_offset(m->clock); /* RDTSC is inline */
   clock_run(m->clock);
   feed_serial(m);
   wakeup_arm(&m->wakeup);

@@ -17,7 +17,7 @@ static void each(struct machine *m, visit *to, void *opaque) {
     OP_KINDS(KIND_NAME)
 #undef KIND_NAME
   };
-  to(&(struct row){"machine", "guest_ns", "guest time", (uint64_t)clock_now(m->clock)}, opaque);
+  to(&(struct row){"machine", "guest_ns", "guest time", (uint64_t)clock_peek(m->clock)}, opaque);
   to(&(struct row){"machine", "instructions", "guest instructions (-icount)", monitor_insn_count(m->monitor)}, opaque);
 #define MONITOR_ROW(name, help) to(&(struct row){"monitor", #name, help, monitor->name}, opaque);
   MONITOR_COUNTERS(MONITOR_ROW)

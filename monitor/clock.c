@@ -9,15 +9,16 @@
  * Busy hosts: a deadline that has come while the vCPU's thread was not running is taken by the guest late, and a guest that
  * counts ticks against its TSC or its instructions would find too few. So guest time stands still from the deadline (or the
  * latest moment that the guest has seen) until the thread runs again, by no more than the time that the host kept the CPU from it
- * (wall time less CPU time less sleep). The TSC keeps step; translated code looks for what was asked for right before it reads
- * it. What was taken back is given again: at once where the guest waits (HLT then ends early), else by a sixteenth of its running
- * time. So guest time is behind by what the guest was owed and has not waited since, never ahead, and true whenever a guest has
- * been idle for a while. A hypervisor that takes the CPU from the host itself shows in no CPU time, and its guests' time runs on.
+ * (wall time less CPU time less sleep). The TSC keeps step. Translated code looks for what was asked for right before it reads
+ * it, the monitor before a callout or an access that may ask a device (monitor_polls_first()); and a device that reads the clock
+ * all the same, because the thread lost its CPU on the way from there to here, settles it. What was taken back is given again: at
+ * once where the guest waits (HLT then ends early), else by a sixteenth of its running time. So guest time is behind by what the
+ * guest was owed and has not waited since, never ahead, and true whenever a guest has been idle for a while. A hypervisor that
+ * takes the CPU from the host itself shows in no CPU time, and its guests' time runs on.
  * Counted mode: ns = instructions << shift, plus what HLT skipped; nothing depends on the host, the date neither (COUNTED_EPOCH).
  * Assumes an invariant TSC that is synchronised between cores (every x86-64 server and desktop since 2008); on a host where the
- * kernel had to give up its TSC, guest time would be as bad as the TSC is.
- * Callers: the vCPU's thread. clock_now() and clock_tsc() read no mutable state but counters, other threads may call them in real
- * mode.
+ * kernel had to give up its TSC, guest time would be as bad as the TSC is. Callers: the vCPU's thread; others may call
+ * clock_peek() in real mode, which reads no mutable state but counters.
  */
 #include "clock.h"
 #include "../devices/fields.h"
@@ -51,6 +52,7 @@ struct clock {
   uint64_t origin;     /* real: host TSC at guest ns `base` */
   int64_t base;        /* guest ns at the origin; counted: what HLT skipped and loads set */
   uint64_t tsc_offset; /* real: to the host's TSC; counted: to ticks since ns 0 */
+  uint64_t *published; /* NULL or where translated code finds the same (not ours) */
   int64_t seen;        /* real: the latest time that was read through clock_now() */
   int64_t behind;      /* real: taken back and not given again yet, ns */
   int64_t settled;     /* real: guest ns of the last clock_settle() */
@@ -171,8 +173,24 @@ int64_t clock_peek(const struct clock *c) {
   return c->base + (int64_t)((unsigned __int128)ticks * c->scale >> SCALE_BITS);
 }
 
+/* What the guest knows of: the next deadline, when it comes, or the latest time that it has seen. */
+static int64_t known(const struct clock *c) {
+  int64_t due = clock_next_deadline(c);
+  return due > c->seen ? due : c->seen;
+}
+
+/* Was the CPU away? */
+static bool is_late(const struct clock *c, int64_t now) {
+  int64_t from = known(c);
+  return from < now && now - from > LATE + MARGIN;
+}
+
 int64_t clock_now(struct clock *c) {
   int64_t now = clock_peek(c);
+  if (!c->counted && is_late(c, now)) {
+    clock_settle(c);
+    now = clock_peek(c);
+  }
   if (now > c->seen) c->seen = now;
   return now;
 }
@@ -185,7 +203,15 @@ uint64_t clock_tsc(struct clock *c) {
 
 uint64_t clock_tsc_hz(const struct clock *c) { return c->tsc_hz; }
 uint64_t clock_tsc_offset(const struct clock *c) { return c->tsc_offset; }
-void clock_tsc_write(struct clock *c, uint64_t value) { c->tsc_offset += value - clock_tsc(c); }
+static void move_tsc(struct clock *c, uint64_t ticks) {
+  c->tsc_offset += ticks;
+  if (c->published) *c->published = c->tsc_offset;
+}
+void clock_tsc_write(struct clock *c, uint64_t value) { move_tsc(c, value - clock_tsc(c)); }
+void clock_publish_tsc(struct clock *c, uint64_t *offset) {
+  c->published = offset;
+  move_tsc(c, 0);
+}
 int64_t clock_epoch(const struct clock *c) { return c->epoch; }
 void clock_set_epoch(struct clock *c, int64_t seconds) { c->epoch = seconds; }
 
@@ -202,7 +228,7 @@ static void shift(struct clock *c, int64_t ns) {
   uint64_t ticks = clock_ns_to_ticks(ns < 0 ? -ns : ns, c->tsc_hz);
   if (ns < 0) ticks = 0 - ticks;
   c->origin -= ticks;
-  c->tsc_offset += ticks;
+  move_tsc(c, ticks);
   c->behind -= ns;
 }
 
@@ -217,10 +243,10 @@ static int64_t missed(struct clock *c) {
 
 void clock_settle(struct clock *c) {
   if (c->counted) return;
-  int64_t now = clock_peek(c), due = clock_next_deadline(c), from = due > c->seen ? due : c->seen;
+  int64_t now = clock_peek(c);
   if (!c->awake) missed(c);
-  if (from < now && now - from > LATE + MARGIN) {
-    int64_t away = missed(c), late = now - from - MARGIN;
+  if (is_late(c, now)) {
+    int64_t away = missed(c), late = now - known(c) - MARGIN;
     if (late > away) late = away;
     if (late > 0) {
       c->awake += late;
@@ -236,6 +262,7 @@ int64_t clock_catch_up(struct clock *c, int64_t ns) {
   if (c->counted || ns <= 0) return 0;
   int64_t given = ns < c->behind ? ns : c->behind;
   shift(c, given);
+  if (given) c->seen = clock_peek(c); /* what is given is no time that the CPU was away */
   return given;
 }
 

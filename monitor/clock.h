@@ -21,11 +21,15 @@ struct clock_timer {
 struct clock *clock_create(int icount_shift /* < 0: real time */, uint64_t tsc_hz /* counted mode; 0: default 1 GHz */);
 void clock_destroy(struct clock *c);
 int64_t clock_peek(const struct clock *c); /* the same where neither guest nor device will know of it (clock_settle()) */
-int64_t clock_now(struct clock *c);        /* guest ns since the machine started */
-uint64_t clock_tsc(struct clock *c);       /* guest TSC; clock_tsc_hz() ticks a second, exactly in step with clock_now() */
+int64_t clock_now(struct clock *c); /* guest ns since the machine started; real mode: settles first (clock_settle()) if a deadline
+                                       has long been missed */
+uint64_t clock_tsc(struct clock *c); /* guest TSC; clock_tsc_hz() ticks a second, exactly in step with clock_now() */
 uint64_t clock_tsc_hz(const struct clock *c);
 uint64_t clock_tsc_offset(const struct clock *c);      /* real mode: guest TSC = RDTSC + this */
 void clock_tsc_write(struct clock *c, uint64_t value); /* WRMSR 10h */
+/* From now on *offset (the caller's, NULL: none) is clock_tsc_offset() at every time: RDTSC is inline, and whatever settles the
+ * clock moves the TSC. */
+void clock_publish_tsc(struct clock *c, uint64_t *offset);
 /* ns <-> ticks of a chip's input clock without drift: ticks = ns * hz / 1e9 in 128 bits. */
 static inline uint64_t clock_ns_to_ticks(int64_t ns, uint64_t hz) {
   return (uint64_t)((unsigned __int128)(uint64_t)ns * hz / 1000000000u);

@@ -100,7 +100,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   m->enter = (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->tcache, tcache_stubs(m->tcache)->enter);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->model = model, m->v->features = features;
   tsc_ratio(m->v->tsc_ratio, clock_tsc_hz(clock));
-  m->v->s.tsc_offset = clock_tsc_offset(clock);
+  clock_publish_tsc(clock, &m->v->s.tsc_offset);
   monitor_reset(m);
   return m;
 }
@@ -108,6 +108,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
 void monitor_destroy(struct monitor *m) {
   if (!m) return;
   if (m->v && m->v->fp_live) vcpu_park_fp(m->v);
+  clock_publish_tsc(m->clock, NULL);
   tcache_destroy(m->tcache);
   if (m->memory) munmap(m->memory, m->memory_size);
   free(m);

@@ -70,6 +70,9 @@ struct monitor {
 };
 
 static inline bool monitor_counted(const struct monitor *m) { return m->options.icount_shift >= 0; }
+/* Something was asked for, and a device that is asked for the time now might tell of some in which the CPU was away (clock.c,
+ * "busy hosts"): the poll comes first. -icount polls at exact instructions. */
+static inline bool monitor_polls_first(const struct monitor *m) { return m->kicked && !monitor_counted(m); }
 static inline uint32_t monitor_linear_eip(const struct monitor *m) { return m->v->s.eip + m->v->s.seg[SEG_CS].base; }
 
 /* mode.c */

@@ -312,8 +312,7 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
     case TR_SITE_CALLOUT: {
       const struct insn *insn = tcache_callout(m->tcache, site->target);
       run_settle(m, site);
-      /* a device may be asked for the time: not before what was due (clock.c) */
-      if (m->kicked && !monitor_counted(m)) return retry(m, shadowed);
+      if (monitor_polls_first(m)) return retry(m, shadowed);
       return counted(m, slow_callout(m, insn));
     }
     case TR_SITE_INDIRECT:

@@ -389,7 +389,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   if (!one_page || (m->mode.bits & TR_ALIGN) || (site->access & TR_ACCESS_LIMITED)) {
     run_settle(m, site);
     m->counters.slow_cross++;
-    *result = slow_step(m);
+    *result = monitor_polls_first(m) ? RUN_RETRY : slow_step(m); /* whether it ends in a device is not known yet */
     return false;
   }
   if (!mmu_translate(m->mmu, to_gla(linear), write ? MMU_WRITE : MMU_READ, v->cpl == 3, &r)) {
@@ -411,6 +411,8 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   if (r.kind == MMU_RAM && write) {
     m->counters.slow_traced++;
     *result = in_place(m, &r, size);
+  } else if (monitor_polls_first(m)) {
+    *result = RUN_RETRY;
   } else {
     m->counters.slow_io++;
     *result = in_device(m, &r, size, write);

@@ -379,9 +379,9 @@ static void emit_sti(struct block *b) {
   host_mov_mem_imm(c, HM_STATE(if_flag), FLAG_IF);
 }
 
-/* EDX:EAX = host TSC + offset (D9). RAX is dead, so it may carry the flags. */
-/* Time is not read while something is asked for: a CPU that was away from its guest may have time to take back first (clock.c).
- * So the safepoint stands right before RDTSC, where signals.c finds it. R11 is the guest's EAX, R8 its flags. */
+/* EDX:EAX = host TSC + offset (D9). RAX is dead, so it may carry the flags. Time is not read while something is asked for: a CPU
+ * that was away from its guest may have time to take back first (clock.c). So the safepoint stands right before RDTSC, where
+ * signals.c finds it. R11 is the guest's EAX, R8 its flags. */
 static void emit_rdtsc(struct block *b) {
   struct host_code *c = &b->code;
   host_op_reg(c, true, 0x89, H_RAX, H_R11);
@@ -390,7 +390,7 @@ static void emit_rdtsc(struct block *b) {
   host_op_reg(c, false, 0x89, H_RAX, H_R8);
   bool aux = current(b)->insn.kind == OP_RDTSCP;
   if (aux) host_8(c, 0x0f), host_8(c, 0xae), host_8(c, 0xe8); /* LFENCE: it waits for what came before */
-  branch_safepoint(b, SAVED_R11);
+  branch_time_safepoint(b);
   host_8(c, 0x0f), host_8(c, 0x31); /* RDTSC */
   host_shift_imm(c, true, 4, H_RDX, 32);
   host_op_reg(c, true, 0x09, H_RDX, H_RAX);
@@ -507,12 +507,12 @@ static bool early_safepoint(struct block *b) {
 }
 
 static void emit_jump(struct block *b) {
-  if (backward(b)) branch_safepoint(b, SAVED_NONE);
+  if (backward(b)) branch_safepoint(b);
   branch_jump(b, branch_target(b));
 }
 
 static void emit_jcc(struct block *b) {
-  if (backward(b) && !compare_before(b)) branch_safepoint(b, SAVED_NONE);
+  if (backward(b) && !compare_before(b)) branch_safepoint(b);
   branch_conditional(b, opcode_of(&current(b)->insn) & 15, branch_target(b));
 }
 
@@ -521,7 +521,7 @@ static void emit_loop(struct block *b) {
   struct host_code *c = &b->code;
   bool loop = current(b)->insn.kind == OP_LOOP;
   uint32_t target = branch_target(b), next = b->rq->eip + b->at + current(b)->insn.length;
-  branch_safepoint(b, SAVED_NONE);
+  branch_safepoint(b);
   block_flush_esp(b);
   if (loop) host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, -1));
   uint8_t *zero = host_jrcxz(c);
@@ -538,7 +538,7 @@ static void emit_loop(struct block *b) {
 
 static void emit_call_rel(struct block *b) {
   uint32_t target = branch_target(b);
-  if (backward(b)) branch_safepoint(b, SAVED_NONE);
+  if (backward(b)) branch_safepoint(b);
   host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
   move_esp(b, -4);
   branch_jump(b, target);
@@ -555,13 +555,13 @@ static void load_target(struct block *b, unsigned to) {
 }
 
 static void emit_jmp_ind(struct block *b) {
-  branch_safepoint(b, SAVED_NONE);
+  branch_safepoint(b);
   load_target(b, H_R8);
   branch_indirect(b);
 }
 
 static void emit_call_ind(struct block *b) {
-  branch_safepoint(b, SAVED_NONE);
+  branch_safepoint(b);
   load_target(b, H_R11);
   host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
   move_esp(b, -4);
@@ -570,7 +570,7 @@ static void emit_call_ind(struct block *b) {
 }
 
 static void emit_ret(struct block *b) {
-  branch_safepoint(b, SAVED_NONE);
+  branch_safepoint(b);
   host_op_mem(&b->code, false, 0x8b, H_R8, access_stack(b, 0));
   move_esp(b, 4 + (int32_t)(current(b)->insn.imm & 0xffff));
   branch_indirect(b);
@@ -682,7 +682,7 @@ static void emit(struct block *b) {
       b->loop_entry = host_here(&b->code);
     }
     access_window_checks(b, false);
-    if (early_safepoint(b)) branch_safepoint(b, SAVED_NONE);
+    if (early_safepoint(b)) branch_safepoint(b);
     emit_step(b);
     b->at += b->steps[b->index].insn.length;
   }

@@ -129,7 +129,7 @@ void block_exit_here(struct block *b, unsigned site); /* PUSH site number; JMP e
 /* branch.c */
 void branch_jump(struct block *b, uint32_t target); /* leaves the block for EIP target */
 void branch_conditional(struct block *b, unsigned cc, uint32_t target);
-void branch_indirect(struct block *b); /* to the EIP in R8 */
-/* before the current instruction; saved: what lies in RAX and R11 there */
-void branch_safepoint(struct block *b, enum saved_flags saved);
-void branch_irq_check(struct block *b); /* after the current instruction, at the next */
+void branch_indirect(struct block *b);       /* to the EIP in R8 */
+void branch_safepoint(struct block *b);      /* before the current instruction */
+void branch_time_safepoint(struct block *b); /* right before RDTSC, in steps too; RAX holds the flags, R11 the guest's EAX */
+void branch_irq_check(struct block *b);      /* after the current instruction, at the next */

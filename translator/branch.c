@@ -81,13 +81,21 @@ void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
   branch_jump(b, target);
 }
 
-void branch_safepoint(struct block *b, enum saved_flags saved) {
-  if (block_option(b, TR_COUNT) || block_mode(b, TR_STEP)) return;
+static void safepoint(struct block *b, enum saved_flags saved) {
+  if (block_option(b, TR_COUNT)) return;
   unsigned site = block_site(b, TR_SITE_SAFEPOINT);
   b->rq->sites[site].host = host_here(&b->code);
   host_op_mem(&b->code, false, 0x8b, H_R9, hm(H_R12, 0));
   block_cold(b, COLD_EXIT, 0, site)->saved = saved;
 }
+
+/* The dispatcher polls between two steps. */
+void branch_safepoint(struct block *b) {
+  if (!block_mode(b, TR_STEP)) safepoint(b, SAVED_NONE);
+}
+
+/* But a kick may come behind that poll, and time is not read before it is heeded. */
+void branch_time_safepoint(struct block *b) { safepoint(b, SAVED_R11); }
 
 /* After POPF, which leaves IF & irq_pending in R8: an interrupt that waited for IF is taken now. */
 void branch_irq_check(struct block *b) {

@@ -30,6 +30,9 @@
   X(gate_accessed, QEMU, "the same of the code segment that a gate leads to, and of the stack segment that the TSS names", \
     "QEMU 7.2 does not set it when it delivers interrupts and exceptions; bt's memory is then made equal", \
     "vol. 3A, 3.4.5.1 and 6.12.1") \
+  X(breakpoint_after_ss, QEMU, "a code breakpoint on the instruction behind MOV SS or POP SS", \
+    "QEMU 7.2 delivers it; Intel's CPUs, and bt on their models, go on as if RF were 1. bt's is then delivered, too", \
+    "vol. 3A, 6.8.3") \
   X(tr_busy, ANY, "bit 1 (busy) of the task register's cached type", \
     "LTR and a task switch mark the descriptor in memory; the cached copy cannot be seen by software", "vol. 3A, 7.2.4") \
   X(resume_flag, QEMU, "RF in the EFLAGS image that a fault pushes, and between instructions", \

@@ -6,6 +6,7 @@
 #include "run_rig.h"
 #include <pthread.h>
 #include <time.h>
+#include <ucontext.h>
 #include "monitor/private.h"
 
 static const struct monitor_options plain_options = {.icount_shift = -1};
@@ -194,6 +195,113 @@ static void a_safepoint_polls(void **state) {
   rig_destroy(r);
 }
 
+/* ---- time is not read before what was due ------------------------------------------------------------------------ */
+
+/* The first poll is asked for another, as by a deadline that passes while it runs: whatever ends in a device comes behind that.
+ * With r->opaque an interrupt comes, too. */
+static void ask_again(rig *r) {
+  rig_log(r, "poll ");
+  if (r->polls == 1) monitor_kick(r->monitor);
+  else if (r->polls == 2 && r->opaque) rig_raise(r, 0x30);
+}
+GUEST(device_load, 1, " mov esi, 0xe0000000\n mov eax, [esi]\n" TELL DONE);
+GUEST(device_add, 1, " mov esi, 0xe0000000\n add eax, [esi+4]\n" TELL DONE);
+GUEST(device_store, 1, " mov esi, 0xe0000000\n mov eax, 7\n mov [esi+8], eax\n" TELL DONE);
+GUEST(device_lods, 1, " mov esi, 0xe0000000\n lodsd\n" TELL DONE);
+GUEST(device_rep, 1, " mov esi, 0xe0000000\n mov ecx, 2\n rep lodsd\n" TELL DONE);
+GUEST(device_cross, 1, " mov esi, 0xe0000ffe\n movzx eax, word ptr [esi-1]\n mov eax, [esi]\n" TELL DONE);
+GUEST(device_shadowed, 1, " mov esi, 0xe0000000\n sti\n mov eax, [esi]\n nop\n" TELL DONE);
+static const struct {
+  const char *name;
+  const uint8_t *code;
+  uint32_t limit;
+  bool raises;
+  const char *log;
+} accesses[] = {
+  {"mov", guest_device_load, 0xffffffff, false, "poll poll r4@0 =44332211 ."},
+  {"add", guest_device_add, 0xffffffff, false, "poll poll r4@4 =44332215 ."},
+  {"store", guest_device_store, 0xffffffff, false, "poll poll w4@8=7 =7 ."},
+  {"lods", guest_device_lods, 0xffffffff, false, "poll poll r4@0 =44332211 ."},
+  {"rep lods", guest_device_rep, 0xffffffff, false, "poll poll r4@0 r4@4 =44332215 ."},
+  {"a page's end", guest_device_cross, 0xffffffff, false, "poll poll r1@ffd r1@ffe r2@ffe =ffff320f ."},
+  {"a limited segment", guest_device_load, 0xefffffff, false, "poll poll r4@0 =44332211 ."},
+  {"in STI's shadow", guest_device_shadowed, 0xffffffff, true, "poll poll r4@0 30/44332211 =44332211 ."},
+};
+static void devices_are_asked_behind_what_was_due(void **state) {
+  for (unsigned i = 0; i < sizeof accesses / sizeof *accesses; i++)
+    for (unsigned axis = 0; axis < RIG_AXES; axis++) {
+      if (rig_axes[axis].options.icount_shift >= 0) continue;
+      rig *r = rig_create(&rig_axes[axis].options);
+      current_loop = accesses[i].name;
+      rig_load(r, accesses[i].code, 4096);
+      rig_vcpu(r)->s.seg[SEG_DS].limit = accesses[i].limit;
+      r->mmio_tells = true, r->on_poll = ask_again, r->opaque = accesses[i].raises ? r : NULL;
+      monitor_kick(r->monitor);
+      assert_null(monitor_run(r->monitor));
+      if (strcmp(r->log, accesses[i].log)) fail_msg("%s, axis '%s': %s", accesses[i].name, rig_axes[axis].name, r->log);
+      rig_destroy(r);
+    }
+}
+
+/* One kick at a chosen host instruction of translated code and its stubs: the host's trap flag stops at each of them in turn. */
+static struct {
+  rig *rig;
+  unsigned kick_at, steps;
+  bool kicked, at_rdtsc;
+} steps;
+
+static void step_or_kick(int number, siginfo_t *info, void *context) {
+  enum { TRAP = 0x100 };
+  greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+  struct monitor *m = steps.rig->monitor;
+  uint32_t at = tcache_offset(m->tcache, (uint64_t)regs[REG_RIP]);
+  regs[REG_EFL] |= TRAP;
+  if (!at || steps.steps++ < steps.kick_at) return;
+  const uint8_t *code = tcache_address(m->tcache, at);
+  steps.kicked = true, steps.at_rdtsc = code[0] == 0x0f && code[1] == 0x31;
+  regs[REG_EFL] &= ~(greg_t)TRAP;
+  monitor_kick(m); /* SIGUSR1 is blocked here: it comes right at RIP */
+}
+static void step_from_here(rig *r, uint32_t value) { raise(SIGTRAP); }
+
+/* The poll finds that the CPU was away, and moves the TSC: EDX is 1234h from now on. */
+static void move_tsc(rig *r) { rig_vcpu(r)->s.tsc_offset = (0x1234ull << 32 | 0x80000000u) - __builtin_ia32_rdtsc(); }
+
+/* RDTSC tells the time that the poll left, wherever between the callout and the host's RDTSC the kick came: behind the safepoint,
+ * too, from where signals.c steps back; and in steps, which had no safepoint there. */
+GUEST(tsc, 1, " out 0xed, al\n mov ebx, 5\n add ebx, ecx\n rdtsc\n mov eax, edx\n" TELL DONE);
+GUEST(tscp, 1, " out 0xed, al\n mov ebx, 5\n add ebx, ecx\n rdtscp\n mov eax, edx\n" TELL DONE);
+static void kick_up_to_rdtsc(const struct monitor_options *options, const uint8_t *code, const char *name) {
+  rig *r = rig_create(options);
+  rig_load(r, code, 4096);
+  r->on_out = step_from_here, r->on_poll = move_tsc;
+  bool at_rdtsc = false;
+  for (unsigned n = 0; !at_rdtsc; n++) {
+    rig_set_cpu(r); /* the blocks stay: to step through the translator takes seconds */
+    r->log_size = 0;
+    steps = (typeof(steps)){.rig = r, .kick_at = n};
+    rig_vcpu(r)->s.tsc_offset = 0x4321ull << 32;
+    assert_null(monitor_run(r->monitor));
+    if (!steps.kicked) fail_msg("%s: no RDTSC in %u host instructions", name, steps.steps);
+    if (strcmp(r->log, "=1234 ."))
+      fail_msg("%s: %s after a kick at host instruction %u%s", name, r->log, n, steps.at_rdtsc ? ", RDTSC" : "");
+    at_rdtsc = steps.at_rdtsc;
+  }
+  rig_destroy(r);
+}
+static void rdtsc_comes_behind_what_was_due(void **state) {
+  struct sigaction trap = {.sa_sigaction = step_or_kick, .sa_flags = SA_SIGINFO | SA_ONSTACK}, old;
+  sigaddset(&trap.sa_mask, SIGUSR1);
+  sigaction(SIGTRAP, &trap, &old);
+  for (unsigned axis = 0; axis < RIG_AXES; axis++) {
+    if (!strstr("default one instruction", rig_axes[axis].name)) continue;
+    current_loop = rig_axes[axis].name;
+    kick_up_to_rdtsc(&rig_axes[axis].options, guest_tsc, current_loop);
+    kick_up_to_rdtsc(&rig_axes[axis].options, guest_tscp, current_loop);
+  }
+  sigaction(SIGTRAP, &old, NULL);
+}
+
 /* ---- where interrupts may come ----------------------------------------------------------------------------------- */
 
 static void raise_and_count(rig *r) {
@@ -294,6 +402,8 @@ int main(void) {
     cmocka_unit_test(kicks_are_never_lost),
     cmocka_unit_test(kick_before_run_is_not_lost),
     cmocka_unit_test(a_safepoint_polls),
+    cmocka_unit_test(devices_are_asked_behind_what_was_due),
+    cmocka_unit_test(rdtsc_comes_behind_what_was_due),
     cmocka_unit_test(no_interrupt_in_a_shadow),
     cmocka_unit_test(two_monitors_in_two_threads),
   };
