@@ -39,13 +39,20 @@
 #define PLAY 0x400000     /* 16 pages, each mapped in another way: arena.c */
 #define BIG_PAGE 0xc00000 /* a 4 MiB (2 MiB) page over physical 0 */
 
+#define GUEST 0x100000 /* guest.ld; its code ends before GUEST_END */
+#define GUEST_END 0x108000
+#define RAM_END 0x4000000
+
 /* Outlives a reset of the machine. */
 #define PROGRAMS 0x1000000 /* where a loader puts them differs */
 #define PERSISTENT 0x3000000
-#define OUTPUT 0x3100000 /* packets, in QEMU */
+#define PERSISTENT_WRITTEN 0xc /* in it: how many words are at OUTPUT */
+#define OUTPUT 0x3100000       /* packets, in QEMU */
 #define OUTPUT_SIZE 0xf00000
 #define STORE 0x2800000 /* for guest/bios.S: STORE_INFO bytes of Multiboot information, and the guest's image */
 #define STORE_INFO 0x1000
+#define MULTIBOOT_INFO 0x9000 /* where guest/bios.S copies it to */
+#define DEBUG_EXIT 0x8e74     /* a port that no immediate reaches */
 
 #define S_KCODE 0x08
 #define S_KDATA 0x10

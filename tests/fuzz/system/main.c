@@ -3,11 +3,13 @@
  *   fuzz_system --generate FIRST COUNT     programs on stdout
  *   fuzz_system --list <PROGRAMS           what they are, disassembled (Capstone)
  *   fuzz_system --idioms                   their names, a line each, in the order of their numbers
- *   fuzz_system --kinds FIRST COUNT        how often each kind of the opcode table's rows was generated */
+ *   fuzz_system --kinds FIRST COUNT        how often each kind of the opcode table's rows was generated
+ *   fuzz_system --facts                    of each CODE_SIZE bytes on stdin what instructions they are (facts.h), at once */
 #include <capstone/capstone.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "facts.h"
 #include "generator.h"
 #include "../../../translator/insn.h"
 
@@ -87,14 +89,25 @@ static int kinds(uint64_t first, uint64_t count) {
   return 0;
 }
 
+static int answer_facts(void) {
+  static struct instruction_facts facts[2 * CODE_SIZE];
+  static uint8_t code[CODE_SIZE];
+  while (fread(code, sizeof code, 1, stdin) == 1) {
+    facts_of_code(facts, code);
+    if (fwrite(facts, sizeof facts, 1, stdout) != 1 || fflush(stdout) != 0) return 1;
+  }
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc == 4 && !strcmp(argv[1], "--generate")) return generate(strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
   if (argc == 4 && !strcmp(argv[1], "--kinds")) return kinds(strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
   if (argc == 2 && !strcmp(argv[1], "--list")) return list_all();
+  if (argc == 2 && !strcmp(argv[1], "--facts")) return answer_facts();
   if (argc == 2 && !strcmp(argv[1], "--idioms")) {
     for (unsigned i = 0; i < IDIOM_COUNT; i++) printf("%s %s\n", idiom_names[i], idiom_texts[i]);
     return 0;
   }
-  fprintf(stderr, "usage: fuzz_system --generate FIRST COUNT | --list | --idioms | --kinds FIRST COUNT\n");
+  fprintf(stderr, "usage: fuzz_system --generate FIRST COUNT | --list | --idioms | --kinds FIRST COUNT | --facts\n");
   return 1;
 }

@@ -1,4 +1,5 @@
-"""Makes a program that differs smaller: candidates with one thing less are run all at once, and what can go goes together as far as it can."""
+"""Makes a program that differs smaller: candidates with one thing less are run all at once, and what can go goes together as far
+as it can."""
 import programs
 
 YIELD = b"\xcd\x7f"   # INT 7Fh: on to the next slot, entered afresh

@@ -34,6 +34,8 @@ enum { START_1 = 0x74736574, START_2 = 0x6d657473 };
 enum { END_LAST_SLOT, END_EVENTS, END_TRIPLE_FAULT, END_HARNESS, END_WATCHDOG };
 enum { EVENT_32, EVENT_16, EVENT_DOUBLE_FAULT };
 enum { HASH_MAIN, HASH_ACCESSED, HASH_FLAGS, HASHES };
+/* TALLY: events in each idiom, by vector: ..31, 32: the rest, 33: yields. */
+enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };
 /* RESULT: index, the hashes, events whose RF is not what the manual says, page faults that were writes (a bit for each event),
  * and events | END << 8 | accessed directory entries << 16 (0-4 of A_PD, of A_PD2, of A_PAE_PD, then the PDPT's, which has no
  * such bit). */

@@ -1,34 +1,45 @@
 """A program (struct program of program.h) as a Python object, as bytes for the guest, and as the text of a kept case."""
 import re
-import struct
 
-SLOTS, SLOT_SIZE, PATCHES = 16, 32, 72
-MODES = ["k32", "u32", "k16", "u16", "r1", "v86"]
+import layout
+from layout import CONSTANTS, PATCHES, SLOT_SIZE, SLOTS
+
+PROGRAM = layout.STRUCTS["program"]
+SIZE = PROGRAM.size
+MODES = [name.removeprefix("MODE_").lower() for name in CONSTANTS if name.startswith("MODE_") and name != "MODE_COUNT"]
 REGISTERS = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"]
-HEAD = struct.Struct("<2I4I I 8I 4I I 3I")
-FIELDS = ["seed_low", "seed_high", "patch_count", "cr0", "cr3", "cr4", "eflags"] + REGISTERS + ["dr0", "dr1", "dr2", "dr3", "dr7", "sysenter_cs", "sysenter_esp", "sysenter_eip"]
-SIZE = HEAD.size + 2 * SLOTS + 8 * PATCHES + SLOTS * SLOT_SIZE
+ARRAYS = {"seed": ["seed_low", "seed_high"], "gpr": REGISTERS, "dr": ["dr0", "dr1", "dr2", "dr3"],
+          "sysenter": ["sysenter_cs", "sysenter_esp", "sysenter_eip"]}   # how their elements are called
+BEHIND = ("mode", "idiom", "patches", "code")   # the members that are no registers
+MEMBERS = [name for name in PROGRAM.names if name not in BEHIND]
+FIELDS = [field for name in MEMBERS for field in ARRAYS.get(name, [name])]
 NOPS = b"\x90" * SLOT_SIZE
 
 
 class Program:
+    """`registers`: {one of FIELDS: value}; `modes` and `idioms`: a number for each slot; `patches`: [(address, value)]; `slots`:
+    bytes each."""
+
     def __init__(self, registers, modes, idioms, patches, slots):
         self.registers, self.modes, self.idioms, self.patches, self.slots = registers, modes, idioms, patches, slots
 
     @staticmethod
     def unpack(data):
-        registers = dict(zip(FIELDS, HEAD.unpack_from(data)))
-        at = HEAD.size
-        modes, idioms = list(data[at:at + SLOTS]), list(data[at + SLOTS:at + 2 * SLOTS])
-        at += 2 * SLOTS
-        patches = [struct.unpack_from("<2I", data, at + 8 * i) for i in range(min(registers["patch_count"], PATCHES))]
-        at += 8 * PATCHES
-        return Program(registers, modes, idioms, patches, [data[at + SLOT_SIZE * i:at + SLOT_SIZE * (i + 1)] for i in range(SLOTS)])
+        members = PROGRAM.unpack(data)
+        words = [members[name] if name in ARRAYS else (members[name],) for name in MEMBERS]
+        registers = dict(zip(FIELDS, (word for piece in words for word in piece)))
+        patches = list(zip(members["patches"][::2], members["patches"][1::2]))[:registers["patch_count"]]
+        slots = [members["code"][SLOT_SIZE * i:SLOT_SIZE * (i + 1)] for i in range(SLOTS)]
+        return Program(registers, list(members["mode"]), list(members["idiom"]), patches, slots)
 
     def pack(self):
         self.registers["patch_count"] = len(self.patches)
-        body = b"".join(struct.pack("<2I", *p) for p in self.patches).ljust(8 * PATCHES, b"\0")
-        return HEAD.pack(*(self.registers[f] for f in FIELDS)) + bytes(self.modes) + bytes(self.idioms) + body + b"".join(self.slots)
+        members = {name: self.registers[name] for name in MEMBERS if name not in ARRAYS}
+        members |= {name: [self.registers[field] for field in fields] for name, fields in ARRAYS.items()}
+        words = [word for patch in self.patches for word in patch]
+        members |= {"mode": bytes(self.modes), "idiom": bytes(self.idioms), "code": b"".join(self.slots),
+                    "patches": words + [0] * (2 * PATCHES - len(words))}
+        return PROGRAM.pack(members)
 
     def copy(self):
         return Program.unpack(self.pack())

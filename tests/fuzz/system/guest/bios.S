@@ -1,8 +1,6 @@
 /* Firmware for QEMU and Bochs: from the reset vector into the guest. A triple fault costs SeaBIOS 0.15 s, and a hundredth of that here. RAM outlives a
- * reset; what programs may have written over is copied anew, from what machine.py has put at STORE. */
+ * reset; what programs may have written over is copied anew, from what emulators.py has put at STORE. */
 #include "../layout.h"
-#define MULTIBOOT_INFO 0x9000
-#define IMAGE 0x100000
 #define BOCHS_BLOCK 0x20000
 
   .text
@@ -24,7 +22,7 @@ protected:
   mov %eax, %ss
   cld
   mov $PROGRAMS, %esi       /* Bochs gives a block of RAM its place when it is first used, and has put a file that is longer than a block in one piece: before all */
-1:                        /* others, its blocks are used in order. machine.py has it load this file last. */
+1:                        /* others, its blocks are used in order. emulators.py has it load this file last. */
   mov (%esi), %eax
   add $BOCHS_BLOCK, %esi
   cmp $STORE, %esi
@@ -32,7 +30,7 @@ protected:
   mov $MULTIBOOT_INFO, %edi
   mov $STORE_INFO / 4, %ecx
   rep movsl
-  mov $IMAGE, %edi
+  mov $GUEST, %edi
   mov $bss_start, %ecx
   sub %edi, %ecx
   shr $2, %ecx

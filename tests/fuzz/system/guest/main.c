@@ -7,10 +7,10 @@
 #include "guest.h"
 
 enum { MAGIC = 0x5e117e57, ARITHMETIC = 0x8d5, RF = 1 << 16, RESUME_FLAGS = 0x243200 }; /* AC, IOPL, IF, ID */
-enum { TALLY_IDIOMS = 64, TALLY_VECTORS = 34 };                                         /* ..31, 32: the rest, 33: yields */
 struct persistent {
   uint32_t magic, next, running, output, fixed, tally[TALLY_IDIOMS][TALLY_VECTORS];
 };
+_Static_assert(offsetof(struct persistent, output) == PERSISTENT_WRITTEN, "layout.h");
 static volatile struct persistent *const kept = (volatile struct persistent *)PERSISTENT;
 
 extern char image_end[];
@@ -130,44 +130,9 @@ static bool rf_is_wrong(uint32_t rf) {
 static void record_event(int slot) {
   uint32_t dr6 = READ_REGISTER(dr6), flags = state.eflags & ARITHMETIC, rf = state.eflags & RF,
            write = state.vector == 14 ? state.error & 2 : 0;
-  uint32_t words[] = {(uint32_t)slot & 0xff,
-                      state.vector,
-                      state.kind,
-                      state.error ^ write,
-                      state.eip,
-                      state.cs & 0xffff,
-                      state.eflags & ~(uint32_t)(ARITHMETIC | RF),
-                      state.gpr[4],
-                      state.ss & 0xffff,
-                      state.ds & 0xffff,
-                      state.es & 0xffff,
-                      state.fs & 0xffff,
-                      state.gs & 0xffff,
-                      state.gpr[0],
-                      state.gpr[1],
-                      state.gpr[2],
-                      state.gpr[3],
-                      state.gpr[5],
-                      state.gpr[6],
-                      state.gpr[7],
-                      state.cr0,
-                      state.cr2,
-                      state.cr3,
-                      state.cr4,
-                      state.inner_esp,
-                      state.inner_ss & 0xffff,
-                      state.inner_eflags & ~(uint32_t)ARITHMETIC,
-                      state.tr,
-                      state.ldtr,
-                      state.gdtr.limit,
-                      state.gdtr.base,
-                      state.idtr.limit,
-                      state.idtr.base,
-                      dr6,
-                      state.dr7,
-                      flags,
-                      rf,
-                      write};
+#define EVENT_WORD(name, value) value,
+  uint32_t words[] = {EVENT_FIELDS(EVENT_WORD)};
+#undef EVENT_WORD
   enum { WORDS = sizeof words / sizeof *words };
   if (steps) output_packet(PACKET_EVENT, words, WORDS);
   for (unsigned i = 0; i + 3 < WORDS; i++) mix(HASH_MAIN, words[i]);
@@ -206,7 +171,7 @@ static void fix(const struct fixup *f) {
 static void end_step(void) {
   uint32_t index = kept->next - 1;
   read_hidden();
-  output_packet(PACKET_HIDDEN, state.hidden, 8);
+  output_packet(PACKET_HIDDEN, state.hidden, HIDDEN_COUNT);
   arena_changes(change_found, fixup_count);
   for (; kept->fixed < fixup_count; kept->fixed++) {
     const struct fixup *f = fixups + kept->fixed;

@@ -1,10 +1,10 @@
 /* Packets: on COM1, by polling; in Bochs by port E9h, which is its standard output, behind what Bochs itself says there; with
- * "memory" on the command line from OUTPUT on, where machine.py finds them in the file that is QEMU's memory: a byte on its
+ * "memory" on the command line from OUTPUT on, where emulators.py finds them in the file that is QEMU's memory: a byte on its
  * serial port costs 3 us. */
 #include "guest.h"
 
-enum { COM1 = 0x3f8, DEBUG_EXIT = 0x8e74, PORT_E9 = 0xe9, BOCHS_SHUTDOWN = 0x8900 }; /* no immediate reaches the exits */
-static volatile uint32_t *written;                                                   /* words at OUTPUT */
+enum { COM1 = 0x3f8, PORT_E9 = 0xe9, BOCHS_SHUTDOWN = 0x8900 }; /* no immediate reaches the exits */
+static volatile uint32_t *written;                              /* words at OUTPUT */
 
 static void put_byte(unsigned v) {
   while (!in_bochs && !(inb(COM1 + 5) & 0x20)) {}
