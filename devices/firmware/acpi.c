@@ -8,11 +8,12 @@
 #include "../chips/acpi_pm.h"
 #include "aml.h"
 #include "../chips/hpet.h"
+#include "../map.h"
 #include "tables.h"
 #include <string.h>
 
 enum { AREA = TABLES_ACPI, AREA_END = TABLES_ACPI_END, ALIGN = 64 };
-enum { RSDP_SIZE = 20, FACS_SIZE = 64, IOAPIC_ADDRESS = 0xfec00000, LAPIC_ADDRESS = 0xfee00000 };
+enum { RSDP_SIZE = 20, FACS_SIZE = 64 };
 enum { RESET_PORT = 0xcf9, RESET_VALUE = 6, CENTURY = 0x32, HPET_LENGTH = 0x400, MAX_TABLES = 3 };
 enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FADT_FIX_RTC = 1 << 6, FADT_RESET_REG = 1 << 10 };
 enum { BOOT_LEGACY = 1, BOOT_8042 = 2, BOOT_NO_VGA = 4 };
@@ -218,7 +219,7 @@ static void pci_root(struct aml *a, const struct pc_config *config) {
   aml_res_io_window(a, 0x0000, 0x0cf7);
   aml_res_io_window(a, 0x0d00, 0xffff);
   aml_res_memory_window(a, 0x000a0000, 0x000bffff);
-  if (first < IOAPIC_ADDRESS) aml_res_memory_window(a, (uint32_t)first, IOAPIC_ADDRESS - 1);
+  if (first < IOAPIC_BASE) aml_res_memory_window(a, (uint32_t)first, IOAPIC_BASE - 1);
   aml_end_resources(a, template);
   routing_table(a);
   isa_bus(a, config);
@@ -339,11 +340,11 @@ static void source_override(struct aml *a, uint8_t irq, uint8_t pin, uint16_t fl
 static void build_madt(struct aml *a) {
   static const uint8_t level_irqs[] = {5, ACPI_SCI, 10, 11};
   acpi_table_begin(a, "APIC", 1);
-  aml_dword(a, LAPIC_ADDRESS);
+  aml_dword(a, LAPIC_BASE);
   aml_dword(a, 1);                                     /* PCAT_COMPAT: there are 8259s to be masked */
   aml_bytes(a, "\x00\x08\x00\x00\x01\x00\x00\x00", 8); /* local APIC: processor 0, APIC id 0, enabled */
   aml_bytes(a, "\x01\x0c\x00\x00", 4);                 /* I/O APIC: id 0 */
-  aml_dword(a, IOAPIC_ADDRESS);
+  aml_dword(a, IOAPIC_BASE);
   aml_dword(a, 0); /* first GSI */
   source_override(a, 0, 2, 0);
   for (unsigned i = 0; i < sizeof level_irqs; i++)

@@ -7,9 +7,10 @@
  */
 #include "mp_table.h"
 #include "../chips/acpi_pm.h"
+#include "../map.h"
 
 enum { POINTER_SIZE = 16, REVISION = 4, APIC_VERSION = 0x14, IOAPIC_VERSION = 0x11 /* SeaBIOS's: what an 82093AA has */ };
-enum { LAPIC_ADDRESS = 0xfee00000, IOAPIC_ADDRESS = (int)0xfec00000, IOAPIC_ID = 0 };
+enum { IOAPIC_ID = 0 };
 enum entry_type { ENTRY_PROCESSOR, ENTRY_BUS, ENTRY_IOAPIC, ENTRY_IO_INTERRUPT, ENTRY_LOCAL_INTERRUPT };
 enum interrupt_type { TYPE_INT, TYPE_NMI, TYPE_SMI, TYPE_EXTINT };
 enum { BUS_PCI, BUS_ISA };
@@ -38,7 +39,7 @@ static void put_ioapic(struct blob *b) {
   blob_put(b, IOAPIC_ID, 1);
   blob_put(b, IOAPIC_VERSION, 1);
   blob_put(b, 1, 1); /* usable */
-  blob_put(b, (uint32_t)IOAPIC_ADDRESS, 4);
+  blob_put(b, IOAPIC_BASE, 4);
 }
 
 /* 4.3.4, 4.3.5: both kinds have one layout. `source`: an ISA IRQ, or a PCI device << 2 | pin. */
@@ -87,7 +88,7 @@ static void put_header(struct blob *b) {
   blob_text(b, "PC", 12, ' ');
   blob_zeros(b, 6);  /* no OEM table */
   blob_put(b, 0, 2); /* entries, later */
-  blob_put(b, LAPIC_ADDRESS, 4);
+  blob_put(b, LAPIC_BASE, 4);
   blob_zeros(b, 4); /* no extended table */
 }
 

@@ -11,7 +11,7 @@
 #include "devices/pc.h"
 #include "devices/state.h"
 
-enum { RIG_WINDOWS = 8, RIG_OUTPUT = 4096 };
+enum { RIG_WINDOWS = 32, RIG_OUTPUT = 4096 };
 
 struct rig_window {
   uint64_t base, size;
