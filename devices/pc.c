@@ -4,8 +4,7 @@
  * Each ISA IRQ goes to the 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to
  * LINT0 of the local APIC, to pin 0 of the I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to
  * the CPU. The HPET can replace 8254 and RTC on IRQ 0 and 8. INTR is high exactly while pc_ack_interrupt() would return a vector.
- * After pc_reset() the machine is as a BIOS leaves it where a kernel relies on that (see reset() of each chip, and bios_writes[]
- * below); there is no display.
+ * After pc_reset() the chips are as after power-on; pc_leave_as_bios() makes of that what a kernel finds. There is no display.
  */
 #include "pc.h"
 #include "irq.h"
@@ -22,6 +21,7 @@
 #include "chips/mc146818.h"
 #include "chips/piix3.h"
 #include "chips/port92.h"
+#include "firmware/handover.h"
 #include "firmware/tables.h"
 #include "chips/uart16550.h"
 #include <stdlib.h>
@@ -254,39 +254,11 @@ void pc_destroy(struct pc *pc) {
   free(pc);
 }
 
-/* What a BIOS has written to the chips before it starts a kernel, on top of their own resets: SeaBIOS 1.16.2's values, read under
- * QEMU 7.2 at a kernel's entry. */
-static const struct {
-  uint16_t port;
-  uint8_t value;
-} bios_writes[] = {
-  /* clang-format off */
-  {0x43, 0x34}, {0x40, 0}, {0x40, 0},   /* PIT channel 0: mode 2, 65536: 18.2 Hz */
-  {0x70, 0x0b}, {0x71, 0x02},           /* RTC: 24 hours, BCD, no interrupts */
-  {0x21, 0xb8}, {0xa1, 0x8e},           /* 8259s: open are IRQ 0, 1, 2, 6, and 8, 12, 13, 14 */
-  /* clang-format on */
-};
-enum { UART_LCR = 3, EIGHT_BITS = 3, UART_MCR = 4, OUT2 = 8, SVR_ENABLED = 0x1ff, LINT_EXTINT = 0x8700, LINT_NMI = 0x8400 };
-
-static void leave_as_bios(struct pc *pc) {
-  if (pc->config.apic) {
-    pc->lapic.svr = SVR_ENABLED;
-    pc->lapic.lvt[LVT_LINT0] = LINT_EXTINT;
-    pc->lapic.lvt[LVT_LINT1] = LINT_NMI;
-  }
-  for (unsigned i = 0; i < sizeof bios_writes / sizeof *bios_writes; i++)
-    io_bus_write(pc->io, bios_writes[i].port, 1, bios_writes[i].value);
-  for (unsigned i = 0; i < SERIAL_PORTS; i++)
-    if (pc->config.serial_present[i]) {
-      io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_LCR), 1, EIGHT_BITS);
-      io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_MCR), 1, OUT2);
-    }
-}
-
 void pc_reset(struct pc *pc) {
   for (unsigned i = 0; i < pc->count; i++) pc->devices[i].reset(pc->devices[i].state);
-  leave_as_bios(pc);
 }
+
+void pc_leave_as_bios(struct pc *pc) { handover_write(pc->io, pc->config.mmu); }
 
 /* ---- what the rest of bt sees ---- */
 

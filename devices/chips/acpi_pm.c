@@ -131,16 +131,14 @@ static uint64_t pm_block(void *dev) {
   return base && pci_get(f, CONFIG_PMREGMISC, 1) & 1 ? base : PCI_NOWHERE;
 }
 
-/* The firmware's work is done here: the block is decoded at ACPI_PM_BASE, where the FADT says. */
 static const struct pci_register registers[] = {
-  {PCI_COMMAND, 2, PCI_COMMAND_IO, PCI_COMMAND_IO, 0}, /* the SMBus' ports; the PM block's are decoded all the same */
+  {PCI_COMMAND, 2, 0, PCI_COMMAND_IO, 0}, /* the SMBus' ports; the PM block's are decoded all the same */
   {PCI_STATUS, 2, 0x0200, 0, 0},
   {PCI_INTERRUPT_PIN, 1, 1, 0, 0}, /* shown, but it is the SCI, which is on IRQ 9 and on no PIRQ */
-  {CONFIG_PMBASE, 2, ACPI_PM_BASE | 1, PMBASE_BITS, 0},
+  {CONFIG_PMBASE, 2, 0x0001, PMBASE_BITS, 0},
   {CONFIG_DEVACTB, 4, 0, 0xffffffff, 0},
   {CONFIG_DEVACTB + 4, 4, 0, 0xffffffff, 0},
-  {CONFIG_PMREGMISC, 1, 1, 1, 0},
-  {PCI_INTERRUPT_LINE, 1, ACPI_SCI, 0xff, 0},
+  {CONFIG_PMREGMISC, 1, 0, 1, 0},
 };
 static const struct io_ops pm_ops = {pm_read, pm_write, 4};
 static const struct pci_info info = {

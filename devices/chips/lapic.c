@@ -6,8 +6,9 @@
  * that is still to come; interrupts are never closer than MIN_GAP. A change of the timer's mode goes on from the current count,
  * and a one-shot count that has reached 0 stays there, whatever the mode, until the initial count is written (11.5.4; QEMU
  * computes the new mode's count anew). Moving the base onto RAM or another chip leaves the registers out of the physical map.
- * Deviation: after reset LINT0 is ExtINT and not masked, though the APIC is software-disabled, because no BIOS will set up the
- * virtual wire (11.4.7.1 says masked). Software-disabling later masks every LVT as the manual says.
+ * Deviation: after reset LINT0 is ExtINT and not masked, though the APIC is software-disabled, as the boot processor's is in QEMU
+ * (11.4.7.1 says masked): a BIOS that does not know of it gets its interrupts. Software-disabling later masks every LVT as the
+ * manual says.
  * Missing: SMI (no SMM), x2APIC, arbitration (one CPU), lowest-priority arbitration likewise.
  */
 #include "lapic.h"

@@ -16,11 +16,11 @@ enum { MULTIFUNCTION = 0x80 };
 static const struct pci_register registers[] = {
   {PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0x0108, 0},
   {PCI_STATUS, 2, 0x0200, 0, 0},
-  {0x4c, 1, 0x4d, 0xff, 0},                   /* ISA recovery times */
-  {0x4e, 2, 0x0003, 0xffff, 0},               /* XBCS */
-  {PIRQ_ROUTE, 4, 0x0b0b0a0a, 0x8f8f8f8f, 0}, /* as PC firmware routes them: A, B to IRQ 10, C, D to IRQ 11 */
-  {0x69, 1, 0x02, 0xff, 0},                   /* top of memory */
-  {0x82, 1, 0x00, 0xff, 0},                   /* deterministic latency */
+  {0x4c, 1, 0x4d, 0xff, 0},     /* ISA recovery times */
+  {0x4e, 2, 0x0003, 0xffff, 0}, /* XBCS */
+  {PIRQ_ROUTE, 4, 0x80808080, 0x8f8f8f8f, 0},
+  {0x69, 1, 0x02, 0xff, 0}, /* top of memory */
+  {0x82, 1, 0x00, 0xff, 0}, /* deterministic latency */
 };
 
 static const struct field fields[] = {PCI_FIELDS(piix3, function), FIELD(piix3, reset_control), FIELD(piix3, pirq),

@@ -6,6 +6,7 @@
  * LINT1 NMI.
  */
 #include "mp_table.h"
+#include "blob.h"
 #include "../chips/acpi_pm.h"
 #include "../map.h"
 
@@ -16,6 +17,7 @@ enum interrupt_type { TYPE_INT, TYPE_NMI, TYPE_SMI, TYPE_EXTINT };
 enum { BUS_PCI, BUS_ISA };
 enum { CPU_ENABLED = 1, CPU_BSP = 2, FLAG_ACTIVE_HIGH = 1, ALL_APICS = 0xff };
 enum { PIRQ_IRQS = 1 << 5 | 1 << 9 | 1 << 10 | 1 << 11, CASCADE = 1 << 2 };
+enum { POINTER_TABLE = 4, POINTER_CHECKSUM = 10 };                  /* offsets in the floating pointer */
 enum { HEADER_LENGTH = 4, HEADER_CHECKSUM = 7, HEADER_COUNT = 34 }; /* offsets in the configuration table */
 
 static void put_processor(struct blob *b, const struct pc_config *config) {
@@ -70,13 +72,12 @@ static unsigned put_interrupts(struct blob *b, const struct pc_config *config) {
   return count + 2;
 }
 
-static void put_pointer(struct blob *b, uint32_t table) {
+static void put_pointer(struct blob *b) {
   blob_text(b, "_MP_", 4, 0);
-  blob_put(b, table, 4);
+  blob_put(b, 0, 4); /* the table's address */
   blob_put(b, POINTER_SIZE / 16, 1);
   blob_put(b, REVISION, 1);
   blob_zeros(b, 6); /* checksum; feature 1: 0, a table is there; feature 2: no IMCR */
-  blob_checksum(b, 0, POINTER_SIZE, 10);
 }
 
 static void put_header(struct blob *b) {
@@ -92,19 +93,23 @@ static void put_header(struct blob *b) {
   blob_zeros(b, 4); /* no extended table */
 }
 
-void mp_table_build(struct blob *out, uint32_t at, const struct pc_config *config) {
-  *out = (struct blob){0};
-  put_pointer(out, at + POINTER_SIZE);
-  put_header(out);
-  put_processor(out, config);
-  put_bus(out, BUS_PCI, "PCI");
-  put_bus(out, BUS_ISA, "ISA");
-  put_ioapic(out);
-  unsigned count = 4 + put_interrupts(out, config);
-  uint8_t *table = out->bytes + POINTER_SIZE;
-  size_t length = out->size - POINTER_SIZE;
+void mp_table_make(struct tables *t, const struct pc_config *config) {
+  struct blob b = {0};
+  put_pointer(&b);
+  put_header(&b);
+  put_processor(&b, config);
+  put_bus(&b, BUS_PCI, "PCI");
+  put_bus(&b, BUS_ISA, "ISA");
+  put_ioapic(&b);
+  unsigned count = 4 + put_interrupts(&b, config);
+  uint8_t *table = b.bytes + POINTER_SIZE;
+  uint32_t length = (uint32_t)b.size - POINTER_SIZE;
   table[HEADER_LENGTH] = (uint8_t)length;
   table[HEADER_LENGTH + 1] = (uint8_t)(length >> 8);
   table[HEADER_COUNT] = (uint8_t)count;
-  blob_checksum(out, POINTER_SIZE, length, POINTER_SIZE + HEADER_CHECKSUM);
+  t->failed |= b.overflow;
+  uint32_t at = tables_append(t, FILE_MP, b.bytes, b.size, POINTER_SIZE);
+  tables_pointer(t, FILE_MP, at + POINTER_TABLE, 4, FILE_MP, at + POINTER_SIZE);
+  tables_checksum(t, FILE_MP, at, POINTER_SIZE, at + POINTER_CHECKSUM);
+  tables_checksum(t, FILE_MP, at + POINTER_SIZE, length, at + POINTER_SIZE + HEADER_CHECKSUM);
 }
