@@ -48,6 +48,7 @@ static bool reset_machine(struct machine *m, char error[ERROR_TEXT]) {
   mmu_reset(m->mmu);
   monitor_reset(m->monitor);
   pc_reset(m->pc);
+  pc_leave_as_bios(m->pc);
   struct boot_platform platform = {.rsdp = pc_write_tables(m->pc).v, .day_seconds = pc_day_seconds(m->pc)};
   for (unsigned i = 0; i < 4; i++) platform.serial[i] = pc_serial_base(m->pc, i);
   if (!boot_load(&m->boot, &mem, &platform, &cpu, error)) return false;

@@ -31,12 +31,17 @@ bool io_bus_has(const struct io_bus *b, uint16_t port);               /* is some
 uint32_t io_bus_read(struct io_bus *b, uint16_t port, unsigned size); /* nobody there: all ones */
 void io_bus_write(struct io_bus *b, uint16_t port, unsigned size, uint32_t value);
 
-/* Every chip offers this to pc.c, which lists them from top to bottom. */
+/* The interface that all devices have. A chip's NAME_init() fills its state in, leaves it as after a reset, maps its windows, and
+ * returns this; pc.c lists them from top to bottom, and resets, saves and loads them in that order (they are destroyed in the
+ * reverse one). What else a chip can be told is functions of its own header, for pc.c alone: no chip calls another but through a
+ * line or a bus. All run in the vCPU's thread. */
 struct device {
-  const char *name;
-  void *state; /* what fields[] describes */
-  const struct field *fields;
-  void (*reset)(void *state);
-  void (*loaded)(void *state); /* after a load: timers re-armed, lines re-driven; may be NULL */
-  void (*destroy)(void *state);
+  const char *name;           /* of its record in saved states: no two devices of a machine have the same */
+  void *state;                /* what fields[] describes; the machine's, for as long as the device */
+  const struct field *fields; /* all that a guest can notice, and nothing that follows from it (D10) */
+  void (*reset)(void *state); /* the machine's reset line; lowers the lines that the device drives */
+  /* After a load, when all devices have their fields: brings values from a file into range, works out what follows from them,
+   * arms timers, drives lines as they were. NULL: nothing to do. */
+  void (*loaded)(void *state);
+  void (*destroy)(void *state); /* windows and timers given back; NULL: there are none beside ports */
 };

@@ -1,13 +1,13 @@
 /* The machine, from top to bottom, and its wiring.
  *
- * Owns every chip by value, the level of each ISA interrupt line (several chips may share one), and the CPU's INTR. Each ISA IRQ
- * goes to the 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to LINT0 of the
- * local APIC, to pin 0 of the I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to the CPU. The
- * HPET can replace 8254 and RTC on IRQ 0 and 8. INTR is high exactly while pc_ack_interrupt() would return a vector.
- * After pc_reset() the machine is as a BIOS leaves it where a kernel relies on that (see reset() of each chip, and bios_writes[]
- * below); there is no display.
+ * Owns every chip by value, the ISA interrupt lines (each output of each chip is a source of its own, irq.h), and the CPU's INTR.
+ * Each ISA IRQ goes to the 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to
+ * LINT0 of the local APIC, to pin 0 of the I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to
+ * the CPU. The HPET can replace 8254 and RTC on IRQ 0 and 8. INTR is high exactly while pc_ack_interrupt() would return a vector.
+ * After pc_reset() the chips are as after power-on; pc_leave_as_bios() makes of that what a kernel finds. There is no display.
  */
 #include "pc.h"
+#include "irq.h"
 #include "chips/acpi_pm.h"
 #include "chips/crtc.h"
 #include "chips/dma8237.h"
@@ -15,22 +15,22 @@
 #include "input/i8042.h"
 #include "chips/i8254.h"
 #include "chips/i8259.h"
+#include "chips/i440fx.h"
 #include "chips/ioapic.h"
 #include "chips/lapic.h"
 #include "chips/mc146818.h"
+#include "chips/piix3.h"
 #include "chips/port92.h"
+#include "firmware/handover.h"
 #include "firmware/tables.h"
 #include "chips/uart16550.h"
 #include <stdlib.h>
 
-enum { MAX_DEVICES = 24, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum { SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 /* IRQ 2 is no ISA line: as a line's number here it means the I/O APIC's pin 2, which IRQ 0 is wired to as well. */
-enum { IRQ_PIN_2 = 2, LEGACY_LINES = 1 << 0 | 1 << RTC_IRQ };
-
-/* Who can pull an ISA interrupt line up. */
-enum irq_source { FROM_CHIP, FROM_PIRQ, FROM_COM1, FROM_COM2, FROM_COM3, FROM_COM4, FROM_HPET, SOURCE_COUNT };
+enum { IRQ_PIN_2 = 2 };
 
 struct pc {
   struct pc_config config;
@@ -46,16 +46,19 @@ struct pc {
   struct ferr ferr;
   struct dma8237 dma;
   struct pci pci;
+  struct i440fx host;
+  struct piix3 isa;
   struct acpi_pm pm;
   struct crtc crtc;
   struct uart16550 serial[SERIAL_PORTS];
   struct debug_exit debug_exit;
-  uint32_t lines[SOURCE_COUNT]; /* IRQs, and pins of the I/O APIC from 16 on, that each source holds high */
-  uint8_t legacy;               /* the HPET has IRQ 0 and IRQ 8; 8254 and RTC are off them */
+  struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
+  struct irq_line pit_line, rtc_line; /* the sources that the HPET can replace */
   uint8_t pic_intr, intr;
   bool ready; /* every chip is there: INTR may be worked out */
-  struct device devices[MAX_DEVICES];
-  unsigned count;
+  struct device *devices;
+  unsigned count, capacity;
+  bool failed; /* a part could not be made */
 };
 
 /* ---- interrupts ---- */
@@ -92,44 +95,27 @@ static void pic_intr(void *opaque, int n, bool level) {
   update_intr(pc);
 }
 
-/* The lines that somebody holds high. */
-static uint32_t high_lines(const struct pc *pc) {
-  uint32_t high = 0;
-  for (unsigned source = 0; source < SOURCE_COUNT; source++)
-    high |= pc->lines[source] & ~(pc->legacy && source == FROM_CHIP ? (uint32_t)LEGACY_LINES : 0);
-  return high;
+static void isa_line_changed(void *opaque, int line) {
+  struct pc *pc = opaque;
+  bool high = irq_fanin_high(&pc->irqs, line);
+  if (line != IRQ_PIN_2) i8259_set_irq(&pc->pic, (unsigned)line, high);
+  if (!pc->config.apic) return;
+  if (line == 0 || line == IRQ_PIN_2)
+    ioapic_set_irq(&pc->ioapic, IRQ_PIN_2, irq_fanin_high(&pc->irqs, 0) || irq_fanin_high(&pc->irqs, IRQ_PIN_2));
+  else ioapic_set_irq(&pc->ioapic, (unsigned)line, high);
 }
 
-static void drive_line(struct pc *pc, unsigned irq) {
-  uint32_t high = high_lines(pc);
-  if (irq != IRQ_PIN_2) i8259_set_irq(&pc->pic, irq, high >> irq & 1);
-  if (pc->config.apic && (irq == 0 || irq == IRQ_PIN_2))
-    ioapic_set_irq(&pc->ioapic, IRQ_PIN_2, high & (1u << 0 | 1u << IRQ_PIN_2));
-  else if (pc->config.apic) ioapic_set_irq(&pc->ioapic, irq, high >> irq & 1);
-}
+/* A line for one output of one chip; `irq` is given with each call where the output is a router's. */
+static struct irq_line isa_irq(struct pc *pc, int irq) { return irq_fanin_source(&pc->irqs, irq); }
 
-static void set_line(struct pc *pc, enum irq_source source, unsigned irq, bool level) {
-  uint32_t bit = 1u << irq;
-  pc->lines[source] = level ? pc->lines[source] | bit : pc->lines[source] & ~bit;
-  drive_line(pc, irq);
-}
+static void pirq_line(void *opaque, int pirq, bool level) { piix3_set_pirq(&((struct pc *)opaque)->isa, (unsigned)pirq, level); }
 
-static void chip_line(void *opaque, int irq, bool level) { set_line(opaque, FROM_CHIP, (unsigned)irq, level); }
-static void pirq_line(void *opaque, int irq, bool level) { set_line(opaque, FROM_PIRQ, (unsigned)irq, level); }
-
-static void hpet_line(void *opaque, int n, bool level) { set_line(opaque, FROM_HPET, (unsigned)n, level); }
-
+/* The HPET takes IRQ 0 and IRQ 8 over; 8254 and RTC are off them. */
 static void legacy_line(void *opaque, int n, bool on) {
   struct pc *pc = opaque;
-  pc->legacy = on;
   i8254_connect(&pc->pit, !on);
-  drive_line(pc, 0);
-  drive_line(pc, RTC_IRQ);
-}
-
-/* COM1 and COM3 share IRQ 4, COM2 and COM4 IRQ 3. */
-static void serial_line(void *opaque, int port, bool level) {
-  set_line(opaque, FROM_COM1 + (enum irq_source)port, port & 1 ? 3 : 4, level);
+  irq_fanin_mute(&pc->pit_line, on);
+  irq_fanin_mute(&pc->rtc_line, on);
 }
 
 static bool apic_send(void *opaque, uint8_t destination, bool logical, enum apic_mode mode, uint8_t vector, bool level) {
@@ -150,15 +136,14 @@ static void apic_init(void *opaque) {
 }
 
 /* The lines' levels are saved too: a chip that drives its line again after a load then makes no edge. */
-static const struct field wiring_fields[] = {FIELD_ARRAY(pc, lines), FIELD(pc, legacy), FIELD(pc, pic_intr), FIELD(pc, intr),
-                                             FIELD_END};
+static const struct field wiring_fields[] = {IRQ_FANIN_FIELDS(pc, irqs), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD_END};
 
 static void wiring_reset(void *state) { update_intr(state); }
 
 /* Last of all: the CPU's pin is not part of the devices' state, so it is told in any case. */
 static void wiring_loaded(void *state) {
   struct pc *pc = state;
-  pc->legacy = pc->legacy != 0;
+  irq_fanin_loaded(&pc->irqs);
   pc->intr = pc_interrupt_pending(pc);
   if (pc->config.cpu_intr) pc->config.cpu_intr(pc->config.opaque, pc->intr);
 }
@@ -190,33 +175,52 @@ static void debug_exit(void *opaque, uint32_t value) {
 /* ---- the machine ---- */
 
 static struct irq_line wire(struct pc *pc, void (*set)(void *, int, bool), int n) { return (struct irq_line){set, pc, n}; }
-static void add(struct pc *pc, struct device device) { pc->devices[pc->count++] = device; }
+
+/* Without memory for it the chip is undone at once, and the machine is not made. */
+static void add(struct pc *pc, struct device device) {
+  if (pc->count == pc->capacity) {
+    unsigned capacity = pc->capacity ? 2 * pc->capacity : 32;
+    struct device *more = realloc(pc->devices, capacity * sizeof *more);
+    if (!more) {
+      if (device.destroy) device.destroy(device.state);
+      pc->failed = true;
+      return;
+    }
+    pc->devices = more;
+    pc->capacity = capacity;
+  }
+  pc->devices[pc->count++] = device;
+}
 
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
 static void assemble(struct pc *pc) {
   static const char *const serial_name[SERIAL_PORTS] = {"com1", "com2", "com3", "com4"};
   struct pc_config *c = &pc->config;
   struct irq_line a20 = wire(pc, a20_line, 0), reset = wire(pc, reset_line, 0);
+  irq_fanin_init(&pc->irqs, isa_line_changed, pc);
+  pc->pit_line = isa_irq(pc, 0);
+  pc->rtc_line = isa_irq(pc, RTC_IRQ);
   if (c->apic) {
     add(pc, lapic_init(&pc->lapic, c->mmu, c->clock, (struct lapic_wires){pc, update_intr, apic_nmi, apic_init, apic_eoi}));
     add(pc, ioapic_init(&pc->ioapic, c->mmu, (struct ioapic_wires){pc, apic_send, update_intr}));
   }
   add(pc, i8259_init(&pc->pic, pc->io, wire(pc, pic_intr, 0)));
-  add(pc, i8254_init(&pc->pit, pc->io, c->clock, wire(pc, chip_line, 0)));
-  add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), wire(pc, chip_line, RTC_IRQ)));
-  if (c->hpet) add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, wire(pc, hpet_line, 0), wire(pc, legacy_line, 0)));
-  add(pc,
-      i8042_init(&pc->keyboard, pc->io, c->clock, wire(pc, chip_line, KEYBOARD_IRQ), wire(pc, chip_line, AUX_IRQ), a20, reset));
+  add(pc, i8254_init(&pc->pit, pc->io, c->clock, pc->pit_line));
+  add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), pc->rtc_line));
+  if (c->hpet) add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, isa_irq(pc, 0), wire(pc, legacy_line, 0)));
+  add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, isa_irq(pc, KEYBOARD_IRQ), isa_irq(pc, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
-  add(pc, ferr_init(&pc->ferr, pc->io, wire(pc, chip_line, FERR_IRQ)));
+  add(pc, ferr_init(&pc->ferr, pc->io, isa_irq(pc, FERR_IRQ)));
   add(pc, dma8237_init(&pc->dma, pc->io));
-  add(pc, pci_init(&pc->pci, pc->io, wire(pc, pirq_line, 0), reset));
-  if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, wire(pc, chip_line, ACPI_SCI), wire(pc, power_line, 0)));
+  add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
+  add(pc, i440fx_init(&pc->host, &pc->pci));
+  add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_irq(pc, 0), reset));
+  if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_irq(pc, ACPI_SCI), wire(pc, power_line, 0)));
   add(pc, crtc_init(&pc->crtc, pc->io));
   for (int i = 0; i < SERIAL_PORTS; i++)
     if (c->serial_present[i])
       add(pc, uart16550_init(&pc->serial[i], pc->io, serial_base[i], serial_name[i], c->clock, c->serial[i],
-                             wire(pc, serial_line, i)));
+                             isa_irq(pc, i & 1 ? 3 : 4))); /* COM1 and COM3 share IRQ 4, COM2 and COM4 IRQ 3 */
   if (c->debug_exit_present)
     add(pc, debug_exit_init(&pc->debug_exit, pc->io, c->debug_exit_base, c->debug_exit_size, debug_exit, pc));
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0});
@@ -232,6 +236,10 @@ struct pc *pc_create(const struct pc_config *config) {
     return 0;
   }
   assemble(pc);
+  if (pc->failed || pc->irqs.full) {
+    pc_destroy(pc);
+    return 0;
+  }
   pc->ready = true;
   update_intr(pc);
   return pc;
@@ -242,42 +250,15 @@ void pc_destroy(struct pc *pc) {
   for (unsigned i = pc->count; i-- > 0;)
     if (pc->devices[i].destroy) pc->devices[i].destroy(pc->devices[i].state);
   io_bus_destroy(pc->io);
+  free(pc->devices);
   free(pc);
-}
-
-/* What a BIOS has written to the chips before it starts a kernel, on top of their own resets: SeaBIOS 1.16.2's values, read under
- * QEMU 7.2 at a kernel's entry. */
-static const struct {
-  uint16_t port;
-  uint8_t value;
-} bios_writes[] = {
-  /* clang-format off */
-  {0x43, 0x34}, {0x40, 0}, {0x40, 0},   /* PIT channel 0: mode 2, 65536: 18.2 Hz */
-  {0x70, 0x0b}, {0x71, 0x02},           /* RTC: 24 hours, BCD, no interrupts */
-  {0x21, 0xb8}, {0xa1, 0x8e},           /* 8259s: open are IRQ 0, 1, 2, 6, and 8, 12, 13, 14 */
-  /* clang-format on */
-};
-enum { UART_LCR = 3, EIGHT_BITS = 3, UART_MCR = 4, OUT2 = 8, SVR_ENABLED = 0x1ff, LINT_EXTINT = 0x8700, LINT_NMI = 0x8400 };
-
-static void leave_as_bios(struct pc *pc) {
-  if (pc->config.apic) {
-    pc->lapic.svr = SVR_ENABLED;
-    pc->lapic.lvt[LVT_LINT0] = LINT_EXTINT;
-    pc->lapic.lvt[LVT_LINT1] = LINT_NMI;
-  }
-  for (unsigned i = 0; i < sizeof bios_writes / sizeof *bios_writes; i++)
-    io_bus_write(pc->io, bios_writes[i].port, 1, bios_writes[i].value);
-  for (unsigned i = 0; i < SERIAL_PORTS; i++)
-    if (pc->config.serial_present[i]) {
-      io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_LCR), 1, EIGHT_BITS);
-      io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_MCR), 1, OUT2);
-    }
 }
 
 void pc_reset(struct pc *pc) {
   for (unsigned i = 0; i < pc->count; i++) pc->devices[i].reset(pc->devices[i].state);
-  leave_as_bios(pc);
 }
+
+void pc_leave_as_bios(struct pc *pc) { handover_write(pc->io, pc->config.mmu); }
 
 /* ---- what the rest of bt sees ---- */
 

@@ -28,9 +28,12 @@ struct pc_config {
 };
 
 struct pc;
+/* In its power-on state. NULL: not enough memory, or more interrupt sources than irq.h has room for. */
 struct pc *pc_create(const struct pc_config *config);
 void pc_destroy(struct pc *pc);
-void pc_reset(struct pc *pc);
+void pc_reset(struct pc *pc); /* the reset line: power-on values; what batteries keep stays */
+/* After a reset, where no firmware is run: writes to the chips what a BIOS has written when it starts a kernel. */
+void pc_leave_as_bios(struct pc *pc);
 struct io_bus *pc_io(struct pc *pc);
 /* The vCPU takes an interrupt: acknowledges it at the APIC or the 8259s and returns its vector; -1 if it went away (no INTA
  * result but spurious is returned as the manual says: 8259 spurious IRQ 7 is a vector). */
@@ -46,7 +49,7 @@ void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes /* set 2 */, unsign
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons);
 /* ACPI, MP and SMBIOS tables: writes them into F0000h-FFFFFh and returns the RSDP's address; 0: there is none. */
 gpa pc_write_tables(struct pc *pc);
-uint32_t pc_day_seconds(struct pc *pc);                /* since midnight, by the RTC; after pc_reset() */
+uint32_t pc_day_seconds(struct pc *pc);                /* since midnight, by the RTC; after pc_leave_as_bios() */
 uint16_t pc_serial_base(struct pc *pc, unsigned port); /* 0: that port is not there */
 /* All chips, for save/load/compare/info. */
 const struct device *pc_devices(struct pc *pc, unsigned *count);

@@ -1,6 +1,6 @@
 /* What a BIOS would have left in memory for a kernel that is loaded without one: interrupt vectors that do nothing, the BIOS data
  * area, flat GDTs for the entry, and a reset vector that resets. There are no BIOS services. What it leaves in the chips is
- * devices/pc.c's bios_writes[]; ACPI, MP and SMBIOS tables are devices/firmware/tables.c's. Values: SeaBIOS 1.16.2 under
+ * devices/firmware/handover.c's; ACPI, MP and SMBIOS tables are tables.c's there. Values: SeaBIOS 1.16.2 under
  * QEMU 7.2, dumped at a kernel's entry. */
 #include <string.h>
 #include "boot.h"

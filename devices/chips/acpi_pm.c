@@ -18,13 +18,19 @@ enum {
   ENABLE_BITS = TMR | GBL | PWRBTN | RTC
 };
 enum { SCI_EN = 1, CONTROL_BITS = 0x1c02, SLP_TYP = 10, SLP_EN = 1 << 13 };
-enum { CONFIG_PMBASE = 0x40, CONFIG_PMREGMISC = 0x80, PM_BLOCK = 64 };
+enum { CONFIG_PMBASE = 0x40, PMBASE_BITS = 0xffc0, CONFIG_DEVACTB = 0x58, CONFIG_PMREGMISC = 0x80, PM_BLOCK = 64 };
 
-static const struct field fields[] = {
-  FIELD(acpi_pm, status),        FIELD(acpi_pm, enable),      FIELD(acpi_pm, control),
-  FIELD(acpi_pm, gpe_status),    FIELD(acpi_pm, gpe_enable),  FIELD_ARRAY(acpi_pm, smi),
-  FIELD(acpi_pm, sci),           FIELD(acpi_pm, wraps),       FIELD_ARRAY(acpi_pm, function.config),
-  FIELD(acpi_pm, function.intx), FIELD_TIMER(acpi_pm, timer), FIELD_END};
+static const struct field fields[] = {FIELD(acpi_pm, status),
+                                      FIELD(acpi_pm, enable),
+                                      FIELD(acpi_pm, control),
+                                      FIELD(acpi_pm, gpe_status),
+                                      FIELD(acpi_pm, gpe_enable),
+                                      FIELD_ARRAY(acpi_pm, smi),
+                                      FIELD(acpi_pm, sci),
+                                      FIELD(acpi_pm, wraps),
+                                      PCI_FIELDS(acpi_pm, function),
+                                      FIELD_TIMER(acpi_pm, timer),
+                                      FIELD_END};
 
 static uint64_t timer_ticks(const struct acpi_pm *s) { return clock_ns_to_ticks(clock_now(s->clock), PM_TIMER_HZ); }
 
@@ -116,43 +122,41 @@ static void smi_write(void *dev, uint16_t offset, unsigned size, uint32_t value)
   update_sci(s);
 }
 
-/* ---- where the PM block is ---- */
+/* ---- configuration space ---- */
 
-static void map(struct acpi_pm *s) {
-  static const struct io_ops ops = {pm_read, pm_write, 4};
-  const uint8_t *c = s->function.config;
-  uint16_t base = c[CONFIG_PMREGMISC] & 1 ? (uint16_t)((c[CONFIG_PMBASE] & 0xc0) | c[CONFIG_PMBASE + 1] << 8) : 0;
-  if (base == s->mapped) return;
-  if (s->mapped) io_bus_remove(s->io, s->mapped, PM_BLOCK);
-  s->mapped = base;
-  if (base) io_bus_add(s->io, base, PM_BLOCK, &ops, s, "acpi-pm");
+/* The PM block is no BAR: its base and its enable are registers of the PIIX4's own. */
+static uint64_t pm_block(void *dev) {
+  const struct pci_function *f = &((struct acpi_pm *)dev)->function;
+  uint64_t base = pci_get(f, CONFIG_PMBASE, 2) & PMBASE_BITS;
+  return base && pci_get(f, CONFIG_PMREGMISC, 1) & 1 ? base : PCI_NOWHERE;
 }
 
-static void config_written(void *dev, unsigned offset, unsigned size) { map(dev); }
+static const struct pci_register registers[] = {
+  {PCI_COMMAND, 2, 0, PCI_COMMAND_IO, 0}, /* the SMBus' ports; the PM block's are decoded all the same */
+  {PCI_STATUS, 2, 0x0200, 0, 0},
+  {PCI_INTERRUPT_PIN, 1, 1, 0, 0}, /* shown, but it is the SCI, which is on IRQ 9 and on no PIRQ */
+  {CONFIG_PMBASE, 2, 0x0001, PMBASE_BITS, 0},
+  {CONFIG_DEVACTB, 4, 0, 0xffffffff, 0},
+  {CONFIG_DEVACTB + 4, 4, 0, 0xffffffff, 0},
+  {CONFIG_PMREGMISC, 1, 0, 1, 0},
+};
+static const struct io_ops pm_ops = {pm_read, pm_write, 4};
+static const struct pci_info info = {
+  .name = "acpi-pm",
+  .vendor = 0x8086,
+  .device = 0x7113,
+  .class_code = 0x068000,
+  .revision = 3,
+  .region = {{.size = PM_BLOCK, .type = PCI_IO, .io = &pm_ops, .where = pm_block}},
+  .registers = registers,
+  .register_count = sizeof registers / sizeof *registers,
+};
 
-/* The firmware's work is done here: the block is decoded at ACPI_PM_BASE, where the FADT says. */
-static void config_init(struct acpi_pm *s) {
-  struct pci_function *f = &s->function;
-  pci_function_init(f, pci_devfn(1, 3), 0x8086, 0x7113, 0x068000, 3);
-  f->config[4] = 1;
-  f->config[7] = 0x02;
-  f->config[CONFIG_PMBASE] = (ACPI_PM_BASE & 0xff) | 1;
-  f->config[CONFIG_PMBASE + 1] = ACPI_PM_BASE >> 8;
-  f->config[CONFIG_PMREGMISC] = 1;
-  f->config[60] = ACPI_SCI;
-  f->config[61] = 1;
-  f->writable[4] = f->writable[CONFIG_PMREGMISC] = 1;
-  f->writable[CONFIG_PMBASE] = 0xc0;
-  f->writable[CONFIG_PMBASE + 1] = 0xff;
-  for (unsigned i = 0x58; i < 0x60; i++) f->writable[i] = 0xff;
-  f->written = config_written;
-  f->dev = s;
-}
+/* ---- life ---- */
 
 static void reset(void *state) {
   struct acpi_pm *s = state;
-  config_init(s);
-  map(s);
+  pci_function_reset(&s->function);
   s->status = s->enable = s->control = s->gpe_status = s->gpe_enable = 0;
   s->smi[0] = s->smi[1] = 0;
   s->wraps = timer_ticks(s) >> HALF_PERIOD_BITS;
@@ -165,7 +169,7 @@ static void loaded(void *state) {
   s->enable &= ENABLE_BITS;
   s->control &= CONTROL_BITS | SCI_EN;
   s->sci = s->sci != 0;
-  map(s);
+  pci_function_loaded(&s->function);
   irq_set(&s->sci_out, s->sci);
   clock_timer_set(s->clock, &s->timer, s->timer.deadline);
 }
@@ -178,10 +182,10 @@ static void destroy(void *state) {
 struct device acpi_pm_init(struct acpi_pm *s, struct io_bus *io, struct pci *pci, struct clock *clock, struct irq_line sci,
                            struct irq_line power_off) {
   static const struct io_ops gpe_ops = {gpe_read, gpe_write, 1}, smi_ops = {smi_read, smi_write, 1};
-  *s = (struct acpi_pm){.clock = clock, .io = io, .sci_out = sci, .power_off = power_off};
+  *s = (struct acpi_pm){.clock = clock, .sci_out = sci, .power_off = power_off};
   clock_timer_init(&s->timer, "acpi-pm", fire, s);
+  pci_attach(pci, &s->function, pci_devfn(1, 3), &info, s);
   reset(s);
-  pci_add(pci, &s->function);
   io_bus_add(io, ACPI_GPE_BASE, ACPI_GPE_LENGTH, &gpe_ops, s, "gpe");
   io_bus_add(io, ACPI_SMI_PORT, 2, &smi_ops, s, "smi");
   return (struct device){"acpi-pm", s, fields, reset, loaded, destroy};

@@ -18,12 +18,10 @@ struct acpi_pm {
   uint16_t gpe_status, gpe_enable;
   uint8_t smi[2];               /* APMC, APMS */
   uint8_t sci;                  /* as `sci_out` heard it last */
-  uint16_t mapped;              /* base of the PM block on the port bus; 0: not decoded */
   uint64_t wraps;               /* half periods of the PM timer that TMR_STS has seen */
   struct pci_function function; /* 00:01.3 */
   struct clock_timer timer;
   struct clock *clock;
-  struct io_bus *io;
   struct irq_line sci_out, power_off;
 };
 

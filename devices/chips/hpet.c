@@ -38,7 +38,7 @@ enum {
   T_ROUTE = 31 << T_ROUTE_SHIFT
 };
 enum { T_WRITABLE = T_LEVEL | T_ENABLE | T_PERIODIC | T_SETVAL | T_32BIT | T_ROUTE };
-enum { ROUTES = 1 << 2, LINES = 24, RTC_LINE = 8, WINDOW = 0x1000 };
+enum { ROUTES = 1 << 2, LINES = 24, RTC_LINE = 8 };
 enum {
   NS_PER_TICK = 10,
   FS_PER_TICK = 10000000,
@@ -331,6 +331,6 @@ struct device hpet_init(struct hpet *s, struct mmu *mmu, struct clock *clock, st
     clock_timer_init(&s->timer[n].timer, names[n], fire, &s->timer[n]);
   }
   reset(s);
-  mmu_add_io(mmu, to_gpa(HPET_BASE), WINDOW, &ops, s);
+  mmu_add_io(mmu, to_gpa(HPET_BASE), CHIP_WINDOW, &ops, s);
   return (struct device){"hpet", s, fields, reset, loaded, destroy};
 }

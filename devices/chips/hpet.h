@@ -1,9 +1,9 @@
 /* HPET: main counter, three timers, legacy replacement (FED00000h). */
 #pragma once
 #include "../bus.h"
+#include "../map.h"
 
 enum { HPET_TIMERS = 3, HPET_NO_LINE = 0xff };
-#define HPET_BASE 0xfed00000ull
 #define HPET_BLOCK_ID \
   0x8086a201u /* vendor 8086h, legacy replacement, 64-bit counter, three timers, revision 1: registers and ACPI table agree */
 

@@ -304,14 +304,14 @@ static void write_61(void *dev, uint16_t offset, unsigned size, uint32_t value) 
 
 /* ---- life ---- */
 
-/* Undefined after power-on; left as a BIOS leaves it: channel 0 at 18.2 Hz in mode 3, channel 1 for refresh, channel 2 idle. */
+/* The data sheet leaves it open; as in QEMU all three channels are in mode 3 with the longest count, and the third one's gate is
+ * low. */
 static void reset(void *state) {
   struct i8254 *s = state;
   uint64_t now = tick_now(s);
-  s->channel[0] =
-    (struct pit_channel){.mode = 3, .mode_written = 3, .access = 3, .gate = 1, .reload = 0x10000, .start = now, .state = PIT_RUN};
-  s->channel[1] = (struct pit_channel){
-    .mode = 2, .mode_written = 2, .access = 1, .gate = 1, .reload = REFRESH_TICKS, .start = now, .state = PIT_RUN};
+  for (unsigned n = 0; n < 2; n++)
+    s->channel[n] = (struct pit_channel){
+      .mode = 3, .mode_written = 3, .access = 3, .gate = 1, .reload = 0x10000, .start = now, .state = PIT_RUN};
   s->channel[2] =
     (struct pit_channel){.mode = 3, .mode_written = 3, .access = 3, .gate = 0, .reload = 0x10000, .state = PIT_IDLE};
   s->speaker = 0;

@@ -243,19 +243,14 @@ static void elcr_write(void *dev, uint16_t offset, unsigned size, uint32_t value
 
 /* ---- life ---- */
 
-/* The state after power-on is undefined: as many BIOSes leave it, vectors at 08h and 70h and everything masked, so that a kernel
- * started without a BIOS gets no interrupt that it did not ask for. The lines belong to the devices and stay. */
+/* The data sheet leaves the state after power-on open, and nothing works before the ICWs; all zeros, as in QEMU. The lines belong
+ * to the devices and stay. */
 static void reset(void *state) {
   struct i8259 *s = state;
   for (unsigned which = 0; which < 2; which++) {
     uint8_t lines = s->chip[which].lines;
-    s->chip[which] = (struct i8259_chip){.lines = lines, .imr = 0xff, .icw1 = ICW1 | ICW1_IC4, .icw4 = 1, .lowest = 7};
+    s->chip[which] = (struct i8259_chip){.lines = lines, .lowest = 7};
   }
-  s->chip[MASTER].icw2 = 0x08;
-  s->chip[MASTER].icw3 = 1 << CASCADE;
-  s->chip[SLAVE].icw2 = 0x70;
-  s->chip[SLAVE].icw3 = CASCADE;
-  s->chip[SLAVE].elcr = 0x0c; /* IRQ 10 and 11: where pci.c routes the PIRQs after reset */
   settle(s);
 }
 

@@ -7,6 +7,7 @@
  * it): a guest that masks around a device's interrupt must not lose a line that never falls again.
  */
 #include "ioapic.h"
+#include "../map.h"
 
 enum { VERSION = 0x11 | (IOAPIC_PINS - 1) << 16 };
 enum { REG_ID, REG_VERSION, REG_ARBITRATION, REG_TABLE = 0x10 };
@@ -17,8 +18,7 @@ enum {
   ENTRY_LEVEL = 1 << 15,
   ENTRY_MASKED = 1 << 16
 };
-enum { WINDOW = 0x1000, SELECT = 0x00, DATA = 0x10 };
-#define BASE 0xfec00000ull
+enum { SELECT = 0x00, DATA = 0x10 };
 #define WRITABLE 0xff0000000001afffull
 #define READ_ONLY ((uint64_t)(ENTRY_STATUS | ENTRY_REMOTE_IRR))
 
@@ -122,12 +122,12 @@ static void loaded(void *state) {
   for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) s->entry[pin] &= WRITABLE | READ_ONLY;
 }
 
-static void destroy(void *state) { mmu_remove_io(((struct ioapic *)state)->mmu, to_gpa(BASE)); }
+static void destroy(void *state) { mmu_remove_io(((struct ioapic *)state)->mmu, to_gpa(IOAPIC_BASE)); }
 
 struct device ioapic_init(struct ioapic *s, struct mmu *mmu, struct ioapic_wires wires) {
   static const struct mmu_io_ops ops = {mmio_read, mmio_write};
   *s = (struct ioapic){.mmu = mmu, .wires = wires};
   reset(s);
-  mmu_add_io(mmu, to_gpa(BASE), WINDOW, &ops, s);
+  mmu_add_io(mmu, to_gpa(IOAPIC_BASE), CHIP_WINDOW, &ops, s);
   return (struct device){"ioapic", s, fields, reset, loaded, destroy};
 }

@@ -6,11 +6,13 @@
  * that is still to come; interrupts are never closer than MIN_GAP. A change of the timer's mode goes on from the current count,
  * and a one-shot count that has reached 0 stays there, whatever the mode, until the initial count is written (11.5.4; QEMU
  * computes the new mode's count anew). Moving the base onto RAM or another chip leaves the registers out of the physical map.
- * Deviation: after reset LINT0 is ExtINT and not masked, though the APIC is software-disabled, because no BIOS will set up the
- * virtual wire (11.4.7.1 says masked). Software-disabling later masks every LVT as the manual says.
+ * Deviation: after reset LINT0 is ExtINT and not masked, though the APIC is software-disabled, as the boot processor's is in QEMU
+ * (11.4.7.1 says masked): a BIOS that does not know of it gets its interrupts. Software-disabling later masks every LVT as the
+ * manual says.
  * Missing: SMI (no SMM), x2APIC, arbitration (one CPU), lowest-priority arbitration likewise.
  */
 #include "lapic.h"
+#include "../map.h"
 
 /* offset / 16 */
 enum {
@@ -40,11 +42,8 @@ enum { SVR_ENABLE = 1 << 8, SVR_BITS = 0x3ff };
 enum { LVT_MASKED = 1 << 16, LVT_LEVEL = 1 << 15, LVT_REMOTE_IRR = 1 << 14, LVT_PERIODIC = 1 << 17, LVT_KEPT = LVT_REMOTE_IRR };
 enum { ICR_LOGICAL = 1 << 11, ICR_ASSERT = 1 << 14, ICR_LEVEL = 1 << 15, ICR_BITS = 0xccfff };
 enum { ESR_SEND_ILLEGAL = 1 << 5, ESR_RECEIVE_ILLEGAL = 1 << 6, ESR_REGISTER = 1 << 7 };
-enum { BASE_BSP = 1 << 8, BASE_ENABLE = 1 << 11, WINDOW = 0x1000, MIN_GAP = 10000 /* ns */ };
+enum { BASE_BSP = 1 << 8, BASE_ENABLE = 1 << 11, MIN_GAP = 10000 /* ns */ };
 #define BASE_ADDRESS 0xffffff000ull
-#define DEFAULT_BASE 0xfee00000ull
-#define IOAPIC_WINDOW 0xfec00000ull /* where other chips' registers are: a page each */
-#define HPET_WINDOW 0xfed00000ull
 
 static const uint32_t lvt_bits[LVT_COUNT] = {0x300ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
 
@@ -369,13 +368,13 @@ static void init_reset(struct lapic *s) {
 static void map(struct lapic *s) {
   static const struct mmu_io_ops ops = {mmio_read, mmio_write};
   uint64_t base = s->base & BASE_ADDRESS;
-  bool taken = base == IOAPIC_WINDOW || base == HPET_WINDOW;
-  bool free = base >= mmu_ram_size(s->mmu) && base >= 1 << 20 && base + WINDOW <= 0x100000000ull && !taken;
+  bool taken = base == IOAPIC_BASE || base == HPET_BASE;
+  bool free = base >= mmu_ram_size(s->mmu) && base >= 1 << 20 && base + CHIP_WINDOW <= 0x100000000ull && !taken;
   uint64_t wanted = on(s) && free ? base : 0;
   if (wanted == s->mapped) return;
   if (s->mapped) mmu_remove_io(s->mmu, to_gpa(s->mapped));
   s->mapped = wanted;
-  if (wanted) mmu_add_io(s->mmu, to_gpa(wanted), WINDOW, &ops, s);
+  if (wanted) mmu_add_io(s->mmu, to_gpa(wanted), CHIP_WINDOW, &ops, s);
 }
 
 void lapic_set_base(struct lapic *s, uint64_t value) {
@@ -388,7 +387,7 @@ void lapic_set_base(struct lapic *s, uint64_t value) {
 
 static void reset(void *state) {
   struct lapic *s = state;
-  s->base = DEFAULT_BASE | BASE_ENABLE | BASE_BSP;
+  s->base = LAPIC_BASE | BASE_ENABLE | BASE_BSP;
   s->id = 0;
   init_reset(s);
   map(s);

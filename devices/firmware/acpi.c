@@ -1,45 +1,33 @@
 /* ACPI tables. ACPI 3.0, chapter 5; the subset that Linux, BSD and Windows ask for on a PC of the PIIX4 kind.
  *
- * Owns the layout in F0000h-F7FFFh (tables.h): RSDP first, tables 64-byte aligned behind it (FACS must be). Addresses and
- * register blocks come from acpi_pm.h; the PIRQ wiring from pci_pirq(). The same link devices serve PIC and APIC mode, because
- * the router's IRQ n is also the I/O APIC's pin n; the MADT marks those pins level, active high.
+ * Owns what is in two files (tables.h): the RSDP, and all tables, 64-byte aligned (FACS must be). Addresses and register blocks
+ * come from acpi_pm.h; the PIRQ wiring from pci_pirq(). The same link devices serve PIC and APIC mode, because the router's IRQ n
+ * is also the I/O APIC's pin n; the MADT marks those pins level, active high.
  */
 #include "acpi.h"
 #include "../chips/acpi_pm.h"
 #include "aml.h"
 #include "../chips/hpet.h"
-#include "tables.h"
+#include "../map.h"
 #include <string.h>
 
-enum { AREA = TABLES_ACPI, AREA_END = TABLES_ACPI_END, ALIGN = 64 };
-enum { RSDP_SIZE = 20, FACS_SIZE = 64, IOAPIC_ADDRESS = 0xfec00000, LAPIC_ADDRESS = 0xfee00000 };
+enum { RSDP_SIZE = 20, RSDP_CHECKSUM = 8, RSDP_RSDT = 16, FACS_SIZE = 64, FACS_VERSION = 32, ALIGN = 64 };
+enum { FADT_FACS = 36, FADT_DSDT = 40, FADT_X_DSDT = 140, RSDT_ENTRIES = 36 /* offsets of pointers */ };
 enum { RESET_PORT = 0xcf9, RESET_VALUE = 6, CENTURY = 0x32, HPET_LENGTH = 0x400, MAX_TABLES = 3 };
 enum { FADT_WBINVD = 1 << 0, FADT_PROC_C1 = 1 << 2, FADT_SLP_BUTTON = 1 << 5, FADT_FIX_RTC = 1 << 6, FADT_RESET_REG = 1 << 10 };
 enum { BOOT_LEGACY = 1, BOOT_8042 = 2, BOOT_NO_VGA = 4 };
 enum { SERIALIZED = 8 }; /* method flag: it creates names */
 enum { OP_STORE = 0x70, OP_ARG0 = 0x68, OP_AND = 0x7b, OP_OR = 0x7d, OP_RETURN = 0xa4, OP_NULL = 0 };
 
-struct area {
-  struct mmu *mmu;
-  uint32_t next;
-  bool full;
-};
-
-static uint32_t place(struct area *at, const void *bytes, size_t size) {
-  uint32_t addr = at->next;
-  if (at->full || size > AREA_END - addr) {
-    at->full = true;
-    return 0;
-  }
-  mmu_dma_write(at->mmu, to_gpa(addr), bytes, size);
-  at->next = (uint32_t)((addr + size + ALIGN - 1) & ~(size_t)(ALIGN - 1));
-  return addr;
+/* Appends a complete table; returns its offset. */
+static uint32_t append(struct tables *t, struct aml *a) {
+  acpi_table_end(a);
+  t->failed |= a->overflow;
+  return tables_append(t, FILE_ACPI, a->bytes, a->size, ALIGN);
 }
 
-static uint32_t place_table(struct area *at, struct aml *a) {
-  acpi_table_end(a);
-  at->full |= a->overflow;
-  return place(at, a->bytes, a->size);
+static void sum_table(struct tables *t, uint32_t at, const struct aml *a) {
+  tables_checksum(t, FILE_ACPI, at, (uint32_t)a->size, at + ACPI_CHECKSUM);
 }
 
 /* ---- DSDT: methods of the PIRQ links ---- */
@@ -218,7 +206,7 @@ static void pci_root(struct aml *a, const struct pc_config *config) {
   aml_res_io_window(a, 0x0000, 0x0cf7);
   aml_res_io_window(a, 0x0d00, 0xffff);
   aml_res_memory_window(a, 0x000a0000, 0x000bffff);
-  if (first < IOAPIC_ADDRESS) aml_res_memory_window(a, (uint32_t)first, IOAPIC_ADDRESS - 1);
+  if (first < IOAPIC_BASE) aml_res_memory_window(a, (uint32_t)first, IOAPIC_BASE - 1);
   aml_end_resources(a, template);
   routing_table(a);
   isa_bus(a, config);
@@ -292,10 +280,11 @@ static void fadt_fixed_blocks(struct aml *a) {
   aml_bytes(a, "\x04\x02\x00\x04\x04\x00\x00\x00", 8); /* their lengths, GPE1_BASE, CST_CNT */
 }
 
-static void build_fadt(struct aml *a, uint32_t facs, uint32_t dsdt) {
+/* Pointers are zero here: see append_fadt(). */
+static void build_fadt(struct aml *a) {
   acpi_table_begin(a, "FACP", 3);
-  aml_dword(a, facs);
-  aml_dword(a, dsdt);
+  aml_dword(a, 0); /* FIRMWARE_CTRL */
+  aml_dword(a, 0); /* DSDT */
   aml_byte(a, 0);
   aml_byte(a, 1); /* preferred profile: desktop */
   aml_word(a, ACPI_SCI);
@@ -318,7 +307,7 @@ static void build_fadt(struct aml *a, uint32_t facs, uint32_t dsdt) {
   aml_byte(a, RESET_VALUE);
   aml_bytes(a, "\0\0\0", 3);
   aml_qword(a, 0); /* X_FIRMWARE_CTRL: the 32-bit one counts */
-  aml_qword(a, dsdt);
+  aml_qword(a, 0); /* X_DSDT */
   gas_io(a, ACPI_PM_BASE, 32);
   gas_io(a, 0, 0);
   gas_io(a, ACPI_PM_BASE + 4, 16);
@@ -339,11 +328,11 @@ static void source_override(struct aml *a, uint8_t irq, uint8_t pin, uint16_t fl
 static void build_madt(struct aml *a) {
   static const uint8_t level_irqs[] = {5, ACPI_SCI, 10, 11};
   acpi_table_begin(a, "APIC", 1);
-  aml_dword(a, LAPIC_ADDRESS);
+  aml_dword(a, LAPIC_BASE);
   aml_dword(a, 1);                                     /* PCAT_COMPAT: there are 8259s to be masked */
   aml_bytes(a, "\x00\x08\x00\x00\x01\x00\x00\x00", 8); /* local APIC: processor 0, APIC id 0, enabled */
   aml_bytes(a, "\x01\x0c\x00\x00", 4);                 /* I/O APIC: id 0 */
-  aml_dword(a, IOAPIC_ADDRESS);
+  aml_dword(a, IOAPIC_BASE);
   aml_dword(a, 0); /* first GSI */
   source_override(a, 0, 2, 0);
   for (unsigned i = 0; i < sizeof level_irqs; i++)
@@ -364,36 +353,59 @@ static void build_hpet(struct aml *a) {
 
 /* ---- all of them ---- */
 
-static void write_rsdp(struct mmu *mmu, uint32_t rsdt) {
-  uint8_t rsdp[RSDP_SIZE] = "RSD PTR \0BT    ";
-  memcpy(rsdp + 16, &rsdt, 4);
-  rsdp[8] = acpi_checksum(rsdp, sizeof rsdp);
-  mmu_dma_write(mmu, to_gpa(AREA), rsdp, sizeof rsdp);
+static uint32_t append_facs(struct tables *t) {
+  uint8_t facs[FACS_SIZE] = "FACS\x40";
+  facs[FACS_VERSION] = 1;
+  return tables_append(t, FILE_ACPI, facs, sizeof facs, ALIGN);
 }
 
-gpa acpi_write(struct mmu *mmu, const struct pc_config *config) {
-  struct area at = {.mmu = mmu, .next = AREA + ALIGN};
+static uint32_t append_fadt(struct tables *t, struct aml *a, uint32_t facs, uint32_t dsdt) {
+  build_fadt(a);
+  uint32_t at = append(t, a);
+  tables_pointer(t, FILE_ACPI, at + FADT_FACS, 4, FILE_ACPI, facs);
+  tables_pointer(t, FILE_ACPI, at + FADT_DSDT, 4, FILE_ACPI, dsdt);
+  tables_pointer(t, FILE_ACPI, at + FADT_X_DSDT, 8, FILE_ACPI, dsdt);
+  sum_table(t, at, a);
+  return at;
+}
+
+/* A table without pointers, which `build` has made. */
+static uint32_t append_plain(struct tables *t, struct aml *a) {
+  uint32_t at = append(t, a);
+  sum_table(t, at, a);
+  return at;
+}
+
+static uint32_t append_rsdt(struct tables *t, struct aml *a, const uint32_t *tables, unsigned count) {
+  acpi_table_begin(a, "RSDT", 1);
+  for (unsigned i = 0; i < count; i++) aml_dword(a, 0);
+  uint32_t at = append(t, a);
+  for (unsigned i = 0; i < count; i++) tables_pointer(t, FILE_ACPI, at + RSDT_ENTRIES + 4 * i, 4, FILE_ACPI, tables[i]);
+  sum_table(t, at, a);
+  return at;
+}
+
+static void append_rsdp(struct tables *t, uint32_t rsdt) {
+  static const uint8_t rsdp[RSDP_SIZE] = "RSD PTR \0BT    ";
+  tables_append(t, FILE_RSDP, rsdp, sizeof rsdp, 16);
+  tables_pointer(t, FILE_RSDP, RSDP_RSDT, 4, FILE_ACPI, rsdt);
+  tables_checksum(t, FILE_RSDP, 0, sizeof rsdp, RSDP_CHECKSUM);
+}
+
+void acpi_make(struct tables *t, const struct pc_config *config) {
   struct aml a;
-  uint8_t facs[FACS_SIZE] = "FACS\x40";
-  facs[32] = 1; /* version */
-  uint32_t facs_at = place(&at, facs, sizeof facs), tables[MAX_TABLES] = {0};
+  uint32_t facs = append_facs(t), tables[MAX_TABLES];
+  unsigned count = 0;
   build_dsdt(&a, config);
-  uint32_t dsdt_at = place_table(&at, &a);
-  build_fadt(&a, facs_at, dsdt_at);
-  tables[0] = place_table(&at, &a);
+  uint32_t dsdt = append_plain(t, &a);
+  tables[count++] = append_fadt(t, &a, facs, dsdt);
   if (config->apic) {
     build_madt(&a);
-    tables[1] = place_table(&at, &a);
+    tables[count++] = append_plain(t, &a);
   }
   if (config->hpet) {
     build_hpet(&a);
-    tables[2] = place_table(&at, &a);
+    tables[count++] = append_plain(t, &a);
   }
-  acpi_table_begin(&a, "RSDT", 1);
-  for (unsigned i = 0; i < MAX_TABLES; i++)
-    if (tables[i]) aml_dword(&a, tables[i]);
-  uint32_t rsdt_at = place_table(&at, &a);
-  if (at.full) return to_gpa(0);
-  write_rsdp(mmu, rsdt_at);
-  return to_gpa(AREA);
+  append_rsdp(t, append_rsdt(t, &a, tables, count));
 }

@@ -253,12 +253,6 @@ void aml_res_memory_window(struct aml *a, uint32_t first, uint32_t last) {
 
 /* ---- tables ---- */
 
-uint8_t acpi_checksum(const uint8_t *bytes, size_t n) {
-  uint8_t sum = 0;
-  for (size_t i = 0; i < n; i++) sum = (uint8_t)(sum + bytes[i]);
-  return (uint8_t)(0 - sum);
-}
-
 void acpi_table_begin(struct aml *a, const char *signature, uint8_t revision) {
   a->size = 0;
   a->overflow = false;
@@ -277,5 +271,4 @@ void acpi_table_end(struct aml *a) {
   uint32_t length = (uint32_t)a->size;
   if (a->overflow) return;
   memcpy(a->bytes + 4, &length, 4);
-  a->bytes[9] = acpi_checksum(a->bytes, a->size);
 }

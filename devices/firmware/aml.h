@@ -45,7 +45,7 @@ void aml_res_io_window(struct aml *a, uint16_t first, uint16_t last);
 void aml_res_memory_fixed(struct aml *a, uint32_t base, uint32_t length);
 void aml_res_memory_window(struct aml *a, uint32_t first, uint32_t last);
 
-/* The 36-byte header of a table at the builder's start, and its length and checksum once it is complete. */
+enum { ACPI_CHECKSUM = 9 /* its offset in a table: left at 0, to be made when the table lies where it belongs */ };
+/* The 36-byte header of a table at the builder's start, and its length once it is complete. */
 void acpi_table_begin(struct aml *a, const char *signature, uint8_t revision);
 void acpi_table_end(struct aml *a);
-uint8_t acpi_checksum(const uint8_t *bytes, size_t n); /* what must be added for the sum to be zero */

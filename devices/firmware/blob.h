@@ -28,12 +28,3 @@ static inline void blob_zeros(struct blob *b, unsigned size) {
 static inline void blob_text(struct blob *b, const char *text, unsigned width, char pad) {
   for (unsigned i = 0; i < width; i++) blob_put(b, (uint8_t)(*text ? *text++ : pad), 1);
 }
-
-/* Sets the byte at `at` so that the `size` bytes from `from` on add up to zero. */
-static inline void blob_checksum(struct blob *b, size_t from, size_t size, size_t at) {
-  uint8_t sum = 0;
-  if (b->overflow) return;
-  b->bytes[at] = 0;
-  for (size_t i = from; i < from + size; i++) sum = (uint8_t)(sum + b->bytes[i]);
-  b->bytes[at] = (uint8_t)-sum;
-}

@@ -6,15 +6,18 @@
  * LINT1 NMI.
  */
 #include "mp_table.h"
+#include "blob.h"
 #include "../chips/acpi_pm.h"
+#include "../map.h"
 
 enum { POINTER_SIZE = 16, REVISION = 4, APIC_VERSION = 0x14, IOAPIC_VERSION = 0x11 /* SeaBIOS's: what an 82093AA has */ };
-enum { LAPIC_ADDRESS = 0xfee00000, IOAPIC_ADDRESS = (int)0xfec00000, IOAPIC_ID = 0 };
+enum { IOAPIC_ID = 0 };
 enum entry_type { ENTRY_PROCESSOR, ENTRY_BUS, ENTRY_IOAPIC, ENTRY_IO_INTERRUPT, ENTRY_LOCAL_INTERRUPT };
 enum interrupt_type { TYPE_INT, TYPE_NMI, TYPE_SMI, TYPE_EXTINT };
 enum { BUS_PCI, BUS_ISA };
 enum { CPU_ENABLED = 1, CPU_BSP = 2, FLAG_ACTIVE_HIGH = 1, ALL_APICS = 0xff };
 enum { PIRQ_IRQS = 1 << 5 | 1 << 9 | 1 << 10 | 1 << 11, CASCADE = 1 << 2 };
+enum { POINTER_TABLE = 4, POINTER_CHECKSUM = 10 };                  /* offsets in the floating pointer */
 enum { HEADER_LENGTH = 4, HEADER_CHECKSUM = 7, HEADER_COUNT = 34 }; /* offsets in the configuration table */
 
 static void put_processor(struct blob *b, const struct pc_config *config) {
@@ -38,7 +41,7 @@ static void put_ioapic(struct blob *b) {
   blob_put(b, IOAPIC_ID, 1);
   blob_put(b, IOAPIC_VERSION, 1);
   blob_put(b, 1, 1); /* usable */
-  blob_put(b, (uint32_t)IOAPIC_ADDRESS, 4);
+  blob_put(b, IOAPIC_BASE, 4);
 }
 
 /* 4.3.4, 4.3.5: both kinds have one layout. `source`: an ISA IRQ, or a PCI device << 2 | pin. */
@@ -69,13 +72,12 @@ static unsigned put_interrupts(struct blob *b, const struct pc_config *config) {
   return count + 2;
 }
 
-static void put_pointer(struct blob *b, uint32_t table) {
+static void put_pointer(struct blob *b) {
   blob_text(b, "_MP_", 4, 0);
-  blob_put(b, table, 4);
+  blob_put(b, 0, 4); /* the table's address */
   blob_put(b, POINTER_SIZE / 16, 1);
   blob_put(b, REVISION, 1);
   blob_zeros(b, 6); /* checksum; feature 1: 0, a table is there; feature 2: no IMCR */
-  blob_checksum(b, 0, POINTER_SIZE, 10);
 }
 
 static void put_header(struct blob *b) {
@@ -87,23 +89,27 @@ static void put_header(struct blob *b) {
   blob_text(b, "PC", 12, ' ');
   blob_zeros(b, 6);  /* no OEM table */
   blob_put(b, 0, 2); /* entries, later */
-  blob_put(b, LAPIC_ADDRESS, 4);
+  blob_put(b, LAPIC_BASE, 4);
   blob_zeros(b, 4); /* no extended table */
 }
 
-void mp_table_build(struct blob *out, uint32_t at, const struct pc_config *config) {
-  *out = (struct blob){0};
-  put_pointer(out, at + POINTER_SIZE);
-  put_header(out);
-  put_processor(out, config);
-  put_bus(out, BUS_PCI, "PCI");
-  put_bus(out, BUS_ISA, "ISA");
-  put_ioapic(out);
-  unsigned count = 4 + put_interrupts(out, config);
-  uint8_t *table = out->bytes + POINTER_SIZE;
-  size_t length = out->size - POINTER_SIZE;
+void mp_table_make(struct tables *t, const struct pc_config *config) {
+  struct blob b = {0};
+  put_pointer(&b);
+  put_header(&b);
+  put_processor(&b, config);
+  put_bus(&b, BUS_PCI, "PCI");
+  put_bus(&b, BUS_ISA, "ISA");
+  put_ioapic(&b);
+  unsigned count = 4 + put_interrupts(&b, config);
+  uint8_t *table = b.bytes + POINTER_SIZE;
+  uint32_t length = (uint32_t)b.size - POINTER_SIZE;
   table[HEADER_LENGTH] = (uint8_t)length;
   table[HEADER_LENGTH + 1] = (uint8_t)(length >> 8);
   table[HEADER_COUNT] = (uint8_t)count;
-  blob_checksum(out, POINTER_SIZE, length, POINTER_SIZE + HEADER_CHECKSUM);
+  t->failed |= b.overflow;
+  uint32_t at = tables_append(t, FILE_MP, b.bytes, b.size, POINTER_SIZE);
+  tables_pointer(t, FILE_MP, at + POINTER_TABLE, 4, FILE_MP, at + POINTER_SIZE);
+  tables_checksum(t, FILE_MP, at, POINTER_SIZE, at + POINTER_CHECKSUM);
+  tables_checksum(t, FILE_MP, at + POINTER_SIZE, length, at + POINTER_SIZE + HEADER_CHECKSUM);
 }

@@ -1,7 +1,6 @@
 /* The MP table of the machine that pc.c puts together (mp_table.c). */
 #pragma once
-#include "blob.h"
-#include "../pc.h"
+#include "tables.h"
 
-/* Floating pointer and, behind it, the configuration table, for the 16-byte aligned physical address `at`. Pure. */
-void mp_table_build(struct blob *out, uint32_t at, const struct pc_config *config);
+/* Floating pointer and, behind it, the configuration table. */
+void mp_table_make(struct tables *t, const struct pc_config *config);

@@ -3,8 +3,10 @@
  * specification's table for its type.
  */
 #include "smbios.h"
+#include "blob.h"
 
 enum { VERSION_MAJOR = 2, VERSION_MINOR = 8, ANCHOR_SIZE = 0x1f, INTERMEDIATE = 0x10 };
+enum { ANCHOR_CHECKSUM = 0x04, INTERMEDIATE_CHECKSUM = 0x15, ANCHOR_TABLES = 0x18 /* offsets in the entry point */ };
 enum handle {
   HANDLE_BIOS = 0,
   HANDLE_SYSTEM = 0x100,
@@ -17,6 +19,11 @@ enum handle {
   HANDLE_END = 0x7f00,
   NO_HANDLE = 0xfffe,
   NO_VALUE = 0xffff
+};
+
+struct smbios {
+  struct blob tables, anchor;
+  unsigned count, largest; /* structures; the largest one's bytes */
 };
 
 /* A structure: header, `length` bytes with it, then its texts (numbered from 1) and an empty one. */
@@ -136,7 +143,7 @@ static void put_boot(struct smbios *s) {
 }
 
 /* 5.2.1, with the legacy "_DMI_" half that has a checksum of its own. */
-static void put_anchor(struct smbios *s, uint32_t tables_at) {
+static void put_anchor(struct smbios *s) {
   struct blob *b = &s->anchor;
   blob_text(b, "_SM_", 4, 0);
   blob_put(b, 0, 1);
@@ -148,23 +155,31 @@ static void put_anchor(struct smbios *s, uint32_t tables_at) {
   blob_text(b, "_DMI_", 5, 0);
   blob_put(b, 0, 1);
   blob_put(b, s->tables.size, 2);
-  blob_put(b, tables_at, 4);
+  blob_put(b, 0, 4); /* their address */
   blob_put(b, s->count, 2);
   blob_put(b, VERSION_MAJOR << 4 | VERSION_MINOR, 1);
-  blob_checksum(b, INTERMEDIATE, ANCHOR_SIZE - INTERMEDIATE, 0x15);
-  blob_checksum(b, 0, ANCHOR_SIZE, 4);
 }
 
-void smbios_build(struct smbios *s, uint32_t tables_at, const struct pc_config *config, uint64_t ram_size) {
-  *s = (struct smbios){0};
-  put_bios(s);
-  put_system(s);
-  put_chassis(s);
-  put_cpu(s, config);
-  put_memory_array(s, ram_size);
-  put_memory_module(s, ram_size);
-  put_memory_range(s, ram_size);
-  put_boot(s);
-  end(s, begin(s, 127, 4, HANDLE_END), 0);
-  put_anchor(s, tables_at);
+static void append(struct tables *t, const struct smbios *s) {
+  t->failed |= s->tables.overflow || s->anchor.overflow;
+  uint32_t at = tables_append(t, FILE_SMBIOS, s->tables.bytes, s->tables.size, 16);
+  uint32_t anchor = tables_append(t, FILE_SMBIOS_ANCHOR, s->anchor.bytes, s->anchor.size, 16);
+  tables_pointer(t, FILE_SMBIOS_ANCHOR, anchor + ANCHOR_TABLES, 4, FILE_SMBIOS, at);
+  tables_checksum(t, FILE_SMBIOS_ANCHOR, anchor + INTERMEDIATE, ANCHOR_SIZE - INTERMEDIATE, anchor + INTERMEDIATE_CHECKSUM);
+  tables_checksum(t, FILE_SMBIOS_ANCHOR, anchor, ANCHOR_SIZE, anchor + ANCHOR_CHECKSUM);
+}
+
+void smbios_make(struct tables *t, const struct pc_config *config, uint64_t ram_size) {
+  struct smbios s = {0};
+  put_bios(&s);
+  put_system(&s);
+  put_chassis(&s);
+  put_cpu(&s, config);
+  put_memory_array(&s, ram_size);
+  put_memory_module(&s, ram_size);
+  put_memory_range(&s, ram_size);
+  put_boot(&s);
+  end(&s, begin(&s, 127, 4, HANDLE_END), 0);
+  put_anchor(&s);
+  append(t, &s);
 }

@@ -238,11 +238,13 @@ static void write_command(void *dev, uint16_t offset, unsigned size, uint32_t va
 
 /* ---- life ---- */
 
-/* As a BIOS leaves it: keyboard interrupts and translation on, aux port off, A20 open (there is no BIOS to open it). */
+/* As QEMU's after power-on: both interrupts on, no translation, the self-test still to come, and A20 open (the CPU's first fetch
+ * is at FFFFFFF0h). */
 static void reset(void *state) {
   struct i8042 *s = state;
-  s->command_byte = BYTE_IRQ1 | BYTE_SYSTEM | BYTE_AUX_OFF | BYTE_TRANSLATE;
-  s->pending = s->data = s->full = s->from_aux = s->last_was_command = s->translating_break = 0;
+  s->command_byte = BYTE_IRQ1 | BYTE_IRQ12;
+  s->pending = s->data = s->full = s->from_aux = s->translating_break = 0;
+  s->last_was_command = 1;
   s->next_byte_at = 0;
   ps2_keyboard_power_on(&s->keyboard);
   ps2_mouse_power_on(&s->mouse);

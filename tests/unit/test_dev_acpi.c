@@ -150,6 +150,8 @@ static void pm_block_moves_with_its_base(void **state) {
   out8(r, 0xcfc, 0);
   assert_int_equal(in16(r, 0xb002), 0xffff);
   pc_reset(r->pc);
+  assert_int_equal(in16(r, PM1_EN), 0xffff);
+  pc_leave_as_bios(r->pc);
   assert_int_equal(in16(r, PM1_EN), 0);
 }
 

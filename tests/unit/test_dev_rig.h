@@ -11,7 +11,7 @@
 #include "devices/pc.h"
 #include "devices/state.h"
 
-enum { RIG_WINDOWS = 8, RIG_OUTPUT = 4096 };
+enum { RIG_WINDOWS = 32, RIG_OUTPUT = 4096 };
 
 struct rig_window {
   uint64_t base, size;
@@ -54,6 +54,25 @@ uint64_t mmu_ram_size(const struct mmu *m) { return m->ram_size; }
 void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size) {
   assert_true(addr.v + size <= sizeof m->low);
   memcpy(m->low + addr.v, from, size);
+}
+
+/* By physical address, as the CPU does it: windows alone. */
+void mmu_phys_read(struct mmu *m, gpa addr, void *to, unsigned size) {
+  uint32_t value = 0xffffffff;
+  for (unsigned i = 0; i < RIG_WINDOWS; i++) {
+    const struct rig_window *w = &m->windows[i];
+    if (w->ops && addr.v - w->base < w->size) value = w->ops->read(w->opaque, addr.v - w->base, size);
+  }
+  memcpy(to, &value, size);
+}
+bool mmu_phys_write(struct mmu *m, gpa addr, const void *from, unsigned size) {
+  uint32_t value = 0;
+  memcpy(&value, from, size);
+  for (unsigned i = 0; i < RIG_WINDOWS; i++) {
+    const struct rig_window *w = &m->windows[i];
+    if (w->ops && addr.v - w->base < w->size) w->ops->write(w->opaque, addr.v - w->base, size, value);
+  }
+  return false;
 }
 
 static inline void rig_intr(void *opaque, bool level) {
@@ -102,6 +121,7 @@ static inline struct rig *rig_create(bool apic) {
   }
   r->pc = pc_create(&c);
   r->io = pc_io(r->pc);
+  pc_leave_as_bios(r->pc); /* what most tests begin with */
   return r;
 }
 

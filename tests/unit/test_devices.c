@@ -209,6 +209,17 @@ static void pci_mechanism_1_probe_and_narrow_accesses(void **state) {
 
 /* ---- reset, fuzz, saved states ---- */
 
+/* Configuration space: mostly of functions that are there, any register, any size and offset. */
+static void random_config_access(struct rig *r, uint64_t x, uint64_t y, bool write) {
+  static const uint8_t there[] = {0x00, 0x08, 0x0b};
+  uint32_t devfn = x & 0x300 ? there[(x >> 10) % sizeof there] : x >> 10 & 0xff;
+  unsigned size = 1u << (x >> 18) % 3;
+  out32(r, 0xcf8, (x & 0xf000 ? 0x80000000u : (uint32_t)(x >> 32)) | devfn << 8 | (x >> 20 & 0xfc));
+  uint16_t port = (uint16_t)(0xcfc + (x >> 28 & 3));
+  if (write) io_bus_write(r->io, port, size, (uint32_t)y);
+  else io_bus_read(r->io, port, size);
+}
+
 static void reset_gives_the_state_of_creation(void **state) {
   struct rig *r = *state, *fresh = rig_create(true);
   uint64_t seed = 7;
@@ -219,6 +230,7 @@ static void reset_gives_the_state_of_creation(void **state) {
       continue; /* RTC, DMA addresses: not cleared by a reset */
     out8(r, port, (uint8_t)next_random(&seed));
   }
+  for (int i = 0; i < 20000; i++) random_config_access(r, next_random(&seed), next_random(&seed), true);
   pc_reset(r->pc);
   pc_reset(fresh->pc);
   assert_true(r->a20);
@@ -247,7 +259,8 @@ static void fuzz_step(struct rig *r, uint64_t *seed) {
   uint64_t mmio = (x & 1 << 20 ? 0xfee00000 : 0xfec00000) + (x & 1 << 21 ? (y >> 32 & 0xff) * 16 : y >> 32 & 0x1f);
   if ((x >> 22 & 3) == 0) mmio = 0xfed00000 + (y >> 32 & (x & 1 << 24 ? 0x1ff : 0xf0));
   switch (x >> 56 & 15) {
-  case 0 ... 4: io_bus_write(r->io, interesting_port(x), size, (uint32_t)y); break;
+  case 0 ... 3: io_bus_write(r->io, interesting_port(x), size, (uint32_t)y); break;
+  case 4: random_config_access(r, x, y, x >> 60); break;
   case 5 ... 7: io_bus_read(r->io, interesting_port(x), size); break;
   case 8 ... 10: mmio_out(r, mmio & ~(uint64_t)(size - 1), size, y & 4 ? (uint32_t)y & 0x3ff : (uint32_t)y); break;
   case 11: mmio_in(r, mmio & ~(uint64_t)(size - 1), size); break;

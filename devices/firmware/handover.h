@@ -1,0 +1,7 @@
+/* What a BIOS has done to the chips when it starts a kernel (handover.c). */
+#pragma once
+#include "../bus.h"
+
+/* For machines without a firmware, right after a reset. Everything is written through the buses, as a BIOS does it, and only to
+ * what is found there. */
+void handover_write(struct io_bus *io, struct mmu *mmu);
