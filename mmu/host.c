@@ -233,6 +233,7 @@ void mmu_destroy(struct mmu *m) {
   for (unsigned i = 0; m->spaces && i <= m->made; i++) host_unmap(m->spaces[i].table[0], 2 * (uint64_t)MMU_TABLE_SIZE);
   if (!m->ram_area) mmu_host_close(m->ram_fd); /* else the area's */
   mmu_map_free(m);
+  mmu_dirty_free(m);
   host_unmap(m->frames, m->frames_bytes);
   host_unmap(m->spaces, m->spaces_bytes);
   host_unmap(m->slots, m->slots_bytes);

@@ -356,6 +356,7 @@ void mmu_set_area_level(struct mmu *m, struct mmu_area *a, unsigned level) {
 
 /* What its frames were known for: code, and who wrote to them. (Page tables and entries went with the map.) */
 static void frames_forget(struct mmu *m, uint32_t frame, uint32_t count) {
+  mmu_dirty_forget(m, frame, count);
   for (uint32_t i = frame; i < frame + count; i++) {
     struct frame *f = &m->frames[i];
     if ((f->traces & MMU_TRACE_CODE) && m->config.code_written) m->config.code_written(m->config.opaque, i, ~0ull);

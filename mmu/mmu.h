@@ -31,14 +31,7 @@ enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH };
 enum mmu_kind { MMU_RAM, MMU_ROM, MMU_IO, MMU_NOTHING /* reads all ones */ };
 
 /* Why stores to a frame must be seen. A frame with any of these has no write entries. */
-enum mmu_trace {
-  MMU_TRACE_PAGE_TABLE = 1,
-  MMU_TRACE_CODE = 2,
-  MMU_TRACE_DIRTY = 4,
-  MMU_TRACE_FRAMEBUFFER = 8,
-  MMU_TRACE_READ_ONLY = 16,
-  MMU_TRACE_WATCH = 32
-};
+enum mmu_trace { MMU_TRACE_PAGE_TABLE = 1, MMU_TRACE_CODE = 2, MMU_TRACE_DIRTY = 4 /* the first one since a collection */ };
 
 /* What changes a walk's meaning. PAE's PDPTEs are loaded by mmu_set_mode() when it is told to. */
 struct mmu_mode {
@@ -185,9 +178,22 @@ static inline uint32_t mmu_fetch_frame(uint64_t entry) { return (uint32_t)(entry
 /* Code was translated from these 64-byte granules of the frame (bit i: bytes 64i..64i+63). Drops the frame's write entries. */
 void mmu_trace_code(struct mmu *m, uint32_t frame, uint64_t granules);
 void mmu_untrace_code(struct mmu *m, uint32_t frame); /* no block is left in it */
-void mmu_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind, bool on);
 /* The single way in which derived state dies (D3): everything derived from the linear page in the current address space. */
 void mmu_drop(struct mmu *m, gla addr);
+
+/* ---- which pages were written ----
+ *
+ * For screens, saved states and migration, any number of them at once over the same or other pages. A page costs its first store
+ * after a collection the slow path, and pages that nobody watches cost nothing. Every store is seen, by the CPU, by walks that
+ * mark page tables, by DMA, through any alias, but those through mmu_ram_pointer() and mmu_frame_pointer(). */
+struct mmu_dirty;
+/* Watches [offset, offset+size) of a memory area or an alias, by pages, wherever it is shown. Nothing is written yet. The handle
+ * is the caller's to stop, though mmu_destroy() does. NULL: no such part, or no host memory. */
+struct mmu_dirty *mmu_dirty_start(struct mmu *m, const struct mmu_area *area, uint64_t offset, uint64_t size);
+/* One bit for each page, the first one's lowest in bitmap[0], in whole words: written since the last collection (or mmu_reset()
+ * has been called). Clears them. Returns how many are set; none any more when the area was removed. */
+uint64_t mmu_dirty_collect(struct mmu *m, struct mmu_dirty *dirty, uint64_t *bitmap);
+void mmu_dirty_stop(struct mmu *m, struct mmu_dirty *dirty); /* and frees it */
 
 /* ---- looking inside ---- */
 /* Rederives every live entry from the guest's page tables and compares; NULL, or what differs (a static text). --paranoid. */
@@ -203,6 +209,7 @@ const char *mmu_check(struct mmu *m);
   X(pt_untraced, "page tables that lost their trace: written often, not walked") \
   X(code_stores, "stores to frames with code") \
   X(code_kills, "... that hit code") \
+  X(dirtied, "pages written for the first time since somebody collected") \
   X(roots_new, "address spaces made") \
   X(roots_known, "switches to a known address space") \
   X(roots_recycled, "address spaces recycled") \

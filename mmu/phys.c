@@ -115,6 +115,7 @@ static void table_write(struct mmu *m, uint32_t frame, unsigned offset, const ui
 static bool traced_write(struct mmu *m, uint32_t frame, unsigned offset, const void *from, unsigned size) {
   const struct frame *f = &m->frames[frame];
   uint64_t drops = m->drops;
+  if (f->traces & MMU_TRACE_DIRTY) mmu_dirty_stored(m, frame);
   bool killed = (f->traces & MMU_TRACE_CODE) && mmu_code_stored(m, frame, offset, size);
   if (f->traces & MMU_TRACE_PAGE_TABLE) table_write(m, frame, offset, from, size);
   else bytes_copy_small(frame_host(m, frame) + offset, from, size);
@@ -195,6 +196,7 @@ bool mmu_traced_store_begin(struct mmu *m, gpa addr, unsigned size) {
   if (frame == NO_FRAME) return false;
   const struct frame *f = &m->frames[frame];
   bool dropped = false;
+  if (f->traces & MMU_TRACE_DIRTY) mmu_dirty_stored(m, frame);
   if (f->traces & MMU_TRACE_CODE) dropped = mmu_code_stored(m, frame, addr.v % MMU_PAGE, size);
   if (!(f->traces & MMU_TRACE_PAGE_TABLE)) return dropped;
   if (size > PENDING_BYTES) __builtin_trap(); /* no instruction stores that much */

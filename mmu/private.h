@@ -1,6 +1,6 @@
 /* What the files of mmu/ share. Reading order: map.c (what physical addresses mean), space.c (address spaces), walk.c
  * (translation), shadow.c (entries), table.c (page tables under trace), kernel.c (the shared kernel half), trace.c (write entries
- * by frame), phys.c, check.c, host.c.
+ * by frame), dirty.c, phys.c, check.c, host.c.
  *
  * Invariants:
  *  M1. Every nonzero shadow entry equals what a walk of the guest's tables would give now, with the A bits (and for write
@@ -11,7 +11,8 @@
  *  M4. For the current space, every kernel slot is private, unused in the shared half, or its directory entry agrees with
  *      canon[]. Other spaces may disagree: they are looked at again when they become current (struct space.version, .recheck).
  *  M5. A line bit is set where any entry of those eight pages may be nonzero; a kind bit where any entry of that array may be.
- *  M6. A page of main RAM without FRAME_COVERED is, whole and with stores kept, the frame of its own number. */
+ *  M6. A page of main RAM without FRAME_COVERED is, whole and with stores kept, the frame of its own number.
+ *  M7. A frame has MMU_TRACE_DIRTY exactly where somebody watches it whose bit is clear. */
 #pragma once
 #include "bytes.h"
 #include "mmu.h"
@@ -182,6 +183,7 @@ struct mmu {
   unsigned nareas, changing;
   bool change_waits;
   uint64_t area_order;
+  struct mmu_dirty *dirty;                 /* everybody who watches */
   uint64_t pending[PENDING_BYTES / 8 + 2]; /* of mmu_traced_store_begin() */
   struct mmu_counters counters;
   int shared_fd;     /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
@@ -258,9 +260,17 @@ void mmu_note_drop(struct mmu *m, struct space *s, uint32_t page, bool fetch);
 void mmu_report_fetches(struct mmu *m, struct space *s, unsigned slot);
 
 /* trace.c: write entries by frame */
+void mmu_frame_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind);
 void mmu_writer_add(struct mmu *m, struct frame *f, uint32_t frame, uint32_t key);
 void mmu_writers_drop(struct mmu *m, struct frame *f, uint32_t frame);
 bool mmu_writer_known(struct mmu *m, const struct frame *f, uint32_t key);
+
+/* dirty.c */
+bool mmu_dirty_awaits(const struct mmu *m, uint32_t frame);
+void mmu_dirty_stored(struct mmu *m, uint32_t frame);
+void mmu_dirty_all(struct mmu *m);
+void mmu_dirty_forget(struct mmu *m, uint32_t frame, uint32_t count);
+void mmu_dirty_free(struct mmu *m);
 
 /* table.c: page tables under trace */
 void mmu_table_link(struct mmu *m, struct space *s, unsigned slot, uint32_t frame);

@@ -227,6 +227,7 @@ void mmu_reset(struct mmu *m) {
       f->traces = 0;
       f->granules = 0;
     }
+  mmu_dirty_all(m);
   m->takeovers = 0;
   m->current = NULL;
   for (unsigned i = 0; i < 4; i++) m->pdptes[i] = 0;

@@ -127,6 +127,7 @@ static enum marked mark_entry(struct mmu *m, const struct space *s, uint8_t *at,
   if ((*entry & bits) == bits) return MARK_KEPT;
   if (!at || !stores_kept(m, addr)) return MARK_LOST;
   uint32_t frame = host_frame(m, at);
+  if (m->frames[frame].traces & MMU_TRACE_DIRTY) mmu_dirty_stored(m, frame);
   if (m->frames[frame].traces & MMU_TRACE_CODE) /* a page table that is also code: I5 holds for our stores too */
     mmu_code_stored(m, frame, addr % MMU_PAGE, 8);
   bool done;
@@ -162,7 +163,8 @@ static enum marked mark_walk(struct mmu *m, const struct space *s, uint32_t la, 
   return lower == MARK_KEPT ? upper : lower;
 }
 
-/* Fills what the walk allows, linking and tracing the page table that it came through (M2). True: kinds were filled. */
+/* Fills what the walk allows, linking and tracing the page table that it came through (M2). A store is taken as done, so that its
+ * entry can be. Which kinds were filled. */
 static unsigned fill(struct mmu *m, struct space *s, const struct walk *w, uint32_t page, enum mmu_access access, bool user) {
   unsigned slot = page / SLOT_PAGES;
   struct space *owner = slot_owner(m, s, slot);
@@ -173,6 +175,7 @@ static unsigned fill(struct mmu *m, struct space *s, const struct walk *w, uint3
     if (owner->slots[link].frame != table + 1) mmu_table_link(m, owner, link, table);
     m->frames[table].pt_writes = 0;
   }
+  if (access == MMU_WRITE && w->kept && (m->frames[w->frame].traces & MMU_TRACE_DIRTY)) mmu_dirty_stored(m, w->frame);
   unsigned kinds = mmu_walk_kinds(m, s, w, access, user);
   mmu_entry_fill(m, owner, user, page, w->frame, kinds);
   return kinds;

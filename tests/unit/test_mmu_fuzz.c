@@ -18,6 +18,15 @@ struct model {
 };
 enum { MODELS = 6 };
 
+/* Somebody who watches pages: what was in them when they were collected last. */
+struct watch {
+  struct mmu_dirty *dirty;
+  const uint8_t *pages;
+  unsigned count;
+  uint8_t copy[TABLES + 4][4096];
+};
+enum { WATCHES = 3 };
+
 struct fuzz {
   struct guest g;
   uint64_t random;
@@ -25,6 +34,8 @@ struct fuzz {
   uint32_t linear[LINEARS];
   uint64_t before[LINEARS][2][3];
   struct model models[MODELS];
+  struct watch watches[WATCHES];
+  unsigned collected;
   uint64_t vram; /* address of a page that is mostly there, outside of RAM */
   unsigned faults, fills, hits;
   unsigned seen[LINEARS]; /* fetch drops told of, by linear page */
@@ -215,12 +226,44 @@ static void access_random(struct fuzz *f) {
   }
 }
 
+/* What differs from the copy must be told as written. */
+static void collect(struct fuzz *f, struct watch *w) {
+  uint64_t bitmap[1], pages = mmu_dirty_collect(f->g.m, w->dirty, bitmap);
+  for (unsigned i = 0; i < w->count; i++) {
+    bool told = bitmap[0] >> i & 1;
+    if (!told) assert_memory_equal(w->copy[i], w->pages + i * 4096, 4096);
+    memcpy(w->copy[i], w->pages + i * 4096, 4096);
+    pages -= told;
+    f->collected += told;
+  }
+  assert_int_equal(pages, 0);
+}
+
+static void watch_random(struct fuzz *f) {
+  unsigned which = rnd(f, WATCHES);
+  struct watch *w = &f->watches[which];
+  static const unsigned first[WATCHES] = {TABLE0, TABLE0 + 5, 0}, counts[WATCHES] = {TABLES, TABLES - 2, 4};
+  if (w->dirty && rnd(f, 4)) {
+    collect(f, w);
+  } else if (w->dirty) {
+    mmu_dirty_stop(f->g.m, w->dirty);
+    w->dirty = NULL;
+  } else { /* tables, the same or others, or the VRAM */
+    const struct mmu_area *area = which == 2 ? f->models[1].area : mmu_ram_area(f->g.m);
+    w->count = counts[which];
+    w->pages = (const uint8_t *)mmu_frame_pointer(f->g.m, mmu_area_frame(area)) + first[which] * 4096;
+    w->dirty = mmu_dirty_start(f->g.m, area, (uint64_t)first[which] << 12, w->count * 4096);
+    assert_non_null(w->dirty);
+    memcpy(w->copy, w->pages, w->count * 4096);
+  }
+}
+
 static void trace_random(struct fuzz *f) {
   uint32_t frame = rnd(f, 2) ? TABLE0 + rnd(f, TABLES) : DATA0 + rnd(f, DATAS);
   switch (rnd(f, 4)) {
   case 0: mmu_trace_code(f->g.m, frame, 1ull << rnd(f, 64)); break;
   case 1: mmu_untrace_code(f->g.m, frame); break;
-  case 2: mmu_trace(f->g.m, frame, MMU_TRACE_DIRTY, rnd(f, 3) == 0); break;
+  case 2: watch_random(f); break;
   case 3: mmu_drop(f->g.m, to_gla(f->linear[rnd(f, LINEARS)])); break;
   }
 }
@@ -338,7 +381,7 @@ static void run(bool pae, unsigned seed, unsigned steps, unsigned pool) {
     for (unsigned i = 0; i < 4; i++) f->pdpte[i] = get64(&f->g, f->g.mode.cr3 + i * 8);
   else mmu_set_mode(f->g.m, &f->g.mode, true);
   for (unsigned i = 0; i < steps; i++) step(f);
-  assert_true(f->faults && f->fills && f->hits);
+  assert_true(f->faults && f->fills && f->hits && f->collected);
   mmu_destroy(f->g.m);
   free(f);
 }
