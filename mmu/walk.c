@@ -80,9 +80,13 @@ bool mmu_walk_allows(const struct space *s, const struct walk *w, enum mmu_acces
 /* What lies at w->addr. */
 static void walk_locate(struct mmu *m, struct walk *w) {
   uint64_t page = w->addr >> MMU_PAGE_BITS;
-  bool plain = is_plain_ram(m, page);
-  w->frame = plain ? (uint32_t)page : mmu_frame_search(m, w->addr);
-  w->kept = plain || mmu_stores_search(m, w->addr);
+  if (is_plain_ram(m, page)) {
+    w->frame = (uint32_t)page;
+    w->kept = true;
+    return;
+  }
+  w->frame = mmu_frame_search(m, w->addr);
+  w->kept = mmu_stores_search(m, w->addr);
 }
 
 /* Which entries the access may fill: a store's read entry too, and a load's write entry where the page is dirty already. Where it
@@ -121,10 +125,15 @@ static void describe(struct mmu *m, const struct walk *w, uint32_t la, struct mm
 
 enum marked { MARK_KEPT, MARK_LOST, MARK_RETRY };
 
+/* Where the directory entry of `la` is. */
+static uint64_t pde_address(const struct space *s, uint32_t la) {
+  if (s->bits & MODE_PAE) return (s->key[la >> 30] & ~1ull & a20_mask(s)) + (la >> 21 & 511) * 8;
+  return (s->key[0] & ~1ull & a20_mask(s)) + (la >> 22) * 4;
+}
+
 /* Sets bits in an entry by compare-and-swap, as another vCPU or a device may be changing it. MARK_LOST: stores do not get there.
  */
-static enum marked mark_entry(struct mmu *m, const struct space *s, uint8_t *at, uint64_t addr, uint64_t *entry, uint64_t bits) {
-  if ((*entry & bits) == bits) return MARK_KEPT;
+static enum marked set_bits(struct mmu *m, const struct space *s, uint8_t *at, uint64_t addr, uint64_t *entry, uint64_t bits) {
   if (!at || !stores_kept(m, addr)) return MARK_LOST;
   uint32_t frame = host_frame(m, at);
   if (m->frames[frame].traces & MMU_TRACE_DIRTY) mmu_dirty_stored(m, frame);
@@ -143,23 +152,26 @@ static enum marked mark_entry(struct mmu *m, const struct space *s, uint8_t *at,
   return MARK_KEPT;
 }
 
-/* Where the directory entry of `la` is; only asked when it is to be marked. */
-static uint64_t pde_address(const struct space *s, uint32_t la) {
-  if (s->bits & MODE_PAE) return (s->key[la >> 30] & ~1ull & a20_mask(s)) + (la >> 21 & 511) * 8;
-  return (s->key[0] & ~1ull & a20_mask(s)) + (la >> 22) * 4;
+static enum marked mark_pde(struct mmu *m, const struct space *s, uint32_t la, struct walk *w, uint64_t bits) {
+  if ((w->pde & bits) == bits) return MARK_KEPT;
+  return set_bits(m, s, w->pde_at, pde_address(s, la), &w->pde, bits);
+}
+
+static enum marked mark_pte(struct mmu *m, const struct space *s, struct walk *w, uint64_t bits) {
+  return (w->pte & bits) == bits ? MARK_KEPT : set_bits(m, s, w->pte_at, w->pte_addr, &w->pte, bits);
 }
 
 /* Accessed and dirty bits of an access that happens (SDM vol. 3A, 4.8). */
 static enum marked mark_walk(struct mmu *m, const struct space *s, uint32_t la, struct walk *w, enum mmu_access access) {
   uint64_t leaf = PTE_A | (access == MMU_WRITE ? PTE_D : 0);
   if (w->large) {
-    enum marked marked = mark_entry(m, s, w->pde_at, pde_address(s, la), &w->pde, leaf);
+    enum marked marked = mark_pde(m, s, la, w, leaf);
     w->pte = w->pde;
     return marked;
   }
-  enum marked upper = mark_entry(m, s, w->pde_at, pde_address(s, la), &w->pde, PTE_A);
+  enum marked upper = mark_pde(m, s, la, w, PTE_A);
   if (upper == MARK_RETRY) return upper;
-  enum marked lower = mark_entry(m, s, w->pte_at, w->pte_addr, &w->pte, leaf);
+  enum marked lower = mark_pte(m, s, w, leaf);
   return lower == MARK_KEPT ? upper : lower;
 }
 
