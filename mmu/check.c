@@ -1,4 +1,4 @@
-/* mmu_check(): the invariants M1..M5 of private.h as code, for --paranoid and tests. Slow (every touched slot of every space). */
+/* mmu_check(): the invariants M1..M7 of private.h as code, for --paranoid and tests. Slow (every touched slot of every space). */
 #include "private.h"
 
 /* What one slot's entries are compared with. */
@@ -13,7 +13,8 @@ struct view {
 static const char *check_write_entry(const struct view *v, const struct walk *w, uint32_t frame, unsigned user, uint32_t page) {
   struct mmu *m = v->m;
   const struct frame *f = &m->frames[frame];
-  if (f->traces || f->flags) return "a write entry to a traced or read-only frame";
+  if (f->traces) return "a write entry to a traced frame";
+  if (!stores_kept(m, w->addr)) return "a write entry to memory that does not take stores";
   if (!(w->pte & PTE_D)) return "a write entry to a page that is not dirty";
   uint32_t key = (uint32_t)(v->s - m->spaces) << 21 | user << 20 | page;
   return mmu_writer_known(m, f, key) ? NULL : "a write entry that its frame does not know of";
@@ -23,7 +24,7 @@ static const char *check_link(const struct view *v, const struct walk *w) {
   struct mmu *m = v->m;
   if (w->large) return NULL;
   if (!w->pte_at) return "an entry derived through a page table that is not memory";
-  uint32_t table = (uint32_t)((uint64_t)(w->pte_at - m->ram) >> MMU_PAGE_BITS);
+  uint32_t table = host_frame(m, w->pte_at);
   if (v->s->slots[link_of_slot(v->s, v->slot)].frame != table + 1)
     return "an entry derived through a page table that is not linked";
   return m->frames[table].traces & MMU_TRACE_PAGE_TABLE ? NULL : "a linked page table without a trace";
@@ -45,12 +46,12 @@ static const char *check_entry(const struct view *v, uint32_t page, unsigned use
   }
   if (!mmu_walk_allows(v->s, &w, access[array], user)) return "an entry for an access that is not allowed";
   if (!(w.pde & w.pte & PTE_A)) return "an entry without accessed bits";
-  uint64_t frame = w.addr >> MMU_PAGE_BITS;
-  if (frame >= m->nframes || (m->frames[frame].flags & FRAME_NOT_MEMORY)) return "an entry for what is not memory";
-  uint64_t addend = (uint64_t)frame_host(m, (uint32_t)frame) - ((uint64_t)page << MMU_PAGE_BITS);
-  if (entry != (array == 2 ? (frame + 1) << 32 : addend)) return "an entry that points to another frame";
+  uint32_t frame = frame_at(m, w.addr);
+  if (frame == NO_FRAME) return "an entry for what is not memory";
+  uint64_t addend = (uint64_t)frame_host(m, frame) - ((uint64_t)page << MMU_PAGE_BITS);
+  if (entry != (array == 2 ? (frame + 1ull) << 32 : addend)) return "an entry that points to another frame";
   const char *wrong = check_link(v, &w);
-  return !wrong && array == 1 ? check_write_entry(v, &w, (uint32_t)frame, user, page) : wrong;
+  return !wrong && array == 1 ? check_write_entry(v, &w, frame, user, page) : wrong;
 }
 
 static const char *check_array(const struct view *v, unsigned user, unsigned array) {
@@ -112,7 +113,9 @@ static const char *check_space(struct mmu *m, const struct space *s) {
   return wrong;
 }
 
-static const char *check_lists(struct mmu *m, const struct frame *f) {
+static const char *check_frame(struct mmu *m, const struct frame *f) {
+  if (!(f->traces & MMU_TRACE_DIRTY) != !mmu_dirty_awaits(m, (uint32_t)(f - m->frames)))
+    return "a frame whose first store is awaited and would not be seen, or is not";
   unsigned links = 0;
   uint32_t before = 0;
   for (uint32_t id = f->links; id; id = link_slot(m, id)->next) {
@@ -125,9 +128,21 @@ static const char *check_lists(struct mmu *m, const struct frame *f) {
   return !f->links == !(f->traces & MMU_TRACE_PAGE_TABLE) ? NULL : "a page-table trace without links, or links without it";
 }
 
+/* That frame_at()'s short way tells what the map does. */
+static const char *check_covered(struct mmu *m) {
+  for (uint64_t page = 0; page < m->ram_frames; page++) {
+    uint64_t addr = page << MMU_PAGE_BITS;
+    bool itself = mmu_frame_search(m, addr) == page && mmu_stores_search(m, addr);
+    if (itself != is_plain_ram(m, page)) return "a page of RAM that is wrongly taken for itself, or is not";
+    if (m->frames[page].flags & FRAME_DYING) return "a frame that stayed marked behind a change of the map";
+  }
+  return NULL;
+}
+
 const char *mmu_check(struct mmu *m) {
   const char *wrong = check_agreement(m);
   for (unsigned i = 0; i <= m->made && !wrong; i++) wrong = check_space(m, &m->spaces[i]);
-  for (uint32_t i = 0; i < m->nframes && !wrong; i++) wrong = check_lists(m, &m->frames[i]);
-  return wrong;
+  for (const struct mmu_area *a = m->areas; a && !wrong; a = a->next)
+    for (uint32_t i = a->frame; i < a->frame + a->owned && !wrong; i++) wrong = check_frame(m, &m->frames[i]);
+  return wrong ? wrong : check_covered(m);
 }

@@ -50,7 +50,7 @@ static int host_memfd(const char *name, uint64_t size) {
 enum { ARRAYS = 6 }; /* three of the supervisor table, three of the user table */
 
 static uint8_t *kernel_part(const struct space *s, unsigned array) {
-  return s->table[0] + (array + 1) * (uint64_t)(8 << 20) - KERNEL_BYTES;
+  return s->table[0] + (array + 1) * (uint64_t)MMU_WRITE_ARRAY - KERNEL_BYTES;
 }
 
 /* Without a memfd the shared half's own view is what others are made from: mremap() with an old size of 0 maps shared pages a
@@ -123,28 +123,64 @@ static bool make_shared_table(struct mmu *m) {
 
 /* ---- creation ---- */
 
-enum { HUGE_PAGE = 2 << 20, RAM_GUARDS = HUGE_PAGE + 2 * MMU_PAGE }; /* a guard page on either side, and room to align */
+enum {
+  HUGE_PAGE = 2 << 20,
+  MORE_MEMORY = 32 << 20,
+  RAM_GUARDS = HUGE_PAGE + 2 * MMU_PAGE, /* a guard page on either side, and room to align */
+  MORE_GUARDS = 4 * HUGE_PAGE            /* room for the guards and the alignment of other areas */
+};
 
-/* In huge pages where the host has them, which it gives to private memory only. */
+/* Private memory: in huge pages where the host has them, which it gives to that only. */
+static bool back(struct mmu *m, uint32_t frame, uint64_t size, int fd) {
+  int flags = fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+  uint8_t *at = host_map(frame_host(m, frame), size, PROT_READ | PROT_WRITE, flags | MAP_FIXED | MAP_NORESERVE, fd, 0);
+  if (at && size >= HUGE_PAGE) syscall6(SYS_madvise, (long)at, (long)size, MADV_HUGEPAGE, 0, 0, 0);
+  return at;
+}
+
+bool mmu_host_back(struct mmu *m, struct mmu_area *a, uint32_t count, bool shared) {
+  uint64_t size = (uint64_t)count << MMU_PAGE_BITS;
+  if (shared && (a->fd = host_memfd("guest-memory", size)) < 0) return false;
+  if (back(m, a->frame, size, a->fd)) return true;
+  mmu_host_close(a->fd);
+  return false;
+}
+
+void mmu_host_unback(struct mmu *m, struct mmu_area *a) {
+  uint64_t size = (uint64_t)a->owned << MMU_PAGE_BITS;
+  int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+  if (!host_map(frame_host(m, a->frame), size, PROT_NONE, flags, -1, 0)) __builtin_trap(); /* replacing a mapping needs none */
+  mmu_host_close(a->fd);
+}
+
+void *mmu_host_take(uint64_t size) { return host_anonymous(NULL, size); }
+void mmu_host_give(void *at, uint64_t size) { host_unmap(at, size); }
+void mmu_host_close(int fd) {
+  if (fd >= 0) syscall6(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
 static const char *make_ram(struct mmu *m) {
-  uint64_t size = m->config.ram_size;
-  m->ram_map = host_map(NULL, size + RAM_GUARDS, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (!m->ram_map) return "no address space for the guest's RAM";
-  uint8_t *ram = m->ram_map + MMU_PAGE;
-  ram += -(uint64_t)ram & (HUGE_PAGE - 1);
-  m->ram = host_map(ram, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-  if (!m->ram) return "the guest's RAM cannot be mapped";
-  syscall6(SYS_madvise, (long)m->ram, (long)size, MADV_HUGEPAGE, 0, 0, 0);
+  uint64_t size = m->config.ram_size, more = m->config.more_memory ? m->config.more_memory : MORE_MEMORY;
+  if (more > MMU_RAM_MAX) return "too much memory beside RAM: 3 GiB at most";
+  more = ((more + MMU_PAGE - 1) & ~(uint64_t)(MMU_PAGE - 1)) + MORE_GUARDS;
+  m->ram_frames = (uint32_t)(size >> MMU_PAGE_BITS);
+  m->nframes = (uint32_t)((size + more) >> MMU_PAGE_BITS);
+  m->reserved_bytes = size + more + RAM_GUARDS;
+  m->reserved = host_map(NULL, m->reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (!m->reserved) return "no address space for the guest's RAM";
+  m->memory = m->reserved + MMU_PAGE;
+  m->memory += -(uint64_t)m->memory & (HUGE_PAGE - 1);
+  if (m->config.ram_shared && (m->ram_fd = host_memfd("guest-ram", size)) < 0) return "no memfd for the guest's RAM";
+  if (!back(m, 0, size, m->ram_fd)) return "the guest's RAM cannot be mapped";
   /* An entry is host address less linear address and must not be 0. */
-  return (uint64_t)m->ram >> 32 ? NULL : "the guest's RAM was mapped below 4 GiB";
+  return (uint64_t)m->memory >> 32 ? NULL : "the guest's RAM was mapped below 4 GiB";
 }
 
 static const char *make_metadata(struct mmu *m) {
-  m->nframes = (uint32_t)(m->config.ram_size >> MMU_PAGE_BITS);
   m->pool = m->config.pool ? m->config.pool : 64;
   if (m->pool < 2) m->pool = 2;
   if (m->pool > MAX_POOL) m->pool = MAX_POOL;
-  m->nnodes = m->nframes / 4 < 4096 ? 4096 : m->nframes / 4;
+  m->nnodes = m->ram_frames / 4 < 4096 ? 4096 : m->ram_frames / 4;
   m->frames_bytes = m->nframes * sizeof *m->frames;
   m->spaces_bytes = (m->pool + 1) * sizeof *m->spaces;
   m->slots_bytes = (m->pool + 1) * (uint64_t)LINKS * sizeof *m->slots;
@@ -155,7 +191,7 @@ static const char *make_metadata(struct mmu *m) {
   m->nodes = (struct node *)host_anonymous(NULL, m->nodes_bytes);
   if (!m->frames || !m->spaces || !m->slots || !m->nodes) return "no memory for the memory map";
   for (unsigned i = 0; i <= m->pool; i++) m->spaces[i].slots = m->slots + i * (uint64_t)LINKS;
-  return NULL;
+  return mmu_map_init(m) ? NULL : "no memory for the memory map";
 }
 
 static const char *make_tables(struct mmu *m) {
@@ -168,7 +204,7 @@ static const char *make_tables(struct mmu *m) {
 
 static const char *make_all(struct mmu *m) {
   uint64_t size = m->config.ram_size;
-  if (size < 1 << 20 || size > 3ull << 30 || size % (1 << 20)) return "RAM must be 1 MiB to 3 GiB in whole MiB";
+  if (size < 1 << 20 || size > MMU_RAM_MAX || size % (1 << 20)) return "RAM must be 1 MiB to 3 GiB in whole MiB";
   const char *wrong = make_ram(m);
   if (!wrong) wrong = make_metadata(m);
   return wrong ? wrong : make_tables(m);
@@ -181,14 +217,13 @@ struct mmu *mmu_create(const struct mmu_config *config, const char **error) {
     return NULL;
   }
   m->config = *config;
-  m->shared_fd = -1;
+  m->shared_fd = m->ram_fd = -1;
   const char *wrong = make_all(m);
   if (wrong) {
     *error = wrong;
     mmu_destroy(m);
     return NULL;
   }
-  mmu_phys_init(m);
   mmu_reset(m);
   return m;
 }
@@ -196,11 +231,14 @@ struct mmu *mmu_create(const struct mmu_config *config, const char **error) {
 void mmu_destroy(struct mmu *m) {
   if (!m) return;
   for (unsigned i = 0; m->spaces && i <= m->made; i++) host_unmap(m->spaces[i].table[0], 2 * (uint64_t)MMU_TABLE_SIZE);
+  if (!m->ram_area) mmu_host_close(m->ram_fd); /* else the area's */
+  mmu_map_free(m);
+  mmu_dirty_free(m);
   host_unmap(m->frames, m->frames_bytes);
   host_unmap(m->spaces, m->spaces_bytes);
   host_unmap(m->slots, m->slots_bytes);
   host_unmap(m->nodes, m->nodes_bytes);
-  host_unmap(m->ram_map, m->config.ram_size + RAM_GUARDS);
-  if (m->shared_fd >= 0) syscall6(SYS_close, m->shared_fd, 0, 0, 0, 0, 0);
+  host_unmap(m->reserved, m->reserved_bytes);
+  mmu_host_close(m->shared_fd);
   host_unmap(m, sizeof *m);
 }

@@ -7,3 +7,4 @@ enum {
   MMU_TABLE_SIZE = 24 << 20,
   MMU_PAGE_MASK = 4095
 };
+#define MMU_RAM_MAX (3ull << 30)

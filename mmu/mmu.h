@@ -26,17 +26,12 @@ static inline gpa to_gpa(uint64_t v) { return (gpa){v}; }
 /* (Their distances are in layout.h, which emitted code needs too.) */
 
 enum mmu_access { MMU_READ, MMU_WRITE, MMU_FETCH };
-enum mmu_kind { MMU_RAM, MMU_ROM /* writes are dropped */, MMU_IO, MMU_NOTHING /* reads all ones */ };
+/* MMU_ROM: reads come from memory, and where stores go mmu_phys_write() knows. MMU_IO: mmu_phys_*() for both: a device, or a page
+ * that a device and memory share. */
+enum mmu_kind { MMU_RAM, MMU_ROM, MMU_IO, MMU_NOTHING /* reads all ones */ };
 
 /* Why stores to a frame must be seen. A frame with any of these has no write entries. */
-enum mmu_trace {
-  MMU_TRACE_PAGE_TABLE = 1,
-  MMU_TRACE_CODE = 2,
-  MMU_TRACE_DIRTY = 4,
-  MMU_TRACE_FRAMEBUFFER = 8,
-  MMU_TRACE_READ_ONLY = 16,
-  MMU_TRACE_WATCH = 32
-};
+enum mmu_trace { MMU_TRACE_PAGE_TABLE = 1, MMU_TRACE_CODE = 2, MMU_TRACE_DIRTY = 4 /* the first one since a collection */ };
 
 /* What changes a walk's meaning. PAE's PDPTEs are loaded by mmu_set_mode() when it is told to. */
 struct mmu_mode {
@@ -51,8 +46,10 @@ struct mmu_io_ops { /* size 1, 2 or 4; naturally aligned; larger or unaligned ac
 };
 
 struct mmu_config {
-  uint64_t ram_size; /* bytes, a multiple of 1 MiB, 1 MiB..3 GiB */
-  unsigned pool;     /* address spaces kept (0: default 64) */
+  uint64_t ram_size;    /* main RAM: bytes, a multiple of 1 MiB, 1 MiB..MMU_RAM_MAX */
+  uint64_t more_memory; /* bytes that there may be of other memory, up to 3 GiB (0: default 32 MiB); address space only */
+  bool ram_shared;      /* main RAM is a memfd (mmu_area_fd() of mmu_ram_area()): no huge pages on most hosts */
+  unsigned pool;        /* address spaces kept (0: default 64) */
   void *opaque;
   /* Stores are about to hit, or have hit, bytes of `frame` that code traces cover (mask of 64-byte granules): every block read
    * from them must die now. */
@@ -70,18 +67,73 @@ struct mmu_config {
 
 struct mmu;
 /* NULL and *error (a literal) when the host has no memory, or no memfd for the kernel halves. RAM is taken lazily, a page or a
- * huge page at a time, and lies between guard pages. */
+ * huge page at a time, and lies between guard pages. It is shown at [0, A0000h) and [C0000h, ram_size). */
 struct mmu *mmu_create(const struct mmu_config *config, const char **error);
 void mmu_destroy(struct mmu *m);
 void mmu_reset(struct mmu *m); /* every shadow table, trace and root forgotten; RAM kept */
 
-/* ---- physical side ---- */
+/* ---- the physical map ----
+ *
+ * What answers at a physical address (36 bits) is an area: memory, or a device's registers (a window). Areas are added, moved,
+ * hidden, shown and removed at any time, by the vCPU's thread, also from a device's callback; where they overlap the higher level
+ * answers, and of equals the newer. Where none is, reads give ones and stores are lost. A change costs one walk over what was
+ * derived from the memory that is not where it was; blocks of code live as long as the frames they were read from.
+ *
+ * Memory is counted in frames, numbers in one space over all areas: an area has frames of its own for life, wherever it is, and
+ * an alias shows some of another's a second time. Traces and code belong to frames, so that they work through any of them. No
+ * frame number can be had from an address but by asking.
+ *
+ *   VRAM with a BAR        mmu_add_memory(m, base, 16 << 20, MMU_LEVEL(MMU_LEVEL_IO)), mmu_move_area(), mmu_show_area()
+ *   VGA's window           mmu_add_io() at A0000h and mmu_add_alias() of the VRAM; one of the two is shown
+ *   a BIOS                 mmu_add_memory() with MMU_READ_ONLY below 4 GiB, mmu_add_alias() of its end below 1 MiB
+ *   PAM, for each 16 KiB   the BIOS's alias at level MMU_LEVEL_ROM, an alias of mmu_ram_area() with MMU_READ_ONLY above that:
+ *                          RAM: both hidden; RAM without stores: the second is shown; ROM: the first is shown, with stores
+ *                          dropped, or below (to RAM)
+ */
+struct mmu_area;
+enum { MMU_LEVEL_RAM = 0, MMU_LEVEL_ROM = 64, MMU_LEVEL_IO = 128 }; /* windows are at MMU_LEVEL_IO unless told */
+#define MMU_LEVEL(n) ((unsigned)(n) << 8)                           /* of 0 to 255, among the flags */
+enum mmu_area_flags {
+  MMU_READ_ONLY = 1, /* MMU_STORES_DROPPED from the start */
+  MMU_HIDDEN = 2,    /* until mmu_show_area() */
+  MMU_SHARED = 4     /* a memfd */
+};
+enum mmu_stores {
+  MMU_STORES_KEPT,
+  MMU_STORES_DROPPED,
+  MMU_STORES_BELOW /* to the area that this one covers, by its rule (slow: no write entries) */
+};
+/* Zeroed memory, taken lazily, between guard pages of its own; base and size are made whole pages. The handle is the mmu's and
+ * good until the area is removed. NULL: the host has no memory, or config.more_memory is used up. */
+struct mmu_area *mmu_add_memory(struct mmu *m, gpa base, uint64_t size, unsigned flags);
+/* Shows [offset, offset+size) of another area's memory a second time; whole pages. When that is removed the alias is hidden for
+ * good, and has still to be removed. NULL: no such part, or no memory. */
+struct mmu_area *mmu_add_alias(struct mmu *m, struct mmu_area *of, uint64_t offset, uint64_t size, gpa base, unsigned flags);
+/* A window of any size, not of whole pages only; `ops` stays the caller's. NULL: size 0, or no host memory. */
+struct mmu_area *mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque);
+void mmu_remove_area(struct mmu *m, struct mmu_area *area); /* any kind; its memory, and the code read from it, are gone */
+void mmu_remove_io(struct mmu *m, gpa base);                /* the newest window that starts there */
+void mmu_move_area(struct mmu *m, struct mmu_area *area, gpa base);
+void mmu_show_area(struct mmu *m, struct mmu_area *area, bool shown);
+void mmu_set_area_stores(struct mmu *m, struct mmu_area *area, enum mmu_stores stores);
+void mmu_set_area_level(struct mmu *m, struct mmu_area *area, unsigned level);
+/* Changes in between are one, made at the end (of the outermost): nothing may be read or written meanwhile. */
+void mmu_change_begin(struct mmu *m);
+void mmu_change_end(struct mmu *m);
+gpa mmu_area_base(const struct mmu_area *area);
+uint64_t mmu_area_size(const struct mmu_area *area);
+uint32_t mmu_area_frame(const struct mmu_area *area); /* its first; the others follow. Of memory */
+int mmu_area_fd(const struct mmu_area *area); /* the memfd whose offset 0 is the area's first byte, the mmu's; -1: not shared */
+/* Host address of a frame; it stays the same as long as the frame lives. Does not honour traces: for reading, and for stores
+ * between mmu_traced_store_begin() and _end(). NULL: no such number. */
+void *mmu_frame_pointer(struct mmu *m, uint32_t frame);
+struct mmu_area *mmu_ram_area(struct mmu *m); /* main RAM: all of it, [A0000h, C0000h) too; its parts are shown by aliases */
 uint64_t mmu_ram_size(const struct mmu *m);
-/* Host pointer to RAM/ROM for loaders and tests; NULL unless [addr, addr+size) is one run of RAM. Does not honour traces. */
+/* Main RAM for loaders and tests, whatever lies over it; NULL unless [addr, addr+size) is one run of it as it is shown at first.
+ * Does not honour traces. */
 void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size);
-void mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque);
-void mmu_remove_io(struct mmu *m, gpa base);
-void mmu_set_read_only(struct mmu *m, gpa base, uint64_t size, bool read_only); /* the BIOS area */
+
+/* ---- access to it ---- */
 /* Device access to guest memory; honours traces; MMIO and holes read as all ones. */
 void mmu_dma_read(struct mmu *m, gpa addr, void *to, uint64_t size);
 void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size);
@@ -126,14 +178,28 @@ static inline uint32_t mmu_fetch_frame(uint64_t entry) { return (uint32_t)(entry
 /* Code was translated from these 64-byte granules of the frame (bit i: bytes 64i..64i+63). Drops the frame's write entries. */
 void mmu_trace_code(struct mmu *m, uint32_t frame, uint64_t granules);
 void mmu_untrace_code(struct mmu *m, uint32_t frame); /* no block is left in it */
-void mmu_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind, bool on);
 /* The single way in which derived state dies (D3): everything derived from the linear page in the current address space. */
 void mmu_drop(struct mmu *m, gla addr);
+
+/* ---- which pages were written ----
+ *
+ * For screens, saved states and migration, any number of them at once over the same or other pages. A page costs its first store
+ * after a collection the slow path, and pages that nobody watches cost nothing. Every store is seen, by the CPU, by walks that
+ * mark page tables, by DMA, through any alias, but those through mmu_ram_pointer() and mmu_frame_pointer(). */
+struct mmu_dirty;
+/* Watches [offset, offset+size) of a memory area or an alias, by pages, wherever it is shown. Nothing is written yet. The handle
+ * is the caller's to stop, though mmu_destroy() does. NULL: no such part, or no host memory. */
+struct mmu_dirty *mmu_dirty_start(struct mmu *m, const struct mmu_area *area, uint64_t offset, uint64_t size);
+/* One bit for each page, the first one's lowest in bitmap[0], in whole words: written since the last collection (or mmu_reset()
+ * has been called). Clears them. Returns how many are set; none any more when the area was removed. */
+uint64_t mmu_dirty_collect(struct mmu *m, struct mmu_dirty *dirty, uint64_t *bitmap);
+void mmu_dirty_stop(struct mmu *m, struct mmu_dirty *dirty); /* and frees it */
 
 /* ---- looking inside ---- */
 /* Rederives every live entry from the guest's page tables and compares; NULL, or what differs (a static text). --paranoid. */
 const char *mmu_check(struct mmu *m);
 #define MMU_COUNTERS(X) \
+  X(map_changes, "changes of the physical map") \
   X(fills, "shadow entries filled") \
   X(walks, "page walks") \
   X(faults, "page faults found by walks") \
@@ -143,6 +209,7 @@ const char *mmu_check(struct mmu *m);
   X(pt_untraced, "page tables that lost their trace: written often, not walked") \
   X(code_stores, "stores to frames with code") \
   X(code_kills, "... that hit code") \
+  X(dirtied, "pages written for the first time since somebody collected") \
   X(roots_new, "address spaces made") \
   X(roots_known, "switches to a known address space") \
   X(roots_recycled, "address spaces recycled") \

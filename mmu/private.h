@@ -1,5 +1,6 @@
-/* What the files of mmu/ share. Reading order: space.c (address spaces), walk.c (translation), shadow.c (entries), table.c
- * (page tables under trace), kernel.c (the shared kernel half), trace.c (write entries by frame), phys.c, check.c, host.c.
+/* What the files of mmu/ share. Reading order: map.c (what physical addresses mean), space.c (address spaces), walk.c
+ * (translation), shadow.c (entries), table.c (page tables under trace), kernel.c (the shared kernel half), trace.c (write entries
+ * by frame), dirty.c, phys.c, check.c, host.c.
  *
  * Invariants:
  *  M1. Every nonzero shadow entry equals what a walk of the guest's tables would give now, with the A bits (and for write
@@ -9,7 +10,9 @@
  *  M3. Every live write entry is known to its frame (struct frame.writers, then the chain `more`), and its frame has no trace.
  *  M4. For the current space, every kernel slot is private, unused in the shared half, or its directory entry agrees with
  *      canon[]. Other spaces may disagree: they are looked at again when they become current (struct space.version, .recheck).
- *  M5. A line bit is set where any entry of those eight pages may be nonzero; a kind bit where any entry of that array may be. */
+ *  M5. A line bit is set where any entry of those eight pages may be nonzero; a kind bit where any entry of that array may be.
+ *  M6. A page of main RAM without FRAME_COVERED is, whole and with stores kept, the frame of its own number.
+ *  M7. A frame has MMU_TRACE_DIRTY exactly where somebody watches it whose bit is clear. */
 #pragma once
 #include "bytes.h"
 #include "mmu.h"
@@ -69,12 +72,15 @@ enum {
   TAKEOVER_MAX = 16,
   WRITERS_MAX = 32,        /* write entries a frame may have */
   TABLE_PAGES_MAX = 16384, /* host pages of shadow tables (64 MiB) beyond which old spaces give theirs back */
-  IO_WINDOWS = 256,
   BUCKETS = 256,
   PENDING_BYTES = 512,
 };
 
-enum { FRAME_ROM = 1, FRAME_HOLE = 2, FRAME_IO = 4, FRAME_NOT_MEMORY = FRAME_HOLE | FRAME_IO };
+/* Of a page of main RAM: it is not the frame of its own number, whole and with stores kept, that its address means. Of any
+ * frame: the map changes, and what derives from it dies. */
+enum { FRAME_COVERED = 1, FRAME_DYING = 2 };
+#define NO_FRAME 0xffffffffu /* not memory, or not a whole page of it */
+#define MMU_PHYSICAL_SIZE (1ull << 36)
 
 struct frame {
   uint8_t traces;      /* enum mmu_trace */
@@ -115,21 +121,47 @@ struct space {
   uint64_t last_used;
 };
 
-struct io_window {
-  uint64_t base, size;
+enum { AREA_MEMORY, AREA_IO };
+
+struct mmu_area {
+  struct mmu_area *next; /* of all, or of the free ones */
+  struct mmu_area *of;   /* an alias: whose frames these are */
+  uint64_t base, size;   /* where it is; `size` is what lies within the physical address space */
+  uint64_t whole;        /* the size it was made with */
+  uint64_t order;        /* of equals, the newer lies over the older */
+  uint32_t frame;        /* memory: the first one */
+  uint32_t owned;        /* frames that go with it; 0: an alias, or a device */
+  uint8_t kind, level;
+  uint8_t stores; /* enum mmu_stores */
+  bool shown, orphan /* an alias of what is gone */;
+  int fd; /* the memfd behind it; -1: none */
   const struct mmu_io_ops *ops;
   void *opaque;
 };
 
+/* Of one meaning throughout: `area` takes reads, `stores` takes stores (NULL: nobody). */
+struct range {
+  uint64_t start, end;
+  struct mmu_area *area, *stores;
+  uint32_t frame, stores_frame; /* at `start`; NO_FRAME: a device, or nobody */
+};
+
+struct map {
+  struct range *ranges;
+  unsigned count;
+};
+
 struct mmu {
   struct mmu_config config;
-  uint8_t *ram;
+  uint8_t *memory; /* of frame 0: the reservation that all areas' memory lies in */
   struct frame *frames;
   struct space *current;
-  uint64_t drops; /* entries that died, ever */
-  uint32_t nframes;
-  struct space *fault_space; /* the last #PF: */
-  uint32_t fault_page;       /* linear page + 1; 0: none since */
+  uint64_t drops;               /* entries that died, ever */
+  uint32_t ram_frames, nframes; /* main RAM's; those that there is room for */
+  struct map *map;              /* what addresses mean: one of `maps` */
+  unsigned last_range;          /* found last in it */
+  struct space *fault_space;    /* the last #PF: */
+  uint32_t fault_page;          /* linear page + 1; 0: none since */
   uint8_t fault_access, fault_user;
   uint8_t canon_bits;
   struct space *spaces; /* [0]: the shared kernel half; then pool */
@@ -143,12 +175,21 @@ struct mmu {
   unsigned takeovers;
   struct node *nodes;
   uint32_t nnodes, nodes_made, nodes_free;
-  struct io_window windows[IO_WINDOWS];
-  unsigned nwindows;
+  struct map maps[2]; /* now, and before the last change */
+  uint64_t *points;   /* ends of areas, while a map is made */
+  unsigned map_room;  /* of each of these three */
+  struct mmu_area *areas, *areas_free, *ram_area;
+  struct area_chunk *area_chunks;
+  unsigned nareas, changing;
+  bool change_waits;
+  uint64_t area_order;
+  struct mmu_dirty *dirty;                 /* everybody who watches */
   uint64_t pending[PENDING_BYTES / 8 + 2]; /* of mmu_traced_store_begin() */
   struct mmu_counters counters;
-  int shared_fd;    /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
-  uint8_t *ram_map; /* with the guard pages */
+  int shared_fd;     /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
+  int ram_fd;        /* behind main RAM, if it is shared; else -1 */
+  uint8_t *reserved; /* `memory` with the guard pages */
+  uint64_t reserved_bytes;
   uint64_t frames_bytes, spaces_bytes, slots_bytes, nodes_bytes;
   struct slot *slots;
 };
@@ -160,7 +201,10 @@ static inline unsigned kinds_count(unsigned kinds) {
   return count;
 }
 static inline struct space *mmu_shared(struct mmu *m) { return m->spaces; }
-static inline uint8_t *frame_host(struct mmu *m, uint32_t frame) { return m->ram + ((uint64_t)frame << MMU_PAGE_BITS); }
+static inline uint8_t *frame_host(struct mmu *m, uint32_t frame) { return m->memory + ((uint64_t)frame << MMU_PAGE_BITS); }
+static inline uint32_t host_frame(struct mmu *m, const uint8_t *host) {
+  return (uint32_t)((uint64_t)(host - m->memory) >> MMU_PAGE_BITS);
+}
 static inline uint64_t a20_mask(const struct space *s) { return s->bits & MODE_A20 ? ~0ull : ~A20_BIT; }
 static inline uint64_t *entry_at(const struct space *s, unsigned user, unsigned array, uint32_t page) {
   return (uint64_t *)s->table[user] + array * (uint64_t)ARRAY_PAGES + page;
@@ -179,23 +223,54 @@ static inline unsigned link_of_slot(const struct space *s, unsigned slot) { retu
 static inline unsigned canon_index(const struct space *s, unsigned slot) {
   return s->bits & MODE_PAE ? slot - KERNEL_SLOT : (slot - KERNEL_SLOT) / 2;
 }
+static inline uint32_t range_frame(const struct range *r, uint64_t addr) {
+  return r->frame == NO_FRAME ? NO_FRAME : r->frame + (uint32_t)((addr >> MMU_PAGE_BITS) - (r->start >> MMU_PAGE_BITS));
+}
+static inline bool is_plain_ram(const struct mmu *m, uint64_t page) {
+  return page < m->ram_frames && !(m->frames[page].flags & FRAME_COVERED);
+}
+/* map.c */
+uint32_t mmu_frame_search(struct mmu *m, uint64_t addr);
+bool mmu_stores_search(struct mmu *m, uint64_t addr);
+const struct range *mmu_range_at(struct mmu *m, uint64_t addr);
+bool mmu_map_init(struct mmu *m);
+void mmu_map_free(struct mmu *m);
+
+/* The frame that reads of the page find; NO_FRAME where it is not memory throughout. */
+static inline uint32_t frame_at(struct mmu *m, uint64_t addr) {
+  uint64_t page = addr >> MMU_PAGE_BITS;
+  return is_plain_ram(m, page) ? (uint32_t)page : mmu_frame_search(m, addr);
+}
+/* Stores go to where reads come from. */
+static inline bool stores_kept(struct mmu *m, uint64_t addr) {
+  return is_plain_ram(m, addr >> MMU_PAGE_BITS) || mmu_stores_search(m, addr);
+}
 /* Memory that an entry can be kept in; NULL for MMIO and holes. */
 static inline uint8_t *memory_at(struct mmu *m, uint64_t addr) {
-  uint64_t frame = addr >> MMU_PAGE_BITS;
-  return frame < m->nframes && !(m->frames[frame].flags & FRAME_NOT_MEMORY) ? m->ram + addr : NULL;
+  uint32_t frame = frame_at(m, addr);
+  return frame != NO_FRAME ? frame_host(m, frame) + addr % MMU_PAGE : NULL;
 }
 
 /* shadow.c: entries */
 void mmu_entry_fill(struct mmu *m, struct space *s, unsigned user, uint32_t page, uint32_t frame, unsigned kinds);
 void mmu_entry_drop(struct mmu *m, struct space *s, uint32_t page, unsigned kinds);
 void mmu_slot_drop(struct mmu *m, struct space *s, unsigned slot, unsigned kinds);
+void mmu_slot_drop_dying(struct mmu *m, struct space *s, unsigned slot);
 void mmu_note_drop(struct mmu *m, struct space *s, uint32_t page, bool fetch);
 void mmu_report_fetches(struct mmu *m, struct space *s, unsigned slot);
 
 /* trace.c: write entries by frame */
+void mmu_frame_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind);
 void mmu_writer_add(struct mmu *m, struct frame *f, uint32_t frame, uint32_t key);
 void mmu_writers_drop(struct mmu *m, struct frame *f, uint32_t frame);
 bool mmu_writer_known(struct mmu *m, const struct frame *f, uint32_t key);
+
+/* dirty.c */
+bool mmu_dirty_awaits(const struct mmu *m, uint32_t frame);
+void mmu_dirty_stored(struct mmu *m, uint32_t frame);
+void mmu_dirty_all(struct mmu *m);
+void mmu_dirty_forget(struct mmu *m, uint32_t frame, uint32_t count);
+void mmu_dirty_free(struct mmu *m);
 
 /* table.c: page tables under trace */
 void mmu_table_link(struct mmu *m, struct space *s, unsigned slot, uint32_t frame);
@@ -206,9 +281,12 @@ void mmu_table_stored(struct mmu *m, uint32_t frame, unsigned offset, unsigned s
 /* walk.c */
 enum walk_result { WALK_DONE, WALK_ABSENT, WALK_RESERVED };
 struct walk {
-  uint64_t pde, pte;           /* as read; for a 4 MiB or 2 MiB page pte == pde */
-  uint8_t *pde_at, *pte_at;    /* where they are; NULL: not in memory (read as all ones, nothing may be derived) */
-  uint64_t addr;               /* of the 4 KiB page */
+  uint64_t pde, pte;        /* as read; for a 4 MiB or 2 MiB page pte == pde */
+  uint8_t *pde_at, *pte_at; /* where they are; NULL: not in memory (read as all ones, nothing may be derived) */
+  uint64_t pte_addr;        /* the same as a physical address, where it is not the directory's */
+  uint64_t addr;            /* of the 4 KiB page */
+  uint32_t frame;           /* there, and whether it takes stores: by walk_locate() */
+  bool kept;
   bool large, user, write, nx; /* of all levels together */
 };
 enum walk_result mmu_walk(struct mmu *m, const struct space *s, uint32_t la, uint64_t pde, struct walk *w);
@@ -218,13 +296,11 @@ unsigned mmu_walk_kinds(struct mmu *m, const struct space *s, const struct walk 
 bool mmu_prefill(struct mmu *m, struct space *s, uint32_t page, uint32_t table);
 
 /* phys.c */
-void mmu_phys_init(struct mmu *m);
 bool mmu_code_stored(struct mmu *m, uint32_t frame, unsigned offset, unsigned size);
-const struct io_window *mmu_window_at(const struct mmu *m, uint64_t addr);
 
 /* space.c */
 void mmu_space_forget(struct mmu *m, struct space *s);
-void mmu_rebuild_all(struct mmu *m);
+void mmu_spaces_remapped(struct mmu *m, bool dying);
 
 /* kernel.c */
 void mmu_kernel_prepare(struct mmu *m, struct space *s);
@@ -235,6 +311,11 @@ void mmu_kernel_release(struct mmu *m, unsigned index);
 bool mmu_kernel_agrees(const struct space *s, uint64_t canon, uint64_t pde);
 
 /* host.c: the only system calls */
+void *mmu_host_take(uint64_t size);
+void mmu_host_give(void *at, uint64_t size);
+bool mmu_host_back(struct mmu *m, struct mmu_area *a, uint32_t count, bool shared);
+void mmu_host_unback(struct mmu *m, struct mmu_area *a);
+void mmu_host_close(int fd);
 bool mmu_host_make_table(struct mmu *m, struct space *s);
 void mmu_host_release_table(struct space *s);
 bool mmu_host_share(struct mmu *m, struct space *s);

@@ -71,6 +71,28 @@ void mmu_slot_drop(struct mmu *m, struct space *s, unsigned index, unsigned kind
   if (!slot->frame) s->used[index / 64] &= ~(1ull << (index % 64));
 }
 
+static uint32_t entry_frame(struct mmu *m, uint64_t entry, uint32_t page, unsigned array) {
+  if (array == 2) return mmu_fetch_frame(entry);
+  return host_frame(m, (const uint8_t *)(entry + ((uint64_t)page << MMU_PAGE_BITS)));
+}
+
+/* The slot's entries that point into frames marked FRAME_DYING. */
+void mmu_slot_drop_dying(struct mmu *m, struct space *s, unsigned index) {
+  struct slot *slot = &s->slots[index];
+  for (uint64_t lines = slot->lines; lines; lines &= lines - 1) {
+    uint32_t page = index * SLOT_PAGES + (unsigned)__builtin_ctzll(lines) * 8;
+    for (unsigned left = slot->kinds; left; left &= left - 1) {
+      unsigned kind = (unsigned)__builtin_ctz(left), array = kind % 3;
+      uint64_t *entry = entry_at(s, kind >= KIND_USER_SHIFT, array, page);
+      for (unsigned i = 0; i < 8; i++) {
+        if (!entry[i] || !(m->frames[entry_frame(m, entry[i], page + i, array)].flags & FRAME_DYING)) continue;
+        entry[i] = 0;
+        mmu_note_drop(m, s, page + i, array == 2);
+      }
+    }
+  }
+}
+
 /* The slot's fetch entries leave the current view without dying (another space's kernel slot takes their place). */
 void mmu_report_fetches(struct mmu *m, struct space *s, unsigned index) {
   struct slot *slot = &s->slots[index];

@@ -76,7 +76,7 @@ static void find_directories(struct mmu *m, struct space *s) {
   for (unsigned i = 0; i < 4; i++) {
     uint64_t addr = s->key[i] & ~1ull & a20_mask(s);
     s->pd[i] = s->key[i] ? memory_at(m, addr) : NULL;
-    if (s->pd[i]) mmu_table_link(m, s, PD_LINK + i, (uint32_t)(addr >> MMU_PAGE_BITS));
+    if (s->pd[i]) mmu_table_link(m, s, PD_LINK + i, host_frame(m, s->pd[i]));
   }
 }
 
@@ -89,16 +89,36 @@ void mmu_space_forget(struct mmu *m, struct space *s) {
   if (m->fault_space == s) m->fault_page = 0;
 }
 
-/* After a change of the physical map that read and fetch entries cannot be found by: everything is derived anew, in place. */
-void mmu_rebuild_all(struct mmu *m) {
-  space_clear(m, mmu_shared(m));
-  for (unsigned i = 0; i < KERNEL_SLOTS; i++)
-    if (m->canon[i]) mmu_kernel_release(m, i);
-  for (unsigned i = 1; i <= m->made; i++)
-    if (m->spaces[i].live) {
-      space_clear(m, &m->spaces[i]);
-      find_directories(m, &m->spaces[i]);
+static bool directories_moved(struct mmu *m, const struct space *s) {
+  for (unsigned i = 0; i < 4; i++)
+    if (s->pd[i] != (s->key[i] ? memory_at(m, s->key[i] & ~1ull & a20_mask(s)) : NULL)) return true;
+  return false;
+}
+
+static void space_drop_dying(struct mmu *m, struct space *s) {
+  for (unsigned word = 0; word < SLOTS / 64; word++)
+    for (uint64_t left = s->used[word]; left; left &= left - 1) {
+      unsigned slot = word * 64 + (unsigned)__builtin_ctzll(left);
+      uint32_t table = s->slots[slot].frame;
+      if (table && (m->frames[table - 1].flags & FRAME_DYING)) mmu_table_unlink(m, s, slot);
+      mmu_slot_drop_dying(m, s, slot);
     }
+}
+
+/* The physical map has changed. `dying`: frames marked FRAME_DYING are not where they were, or do not take stores as they did:
+ * what derives from them goes. A space whose directory is another now starts anew. */
+void mmu_spaces_remapped(struct mmu *m, bool dying) {
+  m->fault_page = 0;
+  for (unsigned i = 0; dying && i <= m->made; i++) space_drop_dying(m, &m->spaces[i]);
+  for (unsigned i = 1; i <= m->made; i++) {
+    struct space *s = &m->spaces[i];
+    if (!s->live || !directories_moved(m, s)) continue;
+    space_clear(m, s);
+    for (unsigned k = 0; s == m->current && k < KERNEL_SLOTS; k++)
+      if (m->canon[k]) mmu_kernel_release(m, k);
+    find_directories(m, s);
+    s->recheck = true;
+  }
 }
 
 static struct space *least_used(struct mmu *m, bool want_live) {
@@ -200,13 +220,14 @@ void mmu_reset(struct mmu *m) {
     m->contest[i] = 0;
   }
   for (unsigned i = 1; i <= m->made; i++) mmu_space_forget(m, &m->spaces[i]);
-  for (uint32_t i = 0; i < m->nframes; i++) {
-    struct frame *f = &m->frames[i];
-    if (f->traces) {
+  for (const struct mmu_area *a = m->areas; a; a = a->next)
+    for (uint32_t i = a->frame; i < a->frame + a->owned; i++) {
+      struct frame *f = &m->frames[i];
+      if (!f->traces) continue;
       f->traces = 0;
       f->granules = 0;
     }
-  }
+  mmu_dirty_all(m);
   m->takeovers = 0;
   m->current = NULL;
   for (unsigned i = 0; i < 4; i++) m->pdptes[i] = 0;

@@ -34,7 +34,7 @@ void mmu_table_link(struct mmu *m, struct space *s, unsigned slot, uint32_t fram
   list_add(m, f, link_id(m, s, slot));
   if (!(f->traces & MMU_TRACE_PAGE_TABLE)) {
     f->pt_writes = 0;
-    mmu_trace(m, frame, MMU_TRACE_PAGE_TABLE, true);
+    mmu_frame_trace(m, frame, MMU_TRACE_PAGE_TABLE);
   }
 }
 

@@ -87,13 +87,8 @@ void mmu_writers_drop(struct mmu *m, struct frame *f, uint32_t frame) {
   }
 }
 
-void mmu_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind, bool on) {
-  if (frame >= m->nframes) return;
+void mmu_frame_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind) {
   struct frame *f = &m->frames[frame];
-  if (!on) {
-    f->traces &= (uint8_t)~kind;
-    return;
-  }
   f->traces |= (uint8_t)kind;
   mmu_writers_drop(m, f, frame);
 }
@@ -101,13 +96,13 @@ void mmu_trace(struct mmu *m, uint32_t frame, enum mmu_trace kind, bool on) {
 void mmu_trace_code(struct mmu *m, uint32_t frame, uint64_t granules) {
   if (frame >= m->nframes) return;
   m->frames[frame].granules |= granules;
-  mmu_trace(m, frame, MMU_TRACE_CODE, true);
+  mmu_frame_trace(m, frame, MMU_TRACE_CODE);
 }
 
 void mmu_untrace_code(struct mmu *m, uint32_t frame) {
   if (frame >= m->nframes) return;
   m->frames[frame].granules = 0;
-  mmu_trace(m, frame, MMU_TRACE_CODE, false);
+  m->frames[frame].traces &= (uint8_t)~MMU_TRACE_CODE;
 }
 
 void mmu_drop(struct mmu *m, gla addr) {

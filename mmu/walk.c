@@ -1,7 +1,8 @@
 /* Translation: the guest's page walk (SDM vol. 3A, 4.3 and 4.4), its faults, accessed and dirty bits, and what gets filled.
  *
  * Not done: processors without PSE-36 (their 4 MiB entries have bits 21:13 reserved; ours 21:17) or with a MAXPHYADDR other than
- * 36; PAT as a reserved bit where there is no PAT. Tables in MMIO or beyond RAM read as all ones instead of asking the device. */
+ * 36; PAT as a reserved bit where there is no PAT. Tables in MMIO or outside of memory read as all ones instead of asking the
+ * device. */
 #include "private.h"
 
 /* The page-directory entry that covers a slot; all ones where the directory is not in memory. */
@@ -25,7 +26,8 @@ static enum walk_result walk_legacy(struct mmu *m, const struct space *s, uint32
     w->addr = ((uint64_t)(pde & 0x1e000) << 19) | (pde & 0xffc00000u) | (la & 0x3ff000);
     w->pte_at = w->pde_at;
   } else {
-    w->pte_at = memory_at(m, ((pde & ~0xfffu) & a20_mask(s)) + (la >> 12 & 1023) * 4);
+    w->pte_addr = ((pde & ~0xfffu) & a20_mask(s)) + (la >> 12 & 1023) * 4;
+    w->pte_at = memory_at(m, w->pte_addr);
     pte = w->pte_at ? __atomic_load_n((uint32_t *)w->pte_at, __ATOMIC_RELAXED) : 0xffffffffu;
     if (!(pte & PTE_P)) return WALK_ABSENT;
     w->addr = pte & ~0xfffu;
@@ -45,7 +47,8 @@ static enum walk_result walk_pae(struct mmu *m, const struct space *s, uint32_t 
     w->addr = (pde & PAE_ADDRESS & ~0x1fffffull) | (la & 0x1ff000);
     w->pte_at = w->pde_at;
   } else {
-    w->pte_at = memory_at(m, (pde & PAE_ADDRESS & a20_mask(s)) + (la >> 12 & 511) * 8);
+    w->pte_addr = (pde & PAE_ADDRESS & a20_mask(s)) + (la >> 12 & 511) * 8;
+    w->pte_at = memory_at(m, w->pte_addr);
     pte = w->pte_at ? __atomic_load_n((uint64_t *)w->pte_at, __ATOMIC_RELAXED) : ~0ull;
     if (!(pte & PTE_P)) return WALK_ABSENT;
     if (pte & reserved) return WALK_RESERVED;
@@ -74,13 +77,23 @@ bool mmu_walk_allows(const struct space *s, const struct walk *w, enum mmu_acces
   return access != MMU_FETCH || !w->nx;
 }
 
-/* Which entries the access may fill: a store's read entry too, and a load's write entry where the page is dirty already. */
+/* What lies at w->addr. */
+static void walk_locate(struct mmu *m, struct walk *w) {
+  uint64_t page = w->addr >> MMU_PAGE_BITS;
+  if (is_plain_ram(m, page)) {
+    w->frame = (uint32_t)page;
+    w->kept = true;
+    return;
+  }
+  w->frame = mmu_frame_search(m, w->addr);
+  w->kept = mmu_stores_search(m, w->addr);
+}
+
+/* Which entries the access may fill: a store's read entry too, and a load's write entry where the page is dirty already. Where it
+ * leads is memory. */
 unsigned mmu_walk_kinds(struct mmu *m, const struct space *s, const struct walk *w, enum mmu_access access, bool user) {
-  uint64_t frame = w->addr >> MMU_PAGE_BITS;
-  if (frame >= m->nframes || (m->frames[frame].flags & FRAME_NOT_MEMORY)) return 0;
   if (access == MMU_FETCH) return KIND_FETCH;
-  const struct frame *f = &m->frames[frame];
-  bool writable = !f->traces && !f->flags && (w->pte & PTE_D) && mmu_walk_allows(s, w, MMU_WRITE, user);
+  bool writable = w->kept && !m->frames[w->frame].traces && (w->pte & PTE_D) && mmu_walk_allows(s, w, MMU_WRITE, user);
   return writable ? KIND_READ | KIND_WRITE : KIND_READ;
 }
 
@@ -99,27 +112,33 @@ static uint32_t fault_error(const struct space *s, enum walk_result walked, enum
 }
 
 static void describe(struct mmu *m, const struct walk *w, uint32_t la, struct mmu_result *result) {
-  uint64_t addr = w->addr | (la & 0xfff), frame = addr >> MMU_PAGE_BITS;
-  const struct frame *f = frame < m->nframes && !(m->frames[frame].flags & FRAME_HOLE) ? &m->frames[frame] : NULL;
+  uint64_t addr = w->addr | (la & 0xfff);
   *result = (struct mmu_result){.addr = to_gpa(addr), .kind = MMU_NOTHING};
-  if (f && (!(f->flags & FRAME_IO) || !mmu_window_at(m, addr))) { /* beside a window that does not fill its page, too */
-    result->kind = f->flags & FRAME_ROM ? MMU_ROM : MMU_RAM;
-    result->host = m->ram + addr;
-    result->traces = f->traces;
-  } else if (mmu_window_at(m, addr)) {
+  if (w->frame != NO_FRAME) {
+    result->kind = w->kept ? MMU_RAM : MMU_ROM;
+    result->host = frame_host(m, w->frame) + addr % MMU_PAGE;
+    result->traces = m->frames[w->frame].traces;
+  } else if (mmu_range_at(m, addr)) {
     result->kind = MMU_IO;
   }
 }
 
 enum marked { MARK_KEPT, MARK_LOST, MARK_RETRY };
 
-/* Sets bits in an entry by compare-and-swap, as another vCPU or a device may be changing it. MARK_LOST: the entry is in ROM. */
-static enum marked mark_entry(struct mmu *m, const struct space *s, uint8_t *at, uint64_t *entry, uint64_t bits) {
-  if ((*entry & bits) == bits) return MARK_KEPT;
-  if (!at || (m->frames[(uint64_t)(at - m->ram) >> MMU_PAGE_BITS].flags & FRAME_ROM)) return MARK_LOST;
-  uint32_t frame = (uint32_t)((uint64_t)(at - m->ram) >> MMU_PAGE_BITS);
+/* Where the directory entry of `la` is. */
+static uint64_t pde_address(const struct space *s, uint32_t la) {
+  if (s->bits & MODE_PAE) return (s->key[la >> 30] & ~1ull & a20_mask(s)) + (la >> 21 & 511) * 8;
+  return (s->key[0] & ~1ull & a20_mask(s)) + (la >> 22) * 4;
+}
+
+/* Sets bits in an entry by compare-and-swap, as another vCPU or a device may be changing it. MARK_LOST: stores do not get there.
+ */
+static enum marked set_bits(struct mmu *m, const struct space *s, uint8_t *at, uint64_t addr, uint64_t *entry, uint64_t bits) {
+  if (!at || !stores_kept(m, addr)) return MARK_LOST;
+  uint32_t frame = host_frame(m, at);
+  if (m->frames[frame].traces & MMU_TRACE_DIRTY) mmu_dirty_stored(m, frame);
   if (m->frames[frame].traces & MMU_TRACE_CODE) /* a page table that is also code: I5 holds for our stores too */
-    mmu_code_stored(m, frame, (unsigned)(at - m->ram) % MMU_PAGE, 8);
+    mmu_code_stored(m, frame, addr % MMU_PAGE, 8);
   bool done;
   if (s->bits & MODE_PAE) {
     uint64_t old = *entry;
@@ -133,33 +152,44 @@ static enum marked mark_entry(struct mmu *m, const struct space *s, uint8_t *at,
   return MARK_KEPT;
 }
 
+static enum marked mark_pde(struct mmu *m, const struct space *s, uint32_t la, struct walk *w, uint64_t bits) {
+  if ((w->pde & bits) == bits) return MARK_KEPT;
+  return set_bits(m, s, w->pde_at, pde_address(s, la), &w->pde, bits);
+}
+
+static enum marked mark_pte(struct mmu *m, const struct space *s, struct walk *w, uint64_t bits) {
+  return (w->pte & bits) == bits ? MARK_KEPT : set_bits(m, s, w->pte_at, w->pte_addr, &w->pte, bits);
+}
+
 /* Accessed and dirty bits of an access that happens (SDM vol. 3A, 4.8). */
-static enum marked mark_walk(struct mmu *m, const struct space *s, struct walk *w, enum mmu_access access) {
+static enum marked mark_walk(struct mmu *m, const struct space *s, uint32_t la, struct walk *w, enum mmu_access access) {
   uint64_t leaf = PTE_A | (access == MMU_WRITE ? PTE_D : 0);
   if (w->large) {
-    enum marked marked = mark_entry(m, s, w->pde_at, &w->pde, leaf);
+    enum marked marked = mark_pde(m, s, la, w, leaf);
     w->pte = w->pde;
     return marked;
   }
-  enum marked upper = mark_entry(m, s, w->pde_at, &w->pde, PTE_A);
+  enum marked upper = mark_pde(m, s, la, w, PTE_A);
   if (upper == MARK_RETRY) return upper;
-  enum marked lower = mark_entry(m, s, w->pte_at, &w->pte, leaf);
+  enum marked lower = mark_pte(m, s, w, leaf);
   return lower == MARK_KEPT ? upper : lower;
 }
 
-/* Fills what the walk allows, linking and tracing the page table that it came through (M2). True: kinds were filled. */
+/* Fills what the walk allows, linking and tracing the page table that it came through (M2). A store is taken as done, so that its
+ * entry can be. Which kinds were filled. */
 static unsigned fill(struct mmu *m, struct space *s, const struct walk *w, uint32_t page, enum mmu_access access, bool user) {
   unsigned slot = page / SLOT_PAGES;
   struct space *owner = slot_owner(m, s, slot);
   if (owner != s) mmu_kernel_adopt(m, slot, w->pde);
   if (!w->large) {
-    uint32_t table = (uint32_t)((uint64_t)(w->pte_at - m->ram) >> MMU_PAGE_BITS);
+    uint32_t table = host_frame(m, w->pte_at);
     unsigned link = link_of_slot(s, slot);
     if (owner->slots[link].frame != table + 1) mmu_table_link(m, owner, link, table);
     m->frames[table].pt_writes = 0;
   }
+  if (access == MMU_WRITE && w->kept && (m->frames[w->frame].traces & MMU_TRACE_DIRTY)) mmu_dirty_stored(m, w->frame);
   unsigned kinds = mmu_walk_kinds(m, s, w, access, user);
-  if (kinds) mmu_entry_fill(m, owner, user, page, (uint32_t)(w->addr >> MMU_PAGE_BITS), kinds);
+  mmu_entry_fill(m, owner, user, page, w->frame, kinds);
   return kinds;
 }
 
@@ -188,13 +218,12 @@ bool mmu_translate(struct mmu *m, gla addr, enum mmu_access access, bool user, s
       uint64_t pde = mmu_read_pde(s, la >> 21, &w.pde_at);
       enum walk_result walked = mmu_walk(m, s, la, pde, &w);
       if (walked != WALK_DONE || !mmu_walk_allows(s, &w, access, user)) return found_fault(m, la, walked, access, user, result);
-      marked = mark_walk(m, s, &w, access);
+      marked = mark_walk(m, s, la, &w, access);
     } while (marked == MARK_RETRY);
   }
   unsigned kinds = 0;
-  uint64_t frame = w.addr >> MMU_PAGE_BITS;
-  bool memory = frame < m->nframes && !(m->frames[frame].flags & FRAME_NOT_MEMORY);
-  if (memory && marked == MARK_KEPT && (!(s->bits & MODE_PAGING) || (w.pde_at && w.pte_at)))
+  walk_locate(m, &w);
+  if (w.frame != NO_FRAME && marked == MARK_KEPT && (!(s->bits & MODE_PAGING) || (w.pde_at && w.pte_at)))
     kinds = fill(m, s, &w, la >> MMU_PAGE_BITS, access, user);
   describe(m, &w, la, result);
   result->filled = kinds >> access & 1;
@@ -216,6 +245,7 @@ bool mmu_peek(struct mmu *m, gla addr, enum mmu_access access, bool user, struct
       return false;
     }
   }
+  walk_locate(m, &w);
   describe(m, &w, la, result);
   return true;
 }
@@ -233,11 +263,11 @@ bool mmu_prefill(struct mmu *m, struct space *s, uint32_t page, uint32_t table) 
   bool user = faulted ? m->fault_user : w.user;
   enum mmu_access access = faulted ? m->fault_access : MMU_READ;
   if (owner->slots[link_of_slot(s, page / SLOT_PAGES)].frame != table + 1 || !mmu_walk_allows(s, &w, access, user)) return false;
-  if ((uint64_t)(w.pte_at - m->ram) >> MMU_PAGE_BITS != table) /* the directory entry changed in the same store */
+  if (host_frame(m, w.pte_at) != table) /* the directory entry changed in the same store */
     return false;
-  unsigned kinds = mmu_walk_kinds(m, s, &w, access, user);
-  if (kinds) {
-    mmu_entry_fill(m, owner, user, page, (uint32_t)(w.addr >> MMU_PAGE_BITS), kinds);
+  walk_locate(m, &w);
+  if (w.frame != NO_FRAME) {
+    mmu_entry_fill(m, owner, user, page, w.frame, mmu_walk_kinds(m, s, &w, access, user));
     m->counters.pt_prefills++;
   }
   if (faulted) m->fault_page = 0;

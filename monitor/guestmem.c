@@ -2,7 +2,8 @@
  * is.
  *
  * Fast path: the shadow table of the access's privilege. Slow path: one mmu_translate() a page. What does not cross a page is one
- * access; what does is translated completely before the first byte moves (I1). */
+ * access; what does is translated completely before the first byte moves (I1). A device in the first page may change the map, so
+ * that the host address of the second is not believed then. */
 #include "exec.h"
 #include "../mmu/mmu.h"
 
@@ -65,7 +66,7 @@ static int read_slow(struct vcpu *v, uint32_t linear, unsigned size, bool user, 
   if (translate(v, pieces, n, user, MMU_READ) != EXEC_NEXT) return EXEC_FAULT;
   for (unsigned k = 0; k < n; out += pieces[k++].size) {
     const struct mmu_result *r = &pieces[k].where;
-    if (r->kind == MMU_RAM || r->kind == MMU_ROM) bytes_copy(out, r->host, pieces[k].size);
+    if (r->host && pieces[0].where.host) bytes_copy(out, r->host, pieces[k].size);
     else mmu_phys_read(v->mmu, r->addr, out, pieces[k].size);
   }
   return EXEC_NEXT;
@@ -77,7 +78,7 @@ static int write_slow(struct vcpu *v, uint32_t linear, unsigned size, bool user,
   if (translate(v, pieces, n, user, MMU_WRITE) != EXEC_NEXT) return EXEC_FAULT;
   for (unsigned k = 0; k < n; data += pieces[k++].size) {
     const struct mmu_result *r = &pieces[k].where;
-    if (r->kind == MMU_RAM && !r->traces) bytes_copy(r->host, data, pieces[k].size);
+    if (r->kind == MMU_RAM && !r->traces && pieces[0].where.host) bytes_copy(r->host, data, pieces[k].size);
     else if (mmu_phys_write(v->mmu, r->addr, data, pieces[k].size)) v->dropped = true;
   }
   return EXEC_NEXT;

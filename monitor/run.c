@@ -121,7 +121,7 @@ static int straddle(struct monitor *m, struct tr_request *rq, struct source *src
   uint64_t entry = fetch_entry(m, next, &result);
   if (!entry) return result == EXEC_NEXT ? EXEC_AGAIN : result;
   src->frame2 = mmu_fetch_frame(entry) + 1;
-  const uint8_t *second = mmu_ram_pointer(m->mmu, to_gpa((uint64_t)(src->frame2 - 1) << MMU_PAGE_BITS), 15);
+  const uint8_t *second = mmu_frame_pointer(m->mmu, src->frame2 - 1);
   if (!second) return EXEC_AGAIN;
   bytes_copy(src->bytes, page, left);
   bytes_copy(src->bytes + left, second, 15);
@@ -134,9 +134,10 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
   struct vcpu *v = m->v;
   uint32_t offset = linear & MMU_PAGE_MASK, limit_left = v->s.seg[SEG_CS].limit - key.eip;
   struct source src = {.frame = key.frame};
-  const uint8_t *page = mmu_ram_pointer(m->mmu, to_gpa((uint64_t)key.frame << MMU_PAGE_BITS | offset), MMU_PAGE - offset);
+  const uint8_t *page = mmu_frame_pointer(m->mmu, key.frame);
   *result = EXEC_AGAIN;
   if (!page) return NULL;
+  page += offset;
   struct tr_request rq = {.bytes = page,
                           .available = MMU_PAGE - offset,
                           .page_left = MMU_PAGE - offset,

@@ -59,9 +59,7 @@ static bool still_there(struct monitor *m, const struct slow_insn *e, uint32_t l
   if ((linear & MMU_PAGE_MASK) + e->insn.length > MMU_PAGE || m->v->s.seg[SEG_CS].limit != 0xffffffff) return false;
   uint64_t entry = *(const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY + (uint64_t)(linear >> 12) * 8);
   if (!entry) return false;
-  const uint8_t *p =
-    mmu_ram_pointer(m->mmu, to_gpa((uint64_t)mmu_fetch_frame(entry) << 12 | (linear & MMU_PAGE_MASK)), e->insn.length);
-  if (!p) return false;
+  const uint8_t *p = (const uint8_t *)mmu_frame_pointer(m->mmu, mmu_fetch_frame(entry)) + (linear & MMU_PAGE_MASK);
   for (unsigned i = 0; i < e->insn.length; i++)
     if (p[i] != e->insn.bytes[i]) return false;
   return true;
@@ -270,8 +268,8 @@ static struct slow_insn *next_of_run(struct monitor *m) {
   uint32_t linear = monitor_linear_eip(m), offset = linear & MMU_PAGE_MASK;
   if (offset > MMU_PAGE - 16 || v->s.seg[SEG_CS].limit != 0xffffffff) return NULL;
   uint64_t entry = *(const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY + (uint64_t)(linear >> 12) * 8);
-  const uint8_t *p = entry ? mmu_ram_pointer(m->mmu, to_gpa((uint64_t)mmu_fetch_frame(entry) << 12 | offset), 16) : NULL;
-  return p && run_opcode(p) && find_insn(m, &e) == EXEC_NEXT ? e : NULL;
+  const uint8_t *page = entry ? mmu_frame_pointer(m->mmu, mmu_fetch_frame(entry)) : NULL;
+  return page && run_opcode(page + offset) && find_insn(m, &e) == EXEC_NEXT ? e : NULL;
 }
 
 int slow_callout(struct monitor *m, const struct insn *insn) {

@@ -35,13 +35,14 @@ struct rig {
   unsigned output_size;
 };
 
-void mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque) {
+struct mmu_area *mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque) {
   for (unsigned i = 0; i < RIG_WINDOWS; i++)
     if (!m->windows[i].ops) {
       m->windows[i] = (struct rig_window){base.v, size, ops, opaque};
-      return;
+      return (struct mmu_area *)&m->windows[i];
     }
   fail_msg("no room for another MMIO window");
+  return NULL;
 }
 
 void mmu_remove_io(struct mmu *m, gpa base) {

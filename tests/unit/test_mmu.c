@@ -144,6 +144,14 @@ static void holes_read_as_ones(void **state) {
   mmu_destroy(g.m);
 }
 
+/* The RAM there, as PAM has it: it takes no stores. */
+static struct mmu_area *read_only(struct guest *g, uint64_t base, uint64_t size) {
+  unsigned flags = MMU_READ_ONLY | MMU_LEVEL(MMU_LEVEL_ROM);
+  struct mmu_area *a = mmu_add_alias(g->m, mmu_ram_area(g->m), base, size, to_gpa(base), flags);
+  assert_non_null(a);
+  return a;
+}
+
 static void rom_drops_writes(void **state) {
   struct guest g;
   struct mmu_result r;
@@ -152,7 +160,7 @@ static void rom_drops_writes(void **state) {
   touch(&g, 0xf0000, MMU_WRITE, false);
   assert_true(entry(&g, false, MMU_WRITE, 0xf0000));
   put32(&g, 0xf0000, 1);
-  mmu_set_read_only(g.m, to_gpa(0xf0000), 0x10000, true);
+  struct mmu_area *rom = read_only(&g, 0xf0000, 0x10000);
   assert_false(entry(&g, false, MMU_WRITE, 0xf0000));
   put32(&g, 0xf0000, 2);
   v = 3;
@@ -163,7 +171,7 @@ static void rom_drops_writes(void **state) {
   assert_false(r.filled);
   assert_true(touch(&g, 0xf0010, MMU_FETCH, false).filled);
   guest_check(&g);
-  mmu_set_read_only(g.m, to_gpa(0xf0000), 0x10000, false);
+  mmu_remove_area(g.m, rom);
   assert_true(touch(&g, 0xf0010, MMU_WRITE, false).filled);
   guest_check(&g);
   mmu_destroy(g.m);
@@ -412,7 +420,7 @@ static void tables_in_rom(void **state) {
   set32(&g, CR3 + (LA >> 22) * 4, 0xf0000 | RWU);
   set32(&g, 0xf0000, PAGE | RWU);
   set32(&g, 0xf0004, PAGE | RWU | A);
-  mmu_set_read_only(g.m, to_gpa(0xf0000), 0x1000, true);
+  read_only(&g, 0xf0000, 0x1000);
   use_legacy(&g, CR3);
   assert_false(touch(&g, LA, MMU_READ, true).filled);
   assert_true(touch(&g, LA + 0x1000, MMU_READ, true).filled);

@@ -23,7 +23,9 @@ struct guest {
   uint32_t fetch_pages[64];
   bool fetch_kernel[64];
   uint32_t data_pages[64];
-  uint64_t window; /* address of a page of RAM that lies under MMIO; 0: none */
+  /* Where the bytes at an address are and whether stores get there, in the test's own opinion; NULL: not memory. No function:
+   * main RAM, as it is at first. */
+  uint8_t *(*where)(struct guest *g, uint64_t addr, bool *stores);
 };
 
 static inline void guest_code_written(void *opaque, uint32_t frame, uint64_t granules) {
@@ -133,8 +135,9 @@ struct slow {
 
 static inline uint64_t slow_entry(struct guest *g, uint64_t addr, unsigned width) {
   uint64_t v = ~0ull;
-  void *p = mmu_ram_pointer(g->m, to_gpa(addr), width);
-  if (p && (!g->window || addr >> 12 != g->window >> 12)) memcpy(&v, p, width);
+  bool stores;
+  void *p = g->where ? g->where(g, addr, &stores) : mmu_ram_pointer(g->m, to_gpa(addr), width);
+  if (p) memcpy(&v, p, width);
   return width == 4 ? (uint32_t)v : v;
 }
 

@@ -1,11 +1,31 @@
 // link: bt_mmu
-/* Random page-table edits, accesses, mode changes and traces over a few roots, with mmu_check() and a slow walker after every
- * step. Run one seed: test_mmu_fuzz SEED [STEPS]; the seed is printed with each failure. */
+/* Random page-table edits, accesses, mode changes, traces and changes of the physical map over a few roots, with mmu_check() and
+ * a slow walker after every step. Run one seed: test_mmu_fuzz SEED [STEPS]; the seed is printed with each failure. */
 #include <stdio.h>
 #include "test_mmu.h"
 
 /* The frames that play a part. Tables are 0x100..0x10b, of which any may be a directory, a page table or data at any time. */
 enum { RAM_MIB = 4, TABLE0 = 0x100, TABLES = 12, DATA0 = 0x200, DATAS = 6, PDPT0 = 0x300, ROOTS = 6, LINEARS = 40 };
+
+/* An area as this test sees it. */
+struct model {
+  struct mmu_area *area;
+  uint64_t base, pages, order;
+  unsigned level;
+  enum mmu_stores stores;
+  bool shown;
+  uint8_t *host; /* NULL: a device */
+};
+enum { MODELS = 6 };
+
+/* Somebody who watches pages: what was in them when they were collected last. */
+struct watch {
+  struct mmu_dirty *dirty;
+  const uint8_t *pages;
+  unsigned count;
+  uint8_t copy[TABLES + 4][4096];
+};
+enum { WATCHES = 3 };
 
 struct fuzz {
   struct guest g;
@@ -13,7 +33,10 @@ struct fuzz {
   uint64_t pdpte[4];
   uint32_t linear[LINEARS];
   uint64_t before[LINEARS][2][3];
-  bool io_added;
+  struct model models[MODELS];
+  struct watch watches[WATCHES];
+  unsigned collected;
+  uint64_t vram; /* address of a page that is mostly there, outside of RAM */
   unsigned faults, fills, hits;
   unsigned seen[LINEARS]; /* fetch drops told of, by linear page */
 };
@@ -34,6 +57,26 @@ static void fuzz_fetch_dropped(void *opaque, uint32_t page, bool kernel_half) {
 static void fuzz_code_written(void *opaque, uint32_t frame, uint64_t granules) { guest_code_written(opaque, frame, granules); }
 static void fuzz_data_dropped(void *opaque, uint32_t page) { guest_data_dropped(opaque, page); }
 
+/* ---- the physical map, once more ---- */
+
+static const struct model *model_below(struct fuzz *f, uint64_t addr, const struct model *limit) {
+  const struct model *top = NULL;
+  for (unsigned i = 0; i < MODELS; i++) {
+    const struct model *a = &f->models[i];
+    if (!a->shown || addr < a->base || addr >= a->base + a->pages * 4096) continue;
+    if (limit && (a->level > limit->level || (a->level == limit->level && a->order >= limit->order))) continue;
+    if (!top || a->level > top->level || (a->level == top->level && a->order > top->order)) top = a;
+  }
+  return top;
+}
+
+static uint8_t *fuzz_where(struct guest *g, uint64_t addr, bool *stores) {
+  struct fuzz *f = (struct fuzz *)(void *)g;
+  const struct model *a = model_below(f, addr, NULL);
+  *stores = !a || a->stores == MMU_STORES_KEPT;
+  return !a ? mmu_ram_pointer(g->m, to_gpa(addr), 1) : a->host ? a->host + (addr - a->base) : NULL;
+}
+
 static uint64_t random_entry(struct fuzz *f) {
   static const uint16_t tables[] = {P | W | U | A, P | W | U | A | D, P | W | A | D, P | W | U, P | U | A};
   if (!rnd(f, 4)) return 0;
@@ -42,6 +85,7 @@ static uint64_t random_entry(struct fuzz *f) {
   if (f->g.mode.pae && !rnd(f, 8)) flags |= NX;
   if (!rnd(f, 60)) flags |= 1ull << (32 + rnd(f, 30));
   if (!rnd(f, 60)) frame = rnd(f, 2) ? 0xa0 : 0xfffff;
+  if (!rnd(f, 12)) frame = (uint32_t)(f->vram >> 12) + rnd(f, 4);
   if (!rnd(f, 10)) { /* a large page: reserved bits clear mostly */
     frame &= ~(rnd(f, 8) ? 0x3ffu : 0x1ffu);
     flags |= PS;
@@ -64,11 +108,14 @@ static void store_random(struct fuzz *f) {
   if ((at & 0xfff) + size > 4096) /* nobody hands over a store that crosses a page */
     size = 4;
   switch (rnd(f, 8)) {
-  case 0: /* LOCK something, in place */
+  case 0: { /* LOCK something, in place */
+    bool stores;
+    uint8_t *host = fuzz_where(&f->g, at, &stores);
     mmu_traced_store_begin(f->g.m, to_gpa(at), size);
-    memcpy(ram(&f->g, at), &value, size);
+    if (host && stores) memcpy(host, &value, size);
     mmu_traced_store_end(f->g.m, to_gpa(at), size);
     break;
+  }
   case 1:
     if (!rnd(f, 4)) {
       for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = rnd(f, 3) ? 0 : (uint8_t)rnd(f, 256);
@@ -83,7 +130,7 @@ static void store_random(struct fuzz *f) {
 static void change_bit(struct fuzz *f) {
   static const uint64_t bits[] = {P, W, U, A, D, PS, 0x200, NX, 0x1000};
   uint32_t at = random_table_entry(f);
-  uint64_t value = get64(&f->g, at) ^ bits[rnd(f, 9)];
+  uint64_t value = slow_entry(&f->g, at, f->g.mode.pae ? 8 : 4) ^ bits[rnd(f, 9)];
   mmu_phys_write(f->g.m, to_gpa(at), &value, f->g.mode.pae ? 8 : 4);
 }
 
@@ -117,7 +164,7 @@ static void switch_root(struct fuzz *f) {
   bool load = rnd(f, 4) != 0, bad = false;
   uint64_t pdpte[4];
   for (unsigned i = 0; i < 4; i++) {
-    pdpte[i] = get64(&f->g, (mode.cr3 & ~0x1fu & (mode.a20 ? ~0u : ~(1u << 20))) + i * 8);
+    pdpte[i] = slow_entry(&f->g, (mode.cr3 & ~0x1fu & (mode.a20 ? ~0u : ~(1u << 20))) + i * 8, 8);
     bad |= (pdpte[i] & P) && (pdpte[i] & 0xfffffff0000001e6ull);
   }
   bool loads = mode.paging && mode.pae && load;
@@ -149,11 +196,14 @@ static void access_random(struct fuzz *f) {
   struct mmu_result r;
   struct slow want = slow_walk(&f->g, f->pdpte, la, access, user);
   uint64_t found = entry(&f->g, user, access, la);
+  bool stores;
+  const uint8_t *host = want.fault ? NULL : fuzz_where(&f->g, want.addr, &stores);
   for (unsigned i = 0; found && i < 2; i++) /* what an access through the entry would mark is marked */
     assert_true(!want.at[i] || (slow_entry(&f->g, want.at[i], want.width) & want.set[i]) == want.set[i]);
   if (found && access != MMU_FETCH) {
     assert_false(want.fault);
-    assert_ptr_equal((uint8_t *)(found + la), (uint8_t *)ram(&f->g, want.addr & ~7ull) + (want.addr & 7));
+    assert_ptr_equal((uint8_t *)(found + la), host);
+    assert_true(access != MMU_WRITE || stores);
     f->hits++;
     if (access == MMU_WRITE && !(la & 7) && rnd(f, 2))
       *(uint64_t *)(found + la) = random_entry(f); /* data, or a table that nobody walks */
@@ -161,7 +211,7 @@ static void access_random(struct fuzz *f) {
   }
   if (found) {
     assert_false(want.fault);
-    assert_int_equal(mmu_fetch_frame(found), want.addr >> 12);
+    assert_ptr_equal((uint8_t *)mmu_frame_pointer(f->g.m, mmu_fetch_frame(found)) + want.addr % 4096, host);
     f->hits++;
     return;
   }
@@ -171,8 +221,40 @@ static void access_random(struct fuzz *f) {
   compare(f, la, access, user, &want, ok, &r);
   for (unsigned i = 0; !want.fault && i < 2; i++) {
     struct mmu_result back;
-    if (want.at[i] && mmu_ram_pointer(f->g.m, to_gpa(want.at[i]), 8) && mmu_peek(f->g.m, to_gla(la), access, user, &back))
+    if (want.at[i] && fuzz_where(&f->g, want.at[i], &stores) && stores && mmu_peek(f->g.m, to_gla(la), access, user, &back))
       assert_int_equal(slow_entry(&f->g, want.at[i], want.width) & want.set[i], want.set[i]);
+  }
+}
+
+/* What differs from the copy must be told as written. */
+static void collect(struct fuzz *f, struct watch *w) {
+  uint64_t bitmap[1], pages = mmu_dirty_collect(f->g.m, w->dirty, bitmap);
+  for (unsigned i = 0; i < w->count; i++) {
+    bool told = bitmap[0] >> i & 1;
+    if (!told) assert_memory_equal(w->copy[i], w->pages + i * 4096, 4096);
+    memcpy(w->copy[i], w->pages + i * 4096, 4096);
+    pages -= told;
+    f->collected += told;
+  }
+  assert_int_equal(pages, 0);
+}
+
+static void watch_random(struct fuzz *f) {
+  unsigned which = rnd(f, WATCHES);
+  struct watch *w = &f->watches[which];
+  static const unsigned first[WATCHES] = {TABLE0, TABLE0 + 5, 0}, counts[WATCHES] = {TABLES, TABLES - 2, 4};
+  if (w->dirty && rnd(f, 4)) {
+    collect(f, w);
+  } else if (w->dirty) {
+    mmu_dirty_stop(f->g.m, w->dirty);
+    w->dirty = NULL;
+  } else { /* tables, the same or others, or the VRAM */
+    const struct mmu_area *area = which == 2 ? f->models[1].area : mmu_ram_area(f->g.m);
+    w->count = counts[which];
+    w->pages = (const uint8_t *)mmu_frame_pointer(f->g.m, mmu_area_frame(area)) + first[which] * 4096;
+    w->dirty = mmu_dirty_start(f->g.m, area, (uint64_t)first[which] << 12, w->count * 4096);
+    assert_non_null(w->dirty);
+    memcpy(w->copy, w->pages, w->count * 4096);
   }
 }
 
@@ -181,7 +263,7 @@ static void trace_random(struct fuzz *f) {
   switch (rnd(f, 4)) {
   case 0: mmu_trace_code(f->g.m, frame, 1ull << rnd(f, 64)); break;
   case 1: mmu_untrace_code(f->g.m, frame); break;
-  case 2: mmu_trace(f->g.m, frame, MMU_TRACE_DIRTY, rnd(f, 3) == 0); break;
+  case 2: watch_random(f); break;
   case 3: mmu_drop(f->g.m, to_gla(f->linear[rnd(f, LINEARS)])); break;
   }
 }
@@ -190,22 +272,45 @@ static uint32_t io_read(void *opaque, uint64_t offset, unsigned size) { return 0
 static void io_write(void *opaque, uint64_t offset, unsigned size, uint32_t value) {}
 static const struct mmu_io_ops io_ops = {io_read, io_write};
 
-/* A window comes over a data frame (which may serve as a table) and goes. */
+/* Over RAM: tables, data, or both; or outside of it. */
+static uint64_t random_base(struct fuzz *f) {
+  const uint64_t bases[] = {(TABLE0 + rnd(f, TABLES)) << 12, (DATA0 + rnd(f, DATAS)) << 12, f->vram, 0xffffd000, 0xa0000};
+  return bases[rnd(f, 5)];
+}
+
+/* One area changes; now and then all is forgotten. */
 static void map_random(struct fuzz *f) {
-  uint64_t base = (uint64_t)(DATA0 + DATAS - 1) << 12;
-  if (!rnd(f, 8)) {
+  struct model *a = &f->models[rnd(f, MODELS)];
+  switch (rnd(f, 7)) {
+  case 0:
     mmu_reset(f->g.m);
     mmu_set_mode(f->g.m, &f->g.mode, false);
     memset(f->pdpte, 0, sizeof f->pdpte);
-  } else if (f->io_added) {
-    mmu_remove_io(f->g.m, to_gpa(base));
-    f->io_added = false;
-    f->g.window = 0;
-  } else {
-    mmu_add_io(f->g.m, to_gpa(base), 4096, &io_ops, NULL);
-    f->io_added = true;
-    f->g.window = base;
+    break;
+  case 1: mmu_move_area(f->g.m, a->area, to_gpa(a->base = random_base(f))); break;
+  case 2: mmu_set_area_stores(f->g.m, a->area, a->stores = (enum mmu_stores)rnd(f, 3)); break;
+  case 3: mmu_set_area_level(f->g.m, a->area, a->level = rnd(f, 3) + 1); break;
+  default: mmu_show_area(f->g.m, a->area, a->shown = !a->shown);
   }
+}
+
+/* A device, memory, two parts of that, and two of main RAM. */
+static void make_areas(struct fuzz *f) {
+  f->vram = 0xe0000000;
+  for (unsigned i = 0; i < MODELS; i++) {
+    struct model *a = &f->models[i];
+    struct mmu_area *of = i > 3 ? mmu_ram_area(f->g.m) : f->models[1].area;
+    *a = (struct model){.base = f->vram, .pages = i == 1 ? 4 : 1 + i % 2, .order = i, .level = 1, .shown = i == 1};
+    uint64_t size = a->pages * 4096, offset = i > 3 ? (uint64_t)(i == 4 ? TABLE0 + 3 : DATA0 + 1) << 12 : 4096;
+    if (i == 0) a->area = mmu_add_io(f->g.m, to_gpa(a->base), size, &io_ops, NULL);
+    else if (i == 1) a->area = mmu_add_memory(f->g.m, to_gpa(a->base), size, 0);
+    else a->area = mmu_add_alias(f->g.m, of, offset, size, to_gpa(a->base), 0);
+    assert_non_null(a->area);
+    mmu_set_area_level(f->g.m, a->area, 1);
+    mmu_show_area(f->g.m, a->area, a->shown);
+    if (i) a->host = mmu_frame_pointer(f->g.m, mmu_area_frame(a->area));
+  }
+  f->g.where = fuzz_where;
 }
 
 static void snapshot(struct fuzz *f) {
@@ -234,9 +339,9 @@ static void step(struct fuzz *f) {
   else if (what < 81) change_bit(f);
   else if (what < 84) copy_entries(f);
   else if (what < 94) switch_root(f);
-  else if (what < 99) trace_random(f);
-  else if (rnd(f, 20)) hammer(f);
-  else map_random(f);
+  else if (what < 97) trace_random(f);
+  else if (rnd(f, 4)) map_random(f);
+  else hammer(f);
   check_told(f, what >= 84 && what < 94);
   guest_check(&f->g);
 }
@@ -270,12 +375,13 @@ static void run(bool pae, unsigned seed, unsigned steps, unsigned pool) {
     .paging = true, .pae = pae, .pse = true, .wp = true, .nx = pae, .a20 = true, .cr3 = (pae ? PDPT0 : TABLE0) << 12};
   pick_linears(f);
   make_tables(f);
+  make_areas(f);
   while (pae && !mmu_set_mode(f->g.m, &f->g.mode, true)) f->g.mode.cr3 += 32;
   if (pae)
     for (unsigned i = 0; i < 4; i++) f->pdpte[i] = get64(&f->g, f->g.mode.cr3 + i * 8);
   else mmu_set_mode(f->g.m, &f->g.mode, true);
   for (unsigned i = 0; i < steps; i++) step(f);
-  assert_true(f->faults && f->fills && f->hits);
+  assert_true(f->faults && f->fills && f->hits && f->collected);
   mmu_destroy(f->g.m);
   free(f);
 }

@@ -197,12 +197,12 @@ static void two_linear_one_frame(void **state) {
   fill_all(&g);
   guest_check(&g);
   guest_forget_calls(&g);
-  mmu_trace(g.m, PAGE >> 12, MMU_TRACE_DIRTY, true); /* more aliases than a frame holds inline */
+  mmu_trace_code(g.m, PAGE >> 12, 1); /* more aliases than a frame holds inline */
   for (unsigned i = 0; i < 16; i++) assert_int_equal(alive(&g, i), READS | FETCHES);
   assert_int_equal(g.data_dropped, 32);
-  assert_int_equal(touch(&g, LA, MMU_WRITE, true).traces, MMU_TRACE_DIRTY);
+  assert_int_equal(touch(&g, LA, MMU_WRITE, true).traces, MMU_TRACE_CODE);
   assert_false(entry(&g, true, MMU_WRITE, LA));
-  mmu_trace(g.m, PAGE >> 12, MMU_TRACE_DIRTY, false);
+  mmu_untrace_code(g.m, PAGE >> 12);
   assert_true(touch(&g, LA, MMU_WRITE, true).filled);
   guest_check(&g);
   mmu_destroy(g.m);
