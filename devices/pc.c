@@ -176,8 +176,12 @@ static void debug_exit(void *opaque, uint32_t value) {
 
 static struct irq_line wire(struct pc *pc, void (*set)(void *, int, bool), int n) { return (struct irq_line){set, pc, n}; }
 
-/* Without memory for it the chip is undone at once, and the machine is not made. */
+/* A device without a name could not be made; without memory for it here it is undone at once. Either way there is no machine. */
 static void add(struct pc *pc, struct device device) {
+  if (!device.name) {
+    pc->failed = true;
+    return;
+  }
   if (pc->count == pc->capacity) {
     unsigned capacity = pc->capacity ? 2 * pc->capacity : 32;
     struct device *more = realloc(pc->devices, capacity * sizeof *more);
@@ -213,7 +217,7 @@ static void assemble(struct pc *pc) {
   add(pc, ferr_init(&pc->ferr, pc->io, isa_irq(pc, FERR_IRQ)));
   add(pc, dma8237_init(&pc->dma, pc->io));
   add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
-  add(pc, i440fx_init(&pc->host, &pc->pci));
+  add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu));
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_irq(pc, 0), reset));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_irq(pc, ACPI_SCI), wire(pc, power_line, 0)));
   add(pc, crtc_init(&pc->crtc, pc->io));

@@ -8,7 +8,7 @@
  * fixed chips is not decoded; nor is one that overlaps an earlier function's, until that has gone. (A real bus has two drivers
  * then.) Memory above 4 GiB is decoded up to 64 GiB, for 64-bit BARs.
  * Deviations: a status register shows no error, since none happens; DEVSEL and parity bits are as the rows say.
- * Missing: regions of real memory (see map_memory()), bridges to other buses, MSI, latency (nothing takes time).
+ * Missing: bridges to other buses, MSI, latency (nothing takes time). Code runs from an option ROM only where it was copied to.
  */
 #include "pci.h"
 #include "../map.h"
@@ -30,7 +30,7 @@ enum {
   CAPABILITIES = 0x34,
   HEADER_END = 0x40
 };
-enum { STATUS_INTX = 1 << 3, STATUS_CAPABILITIES = 1 << 4, ROM_ENABLE = 1 };
+enum { STATUS_INTX = 1 << 3, STATUS_CAPABILITIES = 1 << 4, ROM_ENABLE = 1, TYPE_SHOWN = 15 };
 #define IO_END 0x10000ull
 #define MEMORY_END 0x100000000ull
 #define MEMORY_64_END 0x1000000000ull
@@ -65,7 +65,8 @@ static void lay_out_bar(struct pci_function *f, unsigned n) {
   const struct pci_region *r = &f->info->region[n];
   uint8_t at = (uint8_t)bar_register(n);
   if (!r->size || r->where) return;
-  lay_out(f, &(struct pci_register){at, 4, n == PCI_ROM ? 0 : r->type, ~(r->size - 1) | (n == PCI_ROM ? ROM_ENABLE : 0), 0});
+  lay_out(f, &(struct pci_register){at, 4, n == PCI_ROM ? 0 : r->type & TYPE_SHOWN,
+                                    ~(r->size - 1) | (n == PCI_ROM ? ROM_ENABLE : 0), 0});
   if (r->type & PCI_MEMORY_64 && !(r->type & PCI_IO) && n < PCI_BARS - 1)
     lay_out(f, &(struct pci_register){(uint8_t)(at + 4), 4, 0, 0xffffffff, 0});
 }
@@ -166,12 +167,17 @@ static uint32_t rom_read(void *opaque, uint64_t offset, unsigned size) {
 }
 static void rom_write(void *opaque, uint64_t offset, unsigned size, uint32_t value) {}
 
-/* JOIN(mmu areas): a region of real memory (video RAM, an option ROM that code may run in) calls mmu_add_memory() here, and moves
- * or hides that area, in place of a window of reads and writes. */
 static void map_memory(struct pci_function *f, unsigned n, uint64_t base, bool map) {
   static const struct mmu_io_ops rom_ops = {rom_read, rom_write};
   const struct pci_region *r = &f->info->region[n];
   bool rom = n == PCI_ROM && !r->memory && f->rom;
+  if (f->area[n]) {
+    mmu_change_begin(f->bus->mmu);
+    if (map) mmu_move_area(f->bus->mmu, f->area[n], to_gpa(base));
+    mmu_show_area(f->bus->mmu, f->area[n], map);
+    mmu_change_end(f->bus->mmu);
+    return;
+  }
   if (!r->memory && !rom) return;
   if (map) mmu_add_io(f->bus->mmu, to_gpa(base), r->size, rom ? &rom_ops : r->memory, rom ? (void *)f : f->dev);
   else mmu_remove_io(f->bus->mmu, to_gpa(base));
@@ -253,8 +259,22 @@ void pci_function_loaded(struct pci_function *f) {
   remap(f->bus);
 }
 
+static void remove_areas(struct pci *s, struct pci_function *f) {
+  for (unsigned n = 0; n < PCI_REGIONS; n++)
+    if (f->area[n]) mmu_remove_area(s->mmu, f->area[n]), f->area[n] = 0;
+}
+
+static bool add_areas(struct pci *s, struct pci_function *f, const struct pci_info *info) {
+  for (unsigned n = 0; n < PCI_REGIONS; n++) {
+    if (!(info->region[n].type & PCI_REAL)) continue;
+    f->area[n] = mmu_add_memory(s->mmu, to_gpa(0), info->region[n].size, MMU_HIDDEN | MMU_LEVEL(MMU_LEVEL_IO));
+    if (!f->area[n]) return remove_areas(s, f), false;
+  }
+  return true;
+}
+
 bool pci_attach(struct pci *s, struct pci_function *f, uint8_t devfn, const struct pci_info *info, void *dev) {
-  if (s->function[devfn]) return false;
+  if (s->function[devfn] || !add_areas(s, f, info)) return false;
   f->info = info;
   f->dev = dev;
   f->bus = s;
@@ -312,9 +332,12 @@ static void loaded(void *state) { ((struct pci *)state)->address &= 0x80fffffc; 
 /* The functions' owners are gone, or about to go; their memory is still there. */
 static void destroy(void *state) {
   struct pci *s = state;
-  for (unsigned i = 0; i < 256; i++)
-    for (unsigned n = 0; n < PCI_REGIONS && s->function[i]; n++)
-      if (s->function[i]->base[n] != PCI_NOWHERE) map_region(s->function[i], n, s->function[i]->base[n], false);
+  for (unsigned i = 0; i < 256; i++) {
+    struct pci_function *f = s->function[i];
+    for (unsigned n = 0; n < PCI_REGIONS && f; n++)
+      if (f->base[n] != PCI_NOWHERE) map_region(f, n, f->base[n], false);
+    if (f) remove_areas(s, f);
+  }
 }
 
 struct device pci_init(struct pci *s, struct io_bus *io, struct mmu *mmu, struct irq_line pirq) {

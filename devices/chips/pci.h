@@ -15,11 +15,18 @@ enum {
 #define PCI_NOWHERE UINT64_MAX /* not decoded */
 
 /* What a BAR's low bits show. 64-bit memory takes the next BAR's register too, which must be left empty. */
-enum pci_region_type { PCI_MEMORY = 0, PCI_IO = 1, PCI_MEMORY_64 = 4, PCI_PREFETCHABLE = 8 /* with either memory */ };
+enum pci_region_type {
+  PCI_MEMORY = 0,
+  PCI_IO = 1,
+  PCI_MEMORY_64 = 4,
+  PCI_PREFETCHABLE = 8, /* with either memory */
+  PCI_REAL = 16 /* with memory, not shown: the region is memory of its own (video RAM), pci_function.area[] from attach on */
+};
 
 /* A range of ports or memory, placed by BAR 0 to 5 or by the ROM's (PCI_ROM). */
 struct pci_region {
-  uint32_t size; /* a power of two; ports: 4 to 256, memory: at least 16, the ROM: at least 2 KiB; 0: there is none */
+  /* a power of two; ports: 4 to 256, memory: at least 16, PCI_REAL: at least 4 KiB, the ROM: at least 2 KiB; 0: there is none */
+  uint32_t size;
   uint8_t type;
   const struct io_ops *io;         /* who answers; both NULL: the device maps it itself when `moved` tells it to */
   const struct mmu_io_ops *memory; /* offsets are from the region's start */
@@ -67,9 +74,10 @@ struct pci_function {
   uint8_t intx;  /* level of its INTx pin, as pci_set_intx() said */
   bool asserted; /* what of it the bus sees: the command register can hold it back */
   uint8_t config[PCI_CONFIG], initial[PCI_CONFIG], writable[PCI_CONFIG], clear[PCI_CONFIG];
-  uint64_t base[PCI_REGIONS]; /* where each region is decoded now */
-  uint64_t next[PCI_REGIONS]; /* where it is about to be (pci.c) */
-  const uint8_t *rom;         /* what the ROM holds, where its region has no `memory`; reads behind it are ones */
+  uint64_t base[PCI_REGIONS];         /* where each region is decoded now */
+  uint64_t next[PCI_REGIONS];         /* where it is about to be (pci.c) */
+  struct mmu_area *area[PCI_REGIONS]; /* of PCI_REAL, the bus's; its contents are whole as long as the function is attached */
+  const uint8_t *rom;                 /* what the ROM holds, where its region has no `memory`; reads behind it are ones */
   uint32_t rom_size;
 };
 /* What of a function is saved: rows of its device's field table. */
@@ -86,7 +94,7 @@ struct pci {
 
 struct device pci_init(struct pci *s, struct io_bus *io, struct mmu *mmu, struct irq_line pirq);
 /* Puts a function, zeroed by its owner, into its slot, in its power-on state. It stays for as long as the bus. False: the slot is
- * taken. */
+ * taken, or the host has no memory for its regions. */
 bool pci_attach(struct pci *s, struct pci_function *f, uint8_t devfn, const struct pci_info *info, void *dev);
 void pci_function_reset(struct pci_function *f);  /* for its device's reset(): power-on values, INTx low */
 void pci_function_loaded(struct pci_function *f); /* for its device's loaded(): what is read-only is so, regions are where BARs

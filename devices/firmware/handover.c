@@ -1,8 +1,6 @@
 /* What a BIOS has written to the chips before it starts a kernel, on top of their power-on state: the one place that knows, used
  * for -kernel alone. A machine with a firmware leaves it out. Values: SeaBIOS 1.16.2's, read under QEMU 7.2 at a kernel's entry.
  * What it leaves in memory is bt/boot/firmware.c's and tables.c's.
- *
- * JOIN(mmu areas): when PAM moves memory, rows for 00:00.0 (59h: 30h, 5Ah-5Fh: 33h) make C0000h-FFFFFh the RAM that it is today.
  */
 #include "handover.h"
 #include "../chips/acpi_pm.h"
@@ -11,12 +9,14 @@
 
 /* ---- PCI ---- */
 
-enum { ISA_BRIDGE = 1 << 3, POWER = 1 << 3 | 3 /* device << 3 | function */ };
+enum { HOST_BRIDGE = 0, ISA_BRIDGE = 1 << 3, POWER = 1 << 3 | 3 /* device << 3 | function */ };
 static const struct {
   uint8_t devfn, reg;
   uint32_t value;
 } config_writes[] = {
   /* clang-format off */
+  {HOST_BRIDGE, 0x58, 0x33333000},     /* PAM: C0000h-FFFFFh is RAM, tables and all (SeaBIOS forbids stores to its parts) */
+  {HOST_BRIDGE, 0x5c, 0x33333333},
   {ISA_BRIDGE, 0x60, 0x0b0b0a0a},      /* PIRQ A, B: IRQ 10; C, D: IRQ 11 */
   {POWER, 0x40, ACPI_PM_BASE | 1},     /* where the FADT says */
   {POWER, 0x80, 1},                    /* and decoded */
