@@ -2,16 +2,15 @@
  * in monitor/fields.c, the clock's, the PDPTE registers, the machine's own, and those of the devices through devices/state.c.
  *
  * Layout, in the host's byte order (which is the guest's):
- *   8 bytes  "BTSTATE1"
+ *   8 bytes  "BTSTATE2"
  *   8 bytes  checksum of all that follows
  *   records  16 bytes name, padded with zeros; 8 bytes size; that many bytes
- * The records are those of parts[] in that order, then "devices" (state.c's own format), then "ram". A part's record holds, for
- * each field, its name (a length byte before it), size, count and value. "ram" holds the size of RAM, then (page number, page)
- * for each page that is not all zero, ascending.
- * Derived state is never saved: shadow tables, traces, translated code. A load drops it and it is derived anew.
- * Missing: states are read and written by tests alone, there is no command for them yet; input queued on the host's side is not
- * saved; timers that are due at the same nanosecond are armed in the order of the devices after a load, not in the order in which
- * the guest set them. */
+ * The records are those of parts[] in that order, then "devices", then "ram". A part's holds its field table's record
+ * (devices/fields.c), "devices" what devices/state.c writes, "ram" the size of RAM, then (page number, page) for each page that
+ * is not all zero, ascending. Derived state is never saved: shadow tables, traces, translated code. A load drops it and it is
+ * derived anew. Missing: states are read and written by tests alone, there is no command for them yet; input queued on the host's
+ * side is not saved; timers that are due at the same nanosecond are armed in the order of the devices after a load, not in the
+ * order in which the guest set them. */
 #define _GNU_SOURCE
 #include "snapshot.h"
 #include <errno.h>
@@ -20,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAGIC "BTSTATE1"
+#define MAGIC "BTSTATE2"
 enum { HEADER = 16, NAME = 16 };
 
 /* One field table and what it describes. */
@@ -41,8 +40,6 @@ static void list_parts(struct machine *m, struct part parts[PART_COUNT]) {
   parts[PART_PDPTES] = (struct part){"pdptes", mmu_pdptes(m->mmu), pdpte_fields};
   parts[PART_MACHINE] = (struct part){"machine", m, machine_fields};
 }
-
-static size_t field_bytes(const struct field *f) { return (size_t)f->size * f->count; }
 
 /* ---- RAM, by page ---- */
 
@@ -87,28 +84,13 @@ void snapshot_seal(uint8_t *bytes, size_t size) {
 
 /* ---- writing ---- */
 
-static void put(struct state_buffer *b, const void *bytes, size_t n) {
-  if (b->failed) return;
-  if (n > b->capacity - b->size) {
-    size_t capacity = 2 * b->capacity + n + 4096;
-    uint8_t *more = realloc(b->bytes, capacity);
-    if (!more) {
-      b->failed = true;
-      return;
-    }
-    b->bytes = more, b->capacity = capacity;
-  }
-  memcpy(b->bytes + b->size, bytes, n);
-  b->size += n;
-}
-
 /* Returns where the record's bytes begin, for end_record(). */
 static size_t begin_record(struct state_buffer *b, const char *name) {
   char padded[NAME] = {0};
   uint64_t size = 0;
   memcpy(padded, name, strnlen(name, NAME));
-  put(b, padded, NAME);
-  put(b, &size, 8);
+  state_put(b, padded, NAME);
+  state_put(b, &size, 8);
   return b->size;
 }
 static void end_record(struct state_buffer *b, size_t start) {
@@ -118,26 +100,19 @@ static void end_record(struct state_buffer *b, size_t start) {
 
 static void save_part(struct state_buffer *b, const struct part *p) {
   size_t start = begin_record(b, p->name);
-  for (const struct field *f = p->fields; f->name; f++) {
-    uint8_t length = (uint8_t)strlen(f->name);
-    put(b, &length, 1);
-    put(b, f->name, length);
-    put(b, &f->size, 2);
-    put(b, &f->count, 2);
-    put(b, (const char *)p->state + f->offset, field_bytes(f));
-  }
+  fields_save(b, p->fields, p->state);
   end_record(b, start);
 }
 
 static void save_ram(struct state_buffer *b, struct machine *m) {
   size_t start = begin_record(b, "ram");
   uint64_t size = mmu_ram_size(m->mmu);
-  put(b, &size, 8);
+  state_put(b, &size, 8);
   for (uint32_t page = next_page(m, 0); page < page_count(m); page = next_page(m, page + 1)) {
     const uint8_t *at = page_at(m, page);
     if (page_is_zero(at)) continue;
-    put(b, &page, 4);
-    put(b, at, MMU_PAGE);
+    state_put(b, &page, 4);
+    state_put(b, at, MMU_PAGE);
   }
   end_record(b, start);
 }
@@ -147,7 +122,7 @@ int machine_save(struct machine *m, struct state_buffer *out) {
   size_t first = out->size;
   vcpu_park_fp(monitor_vcpu(m->monitor));
   list_parts(m, parts);
-  put(out, MAGIC "\0\0\0\0\0\0\0", HEADER);
+  state_put(out, MAGIC "\0\0\0\0\0\0\0", HEADER);
   for (unsigned i = 0; i < PART_COUNT; i++) save_part(out, &parts[i]);
   size_t start = begin_record(out, "devices");
   if (state_save(m->pc, out) < 0) out->failed = true;
@@ -160,47 +135,23 @@ int machine_save(struct machine *m, struct state_buffer *out) {
 
 /* ---- reading: everything is looked at before anything is changed ---- */
 
-struct reader {
-  const uint8_t *at;
-  size_t left;
-  const char *error;
-};
-
-static const uint8_t *take(struct reader *r, size_t n) {
-  if (!r->error && n > r->left) r->error = "the saved state is truncated";
-  if (r->error) return NULL;
-  const uint8_t *at = r->at;
-  r->at += n, r->left -= n;
-  return at;
-}
-
 /* The bytes of the next record, which must have this name. */
-static struct reader take_record(struct reader *r, const char *name) {
+static struct state_reader take_record(struct state_reader *r, const char *name) {
   char padded[NAME] = {0};
   uint64_t size = 0;
   memcpy(padded, name, strnlen(name, NAME));
-  const uint8_t *found = take(r, NAME), *length = take(r, 8);
+  const uint8_t *found = state_take(r, NAME), *length = state_take(r, 8);
   if (length) memcpy(&size, length, 8);
   if (found && length && memcmp(found, padded, NAME)) r->error = "the saved state lacks a record, or has them in another order";
-  const uint8_t *bytes = take(r, size);
-  return (struct reader){bytes, bytes ? (size_t)size : 0, r->error};
-}
-
-static bool same_field(struct reader *r, const struct field *f) {
-  size_t length = strlen(f->name);
-  const uint8_t *n = take(r, 1), *name = n && *n == length ? take(r, length) : NULL, *shape = name ? take(r, 4) : NULL;
-  return shape && !memcmp(name, f->name, length) && !memcmp(shape, &f->size, 2) && !memcmp(shape + 2, &f->count, 2);
+  const uint8_t *bytes = state_take(r, size);
+  return (struct state_reader){bytes, bytes ? (size_t)size : 0, r->error};
 }
 
 /* One part's values into `state`, which is laid out as p->state is; NULL: they are only looked at. */
-static void read_part(struct reader *all, const struct part *p, void *state) {
-  struct reader r = take_record(all, p->name);
-  for (const struct field *f = p->fields; f->name && !r.error; f++) {
-    if (!same_field(&r, f) && !r.error) r.error = "the saved state is of another version: a field has another name or size";
-    const uint8_t *value = take(&r, field_bytes(f));
-    if (value && state) memcpy((char *)state + f->offset, value, field_bytes(f));
-  }
-  if (!r.error && r.left) r.error = "the saved state is of another version: a part has more fields";
+static void read_part(struct state_reader *all, const struct part *p, void *state) {
+  struct state_reader r = take_record(all, p->name);
+  fields_load(&r, p->fields, state);
+  if (r.left) state_fail(&r, "the saved state is of another version: a part has more fields");
   if (!all->error) all->error = r.error;
 }
 
@@ -224,7 +175,7 @@ static const char *unfit(struct machine *m, const struct loaded *l) {
   return why;
 }
 
-static void check_parts(struct machine *m, struct reader *r) {
+static void check_parts(struct machine *m, struct state_reader *r) {
   struct part parts[PART_COUNT];
   struct loaded l = {.cpu.cpl = 0};
   l.clock = calloc(1, clock_state_size());
@@ -237,32 +188,32 @@ static void check_parts(struct machine *m, struct reader *r) {
   free(l.clock);
 }
 
-static void check_ram(struct machine *m, struct reader r, const char **error) {
+static void check_ram(struct machine *m, struct state_reader r, const char **error) {
   uint64_t size = 0, next = 0;
-  const uint8_t *bytes = take(&r, 8);
+  const uint8_t *bytes = state_take(&r, 8);
   if (bytes) memcpy(&size, bytes, 8);
   if (bytes && size != mmu_ram_size(m->mmu)) r.error = "the saved state is of a machine with another size of RAM";
   while (!r.error && r.left) {
     uint32_t page = 0;
-    const uint8_t *number = take(&r, 4);
+    const uint8_t *number = state_take(&r, 4);
     if (number) memcpy(&page, number, 4);
     if (number && (page < next || page >= page_count(m) || !page_at(m, page)))
       r.error = "the saved state has a page that is out of place";
     next = (uint64_t)page + 1;
-    take(&r, MMU_PAGE);
+    state_take(&r, MMU_PAGE);
   }
   if (!*error) *error = r.error;
 }
 
 /* What the checks leave for loading: a reader that stands at the first part, and the records behind the parts. */
 struct checked {
-  struct reader parts, devices, ram;
+  struct state_reader parts, devices, ram;
 };
 
 static const char *check(struct machine *m, const uint8_t *bytes, size_t size, struct checked *out) {
-  struct reader r = {bytes, size, NULL};
+  struct state_reader r = {bytes, size, NULL};
   uint64_t sum;
-  const uint8_t *magic = take(&r, 8), *has = take(&r, 8);
+  const uint8_t *magic = state_take(&r, 8), *has = state_take(&r, 8);
   if (!magic || memcmp(magic, MAGIC, 8)) return "not a saved state";
   if (!has) return r.error;
   memcpy(&sum, has, 8);
@@ -280,14 +231,14 @@ static const char *check(struct machine *m, const uint8_t *bytes, size_t size, s
 /* ---- loading ---- */
 
 /* Pages that the record does not have are zero. */
-static void load_ram(struct machine *m, struct reader r) {
+static void load_ram(struct machine *m, struct state_reader r) {
   uint32_t page = next_page(m, 0);
-  take(&r, 8);
+  state_take(&r, 8);
   while (r.left) {
     uint32_t number;
-    memcpy(&number, take(&r, 4), 4);
+    memcpy(&number, state_take(&r, 4), 4);
     for (; page < number; page = next_page(m, page + 1)) clear_page(page_at(m, page));
-    memcpy(page_at(m, number), take(&r, MMU_PAGE), MMU_PAGE);
+    memcpy(page_at(m, number), state_take(&r, MMU_PAGE), MMU_PAGE);
     page = next_page(m, number + 1);
   }
   for (; page < page_count(m); page = next_page(m, page + 1)) clear_page(page_at(m, page));
@@ -315,20 +266,6 @@ const char *machine_load(struct machine *m, const uint8_t *bytes, size_t size) {
 
 /* ---- comparing ---- */
 
-static bool parts_equal(const struct part *a, const struct part *b, char *text, size_t text_size) {
-  for (const struct field *f = a->fields; f->name; f++)
-    for (unsigned i = 0; i < f->count; i++) {
-      uint64_t x = 0, y = 0;
-      size_t at = f->offset + (size_t)i * f->size;
-      memcpy(&x, (const char *)a->state + at, f->size);
-      memcpy(&y, (const char *)b->state + at, f->size);
-      if (x == y) continue;
-      snprintf(text, text_size, "%s.%s[%u]: %llx, %llx", a->name, f->name, i, (unsigned long long)x, (unsigned long long)y);
-      return false;
-    }
-  return true;
-}
-
 static bool pages_equal(struct machine *a, struct machine *b, uint32_t page, char *text, size_t text_size) {
   const uint8_t *x = page_at(a, page), *y = page_at(b, page);
   unsigned at = 0;
@@ -354,6 +291,6 @@ bool machine_compare(struct machine *a, struct machine *b, char *text, size_t te
   list_parts(a, in_a);
   list_parts(b, in_b);
   for (unsigned i = 0; i < PART_COUNT; i++)
-    if (!parts_equal(&in_a[i], &in_b[i], text, text_size)) return false;
+    if (!fields_equal(in_a[i].name, in_a[i].fields, in_a[i].state, in_b[i].state, text, text_size)) return false;
   return state_equal(a->pc, b->pc, text, text_size) && ram_equal(a, b, text, text_size);
 }

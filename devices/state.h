@@ -3,12 +3,6 @@
 #include <stddef.h>
 #include "pc.h"
 
-struct state_buffer {
-  uint8_t *bytes; /* malloc()ed; the caller frees it */
-  size_t size, capacity;
-  bool failed; /* out of memory: the contents are incomplete */
-};
-
 /* Appends the clock's time and every device. 0 or -ENOMEM. */
 int state_save(struct pc *pc, struct state_buffer *out);
 /* Checks everything first and loads only what is right in full: on an error (its text is returned, a literal; NULL: loaded) the

@@ -40,14 +40,14 @@ static uint64_t number(const uint8_t *p, unsigned bytes) {
   return v;
 }
 
-/* Fields from `at` to `end`, or `most` of them: name, 2 size, and a count of `count_size` bytes. Returns where it stopped. */
-static const uint8_t *list_fields(struct state_base *b, const char *part, size_t part_length, const uint8_t *at,
-                                  const uint8_t *end, uint32_t most, unsigned count_size) {
-  for (; at < end && most; most--) {
+/* A field table's record (devices/fields.c): u32 fields, each a name, u16 size, u32 count, bytes. Returns its end. */
+static const uint8_t *list_fields(struct state_base *b, const char *part, size_t part_length, const uint8_t *at) {
+  uint32_t fields = (uint32_t)number(at, 4);
+  for (at += 4; fields; fields--) {
     unsigned length = *at++;
     const char *name = (const char *)at;
-    uint32_t size = (uint32_t)number(at + length, 2), count = (uint32_t)number(at + length + 2, count_size);
-    at += length + 2 + count_size;
+    uint32_t size = (uint32_t)number(at + length, 2), count = (uint32_t)number(at + length + 2, 4);
+    at += length + 2 + 4;
     REQUIRE(b->field_count < STATE_FIELDS, "more fields than there is room for");
     b->fields[b->field_count++] =
       (struct state_field){hash_name(part, part_length, name, length), (uint32_t)(at - b->saved.bytes), size, count};
@@ -56,13 +56,13 @@ static const uint8_t *list_fields(struct state_base *b, const char *part, size_t
   return at;
 }
 
-/* devices/state.c: magic, version, time, TSC, then devices: name, count of fields, fields. */
+/* devices/state.c: magic, version, time, TSC, then devices: a name, its table's record. */
 static void list_devices(struct state_base *b, const uint8_t *at, const uint8_t *end) {
   for (at += 8 + 4 + 8 + 8 + 4; at < end;) {
     unsigned length = *at;
     const char *name = (const char *)at + 1;
     at += 1 + length;
-    at = list_fields(b, name, length, at + 4, end, (uint32_t)number(at, 4), 4);
+    at = list_fields(b, name, length, at);
   }
 }
 
@@ -74,7 +74,7 @@ static void list_records(struct state_base *b) {
     const uint8_t *bytes = at + 24, *next = bytes + number(at + 16, 8);
     if (!strncmp(name, "ram", 16)) b->ram = (size_t)(bytes - b->saved.bytes);
     else if (!strncmp(name, "devices", 16)) list_devices(b, bytes, next);
-    else list_fields(b, name, strnlen(name, 16), bytes, next, UINT32_MAX, 2);
+    else list_fields(b, name, strnlen(name, 16), bytes);
     at = next;
   }
   REQUIRE(b->ram && b->field_count > 50, "a state of another format: %u fields", b->field_count);
