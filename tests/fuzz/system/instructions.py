@@ -59,10 +59,9 @@ class Instruction:
     `prefixes` are bytes."""
 
     def __init__(self, code, at, small, facts):
-        (self.opcode, self.length, count, self.mod, self.reg, self.rm, self.access, self.base, self.index, self.scale,
-         self.address, self.displacement, self.immediate, self.relative) = facts
+        self.__dict__.update(zip(FACTS.names, facts))
         self.code, self.at, self.small = code, at, small
-        self.prefixes = code.data[at:at + count] if code else b""
+        self.prefixes = code.data[at:at + self.prefixes] if code else b""
 
     @property
     def memory(self):
@@ -74,8 +73,13 @@ class Instruction:
         return self if small == self.small else self.code.instruction(self.at, small)
 
 
-# Where nobody knows: a NOP.
-NONE = Instruction(None, 0, False, (NOP, 1, 0, 3, 0, 0, 0, NO_REGISTER, NO_REGISTER, 0, 4, 0, 0, 0))
+def nop():
+    facts = dict.fromkeys(FACTS.names, 0) | {"opcode": NOP, "length": 1, "mod": 3, "address": 4}
+    facts |= {"base": NO_REGISTER, "index": NO_REGISTER}
+    return Instruction(None, 0, False, facts.values())
+
+
+NONE = nop()   # where nobody knows
 
 
 class Code:

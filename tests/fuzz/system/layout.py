@@ -19,17 +19,13 @@ class Struct:
 
     def __init__(self, members):
         """`members`: [(name, format character, count or None)]"""
-        self.members, at = [], 0
+        self.names, self.members, at = [name for name, _, _ in members], [], 0
         for name, letter, count in members:
             size = 1 if count is None or letter == "s" else count
             self.members.append((name, None if size == 1 else slice(at, at + size), at))
             at += size
         self.packer = struct.Struct("<" + "".join(f"{'' if count is None else count}{letter}" for _, letter, count in members))
         self.size = self.packer.size
-
-    @property
-    def names(self):
-        return [name for name, _, _ in self.members]
 
     def unpack(self, data, offset=0):
         """{member: value}"""
