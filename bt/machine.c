@@ -168,6 +168,33 @@ static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   return true;
 }
 
+static void signalled(void *opaque, short events) {
+  const struct machine_host *host = opaque;
+  host->signalled(host->opaque);
+}
+
+static bool make_loop(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
+  post_queue_init(&m->posts, machine_kick, m);
+  m->can_post = true;
+  m->loop = loop_create();
+  if (!m->loop) return boot_fail(error, "the I/O loop cannot be made: %s", strerror(errno));
+  if (!host || host->signal_fd < 0) return true;
+  m->host = *host;
+  m->signal_watch = (struct loop_watch){.fd = host->signal_fd, .events = POLLIN, .ready = signalled, .opaque = &m->host};
+  return loop_add(m->loop, &m->signal_watch) ? true : boot_fail(error, "not enough memory");
+}
+
+static bool make_chardevs(struct machine *m, char error[ERROR_TEXT]) {
+  const struct chardev_host host = machine_chardev_host(m);
+  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
+    enum serial_kind kind = m->options->serial[i].kind;
+    if (kind == SERIAL_NONE || kind == SERIAL_NULL) continue;
+    m->chardevs[i] = chardev_create(&m->options->serial[i], &host, error);
+    if (!m->chardevs[i]) return false;
+  }
+  return true;
+}
+
 static bool make_parts(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
   const struct bt_options *o = m->options;
   const char *why = NULL;
@@ -179,30 +206,28 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why, error);
   wakeup_init(&m->wakeup, m->clock, o->monitor.icount_shift >= 0);
-  struct serial_io_events events = machine_serial_events(m, host);
-  m->serial = serial_io_create(o->serial, o->escape, &events, error);
-  return m->serial && make_cpu(m, error) && reset_machine(m, error);
+  return make_loop(m, host, error) && make_chardevs(m, error) && make_cpu(m, error) && reset_machine(m, error);
 }
 
-struct machine *machine_create_replay(const struct bt_options *options, const struct machine_replay *replay,
-                                      char error[ERROR_TEXT]) {
+struct machine *machine_create_foreign(const struct bt_options *options, const struct machine_foreign *foreign,
+                                       char error[ERROR_TEXT]) {
   struct machine *m = calloc(1, sizeof *m);
   const char *why = NULL;
   if (!m) return boot_fail(error, "not enough memory"), NULL;
-  m->options = options, m->replay = replay;
+  m->options = options, m->foreign = foreign;
   struct mmu_config mmu = machine_mmu_config(m);
   if (!check_host_memory(options, error) || !open_log(m, error)) return machine_destroy(m), NULL;
   m->clock = clock_create(0, 0);
   if (m->clock) m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why ? why : "no clock", error), machine_destroy(m), NULL;
   if (!make_vcpu(m, error)) return machine_destroy(m), NULL;
-  machine_add_replay_io(m);
+  machine_add_foreign_io(m);
   mmu_reset(m->mmu);
   monitor_reset(m->monitor);
   return m;
 }
 
-static void flush_serial(void *opaque) { serial_io_flush(((struct machine *)opaque)->serial); }
+static void flush_chardevs(void *opaque) { machine_each_chardev(opaque, chardev_flush); }
 
 static void deadline_changed(void *opaque, int64_t deadline) {
   (void)deadline;
@@ -213,7 +238,7 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
   struct machine *m = calloc(1, sizeof *m);
   if (!m) return boot_fail(error, "not enough memory"), NULL;
   m->options = options;
-  clock_timer_init(&m->serial_flush, "serial line", flush_serial, m);
+  clock_timer_init(&m->chardev_flush, "serial line", flush_chardevs, m);
   if (!make_parts(m, host, error)) return machine_destroy(m), NULL;
   if (options->no_reboot) boot_files_free(&m->boot); /* never needed again */
   clock_on_deadline(m->clock, deadline_changed, m);
@@ -223,7 +248,7 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
 void machine_destroy(struct machine *m) {
   if (!m) return;
   if (m->clock) clock_on_deadline(m->clock, NULL, NULL);
-  serial_io_destroy(m->serial); /* first: its thread calls into the rest */
+  bool stopped = !m->loop || loop_stop(m->loop); /* first: its thread calls into the rest */
   wakeup_detach(&m->wakeup);
   if (m->pc) pc_destroy(m->pc);
   if (m->monitor) monitor_destroy(m->monitor);
@@ -232,6 +257,10 @@ void machine_destroy(struct machine *m) {
   symbols_free(m->symbols);
   boot_files_free(&m->boot);
   close_log(m);
+  if (!stopped) return; /* stuck in a write to a terminal that nobody reads: it keeps what it uses */
+  if (m->can_post) post_queue_destroy(&m->posts);
+  machine_each_chardev(m, chardev_destroy);
+  loop_destroy(m->loop);
   free(m);
 }
 
@@ -260,6 +289,7 @@ static void run_until(struct machine *m, uint64_t count) {
     wakeup_arm(&m->wakeup);
     /* the timer may have gone off before the monitor listens: it looks once by itself */
     if (m->wakeup.has_timer) monitor_kick(m->monitor);
+    machine_each_chardev(m, chardev_offer); /* devices that were reset, or loaded, have room */
     monitor_stop_at(m->monitor, count);
     const char *reason = monitor_run(m->monitor);
     if (m->end.kind != END_NONE) return;
@@ -279,13 +309,10 @@ bool machine_run_to(struct machine *m, uint64_t count) {
   struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, now;
   if (sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL) sigaction(SIGUSR1, &mine, NULL);
   if (!wakeup_attach(&m->wakeup)) lack(m, "the host has no timer for the machine");
-  else if (!m->serial_started && !serial_io_start(m->serial)) lack(m, "the host has no thread for the machine");
-  else {
-    m->serial_started = true;
-    run_until(m, count);
-  }
-  serial_io_flush(m->serial);
-  serial_io_drain(m->serial);
+  else if (!loop_started(m->loop) && !loop_start(m->loop)) lack(m, "the host has no thread for the machine");
+  else run_until(m, count);
+  machine_each_chardev(m, chardev_flush);
+  machine_each_chardev(m, chardev_drain);
   wakeup_detach(&m->wakeup);
   return m->end.kind == END_NONE;
 }
@@ -293,14 +320,13 @@ bool machine_run_to(struct machine *m, uint64_t count) {
 /* -no-shutdown: the guest is done, the machine stays until somebody quits it (as in QEMU, where a monitor could look at it).
  * Input still comes in, and is thrown away, so that a Ctrl-A x behind much of it is read. */
 static void stay(struct machine *m) {
-  uint8_t bytes[256];
   bool off = m->end.kind == END_POWER_OFF;
   fprintf(stderr, "bt: stopped: the guest has %s (-no-shutdown); end it by Ctrl-A x, SIGINT or SIGTERM\n",
           off ? "powered off" : "asked for a reset");
   while (!atomic_load(&m->quit)) {
-    wakeup_wait(&m->wakeup);
-    for (unsigned i = 0; i < SERIAL_PORTS; i++)
-      while (serial_io_pending(m->serial, i) && serial_io_read(m->serial, i, bytes, sizeof bytes)) {}
+    wakeup_wait(&m->wakeup, INT64_MAX);
+    post_run(&m->posts);
+    machine_each_chardev(m, chardev_discard);
   }
   m->end = (struct machine_end){.kind = END_QUIT};
 }
@@ -313,7 +339,26 @@ const struct machine_end *machine_run(struct machine *m) {
 
 void machine_quit(struct machine *m) {
   atomic_store(&m->quit, true);
-  serial_io_cancel(m->serial);
-  wakeup_kick(&m->wakeup);
-  monitor_kick(m->monitor);
+  machine_each_chardev(m, chardev_cancel);
+  machine_kick(m);
+}
+
+/* ---- other threads' work ---- */
+
+bool machine_post(struct machine *m, void (*function)(void *argument), void *argument) {
+  return post_call(&m->posts, function, argument);
+}
+
+bool machine_quiesce(struct machine *m) {
+  const int64_t patience = 10 * INT64_C(1000000000), end = loop_now() + patience;
+  if (!m->loop) return true; /* its devices are somebody else's */
+  if (!loop_quiesce(m->loop, patience)) return false;
+  for (;;) {
+    post_run(&m->posts);
+    if (post_waits(&m->posts)) continue;
+    if (!pc_busy(m->pc)) return true;
+    int64_t left = end - loop_now();
+    if (left <= 0) return false;
+    wakeup_wait(&m->wakeup, left);
+  }
 }

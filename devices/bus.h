@@ -39,4 +39,7 @@ struct device {
   void (*reset)(void *state);
   void (*loaded)(void *state); /* after a load: timers re-armed, lines re-driven; may be NULL */
   void (*destroy)(void *state);
+  /* A back end has requests of this chip that are not done: it is not to be saved yet. It starts none by itself then, but for
+   * what completes the guest's last command. NULL: it never has any */
+  bool (*busy)(void *state);
 };

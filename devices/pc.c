@@ -219,7 +219,7 @@ static void assemble(struct pc *pc) {
                              wire(pc, serial_line, i)));
   if (c->debug_exit_present)
     add(pc, debug_exit_init(&pc->debug_exit, pc->io, c->debug_exit_base, c->debug_exit_size, debug_exit, pc));
-  add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0});
+  add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
 }
 
 struct pc *pc_create(const struct pc_config *config) {
@@ -295,14 +295,6 @@ void pc_set_apic_base(struct pc *pc, uint64_t value) {
 
 void pc_set_ferr(struct pc *pc, bool level) { ferr_set(&pc->ferr, level); }
 
-void pc_serial_receive(struct pc *pc, unsigned port, const uint8_t *bytes, unsigned n) {
-  if (port < SERIAL_PORTS && pc->config.serial_present[port]) uart16550_receive(&pc->serial[port], bytes, n);
-}
-
-unsigned pc_serial_room(struct pc *pc, unsigned port) {
-  return port < SERIAL_PORTS && pc->config.serial_present[port] ? uart16550_room(&pc->serial[port]) : 0;
-}
-
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes, unsigned n) { i8042_key(&pc->keyboard, scancodes, n); }
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons) { i8042_mouse(&pc->keyboard, dx, dy, dz, buttons); }
 
@@ -330,4 +322,10 @@ uint16_t pc_serial_base(struct pc *pc, unsigned port) {
 const struct device *pc_devices(struct pc *pc, unsigned *count) {
   *count = pc->count;
   return pc->devices;
+}
+
+bool pc_busy(struct pc *pc) {
+  for (unsigned i = 0; i < pc->count; i++)
+    if (pc->devices[i].busy && pc->devices[i].busy(pc->devices[i].state)) return true;
+  return false;
 }

@@ -18,5 +18,5 @@ struct device debug_exit_init(struct debug_exit *s, struct io_bus *io, uint16_t 
   static const struct io_ops ops = {read, write, 4};
   *s = (struct debug_exit){.exit = exit, .opaque = opaque};
   io_bus_add(io, base, size, &ops, s, "debug-exit");
-  return (struct device){"debug-exit", s, fields, reset, 0, 0};
+  return (struct device){"debug-exit", s, fields, reset, 0, 0, 0};
 }

@@ -174,5 +174,5 @@ struct device pci_init(struct pci *s, struct io_bus *io, struct irq_line route_o
   pci_add(s, &s->isa);
   io_bus_add(io, 0xcf8, 4, &address_ops, s, "pci-address");
   io_bus_add(io, 0xcfc, 4, &data_ops, s, "pci-data");
-  return (struct device){"pci", s, fields, reset, loaded, 0};
+  return (struct device){"pci", s, fields, reset, loaded, 0, 0};
 }

@@ -1,6 +1,7 @@
 /* 16550A serial port. */
 #pragma once
-#include "../pc.h"
+#include "../backend.h"
+#include "../bus.h"
 
 enum { UART_FIFO = 16 };
 
@@ -13,11 +14,8 @@ struct uart16550 {
   struct clock_timer timer;
   struct clock *clock;
   struct irq_line out;
-  struct char_backend backend;
+  struct char_backend *backend; /* NULL: bytes vanish, none arrive */
 };
 
 struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t base, const char *name, struct clock *clock,
-                             struct char_backend backend, struct irq_line out);
-unsigned uart16550_room(const struct uart16550 *s);
-/* more than there is room for is an overrun, as on the wire */
-void uart16550_receive(struct uart16550 *s, const uint8_t *bytes, unsigned n);
+                             struct char_backend *backend, struct irq_line out);

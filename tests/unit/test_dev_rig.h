@@ -33,6 +33,11 @@ struct rig {
   uint32_t exit_value;
   uint8_t output[RIG_OUTPUT];
   unsigned output_size;
+  struct rig_port { /* what is at the other end of a serial port */
+    struct char_backend backend;
+    struct rig *rig;
+    unsigned accepts; /* char_accept() so far */
+  } ports[4];
 };
 
 void mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque) {
@@ -71,12 +76,23 @@ static inline void rig_exit(void *opaque, uint32_t value) {
   r->exits++;
   r->exit_value = value;
 }
-static inline void rig_output(void *opaque, const uint8_t *bytes, unsigned n) {
-  struct rig *r = opaque;
+static inline void rig_output(struct char_backend *b, const uint8_t *bytes, unsigned n) {
+  struct rig *r = ((struct rig_port *)b)->rig;
   for (unsigned i = 0; i < n; i++) r->output[r->output_size++ % RIG_OUTPUT] = bytes[i];
+}
+static inline void rig_accept(struct char_backend *b) { ((struct rig_port *)b)->accepts++; }
+/* A port that is not there has no room, and swallows. */
+static inline unsigned rig_room(struct rig *r, unsigned port) {
+  const struct char_front *f = &r->ports[port & 3].backend.front;
+  return port < 4 && f->can_receive ? f->can_receive(f->opaque) : 0;
+}
+static inline void rig_receive(struct rig *r, unsigned port, const uint8_t *bytes, unsigned n) {
+  const struct char_front *f = &r->ports[port & 3].backend.front;
+  if (port < 4 && f->receive) f->receive(f->opaque, bytes, n);
 }
 
 static inline struct rig *rig_create(bool apic) {
+  static const struct char_ops port_ops = {rig_output, rig_accept};
   struct rig *r = calloc(1, sizeof *r);
   r->mmu.ram_size = 128 << 20;
   r->clock = clock_create(0, 0);
@@ -98,7 +114,8 @@ static inline struct rig *rig_create(bool apic) {
                         .hpet = true};
   for (unsigned i = 0; i < 4; i++) {
     c.serial_present[i] = true;
-    c.serial[i] = (struct char_backend){rig_output, r};
+    r->ports[i] = (struct rig_port){{&port_ops, {0}}, r, 0};
+    c.serial[i] = &r->ports[i].backend;
   }
   r->pc = pc_create(&c);
   r->io = pc_io(r->pc);

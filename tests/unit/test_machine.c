@@ -282,6 +282,87 @@ static void the_escape_is_read_when_the_guest_is_done(void **state) {
   unmake(&f);
 }
 
+/* ---- other threads' work ---- */
+
+struct poster {
+  struct machine *m;
+  pthread_t vcpu;
+  unsigned done;
+  bool other_thread, busy;
+};
+static void one_of_three(void *opaque) {
+  struct poster *p = opaque;
+  p->other_thread |= !pthread_equal(pthread_self(), p->vcpu);
+  if (++p->done == 3) machine_finish(p->m, END_DEBUG_EXIT, 21);
+}
+static void *post_three(void *opaque) {
+  struct poster *p = opaque;
+  for (int i = 0; i < 3; i++) {
+    struct timespec t = {0, 30 * 1000000L};
+    nanosleep(&t, NULL);
+    if (!machine_post(p->m, one_of_three, p)) abort();
+  }
+  return NULL;
+}
+static void posts_reach(const uint8_t *image, int icount) {
+  struct fixture f = {.o.monitor.icount_shift = icount};
+  pthread_t other;
+  make(&f, image);
+  struct poster p = {.m = f.m, .vcpu = pthread_self()};
+  pthread_create(&other, NULL, post_three, &p);
+  alarm(20);
+  assert_end(&f, END_DEBUG_EXIT, 21);
+  alarm(0);
+  pthread_join(other, NULL);
+  assert_false(p.other_thread);
+  unmake(&f);
+}
+static void posts_reach_a_halted_guest(void **state) { posts_reach(guest_halt, -1); }
+static void posts_reach_a_spinning_guest(void **state) { posts_reach(guest_spin, -1); }
+static void posts_reach_a_halted_guest_under_icount(void **state) { posts_reach(guest_halt, 1); }
+static void posts_before_the_run_are_not_lost(void **state) {
+  for (int icount = -1; icount <= 1; icount += 2) {
+    struct fixture f = {.o.monitor.icount_shift = icount};
+    make(&f, guest_halt);
+    struct poster p = {.m = f.m, .vcpu = pthread_self(), .done = 2};
+    assert_true(machine_post(f.m, one_of_three, &p));
+    alarm(20);
+    assert_end(&f, END_DEBUG_EXIT, 21);
+    alarm(0);
+    unmake(&f);
+  }
+}
+
+/* A chip whose back end's completion comes later, from another thread. */
+static struct poster *busy_one; /* a device's state is its own */
+static bool is_busy(void *opaque) { return busy_one && busy_one->busy; }
+static void completed(void *opaque) { ((struct poster *)opaque)->busy = false; }
+static void *complete_later(void *opaque) {
+  struct poster *p = opaque;
+  struct timespec t = {0, 200 * 1000000L};
+  nanosleep(&t, NULL);
+  if (!machine_post(p->m, completed, p)) abort();
+  return NULL;
+}
+static void quiesce_waits_for_what_is_under_way(void **state) {
+  struct fixture f = {0};
+  unsigned count;
+  pthread_t other;
+  make(&f, guest_halt);
+  struct poster p = {.m = f.m, .vcpu = pthread_self(), .busy = true};
+  busy_one = &p;
+  ((struct device *)pc_devices(f.m->pc, &count))[0].busy = is_busy;
+  pthread_create(&other, NULL, complete_later, &p);
+  double cpu = seconds(CLOCK_THREAD_CPUTIME_ID);
+  assert_true(machine_quiesce(f.m));
+  assert_false(p.busy);
+  assert_true(seconds(CLOCK_THREAD_CPUTIME_ID) - cpu < 0.05); /* it slept */
+  pthread_join(other, NULL);
+  busy_one = NULL;
+  assert_true(machine_quiesce(f.m));
+  unmake(&f);
+}
+
 /* ---- machines are values ---- */
 
 static void *run_thread(void *opaque) {
@@ -380,6 +461,11 @@ int main(void) {
     cmocka_unit_test(no_shutdown_stays_until_it_is_quit),
     cmocka_unit_test(power_off_and_debug_exit_end_it),
     cmocka_unit_test(the_escape_is_read_when_the_guest_is_done),
+    cmocka_unit_test(posts_reach_a_halted_guest),
+    cmocka_unit_test(posts_reach_a_spinning_guest),
+    cmocka_unit_test(posts_reach_a_halted_guest_under_icount),
+    cmocka_unit_test(posts_before_the_run_are_not_lost),
+    cmocka_unit_test(quiesce_waits_for_what_is_under_way),
     cmocka_unit_test(two_machines_at_once),
     cmocka_unit_test(the_other_machine_may_end_first),
     cmocka_unit_test(statistics_name_every_counter),

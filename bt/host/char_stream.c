@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "serial_host.h"
+#include "char_stream.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include "../options/values.h"
 
-void serial_host_init(struct serial_host *h) { *h = (struct serial_host){.in = -1, .out = -1, .listener = -1}; }
+void char_stream_init(struct char_stream *h) { *h = (struct char_stream){.in = -1, .out = -1, .listener = -1}; }
 
 static bool fail(char error[ERROR_TEXT], const char *what, const char *path, const char *why) {
   char name[128];
@@ -38,7 +38,7 @@ static bool is_socket(int fd) {
   return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-static bool open_stdio(struct serial_host *h, char error[ERROR_TEXT]) {
+static bool open_stdio(struct char_stream *h, char error[ERROR_TEXT]) {
   bool ignored;
   h->in = open_again(STDIN_FILENO, O_RDONLY, &ignored);
   h->out = open_again(STDOUT_FILENO, O_WRONLY, &h->blocking);
@@ -48,7 +48,7 @@ static bool open_stdio(struct serial_host *h, char error[ERROR_TEXT]) {
   return true;
 }
 
-static bool open_unix(struct serial_host *h, const struct serial_option *option, char error[ERROR_TEXT]) {
+static bool open_unix(struct char_stream *h, const struct serial_option *option, char error[ERROR_TEXT]) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   memcpy(address.sun_path, option->path, strnlen(option->path, sizeof address.sun_path - 1));
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -75,7 +75,7 @@ static bool open_unix(struct serial_host *h, const struct serial_option *option,
   return h->in >= 0 ? true : fail(error, "unix:", option->path, strerror(errno));
 }
 
-bool serial_host_open(struct serial_host *h, const struct serial_option *option, char error[ERROR_TEXT]) {
+bool char_stream_open(struct char_stream *h, const struct serial_option *option, char error[ERROR_TEXT]) {
   h->kind = option->kind;
   switch (option->kind) {
   case SERIAL_NONE:
@@ -92,19 +92,19 @@ bool serial_host_open(struct serial_host *h, const struct serial_option *option,
 }
 
 /* The connection or pipe has ended. */
-static void hang_up(struct serial_host *h) {
+static void hang_up(struct char_stream *h) {
   int out = h->out, in = h->in;
   __atomic_store_n(&h->out, -1, __ATOMIC_RELAXED);
   h->in = -1;
   if (out >= 0) close(out);
   if (in >= 0 && in != out) close(in);
 }
-static void end_input(struct serial_host *h) {
+static void end_input(struct char_stream *h) {
   if (h->in == h->out) return hang_up(h);
   close(h->in);
   h->in = -1;
 }
-static void end_output(struct serial_host *h, int error) {
+static void end_output(struct char_stream *h, int error) {
   if (error != EPIPE && error != ECONNRESET && !h->complained)
     fprintf(stderr, "bt: -serial: output is lost: %s\n", strerror(error));
   h->complained = true;
@@ -114,7 +114,7 @@ static void end_output(struct serial_host *h, int error) {
   close(out);
 }
 
-unsigned serial_host_write(struct serial_host *h, const uint8_t *bytes, unsigned n) {
+unsigned char_stream_write(struct char_stream *h, const uint8_t *bytes, unsigned n) {
   unsigned done = 0;
   while (done < n && h->out >= 0) {
     ssize_t k =
@@ -127,7 +127,7 @@ unsigned serial_host_write(struct serial_host *h, const uint8_t *bytes, unsigned
   return done;
 }
 
-unsigned serial_host_read(struct serial_host *h, uint8_t *to, unsigned max) {
+unsigned char_stream_read(struct char_stream *h, uint8_t *to, unsigned max) {
   if (h->in < 0) {
     int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) return 0;
@@ -141,7 +141,7 @@ unsigned serial_host_read(struct serial_host *h, uint8_t *to, unsigned max) {
   return 0;
 }
 
-void serial_host_close(struct serial_host *h) {
+void char_stream_close(struct char_stream *h) {
   hang_up(h);
   if (h->listener >= 0) close(h->listener);
   if (*h->path) unlink(h->path);
