@@ -156,14 +156,15 @@ static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
 }
 
 static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
-  if (!make_vcpu(m, error)) return false;
+  const char *why = NULL;
+  if (!make_vcpu(m, error) || !machine_list_devices(m, error)) return false;
   struct pc_config config = machine_pc_config(m);
   const struct vcpu *v = monitor_vcpu(m->monitor);
   struct cpuid_regs version = cpuid_leaf(v->model, v->features, 1, 0);
   config.apic = v->features >> FEAT_APIC & 1;
   config.cpu_signature = version.eax, config.cpu_features = version.edx;
-  m->pc = pc_create(&config);
-  if (!m->pc) return boot_fail(error, "the devices cannot be made: not enough memory");
+  m->pc = pc_create(&config, &why);
+  if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
   return true;
 }
@@ -184,17 +185,6 @@ static bool make_loop(struct machine *m, const struct machine_host *host, char e
   return loop_add(m->loop, &m->signal_watch) ? true : boot_fail(error, "not enough memory");
 }
 
-static bool make_chardevs(struct machine *m, char error[ERROR_TEXT]) {
-  const struct chardev_host host = machine_chardev_host(m);
-  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
-    enum serial_kind kind = m->options->serial[i].kind;
-    if (kind == SERIAL_NONE || kind == SERIAL_NULL) continue;
-    m->chardevs[i] = chardev_create(&m->options->serial[i], &host, error);
-    if (!m->chardevs[i]) return false;
-  }
-  return true;
-}
-
 static bool make_parts(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
   const struct bt_options *o = m->options;
   const char *why = NULL;
@@ -206,7 +196,7 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why, error);
   wakeup_init(&m->wakeup, m->clock, o->monitor.icount_shift >= 0);
-  return make_loop(m, host, error) && make_chardevs(m, error) && make_cpu(m, error) && reset_machine(m, error);
+  return make_loop(m, host, error) && machine_make_backends(m, error) && make_cpu(m, error) && reset_machine(m, error);
 }
 
 struct machine *machine_create_foreign(const struct bt_options *options, const struct machine_foreign *foreign,
@@ -251,6 +241,7 @@ void machine_destroy(struct machine *m) {
   bool stopped = !m->loop || loop_stop(m->loop); /* first: its thread calls into the rest */
   wakeup_detach(&m->wakeup);
   if (m->pc) pc_destroy(m->pc);
+  machine_free_devices(m);
   if (m->monitor) monitor_destroy(m->monitor);
   if (m->mmu) mmu_destroy(m->mmu);
   if (m->clock) clock_destroy(m->clock);
@@ -259,7 +250,7 @@ void machine_destroy(struct machine *m) {
   close_log(m);
   if (!stopped) return; /* stuck in a write to a terminal that nobody reads: it keeps what it uses */
   if (m->can_post) post_queue_destroy(&m->posts);
-  machine_each_chardev(m, chardev_destroy);
+  machine_free_backends(m);
   loop_destroy(m->loop);
   free(m);
 }

@@ -64,10 +64,12 @@ struct machine {
   struct machine_host host; /* of signal_watch */
   struct loop_watch signal_watch;
   struct post_queue posts;
-  bool can_post;                          /* `posts` is made */
-  struct chardev *chardevs[SERIAL_PORTS]; /* by serial port; NULL: it has none */
-  struct clock_timer chardev_flush;       /* for the end of a line that does not come */
-  struct symbols *symbols;                /* NULL: none */
+  bool can_post; /* `posts` is made */
+  struct chardev **chardevs;
+  struct device_config *devices; /* of the pc, beside those that every PC has */
+  unsigned chardev_count, device_count;
+  struct clock_timer chardev_flush; /* for the end of a line that does not come */
+  struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;
   FILE *log;
   bool log_io; /* -d io */
@@ -98,7 +100,7 @@ bool machine_post(struct machine *m, void (*function)(void *argument), void *arg
 bool machine_quiesce(struct machine *m);
 void machine_destroy(struct machine *m);
 
-/* ---- between machine.c and machine_glue.c ---- */
+/* ---- between machine.c, machine_glue.c and machine_devices.c ---- */
 void machine_finish(struct machine *m, enum end_kind kind, int status); /* the first end counts */
 void machine_request_reset(struct machine *m);
 struct pc_config machine_pc_config(struct machine *m);
@@ -106,8 +108,12 @@ struct mmu_config machine_mmu_config(struct machine *m);
 void machine_add_foreign_io(struct machine *m); /* all that is not RAM goes to m->foreign */
 struct chardev_host machine_chardev_host(struct machine *m);
 void machine_kick(void *m); /* any thread: the vCPU thread comes to a safepoint, or out of its sleep */
+/* machine_devices.c. False: `error` says why; what has been made is to be freed all the same. */
+bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]);
+bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]); /* after the back ends: m->devices, for the pc */
+void machine_free_devices(struct machine *m);
+void machine_free_backends(struct machine *m);
 /* Calls f for every character back end. */
 static inline void machine_each_chardev(struct machine *m, void (*f)(struct chardev *c)) {
-  for (unsigned i = 0; i < SERIAL_PORTS; i++)
-    if (m->chardevs[i]) f(m->chardevs[i]);
+  for (unsigned i = 0; i < m->chardev_count; i++) f(m->chardevs[i]);
 }

@@ -117,7 +117,7 @@ static void debug_exit(void *opaque, uint32_t value) { machine_finish(opaque, EN
 
 struct pc_config machine_pc_config(struct machine *m) {
   const struct bt_options *o = m->options;
-  struct pc_config config = {
+  return (struct pc_config){
     .mmu = m->mmu,
     .clock = m->clock,
     .opaque = m,
@@ -129,18 +129,11 @@ struct pc_config machine_pc_config(struct machine *m) {
     .reset = reset,
     .power_off = power_off,
     .debug_exit = debug_exit,
-    .debug_exit_present = o->debug_exit,
-    .debug_exit_base = o->debug_exit_base,
-    .debug_exit_size = o->debug_exit_size,
+    .devices = m->devices,
+    .device_count = m->device_count,
     .acpi = o->acpi,
     .hpet = o->hpet,
   };
-  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
-    enum serial_kind kind = o->serial[i].kind;
-    config.serial_present[i] = kind != SERIAL_NONE;
-    if (m->chardevs[i]) config.serial[i] = chardev_backend(m->chardevs[i]);
-  }
-  return config;
 }
 
 /* ---- callbacks of the MMU: the monitor is made after it ---- */

@@ -20,17 +20,17 @@
 #include "chips/mc146818.h"
 #include "chips/port92.h"
 #include "firmware/tables.h"
-#include "chips/uart16550.h"
 #include <stdlib.h>
 
-enum { MAX_DEVICES = 24, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum { MAX_DEVICES = 40, MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
 /* IRQ 2 is no ISA line: as a line's number here it means the I/O APIC's pin 2, which IRQ 0 is wired to as well. */
 enum { IRQ_PIN_2 = 2, LEGACY_LINES = 1 << 0 | 1 << RTC_IRQ };
 
 /* Who can pull an ISA interrupt line up. */
-enum irq_source { FROM_CHIP, FROM_PIRQ, FROM_COM1, FROM_COM2, FROM_COM3, FROM_COM4, FROM_HPET, SOURCE_COUNT };
+enum irq_source { FROM_CHIP, FROM_PIRQ, FROM_HPET, FROM_ADDED, SOURCE_COUNT = FROM_ADDED + MAX_ADDED };
 
 struct pc {
   struct pc_config config;
@@ -48,8 +48,12 @@ struct pc {
   struct pci pci;
   struct acpi_pm pm;
   struct crtc crtc;
-  struct uart16550 serial[SERIAL_PORTS];
-  struct debug_exit debug_exit;
+  struct added { /* by config.devices */
+    struct pc *pc;
+    unsigned number;
+    void *state;
+  } added[MAX_ADDED];
+  uint8_t com_ports;            /* bit by serial port that is taken, at its usual place or not */
   uint32_t lines[SOURCE_COUNT]; /* IRQs, and pins of the I/O APIC from 16 on, that each source holds high */
   uint8_t legacy;               /* the HPET has IRQ 0 and IRQ 8; 8254 and RTC are off them */
   uint8_t pic_intr, intr;
@@ -127,11 +131,6 @@ static void legacy_line(void *opaque, int n, bool on) {
   drive_line(pc, RTC_IRQ);
 }
 
-/* COM1 and COM3 share IRQ 4, COM2 and COM4 IRQ 3. */
-static void serial_line(void *opaque, int port, bool level) {
-  set_line(opaque, FROM_COM1 + (enum irq_source)port, port & 1 ? 3 : 4, level);
-}
-
 static bool apic_send(void *opaque, uint8_t destination, bool logical, enum apic_mode mode, uint8_t vector, bool level) {
   struct pc *pc = opaque;
   return lapic_matches(&pc->lapic, destination, logical) && lapic_deliver(&pc->lapic, mode, vector, level);
@@ -183,8 +182,29 @@ static void power_line(void *opaque, int n, bool level) {
 }
 
 static void debug_exit(void *opaque, uint32_t value) {
-  struct pc *pc = opaque;
+  struct pc *pc = ((struct added *)opaque)->pc;
   if (pc->config.debug_exit) pc->config.debug_exit(pc->config.opaque, value);
+}
+
+/* ---- devices that are asked for ---- */
+
+/* Each is a source of its own: COM1 and COM3 share IRQ 4. */
+static void added_line(void *opaque, int irq, bool level) {
+  struct added *a = opaque;
+  set_line(a->pc, FROM_ADDED + (enum irq_source)a->number, (unsigned)irq, level);
+}
+static struct irq_line isa_irq(void *opaque, unsigned irq) { return (struct irq_line){added_line, opaque, (int)irq}; }
+
+static int com_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq) {
+  struct pc *pc = ((struct added *)opaque)->pc;
+  unsigned port = wanted;
+  if (wanted == UINT32_MAX) port = (unsigned)__builtin_ctz(~(unsigned)pc->com_ports);
+  if (port >= SERIAL_PORTS || pc->com_ports >> port & 1) return -1;
+  pc->com_ports |= (uint8_t)(1 << port);
+  if (*base == UINT32_MAX) *base = serial_base[port];
+  if (*irq == UINT32_MAX) *irq = serial_irq[port];
+  if (*base == serial_base[port] && *irq == serial_irq[port]) pc->config.com[port] = serial_base[port];
+  return (int)port;
 }
 
 /* ---- the machine ---- */
@@ -192,9 +212,32 @@ static void debug_exit(void *opaque, uint32_t value) {
 static struct irq_line wire(struct pc *pc, void (*set)(void *, int, bool), int n) { return (struct irq_line){set, pc, n}; }
 static void add(struct pc *pc, struct device device) { pc->devices[pc->count++] = device; }
 
+/* NULL, or what is wrong. */
+static const char *add_configured(struct pc *pc, unsigned number) {
+  const struct device_config *c = &pc->config.devices[number];
+  struct device device = {0};
+  if (number >= MAX_ADDED) return "too many devices";
+  struct added *a = &pc->added[number];
+  *a = (struct added){pc, number, calloc(1, c->type->state_size)};
+  if (!a->state) return "not enough memory";
+  const struct device_place place = {
+    .io = pc->io,
+    .mmu = pc->config.mmu,
+    .clock = pc->config.clock,
+    .pci = &pc->pci,
+    .opaque = a,
+    .isa_irq = isa_irq,
+    .com_port = com_port,
+    .debug_exit = debug_exit,
+  };
+  const char *error = c->type->make(a->state, c->properties, &place, &device);
+  if (!error) add(pc, device);
+  return error;
+}
+
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
-static void assemble(struct pc *pc) {
-  static const char *const serial_name[SERIAL_PORTS] = {"com1", "com2", "com3", "com4"};
+static const char *assemble(struct pc *pc) {
+  const char *error = NULL;
   struct pc_config *c = &pc->config;
   struct irq_line a20 = wire(pc, a20_line, 0), reset = wire(pc, reset_line, 0);
   if (c->apic) {
@@ -213,25 +256,19 @@ static void assemble(struct pc *pc) {
   add(pc, pci_init(&pc->pci, pc->io, wire(pc, pirq_line, 0), reset));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, wire(pc, chip_line, ACPI_SCI), wire(pc, power_line, 0)));
   add(pc, crtc_init(&pc->crtc, pc->io));
-  for (int i = 0; i < SERIAL_PORTS; i++)
-    if (c->serial_present[i])
-      add(pc, uart16550_init(&pc->serial[i], pc->io, serial_base[i], serial_name[i], c->clock, c->serial[i],
-                             wire(pc, serial_line, i)));
-  if (c->debug_exit_present)
-    add(pc, debug_exit_init(&pc->debug_exit, pc->io, c->debug_exit_base, c->debug_exit_size, debug_exit, pc));
+  for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
+  return error;
 }
 
-struct pc *pc_create(const struct pc_config *config) {
+struct pc *pc_create(const struct pc_config *config, const char **error) {
   struct pc *pc = calloc(1, sizeof *pc);
-  if (!pc) return 0;
+  *error = "not enough memory";
+  if (!pc) return NULL;
   pc->config = *config;
   pc->io = io_bus_create();
-  if (!pc->io) {
-    free(pc);
-    return 0;
-  }
-  assemble(pc);
+  if (pc->io) *error = assemble(pc);
+  if (*error) return pc_destroy(pc), NULL;
   pc->ready = true;
   update_intr(pc);
   return pc;
@@ -241,6 +278,7 @@ void pc_destroy(struct pc *pc) {
   if (!pc) return;
   for (unsigned i = pc->count; i-- > 0;)
     if (pc->devices[i].destroy) pc->devices[i].destroy(pc->devices[i].state);
+  for (unsigned i = 0; i < MAX_ADDED; i++) free(pc->added[i].state);
   io_bus_destroy(pc->io);
   free(pc);
 }
@@ -268,7 +306,7 @@ static void leave_as_bios(struct pc *pc) {
   for (unsigned i = 0; i < sizeof bios_writes / sizeof *bios_writes; i++)
     io_bus_write(pc->io, bios_writes[i].port, 1, bios_writes[i].value);
   for (unsigned i = 0; i < SERIAL_PORTS; i++)
-    if (pc->config.serial_present[i]) {
+    if (pc->config.com[i]) {
       io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_LCR), 1, EIGHT_BITS);
       io_bus_write(pc->io, (uint16_t)(serial_base[i] + UART_MCR), 1, OUT2);
     }
@@ -315,9 +353,7 @@ uint32_t pc_day_seconds(struct pc *pc) {
   return hour * 3600 + minute * 60 + second;
 }
 
-uint16_t pc_serial_base(struct pc *pc, unsigned port) {
-  return port < SERIAL_PORTS && pc->config.serial_present[port] ? serial_base[port] : 0;
-}
+uint16_t pc_serial_base(struct pc *pc, unsigned port) { return port < SERIAL_PORTS ? pc->config.com[port] : 0; }
 
 const struct device *pc_devices(struct pc *pc, unsigned *count) {
   *count = pc->count;

@@ -2,6 +2,7 @@
 #pragma once
 #include "backend.h"
 #include "bus.h"
+#include "device_type.h"
 
 struct pc_config {
   struct mmu *mmu;
@@ -14,16 +15,16 @@ struct pc_config {
   void (*reset)(void *opaque);                      /* port 92h, CF9h, i8042 pulse, triple fault */
   void (*power_off)(void *opaque);                  /* ACPI S5 */
   void (*debug_exit)(void *opaque, uint32_t value); /* isa-debug-exit */
-  struct char_backend *serial[4];                   /* NULL: that port has no back end */
-  bool serial_present[4];
-  bool debug_exit_present;
-  uint16_t debug_exit_base, debug_exit_size;
+  const struct device_config *devices;              /* beside those that every PC has; they outlive the pc */
+  unsigned device_count;
   bool acpi, apic, hpet;                /* apic: the CPU model has a local APIC */
   uint32_t cpu_signature, cpu_features; /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
+  uint16_t com[4]; /* pc_create()'s own, for tables: ports of the serial ports at their usual places; 0: none there */
 };
 
 struct pc;
-struct pc *pc_create(const struct pc_config *config);
+/* NULL: *error is a literal: what is wrong with a device, or no memory. */
+struct pc *pc_create(const struct pc_config *config, const char **error);
 void pc_destroy(struct pc *pc);
 void pc_reset(struct pc *pc);
 struct io_bus *pc_io(struct pc *pc);

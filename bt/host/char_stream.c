@@ -13,9 +13,9 @@
 
 void char_stream_init(struct char_stream *h) { *h = (struct char_stream){.in = -1, .out = -1, .listener = -1}; }
 
-static bool fail(char error[ERROR_TEXT], const char *what, const char *path, const char *why) {
+static bool fail(const struct char_stream *h, char error[ERROR_TEXT], const char *what, const char *path, const char *why) {
   char name[128];
-  snprintf(error, ERROR_TEXT, "-serial %s%s: %s", what, value_printable(name, path), why);
+  snprintf(error, ERROR_TEXT, "%s %s%s: %s", h->option, what, value_printable(name, path), why);
   return false;
 }
 
@@ -42,20 +42,20 @@ static bool open_stdio(struct char_stream *h, char error[ERROR_TEXT]) {
   bool ignored;
   h->in = open_again(STDIN_FILENO, O_RDONLY, &ignored);
   h->out = open_again(STDOUT_FILENO, O_WRONLY, &h->blocking);
-  if (h->out < 0) return fail(error, "stdio", "", strerror(errno));
+  if (h->out < 0) return fail(h, error, "stdio", "", strerror(errno));
   h->in_socket = is_socket(h->in);
   h->out_socket = is_socket(h->out);
   return true;
 }
 
-static bool open_unix(struct char_stream *h, const struct serial_option *option, char error[ERROR_TEXT]) {
+static bool open_unix(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   memcpy(address.sun_path, option->path, strnlen(option->path, sizeof address.sun_path - 1));
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   h->in_socket = h->out_socket = true;
   if (!option->server) {
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
-      fail(error, "unix:", option->path, strerror(errno));
+      fail(h, error, "unix:", option->path, strerror(errno));
       if (fd >= 0) close(fd);
       return false;
     }
@@ -66,26 +66,26 @@ static bool open_unix(struct char_stream *h, const struct serial_option *option,
   if (stat(option->path, &st) == 0 && S_ISSOCK(st.st_mode)) unlink(option->path); /* left over from an earlier run */
   h->listener = fd;
   if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0)
-    return fail(error, "unix:", option->path, strerror(errno));
+    return fail(h, error, "unix:", option->path, strerror(errno));
   strcpy(h->path, option->path);
   if (!option->wait) return true;
   fprintf(stderr, "bt: waiting for a connection on %s\n", option->path);
   do h->in = h->out = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
   while (h->in < 0 && (errno == EINTR || errno == ECONNABORTED));
-  return h->in >= 0 ? true : fail(error, "unix:", option->path, strerror(errno));
+  return h->in >= 0 ? true : fail(h, error, "unix:", option->path, strerror(errno));
 }
 
-bool char_stream_open(struct char_stream *h, const struct serial_option *option, char error[ERROR_TEXT]) {
-  h->kind = option->kind;
+bool char_stream_open(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
+  h->option = option->option;
   switch (option->kind) {
-  case SERIAL_NONE:
-  case SERIAL_NULL: return true;
-  case SERIAL_STDIO: return open_stdio(h, error);
-  case SERIAL_UNIX: return open_unix(h, option, error);
-  case SERIAL_FILE:
-    h->out = open(option->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-    if (h->out < 0) return fail(error, "file:", option->file, strerror(errno));
-    fcntl(h->out, F_SETFL, O_NONBLOCK); /* a terminal or FIFO; ours alone */
+  case CHARDEV_NULL: return true;
+  case CHARDEV_STDIO: return open_stdio(h, error);
+  case CHARDEV_SOCKET: return open_unix(h, option, error);
+  case CHARDEV_FILE:
+    h->out = open(option->path, O_WRONLY | O_CREAT | (option->append ? O_APPEND : O_TRUNC) | O_CLOEXEC | O_NOCTTY, 0666);
+    if (h->out < 0) return fail(h, error, "file:", option->path, strerror(errno));
+    /* a terminal or FIFO; ours alone */
+    fcntl(h->out, F_SETFL, O_NONBLOCK | (option->append ? O_APPEND : 0));
     return true;
   }
   return false;
@@ -106,7 +106,7 @@ static void end_input(struct char_stream *h) {
 }
 static void end_output(struct char_stream *h, int error) {
   if (error != EPIPE && error != ECONNRESET && !h->complained)
-    fprintf(stderr, "bt: -serial: output is lost: %s\n", strerror(error));
+    fprintf(stderr, "bt: %s: output is lost: %s\n", h->option, strerror(error));
   h->complained = true;
   int out = h->out;
   __atomic_store_n(&h->out, -1, __ATOMIC_RELAXED);

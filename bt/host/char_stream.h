@@ -4,18 +4,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "../boot/image.h"
-#include "../options/options.h"
+#include "../options/devices.h"
 
 struct char_stream {
-  enum serial_kind kind;
+  const char *option;         /* for messages: "-serial" */
   int in, out, listener;      /* -1: none, or gone */
   bool in_socket, out_socket; /* in == out: a connection, which ends as a whole */
   bool blocking;              /* `out` may block: the loop's thread alone writes to it */
   bool complained;
-  char path[SERIAL_PATH_MAX]; /* of the socket that we made and take away again */
+  char path[SOCKET_PATH_MAX + 1]; /* of the socket that we made and take away again */
 };
 void char_stream_init(struct char_stream *h);
-bool char_stream_open(struct char_stream *h, const struct serial_option *option, char error[ERROR_TEXT]);
+bool char_stream_open(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]);
 void char_stream_close(struct char_stream *h);
 /* Bytes written; fewer than n when the host takes no more now, or when nobody is there any more (char_stream_has_output()). */
 unsigned char_stream_write(struct char_stream *h, const uint8_t *bytes, unsigned n);

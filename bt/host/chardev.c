@@ -16,6 +16,7 @@ enum { INPUT_SIZE = 4096, OUTPUT_SIZE = 64 << 10, CHUNK = 4096 /* PIPE_BUF: POLL
 struct chardev {
   struct char_backend backend; /* vCPU thread */
   struct chardev_host host;
+  const char *id;
   bool mux;
   struct console console; /* the loop's thread */
   pthread_mutex_t lock;
@@ -75,6 +76,8 @@ static void write_bytes(struct char_backend *b, const uint8_t *bytes, unsigned n
   }
   if (c->line_count) c->host.held(c->host.opaque);
 }
+
+static void write_nowhere(struct char_backend *b, const uint8_t *bytes, unsigned n) { (void)b, (void)bytes, (void)n; }
 
 void chardev_cancel(struct chardev *c) {
   pthread_mutex_lock(&c->lock);
@@ -196,7 +199,7 @@ static void give_output(void *opaque, short events) {
 
 /* ---- beginning and end ---- */
 
-static bool fill_in(struct chardev *c, const struct serial_option *option, char error[ERROR_TEXT]) {
+static bool fill_in(struct chardev *c, const struct chardev_option *option, char error[ERROR_TEXT]) {
   c->input = (struct queue){.bytes = malloc(INPUT_SIZE), .size = INPUT_SIZE};
   c->output = (struct queue){.bytes = malloc(OUTPUT_SIZE), .size = OUTPUT_SIZE};
   c->in = (struct loop_watch){.fd = -1, .ready = take_input, .opaque = c};
@@ -210,11 +213,12 @@ static bool fill_in(struct chardev *c, const struct serial_option *option, char 
   return true;
 }
 
-struct chardev *chardev_create(const struct serial_option *option, const struct chardev_host *host, char error[ERROR_TEXT]) {
-  static const struct char_ops ops = {write_bytes, accept_input};
+struct chardev *chardev_create(const struct chardev_option *option, const struct chardev_host *host, char error[ERROR_TEXT]) {
+  static const struct char_ops ops = {write_bytes, accept_input}, null_ops = {write_nowhere, NULL};
   struct chardev *c = calloc(1, sizeof *c);
   if (!c) return snprintf(error, ERROR_TEXT, "not enough memory"), NULL;
-  c->backend.ops = &ops, c->host = *host, c->mux = option->mux, c->console.escape = host->escape;
+  c->backend.ops = option->kind == CHARDEV_NULL ? &null_ops : &ops;
+  c->host = *host, c->id = option->id, c->mux = option->mux, c->console.escape = host->escape;
   pthread_mutex_init(&c->lock, NULL);
   pthread_cond_init(&c->progress, NULL);
   char_stream_init(&c->stream);
@@ -226,6 +230,8 @@ struct chardev *chardev_create(const struct serial_option *option, const struct 
 struct char_backend *chardev_backend(struct chardev *c) {
   return &c->backend;
 }
+
+const char *chardev_id(const struct chardev *c) { return c->id; }
 
 void chardev_destroy(struct chardev *c) {
   if (!c) return;

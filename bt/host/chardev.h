@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include "../../devices/backend.h"
 #include "../boot/image.h"
-#include "../options/options.h"
+#include "../options/devices.h"
 #include "loop.h"
 #include "post.h"
 
@@ -26,10 +26,11 @@ struct chardev_host {
   void (*held)(void *opaque); /* vCPU thread: a part of a line waits for chardev_flush() */
 };
 
-/* Opens it (a socket that waits for its client: until one has come). What `host` points to must outlive it. NULL: `error` says
- * why. */
-struct chardev *chardev_create(const struct serial_option *option, const struct chardev_host *host, char error[ERROR_TEXT]);
+/* Opens it (a socket that waits for its client: until one has come). What `host` points to, and texts of `option`, must outlive
+ * it. NULL: `error` says why. */
+struct chardev *chardev_create(const struct chardev_option *option, const struct chardev_host *host, char error[ERROR_TEXT]);
 struct char_backend *chardev_backend(struct chardev *c);
+const char *chardev_id(const struct chardev *c);
 /* After loop_stop(). NULL: nothing happens. */
 void chardev_destroy(struct chardev *c);
 

@@ -38,6 +38,15 @@ static const struct field fields[] = {FIELD(uart16550, ier),
                                       FIELD_TIMER(uart16550, timer),
                                       FIELD_END};
 
+static const struct property properties[] = {
+  PROPERTY_RANGE(PROPERTY_NUMBER, uart16550_properties, index, "index", 0, 3, NULL,
+                 "which of four: 0 is COM1 (default: the next)"),
+  PROPERTY_RANGE(PROPERTY_NUMBER, uart16550_properties, iobase, "iobase", 0, 0xfff8, NULL, "its first port (default: by index)"),
+  PROPERTY_RANGE(PROPERTY_NUMBER, uart16550_properties, irq, "irq", 3, 15, NULL, "its interrupt (default: by index)"),
+  PROPERTY(PROPERTY_CHARDEV, uart16550_properties, chardev, "chardev", NULL, "what is at the other end"),
+  PROPERTY_END,
+};
+
 static bool fifos_on(const struct uart16550 *s) { return s->fcr & FCR_ENABLE; }
 static unsigned depth(const struct uart16550 *s) { return fifos_on(s) ? UART_FIFO : 1; }
 
@@ -284,3 +293,22 @@ struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t ba
   io_bus_add(io, base, 8, &ops, s, name);
   return (struct device){name, s, fields, reset, loaded, destroy, 0};
 }
+
+static const char *make(void *state, const void *properties_, const struct device_place *place, struct device *out) {
+  static const char *const names[] = {"com1", "com2", "com3", "com4"};
+  struct uart16550_properties p = *(const struct uart16550_properties *)properties_;
+  int port = place->com_port(place->opaque, p.index, &p.iobase, &p.irq);
+  if (port < 0) return p.index == UINT32_MAX ? "there are four serial ports" : "there is a serial port of that index already";
+  *out = uart16550_init(state, place->io, (uint16_t)p.iobase, names[port], place->clock, p.chardev,
+                        place->isa_irq(place->opaque, p.irq));
+  return NULL;
+}
+
+const struct device_type uart16550_type = {
+  .name = "isa-serial",
+  .help = "a serial port (16550A)",
+  .properties = properties,
+  .properties_size = sizeof(struct uart16550_properties),
+  .state_size = sizeof(struct uart16550),
+  .make = make,
+};

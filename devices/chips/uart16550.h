@@ -2,8 +2,16 @@
 #pragma once
 #include "../backend.h"
 #include "../bus.h"
+#include "../device_type.h"
 
 enum { UART_FIFO = 16 };
+
+/* isa-serial */
+struct uart16550_properties {
+  uint32_t index, iobase, irq; /* UINT32_MAX: the next, and as usual for it */
+  struct char_backend *chardev;
+};
+extern const struct device_type uart16550_type;
 
 struct uart16550 {
   uint8_t ier, lcr, mcr, lsr, msr, scr, fcr, dll, dlm;

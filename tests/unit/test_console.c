@@ -113,7 +113,7 @@ static void event(void *opaque, enum char_event what) {
 }
 
 /* NULL: it could not be opened. */
-static struct chardev *open_chardev(struct fixture *f, const struct serial_option *option) {
+static struct chardev *open_chardev(struct fixture *f, const struct chardev_option *option) {
   char error[ERROR_TEXT];
   post_queue_init(&f->posts, note_kick, f);
   f->loop = loop_create();
@@ -138,7 +138,7 @@ static void open_stdio(struct fixture *f, bool mux, int in, int out) {
   f->old_in = dup(0), f->old_out = dup(1);
   dup2(in, 0), dup2(out, 1);
   close(in), close(out);
-  open_chardev(f, &(struct serial_option){.kind = SERIAL_STDIO, .mux = mux});
+  open_chardev(f, &(struct chardev_option){.option = "-serial", .kind = CHARDEV_STDIO, .mux = mux});
   dup2(f->old_in, 0), dup2(f->old_out, 1); /* it has its own by now */
   close(f->old_in), close(f->old_out);
   assert_non_null(f->c);
@@ -364,18 +364,27 @@ static void shared_descriptors_stay_blocking(void **state) {
 
 /* ---- files and sockets ---- */
 
-static struct chardev *open_other(struct fixture *f, const struct serial_option *option) {
+static struct chardev *open_other(struct fixture *f, const struct chardev_option *option) {
   memset(f, 0, sizeof *f);
   f->keys = f->screen = -1;
   if (open_chardev(f, option)) assert_true(loop_start(f->loop));
   else close_chardev(f);
   return f->c;
 }
+static void null_backend(void **state) {
+  struct fixture f;
+  assert_non_null(open_other(&f, &(struct chardev_option){.option = "-serial", .kind = CHARDEV_NULL}));
+  put(&f, "vanishes");
+  char_accept(chardev_backend(f.c));
+  chardev_drain(f.c);
+  assert_int_equal(f.count, 0);
+  close_pipes(&f);
+}
 static void file_backend(void **state) {
   char path[] = "/tmp/bt-serial-XXXXXX", seen[16] = {0};
   struct fixture f;
   close(mkstemp(path));
-  struct serial_option option = {.kind = SERIAL_FILE, .file = path};
+  struct chardev_option option = {.option = "-serial", .kind = CHARDEV_FILE, .path = path};
   assert_non_null(open_other(&f, &option));
   write_through(&f, (const uint8_t *)"kept", 4);
   chardev_drain(f.c);
@@ -384,8 +393,17 @@ static void file_backend(void **state) {
   assert_string_equal(seen, "kept");
   close(fd);
   close_pipes(&f);
+  option.append = true;
+  assert_non_null(open_other(&f, &option));
+  write_through(&f, (const uint8_t *)"more", 4);
+  chardev_drain(f.c);
+  fd = open(path, O_RDONLY);
+  assert_int_equal(read(fd, seen, sizeof seen), 8);
+  assert_string_equal(seen, "keptmore");
+  close(fd);
+  close_pipes(&f);
   unlink(path);
-  option.file = "/nonexistent/file";
+  option.path = "/nonexistent/file";
   assert_null(open_other(&f, &option));
 }
 
@@ -404,12 +422,13 @@ static void socket_clients_in_turn(void **state) {
   char folder[] = "/tmp/bt-serial-XXXXXX", seen[16];
   struct fixture f;
   assert_non_null(mkdtemp(folder));
-  struct serial_option option = {.kind = SERIAL_UNIX, .server = true};
-  snprintf(option.path, sizeof option.path, "%s/s", folder);
+  char path[64];
+  struct chardev_option option = {.option = "-serial", .kind = CHARDEV_SOCKET, .server = true, .path = path};
+  snprintf(path, sizeof path, "%s/s", folder);
   assert_non_null(open_other(&f, &option));
   put(&f, "nobody");
   for (unsigned round = 1; round <= 3; round++) {
-    int fd = connect_to(option.path);
+    int fd = connect_to(path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "in", 2), 2);
     assert_true(wait_for_input(&f, 2 * round));
@@ -422,7 +441,7 @@ static void socket_clients_in_turn(void **state) {
     put(&f, "gone");
   }
   close_pipes(&f);
-  assert_int_equal(access(option.path, F_OK), -1);
+  assert_int_equal(access(path, F_OK), -1);
   option.server = false;
   assert_null(open_other(&f, &option));
   rmdir(folder);
@@ -499,6 +518,7 @@ int main(void) {
     cmocka_unit_test(no_input_and_no_output_at_all),
     cmocka_unit_test(input_has_back_pressure),
     cmocka_unit_test(shared_descriptors_stay_blocking),
+    cmocka_unit_test(null_backend),
     cmocka_unit_test(file_backend),
     cmocka_unit_test(socket_clients_in_turn),
     cmocka_unit_test(terminal_comes_back),

@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "devices/chips/port92.h"
+#include "devices/chips/uart16550.h"
 #include "devices/pc.h"
 #include "devices/state.h"
 
-enum { RIG_WINDOWS = 8, RIG_OUTPUT = 4096 };
+enum { RIG_WINDOWS = 8, RIG_OUTPUT = 4096, RIG_DEVICES = 5 };
 
 struct rig_window {
   uint64_t base, size;
@@ -38,6 +40,8 @@ struct rig {
     struct rig *rig;
     unsigned accepts; /* char_accept() so far */
   } ports[4];
+  struct uart16550_properties serial[4];
+  struct device_config devices[RIG_DEVICES];
 };
 
 void mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque) {
@@ -93,6 +97,7 @@ static inline void rig_receive(struct rig *r, unsigned port, const uint8_t *byte
 
 static inline struct rig *rig_create(bool apic) {
   static const struct char_ops port_ops = {rig_output, rig_accept};
+  static const struct debug_exit_properties debug_exit = {0xf4, 4};
   struct rig *r = calloc(1, sizeof *r);
   r->mmu.ram_size = 128 << 20;
   r->clock = clock_create(0, 0);
@@ -106,18 +111,20 @@ static inline struct rig *rig_create(bool apic) {
                         .reset = rig_reset,
                         .power_off = rig_power_off,
                         .debug_exit = rig_exit,
-                        .debug_exit_present = true,
-                        .debug_exit_base = 0xf4,
-                        .debug_exit_size = 4,
+                        .devices = r->devices,
+                        .device_count = RIG_DEVICES,
                         .acpi = true,
                         .apic = apic,
                         .hpet = true};
-  for (unsigned i = 0; i < 4; i++) {
-    c.serial_present[i] = true;
+  for (uint32_t i = 0; i < 4; i++) {
     r->ports[i] = (struct rig_port){{&port_ops, {0}}, r, 0};
-    c.serial[i] = &r->ports[i].backend;
+    r->serial[i] = (struct uart16550_properties){i, UINT32_MAX, UINT32_MAX, &r->ports[i].backend};
+    r->devices[i] = (struct device_config){&uart16550_type, &r->serial[i]};
   }
-  r->pc = pc_create(&c);
+  r->devices[4] = (struct device_config){&debug_exit_type, &debug_exit};
+  const char *error = NULL;
+  r->pc = pc_create(&c, &error);
+  if (!r->pc) fail_msg("%s", error);
   r->io = pc_io(r->pc);
   return r;
 }

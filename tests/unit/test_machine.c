@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "bt/machine.h"
 #include "bt/stats.h"
+#include "fixed_entries.h"
 
 /* Guests: Multiboot images ("a.out kludge") of one page at 1 MiB. AT gives a label's guest address. */
 #define GUEST(name, code) \
@@ -62,8 +63,8 @@ static void make(struct fixture *f, const uint8_t image[4096]) {
   FILE *k = fopen(f->path, "w");
   assert_int_equal(fwrite(image, 1, 4096, k), 4096);
   fclose(k);
-  o.ram_size = 16 << 20, o.kernel = f->path, o.acpi = o.hpet = true, o.debug_exit = true, o.debug_exit_base = 0xf4,
-  o.debug_exit_size = 4;
+  o.ram_size = 16 << 20, o.kernel = f->path, o.acpi = o.hpet = true;
+  if (!o.entries) o.entries = &fixed_debug_exit;
   if (!o.monitor.icount_shift) o.monitor.icount_shift = -1;
   f->o = o;
   f->m = machine_create(&f->o, NULL, error);
@@ -209,6 +210,20 @@ static void power_off_and_debug_exit_end_it(void **state) {
 
 /* ---- input ---- */
 
+/* COM1 on a socket that listens. */
+struct socket_port {
+  char path[64];
+  struct option_pair pairs[5];
+  struct option_entry chardev;
+};
+static const struct option_entry *socket_port(struct socket_port *s, const char *mux) {
+  snprintf(s->path, sizeof s->path, "/tmp/bt-machine-%d", (int)getpid());
+  const struct option_pair pairs[5] = {{"backend", "socket"}, {"path", s->path}, {"server", "on"}, {"wait", "off"}, {"mux", mux}};
+  memcpy(s->pairs, pairs, sizeof pairs);
+  s->chardev = (struct option_entry){"chardev", "-chardev", "", "serial0", s->pairs, 5, &fixed_port};
+  return &s->chardev;
+}
+
 static int connect_to(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   strcpy(address.sun_path, path);
@@ -236,12 +251,12 @@ static void *talk(void *opaque) {
 }
 /* Far more at once than the UART and our queue hold: the guest sees every byte, in order. */
 static void pasted_text_arrives_whole(void **state) {
-  struct fixture f = {.o.serial = {{.kind = SERIAL_UNIX, .server = true}}};
+  struct socket_port port;
+  struct fixture f = {.o.entries = socket_port(&port, "off")};
   struct talker t = {0};
   pthread_t other;
-  snprintf(f.o.serial[0].path, SERIAL_PATH_MAX, "/tmp/bt-machine-%d", (int)getpid());
   make(&f, guest_echo);
-  t.fd = connect_to(f.o.serial[0].path);
+  t.fd = connect_to(port.path);
   assert_true(t.fd >= 0);
   pthread_create(&other, NULL, talk, &t);
   assert_end(&f, END_DEBUG_EXIT, 17);
@@ -267,11 +282,11 @@ static void *paste_and_quit(void *opaque) {
   return NULL;
 }
 static void the_escape_is_read_when_the_guest_is_done(void **state) {
-  struct fixture f = {.o = {.no_shutdown = true, .escape = 1, .serial = {{.kind = SERIAL_UNIX, .server = true, .mux = true}}}};
+  struct socket_port port;
+  struct fixture f = {.o = {.no_shutdown = true, .escape = 1, .entries = socket_port(&port, "on")}};
   pthread_t other;
-  snprintf(f.o.serial[0].path, SERIAL_PATH_MAX, "/tmp/bt-machine-%d", (int)getpid());
   make(&f, guest_power_off);
-  int fd = connect_to(f.o.serial[0].path);
+  int fd = connect_to(port.path);
   assert_true(fd >= 0);
   pthread_create(&other, NULL, paste_and_quit, &fd);
   alarm(20);
