@@ -95,7 +95,8 @@ static inline void rig_receive(struct rig *r, unsigned port, const uint8_t *byte
   if (port < 4 && f->receive) f->receive(f->opaque, bytes, n);
 }
 
-static inline struct rig *rig_create(bool apic) {
+/* With these devices in place of four serial ports and isa-debug-exit. NULL, and *error: they cannot be. */
+static inline struct rig *rig_create_with(bool apic, const struct device_config *devices, unsigned count, const char **error) {
   static const struct char_ops port_ops = {rig_output, rig_accept};
   static const struct debug_exit_properties debug_exit = {0xf4, 4};
   struct rig *r = calloc(1, sizeof *r);
@@ -111,8 +112,8 @@ static inline struct rig *rig_create(bool apic) {
                         .reset = rig_reset,
                         .power_off = rig_power_off,
                         .debug_exit = rig_exit,
-                        .devices = r->devices,
-                        .device_count = RIG_DEVICES,
+                        .devices = devices ? devices : r->devices,
+                        .device_count = devices ? count : RIG_DEVICES,
                         .acpi = true,
                         .apic = apic,
                         .hpet = true};
@@ -122,10 +123,16 @@ static inline struct rig *rig_create(bool apic) {
     r->devices[i] = (struct device_config){&uart16550_type, &r->serial[i]};
   }
   r->devices[4] = (struct device_config){&debug_exit_type, &debug_exit};
+  r->pc = pc_create(&c, error);
+  if (r->pc) return r->io = pc_io(r->pc), r;
+  clock_destroy(r->clock);
+  free(r);
+  return NULL;
+}
+static inline struct rig *rig_create(bool apic) {
   const char *error = NULL;
-  r->pc = pc_create(&c, &error);
-  if (!r->pc) fail_msg("%s", error);
-  r->io = pc_io(r->pc);
+  struct rig *r = rig_create_with(apic, NULL, 0, &error);
+  if (!r) fail_msg("%s", error);
   return r;
 }
 
