@@ -178,7 +178,7 @@ static bool make_loop(struct machine *m, const struct machine_host *host, char e
   post_queue_init(&m->posts, machine_kick, m);
   m->can_post = true;
   m->loop = loop_create();
-  if (!m->loop) return boot_fail(error, "the I/O loop cannot be made: %s", strerror(errno));
+  if (!m->loop) return boot_fail(error, errno == ENOMEM ? "not enough memory" : "eventfd: %s", strerror(errno));
   if (!host || host->signal_fd < 0) return true;
   m->host = *host;
   m->signal_watch = (struct loop_watch){.fd = host->signal_fd, .events = POLLIN, .ready = signalled, .opaque = &m->host};
