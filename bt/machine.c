@@ -157,16 +157,33 @@ static bool make_vcpu(struct machine *m, char error[ERROR_TEXT]) {
 }
 
 static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
-  if (!make_vcpu(m, error)) return false;
+  const char *why = NULL;
+  if (!make_vcpu(m, error) || !machine_list_devices(m, error)) return false;
   struct pc_config config = machine_pc_config(m);
   const struct vcpu *v = monitor_vcpu(m->monitor);
   struct cpuid_regs version = cpuid_leaf(v->model, v->features, 1, 0);
   config.apic = v->features >> FEAT_APIC & 1;
   config.cpu_signature = version.eax, config.cpu_features = version.edx;
-  m->pc = pc_create(&config);
-  if (!m->pc) return boot_fail(error, "the devices cannot be made: not enough memory");
+  m->pc = pc_create(&config, &why);
+  if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
   return true;
+}
+
+static void signalled(void *opaque, short events) {
+  const struct machine_host *host = opaque;
+  host->signalled(host->opaque);
+}
+
+static bool make_loop(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
+  post_queue_init(&m->posts, machine_kick, m);
+  m->can_post = true;
+  m->loop = loop_create();
+  if (!m->loop) return boot_fail(error, errno == ENOMEM ? "not enough memory" : "eventfd: %s", strerror(errno));
+  if (!host || host->signal_fd < 0) return true;
+  m->host = *host;
+  m->signal_watch = (struct loop_watch){.fd = host->signal_fd, .events = POLLIN, .ready = signalled, .opaque = &m->host};
+  return loop_add(m->loop, &m->signal_watch) ? true : boot_fail(error, "not enough memory");
 }
 
 static bool make_parts(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
@@ -180,30 +197,28 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why, error);
   wakeup_init(&m->wakeup, m->clock, o->monitor.icount_shift >= 0);
-  struct serial_io_events events = machine_serial_events(m, host);
-  m->serial = serial_io_create(o->serial, o->escape, &events, error);
-  return m->serial && make_cpu(m, error) && reset_machine(m, error);
+  return make_loop(m, host, error) && machine_make_backends(m, error) && make_cpu(m, error) && reset_machine(m, error);
 }
 
-struct machine *machine_create_replay(const struct bt_options *options, const struct machine_replay *replay,
-                                      char error[ERROR_TEXT]) {
+struct machine *machine_create_foreign(const struct bt_options *options, const struct machine_foreign *foreign,
+                                       char error[ERROR_TEXT]) {
   struct machine *m = calloc(1, sizeof *m);
   const char *why = NULL;
   if (!m) return boot_fail(error, "not enough memory"), NULL;
-  m->options = options, m->replay = replay;
+  m->options = options, m->foreign = foreign;
   struct mmu_config mmu = machine_mmu_config(m);
   if (!check_host_memory(options, error) || !open_log(m, error)) return machine_destroy(m), NULL;
   m->clock = clock_create(0, 0);
   if (m->clock) m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why ? why : "no clock", error), machine_destroy(m), NULL;
   if (!make_vcpu(m, error)) return machine_destroy(m), NULL;
-  machine_add_replay_io(m);
+  machine_add_foreign_io(m);
   mmu_reset(m->mmu);
   monitor_reset(m->monitor);
   return m;
 }
 
-static void flush_serial(void *opaque) { serial_io_flush(((struct machine *)opaque)->serial); }
+static void flush_chardevs(void *opaque) { machine_each_chardev(opaque, chardev_flush); }
 
 static void deadline_changed(void *opaque, int64_t deadline) {
   (void)deadline;
@@ -214,7 +229,7 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
   struct machine *m = calloc(1, sizeof *m);
   if (!m) return boot_fail(error, "not enough memory"), NULL;
   m->options = options;
-  clock_timer_init(&m->serial_flush, "serial line", flush_serial, m);
+  clock_timer_init(&m->chardev_flush, "serial line", flush_chardevs, m);
   if (!make_parts(m, host, error)) return machine_destroy(m), NULL;
   if (options->no_reboot) boot_files_free(&m->boot); /* never needed again */
   clock_on_deadline(m->clock, deadline_changed, m);
@@ -224,15 +239,20 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
 void machine_destroy(struct machine *m) {
   if (!m) return;
   if (m->clock) clock_on_deadline(m->clock, NULL, NULL);
-  serial_io_destroy(m->serial); /* first: its thread calls into the rest */
+  bool stopped = !m->loop || loop_stop(m->loop); /* first: its thread calls into the rest */
   wakeup_detach(&m->wakeup);
   if (m->pc) pc_destroy(m->pc);
+  machine_free_devices(m);
   if (m->monitor) monitor_destroy(m->monitor);
   if (m->mmu) mmu_destroy(m->mmu);
   if (m->clock) clock_destroy(m->clock);
   symbols_free(m->symbols);
   boot_files_free(&m->boot);
   close_log(m);
+  if (!stopped) return; /* stuck in a write to a terminal that nobody reads: it keeps what it uses */
+  if (m->can_post) post_queue_destroy(&m->posts);
+  machine_free_backends(m);
+  loop_destroy(m->loop);
   free(m);
 }
 
@@ -261,6 +281,7 @@ static void run_until(struct machine *m, uint64_t count) {
     wakeup_arm(&m->wakeup);
     /* the timer may have gone off before the monitor listens: it looks once by itself */
     if (m->wakeup.has_timer) monitor_kick(m->monitor);
+    machine_each_chardev(m, chardev_offer); /* devices that were reset, or loaded, have room */
     monitor_stop_at(m->monitor, count);
     const char *reason = monitor_run(m->monitor);
     if (m->end.kind != END_NONE) return;
@@ -280,13 +301,10 @@ bool machine_run_to(struct machine *m, uint64_t count) {
   struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, now;
   if (sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL) sigaction(SIGUSR1, &mine, NULL);
   if (!wakeup_attach(&m->wakeup)) lack(m, "the host has no timer for the machine");
-  else if (!m->serial_started && !serial_io_start(m->serial)) lack(m, "the host has no thread for the machine");
-  else {
-    m->serial_started = true;
-    run_until(m, count);
-  }
-  serial_io_flush(m->serial);
-  serial_io_drain(m->serial);
+  else if (!loop_started(m->loop) && !loop_start(m->loop)) lack(m, "the host has no thread for the machine");
+  else run_until(m, count);
+  machine_each_chardev(m, chardev_flush);
+  machine_each_chardev(m, chardev_drain);
   wakeup_detach(&m->wakeup);
   return m->end.kind == END_NONE;
 }
@@ -294,14 +312,13 @@ bool machine_run_to(struct machine *m, uint64_t count) {
 /* -no-shutdown: the guest is done, the machine stays until somebody quits it (as in QEMU, where a monitor could look at it).
  * Input still comes in, and is thrown away, so that a Ctrl-A x behind much of it is read. */
 static void stay(struct machine *m) {
-  uint8_t bytes[256];
   bool off = m->end.kind == END_POWER_OFF;
   fprintf(stderr, "bt: stopped: the guest has %s (-no-shutdown); end it by Ctrl-A x, SIGINT or SIGTERM\n",
           off ? "powered off" : "asked for a reset");
   while (!atomic_load(&m->quit)) {
-    wakeup_wait(&m->wakeup);
-    for (unsigned i = 0; i < SERIAL_PORTS; i++)
-      while (serial_io_pending(m->serial, i) && serial_io_read(m->serial, i, bytes, sizeof bytes)) {}
+    wakeup_wait(&m->wakeup, INT64_MAX);
+    post_run(&m->posts);
+    machine_each_chardev(m, chardev_discard);
   }
   m->end = (struct machine_end){.kind = END_QUIT};
 }
@@ -314,7 +331,26 @@ const struct machine_end *machine_run(struct machine *m) {
 
 void machine_quit(struct machine *m) {
   atomic_store(&m->quit, true);
-  serial_io_cancel(m->serial);
-  wakeup_kick(&m->wakeup);
-  monitor_kick(m->monitor);
+  machine_each_chardev(m, chardev_cancel);
+  machine_kick(m);
+}
+
+/* ---- other threads' work ---- */
+
+bool machine_post(struct machine *m, void (*function)(void *argument), void *argument) {
+  return post_call(&m->posts, function, argument);
+}
+
+bool machine_quiesce(struct machine *m) {
+  const int64_t patience = 10 * INT64_C(1000000000), end = loop_now() + patience;
+  if (!m->loop) return true; /* its devices are somebody else's */
+  if (!loop_quiesce(m->loop, patience)) return false;
+  for (;;) {
+    post_run(&m->posts);
+    if (post_waits(&m->posts)) continue;
+    if (!pc_busy(m->pc)) return true;
+    int64_t left = end - loop_now();
+    if (left <= 0) return false;
+    wakeup_wait(&m->wakeup, left);
+  }
 }

@@ -1,7 +1,8 @@
-/* One PC, put together: options, memory, clock, devices, vCPU, serial backends (D10: a value; any number of them in a process).
+/* One PC, put together: options, memory, clock, devices, vCPU, back ends (D10: a value; any number of them in a process).
  *
- * The thread that calls machine_run() is the vCPU's; it owns everything here but what the comments of struct machine give to the
- * I/O thread. machine.c: making, resetting, running. machine_glue.c: what the monitor and the devices ask of the machine. */
+ * The thread that calls machine_run() is the vCPU's; it owns everything here. Other threads - the loop's, those of back ends -
+ * hand it work by machine_post(). machine.c: making, resetting, running. machine_glue.c: what the monitor and the devices ask of
+ * the machine. */
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,7 +14,9 @@
 #include "../monitor/monitor.h"
 #include "boot/boot.h"
 #include "options/options.h"
-#include "host/serial_io.h"
+#include "host/chardev.h"
+#include "host/loop.h"
+#include "host/post.h"
 #include "symbols.h"
 #include "host/wakeup.h"
 
@@ -34,7 +37,7 @@ struct machine_end {
 
 /* A machine whose devices are somebody else's (bt diff): every port and MMIO access, the time-stamp counter and the FERR line go
  * there. */
-struct machine_replay {
+struct machine_foreign {
   void *opaque;
   uint32_t (*read)(void *opaque, bool port, uint64_t address, unsigned size);
   void (*write)(void *opaque, bool port, uint64_t address, unsigned size, uint32_t value);
@@ -42,52 +45,75 @@ struct machine_replay {
   void (*triple_fault)(void *opaque);
 };
 
+struct machine_host {              /* the program's side */
+  int signal_fd;                   /* waited for in the loop's thread; -1: none */
+  void (*signalled)(void *opaque); /* it is readable: read it */
+  void *opaque;
+};
+
 struct machine {
   const struct bt_options *options;
-  const struct machine_replay *replay; /* NULL: an ordinary machine; else there is no pc, boot, serial, wakeup */
+  const struct machine_foreign *foreign; /* NULL: an ordinary machine; else there is no pc, boot, loop, wakeup */
   struct boot_files boot;
   struct clock *clock;
   struct mmu *mmu;
   struct monitor *monitor;
   struct pc *pc;
   struct io_bus *ports; /* the pc's */
-  struct serial_io *serial;
-  struct clock_timer serial_flush; /* for the end of a line that does not come */
-  struct symbols *symbols;         /* NULL: none */
+  struct loop *loop;
+  struct machine_host host; /* of signal_watch */
+  struct loop_watch signal_watch;
+  struct post_queue posts;
+  bool can_post; /* `posts` is made */
+  struct chardev **chardevs;
+  struct device_config *devices; /* of the pc, beside those that every PC has */
+  unsigned chardev_count, device_count;
+  struct clock_timer chardev_flush; /* for the end of a line that does not come */
+  struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;
   FILE *log;
-  bool log_io;         /* -d io */
-  bool serial_backlog; /* input that the UART had no room for */
+  bool log_io; /* -d io */
   bool reset_wanted;
-  bool serial_started; /* its thread */
   struct machine_end end;
   atomic_bool quit; /* any thread: machine_quit() */
 };
 
-struct machine_host { /* the program's side */
-  int signal_fd;      /* waited for in the I/O thread; -1: none */
-  void (*signalled)(void *opaque);
-  void *opaque;
-};
-
 /* Reads the files, makes everything, loads the kernel; nothing runs yet. NULL: `error` says why in one line. */
 struct machine *machine_create(const struct bt_options *options, const struct machine_host *host, char error[ERROR_TEXT]);
-/* The same without devices and with nothing loaded: `replay`, which must outlive it, is the devices. For monitor_run(), not
+/* The same without devices and with nothing loaded: `foreign`, which must outlive it, is the devices. For monitor_run(), not
  * machine_run(). */
-struct machine *machine_create_replay(const struct bt_options *options, const struct machine_replay *replay,
-                                      char error[ERROR_TEXT]);
+struct machine *machine_create_foreign(const struct bt_options *options, const struct machine_foreign *foreign,
+                                       char error[ERROR_TEXT]);
 /* Runs the guest in this thread until it ends. Resets are done here, between two runs of the monitor. */
 const struct machine_end *machine_run(struct machine *m);
 /* -icount: the same, but stops after instruction number `count` if the machine gets that far: true, and it can go on. */
 bool machine_run_to(struct machine *m, uint64_t count);
 /* Any thread: machine_run() returns soon, with END_QUIT. */
 void machine_quit(struct machine *m);
+/* Any thread: the vCPU thread calls function(argument), once, at its next safepoint (a halted guest is woken for it), in the
+ * order of posting; what is posted while no machine_run() is going on waits for the next. The queue grows as it must. False:
+ * there is no memory for it, nothing was posted. Back ends use post_add(&m->posts), which needs none. */
+bool machine_post(struct machine *m, void (*function)(void *argument), void *argument);
+/* vCPU thread, outside machine_run(): serves what the loop has to serve, does what was posted, and goes on until no device waits
+ * for a back end, so that the devices' fields are all there is to save. False: that has taken more than 10 s (a host's disk that
+ * does not answer); the machine can still go on. */
+bool machine_quiesce(struct machine *m);
 void machine_destroy(struct machine *m);
 
-/* ---- between machine.c and machine_glue.c ---- */
+/* ---- between machine.c, machine_glue.c and machine_devices.c ---- */
 void machine_finish(struct machine *m, enum end_kind kind, int status); /* the first end counts */
 void machine_request_reset(struct machine *m);
 struct pc_config machine_pc_config(struct machine *m);
 struct mmu_config machine_mmu_config(struct machine *m);
-void machine_add_replay_io(struct machine *m); /* all that is not RAM goes to m->replay */
-struct serial_io_events machine_serial_events(struct machine *m, const struct machine_host *host);
+void machine_add_foreign_io(struct machine *m); /* all that is not RAM goes to m->foreign */
+struct chardev_host machine_chardev_host(struct machine *m);
+void machine_kick(void *m); /* any thread: the vCPU thread comes to a safepoint, or out of its sleep */
+/* machine_devices.c. False: `error` says why; what has been made is to be freed all the same. */
+bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]);
+bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]); /* after the back ends: m->devices, for the pc */
+void machine_free_devices(struct machine *m);
+void machine_free_backends(struct machine *m);
+/* Calls f for every character back end. */
+static inline void machine_each_chardev(struct machine *m, void (*f)(struct chardev *c)) {
+  for (unsigned i = 0; i < m->chardev_count; i++) f(m->chardevs[i]);
+}

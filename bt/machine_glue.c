@@ -1,27 +1,10 @@
 /* What the monitor (vcpu.h, monitor.h), the MMU and the devices (pc.h) ask of the machine. All of it runs in the vCPU thread with
- * the guest's FP state parked, except the two events of the serial ports, which say so. */
+ * the guest's FP state parked, except what its comment gives to another thread. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include "machine.h"
 
 /* ---- ports ---- */
-
-/* Input that found the UART full is offered again as soon as the guest may have read some. */
-static void feed_serial(struct machine *m) {
-  uint8_t bytes[64];
-  m->serial_backlog = false;
-  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
-    while (serial_io_pending(m->serial, i)) {
-      unsigned room = pc_serial_room(m->pc, i);
-      if (!room) {
-        m->serial_backlog = true;
-        break;
-      }
-      unsigned n = serial_io_read(m->serial, i, bytes, room < sizeof bytes ? room : sizeof bytes);
-      pc_serial_receive(m->pc, i, bytes, n);
-    }
-  }
-}
 
 static bool logs(const struct machine *m, enum log_item item) { return m->options->monitor.log >> item & 1; }
 
@@ -33,16 +16,15 @@ static void log_access(struct machine *m, const char *what, uint64_t addr, unsig
 }
 
 uint32_t machine_io_read(struct machine *m, uint16_t port, unsigned size) {
-  if (m->replay) return m->replay->read(m->replay->opaque, true, port, size);
+  if (m->foreign) return m->foreign->read(m->foreign->opaque, true, port, size);
   uint32_t value = io_bus_read(m->ports, port, size);
   if (m->log_io) log_access(m, "in ", port, size, "->", value);
   if (logs(m, LOG_unimp) && !io_bus_has(m->ports, port)) log_access(m, "unimp in ", port, size, "->", value);
-  if (m->serial_backlog) feed_serial(m);
   return value;
 }
 void machine_io_write(struct machine *m, uint16_t port, unsigned size, uint32_t value) {
-  if (m->replay) {
-    m->replay->write(m->replay->opaque, true, port, size, value);
+  if (m->foreign) {
+    m->foreign->write(m->foreign->opaque, true, port, size, value);
     return;
   }
   if (m->log_io) log_access(m, "out", port, size, "<-", value);
@@ -52,22 +34,22 @@ void machine_io_write(struct machine *m, uint16_t port, unsigned size, uint32_t 
 
 /* ---- time, interrupts, state that belongs to the PC ---- */
 
-uint64_t machine_tsc(struct machine *m) { return m->replay ? m->replay->tsc(m->replay->opaque) : clock_tsc(m->clock); }
+uint64_t machine_tsc(struct machine *m) { return m->foreign ? m->foreign->tsc(m->foreign->opaque) : clock_tsc(m->clock); }
 void machine_set_tsc(struct machine *m, uint64_t value) {
-  if (!m->replay) clock_tsc_write(m->clock, value);
+  if (!m->foreign) clock_tsc_write(m->clock, value);
 }
-uint64_t machine_apic_base(struct machine *m) { return m->replay ? monitor_vcpu(m->monitor)->apic_base : pc_apic_base(m->pc); }
+uint64_t machine_apic_base(struct machine *m) { return m->foreign ? monitor_vcpu(m->monitor)->apic_base : pc_apic_base(m->pc); }
 void machine_set_apic_base(struct machine *m, uint64_t value) {
-  if (!m->replay) pc_set_apic_base(m->pc, value);
+  if (!m->foreign) pc_set_apic_base(m->pc, value);
 }
 void machine_set_ferr(struct machine *m, bool level) {
-  if (!m->replay) pc_set_ferr(m->pc, level);
+  if (!m->foreign) pc_set_ferr(m->pc, level);
 }
-int machine_ack_interrupt(struct machine *m) { return m->replay ? -1 : pc_ack_interrupt(m->pc); }
+int machine_ack_interrupt(struct machine *m) { return m->foreign ? -1 : pc_ack_interrupt(m->pc); }
 void machine_triple_fault(struct machine *m) {
   const struct vcpu *v = monitor_vcpu(m->monitor);
-  if (m->replay) {
-    m->replay->triple_fault(m->replay->opaque);
+  if (m->foreign) {
+    m->foreign->triple_fault(m->foreign->opaque);
     monitor_exit(m->monitor);
     return;
   }
@@ -76,20 +58,20 @@ void machine_triple_fault(struct machine *m) {
 }
 
 void machine_poll(struct machine *m) {
-  if (m->replay) return;
+  if (m->foreign) return;
   if (atomic_load_explicit(&m->quit, memory_order_relaxed)) monitor_exit(m->monitor);
   clock_settle(m->clock);
   clock_run(m->clock);
-  feed_serial(m);
+  post_run(&m->posts);
   wakeup_arm(&m->wakeup);
 }
 
 void machine_idle(struct machine *m) {
-  if (m->replay) { /* whoever replays knows what wakes the CPU up */
+  if (m->foreign) { /* who is the devices knows what wakes the CPU up */
     monitor_exit(m->monitor);
     return;
   }
-  serial_io_flush(m->serial);
+  machine_each_chardev(m, chardev_flush);
   if (!atomic_load(&m->quit)) wakeup_sleep(&m->wakeup);
   machine_poll(m);
 }
@@ -130,32 +112,9 @@ static void reset(void *opaque) { machine_request_reset(opaque); }
 static void power_off(void *opaque) { machine_finish(opaque, END_POWER_OFF, 0); }
 static void debug_exit(void *opaque, uint32_t value) { machine_finish(opaque, END_DEBUG_EXIT, (int)((value << 1 | 1) & 0xff)); }
 
-/* A line without an end is handed on when the guest goes idle, and after some milliseconds; under -icount at once, as no timer
- * may tick there. */
-static void serial_out(struct machine *m, unsigned port, const uint8_t *bytes, unsigned count) {
-  enum { PATIENCE = 4000000 /* ns */ };
-  if (!serial_io_write(m->serial, port, bytes, count)) return;
-  if (m->options->monitor.icount_shift >= 0) serial_io_flush(m->serial);
-  else if (m->serial_flush.deadline == INT64_MAX) clock_timer_set(m->clock, &m->serial_flush, clock_now(m->clock) + PATIENCE);
-}
-
-/* One function a port: a char_backend's opaque is the machine. */
-#define SERIAL_WRITE(n) \
-  static void serial_write_##n(void *opaque, const uint8_t *bytes, unsigned count) { serial_out(opaque, n, bytes, count); }
-SERIAL_WRITE(0)
-SERIAL_WRITE(1)
-SERIAL_WRITE(2)
-SERIAL_WRITE(3)
-
 struct pc_config machine_pc_config(struct machine *m) {
-  static void (*const writes[SERIAL_PORTS])(void *, const uint8_t *, unsigned) = {
-    serial_write_0,
-    serial_write_1,
-    serial_write_2,
-    serial_write_3,
-  };
   const struct bt_options *o = m->options;
-  struct pc_config config = {
+  return (struct pc_config){
     .mmu = m->mmu,
     .clock = m->clock,
     .opaque = m,
@@ -167,18 +126,11 @@ struct pc_config machine_pc_config(struct machine *m) {
     .reset = reset,
     .power_off = power_off,
     .debug_exit = debug_exit,
-    .debug_exit_present = o->debug_exit,
-    .debug_exit_base = o->debug_exit_base,
-    .debug_exit_size = o->debug_exit_size,
+    .devices = m->devices,
+    .device_count = m->device_count,
     .acpi = o->acpi,
     .hpet = o->hpet,
   };
-  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
-    enum serial_kind kind = o->serial[i].kind;
-    config.serial_present[i] = kind != SERIAL_NONE;
-    if (kind != SERIAL_NONE && kind != SERIAL_NULL) config.serial[i] = (struct char_backend){writes[i], m};
-  }
-  return config;
 }
 
 /* ---- callbacks of the MMU: the monitor is made after it ---- */
@@ -217,45 +169,54 @@ struct mmu_config machine_mmu_config(struct machine *m) {
 
 enum { VIDEO = 0xa0000, VIDEO_SIZE = 0x20000 };
 
-static uint32_t replay_video_read(void *opaque, uint64_t offset, unsigned size) {
-  const struct machine_replay *r = ((struct machine *)opaque)->replay;
+static uint32_t foreign_video_read(void *opaque, uint64_t offset, unsigned size) {
+  const struct machine_foreign *r = ((struct machine *)opaque)->foreign;
   return r->read(r->opaque, false, VIDEO + offset, size);
 }
-static void replay_video_write(void *opaque, uint64_t offset, unsigned size, uint32_t value) {
-  const struct machine_replay *r = ((struct machine *)opaque)->replay;
+static void foreign_video_write(void *opaque, uint64_t offset, unsigned size, uint32_t value) {
+  const struct machine_foreign *r = ((struct machine *)opaque)->foreign;
   r->write(r->opaque, false, VIDEO + offset, size, value);
 }
-static uint32_t replay_high_read(void *opaque, uint64_t offset, unsigned size) {
+static uint32_t foreign_high_read(void *opaque, uint64_t offset, unsigned size) {
   const struct machine *m = opaque;
-  return m->replay->read(m->replay->opaque, false, m->options->ram_size + offset, size);
+  return m->foreign->read(m->foreign->opaque, false, m->options->ram_size + offset, size);
 }
-static void replay_high_write(void *opaque, uint64_t offset, unsigned size, uint32_t value) {
+static void foreign_high_write(void *opaque, uint64_t offset, unsigned size, uint32_t value) {
   const struct machine *m = opaque;
-  m->replay->write(m->replay->opaque, false, m->options->ram_size + offset, size, value);
+  m->foreign->write(m->foreign->opaque, false, m->options->ram_size + offset, size, value);
 }
-void machine_add_replay_io(struct machine *m) {
-  static const struct mmu_io_ops video = {replay_video_read, replay_video_write}, high = {replay_high_read, replay_high_write};
+void machine_add_foreign_io(struct machine *m) {
+  static const struct mmu_io_ops video = {foreign_video_read, foreign_video_write},
+                                 high = {foreign_high_read, foreign_high_write};
   uint64_t top = m->options->ram_size;
   mmu_add_io(m->mmu, to_gpa(VIDEO), VIDEO_SIZE, &video, m);
   mmu_add_io(m->mmu, to_gpa(top), (UINT64_C(1) << 36) - top, &high, m);
 }
 
-/* ---- callbacks of the serial ports: in the I/O thread ---- */
+/* ---- callbacks of the back ends ---- */
 
-static void input_came(void *opaque) {
+void machine_kick(void *opaque) {
   struct machine *m = opaque;
   wakeup_kick(&m->wakeup);
   monitor_kick(m->monitor);
 }
+
+/* The loop's thread. */
 static void console_quit(void *opaque) {
   fputs("\r\nbt: terminated\r\n", stderr);
   machine_quit(opaque);
 }
-struct serial_io_events machine_serial_events(struct machine *m, const struct machine_host *host) {
-  return (struct serial_io_events){.opaque = m,
-                                   .input = input_came,
-                                   .quit = console_quit,
-                                   .signal_fd = host ? host->signal_fd : -1,
-                                   .signalled = host ? host->signalled : NULL,
-                                   .signal_opaque = host ? host->opaque : NULL};
+
+/* A line without an end is handed on when the guest goes idle, and after some milliseconds; under -icount at once, as no timer
+ * may tick there. */
+static void line_held(void *opaque) {
+  enum { PATIENCE = 4000000 /* ns */ };
+  struct machine *m = opaque;
+  if (m->options->monitor.icount_shift >= 0) machine_each_chardev(m, chardev_flush);
+  else if (m->chardev_flush.deadline == INT64_MAX) clock_timer_set(m->clock, &m->chardev_flush, clock_now(m->clock) + PATIENCE);
+}
+
+struct chardev_host machine_chardev_host(struct machine *m) {
+  return (struct chardev_host){
+    .loop = m->loop, .posts = &m->posts, .escape = m->options->escape, .opaque = m, .quit = console_quit, .held = line_held};
 }

@@ -14,6 +14,7 @@
 #include "diff/diff.h"
 #include "host/host_limits.h"
 #include "machine.h"
+#include "options/devices.h"
 #include "options/options.h"
 #include "stats.h"
 #include "host/terminal.h"
@@ -26,7 +27,7 @@ struct program {
   struct terminal terminal;
   sigset_t signals; /* those that signal_fd tells */
   int signal_fd, tell, pidfile;
-  uint64_t asked_ms; /* I/O thread: when a signal asked us to end, 0 if none has */
+  uint64_t asked_ms; /* loop's thread: when a signal asked us to end, 0 if none has */
   bool out_of_time;  /* it was SIGXCPU */
 };
 
@@ -64,8 +65,8 @@ static uint64_t monotonic_ms(void) {
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000 + 1;
 }
 
-/* In the I/O thread. A second request finds a machine that did not heed the first, unless it comes with that: timeout(1) signals
- * the process and then its group, a shell's Ctrl-C may reach us twice. */
+/* In the loop's thread. A second request finds a machine that did not heed the first, unless it comes with that: timeout(1)
+ * signals the process and then its group, a shell's Ctrl-C may reach us twice. */
 static void signalled(void *opaque) {
   enum { SAME_REQUEST_MS = 500 };
   struct program *p = opaque;
@@ -127,9 +128,12 @@ static void list_cpus(void) {
   putchar('\n');
 }
 
-static bool uses_terminal(const struct bt_options *o, bool *mux) {
-  for (unsigned i = 0; i < SERIAL_PORTS; i++)
-    if (o->serial[i].kind == SERIAL_STDIO) return *mux = o->serial[i].mux, true;
+/* A character back end is on it. *signals: Ctrl-C and its like are ours. */
+static bool uses_terminal(const struct bt_options *o, bool *signals) {
+  struct chardev_option option;
+  char error[PROPERTY_ERROR];
+  ENTRIES_OF(o->entries, "chardev", e)
+  if (chardev_option_read(e, &option, error) && option.kind == CHARDEV_STDIO) return *signals = option.signal, true;
   return false;
 }
 
@@ -142,7 +146,7 @@ static void refuse(const char *error) {
 /* Everything up to the guest's first instruction. False: one line has been printed. */
 static bool prepare(struct program *p) {
   char error[ERROR_TEXT];
-  bool mux = false, terminal = uses_terminal(&p->options, &mux);
+  bool signals = true, terminal = uses_terminal(&p->options, &signals);
   const struct machine_host host = {p->signal_fd, signalled, p};
   if (p->options.pidfile && (p->pidfile = pidfile_create(p->options.pidfile, error)) < 0)
     return fprintf(stderr, "bt: %s\n", error), false;
@@ -150,7 +154,7 @@ static bool prepare(struct program *p) {
   p->machine = machine_create(&p->options, &host, error);
   if (!p->machine) return refuse(error), false;
   take_signals(p); /* from here they are read from signal_fd, and the terminal is put back */
-  terminal_make_raw(&p->terminal, !mux);
+  terminal_make_raw(&p->terminal, signals);
   if (p->tell >= 0) background_ready(p->tell);
   return true;
 }
@@ -185,7 +189,7 @@ int main(int argc, char **argv) {
   struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal.keeper_pipe = -1};
   int parsed = options_parse(&p.options, argc, argv, stderr);
   if (parsed != OPTIONS_OK) return parsed == OPTIONS_DONE ? told() : STATUS_BAD;
-  if (options_cpu_help(&p.options)) return list_cpus(), told();
+  if (options_cpu_help(&p.options)) return options_free(&p.options), list_cpus(), told();
   if ((p.options.daemonize && (p.tell = background_start()) < 0) || !open_signals(&p)) {
     fprintf(stderr, "bt: the host lacks processes or descriptors: %s\n", strerror(errno));
     return STATUS_BAD;
@@ -195,5 +199,6 @@ int main(int argc, char **argv) {
   machine_destroy(p.machine);
   pidfile_remove(p.pidfile, p.options.pidfile);
   close_signals(&p);
+  options_free(&p.options);
   return status;
 }

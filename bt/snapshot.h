@@ -5,7 +5,7 @@
 #include "../devices/state.h"
 #include "machine.h"
 
-/* Appends the state. 0 or -ENOMEM. */
+/* Appends the state, after machine_quiesce(). 0, -ENOMEM, or -EBUSY: a device waits for the host and has nothing to save yet. */
 int machine_save(struct machine *m, struct state_buffer *out);
 /* Checks all first: on an error (one line; NULL: loaded) the machine is as it was. */
 const char *machine_load(struct machine *m, const uint8_t *bytes, size_t size);

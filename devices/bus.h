@@ -44,4 +44,7 @@ struct device {
    * arms timers, drives lines as they were. NULL: nothing to do. */
   void (*loaded)(void *state);
   void (*destroy)(void *state); /* windows and timers given back; NULL: there are none beside ports */
+  /* A back end has requests of this chip that are not done: it is not to be saved yet. It starts none by itself then, but for
+   * what completes the guest's last command. NULL: it never has any */
+  bool (*busy)(void *state);
 };

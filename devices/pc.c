@@ -23,12 +23,12 @@
 #include "chips/port92.h"
 #include "firmware/handover.h"
 #include "firmware/tables.h"
-#include "chips/uart16550.h"
 #include <stdlib.h>
 
-enum { SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
 /* IRQ 2 is no ISA line: as a line's number here it means the I/O APIC's pin 2, which IRQ 0 is wired to as well. */
 enum { IRQ_PIN_2 = 2 };
 
@@ -50,10 +50,13 @@ struct pc {
   struct piix3 isa;
   struct acpi_pm pm;
   struct crtc crtc;
-  struct uart16550 serial[SERIAL_PORTS];
-  struct debug_exit debug_exit;
   struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
   struct irq_line pit_line, rtc_line; /* the sources that the HPET can replace */
+  struct added {                      /* by config.devices */
+    struct pc *pc;
+    void *state;
+  } added[MAX_ADDED];
+  uint8_t com_ports; /* bit by serial port that is taken, at its usual place or not */
   uint8_t pic_intr, intr;
   bool ready; /* every chip is there: INTR may be worked out */
   struct device *devices;
@@ -168,8 +171,25 @@ static void power_line(void *opaque, int n, bool level) {
 }
 
 static void debug_exit(void *opaque, uint32_t value) {
-  struct pc *pc = opaque;
+  struct pc *pc = ((struct added *)opaque)->pc;
   if (pc->config.debug_exit) pc->config.debug_exit(pc->config.opaque, value);
+}
+
+/* ---- devices that are asked for ---- */
+
+/* Each output is a source of its own: COM1 and COM3 share IRQ 4. */
+static struct irq_line added_irq(void *opaque, unsigned irq) { return isa_irq(((struct added *)opaque)->pc, (int)irq); }
+
+static int com_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq) {
+  struct pc *pc = ((struct added *)opaque)->pc;
+  unsigned port = wanted;
+  if (wanted == UINT32_MAX) port = (unsigned)__builtin_ctz(~(unsigned)pc->com_ports);
+  if (port >= SERIAL_PORTS || pc->com_ports >> port & 1) return -1;
+  pc->com_ports |= (uint8_t)(1 << port);
+  if (*base == UINT32_MAX) *base = serial_base[port];
+  if (*irq == UINT32_MAX) *irq = serial_irq[port];
+  if (*base == serial_base[port] && *irq == serial_irq[port]) pc->config.com[port] = serial_base[port];
+  return (int)port;
 }
 
 /* ---- the machine ---- */
@@ -196,9 +216,32 @@ static void add(struct pc *pc, struct device device) {
   pc->devices[pc->count++] = device;
 }
 
+/* NULL, or what is wrong. */
+static const char *add_configured(struct pc *pc, unsigned number) {
+  const struct device_config *c = &pc->config.devices[number];
+  struct device device = {0};
+  if (number >= MAX_ADDED) return "too many devices";
+  struct added *a = &pc->added[number];
+  *a = (struct added){pc, calloc(1, c->type->state_size)};
+  if (!a->state) return "not enough memory";
+  const struct device_place place = {
+    .io = pc->io,
+    .mmu = pc->config.mmu,
+    .clock = pc->config.clock,
+    .pci = &pc->pci,
+    .opaque = a,
+    .isa_irq = added_irq,
+    .com_port = com_port,
+    .debug_exit = debug_exit,
+  };
+  const char *error = c->type->make(a->state, c->properties, &place, &device);
+  if (!error) add(pc, device);
+  return error;
+}
+
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
-static void assemble(struct pc *pc) {
-  static const char *const serial_name[SERIAL_PORTS] = {"com1", "com2", "com3", "com4"};
+static const char *assemble(struct pc *pc) {
+  const char *error = NULL;
   struct pc_config *c = &pc->config;
   struct irq_line a20 = wire(pc, a20_line, 0), reset = wire(pc, reset_line, 0);
   irq_fanin_init(&pc->irqs, isa_line_changed, pc);
@@ -221,29 +264,21 @@ static void assemble(struct pc *pc) {
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_irq(pc, 0), reset));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_irq(pc, ACPI_SCI), wire(pc, power_line, 0)));
   add(pc, crtc_init(&pc->crtc, pc->io));
-  for (int i = 0; i < SERIAL_PORTS; i++)
-    if (c->serial_present[i])
-      add(pc, uart16550_init(&pc->serial[i], pc->io, serial_base[i], serial_name[i], c->clock, c->serial[i],
-                             isa_irq(pc, i & 1 ? 3 : 4))); /* COM1 and COM3 share IRQ 4, COM2 and COM4 IRQ 3 */
-  if (c->debug_exit_present)
-    add(pc, debug_exit_init(&pc->debug_exit, pc->io, c->debug_exit_base, c->debug_exit_size, debug_exit, pc));
-  add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0});
+  for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
+  add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
+  return error;
 }
 
-struct pc *pc_create(const struct pc_config *config) {
+struct pc *pc_create(const struct pc_config *config, const char **error) {
   struct pc *pc = calloc(1, sizeof *pc);
-  if (!pc) return 0;
+  *error = "not enough memory";
+  if (!pc) return NULL;
   pc->config = *config;
   pc->io = io_bus_create();
-  if (!pc->io) {
-    free(pc);
-    return 0;
-  }
-  assemble(pc);
-  if (pc->failed || pc->irqs.full) {
-    pc_destroy(pc);
-    return 0;
-  }
+  if (pc->io) *error = assemble(pc);
+  if (!*error && pc->failed) *error = "not enough memory";
+  if (!*error && pc->irqs.full) *error = "they have more interrupt outputs than there is room for";
+  if (*error) return pc_destroy(pc), NULL;
   pc->ready = true;
   update_intr(pc);
   return pc;
@@ -253,6 +288,7 @@ void pc_destroy(struct pc *pc) {
   if (!pc) return;
   for (unsigned i = pc->count; i-- > 0;)
     if (pc->devices[i].destroy) pc->devices[i].destroy(pc->devices[i].state);
+  for (unsigned i = 0; i < MAX_ADDED; i++) free(pc->added[i].state);
   io_bus_destroy(pc->io);
   free(pc->devices);
   free(pc);
@@ -280,14 +316,6 @@ void pc_set_apic_base(struct pc *pc, uint64_t value) {
 
 void pc_set_ferr(struct pc *pc, bool level) { ferr_set(&pc->ferr, level); }
 
-void pc_serial_receive(struct pc *pc, unsigned port, const uint8_t *bytes, unsigned n) {
-  if (port < SERIAL_PORTS && pc->config.serial_present[port]) uart16550_receive(&pc->serial[port], bytes, n);
-}
-
-unsigned pc_serial_room(struct pc *pc, unsigned port) {
-  return port < SERIAL_PORTS && pc->config.serial_present[port] ? uart16550_room(&pc->serial[port]) : 0;
-}
-
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes, unsigned n) { i8042_key(&pc->keyboard, scancodes, n); }
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons) { i8042_mouse(&pc->keyboard, dx, dy, dz, buttons); }
 
@@ -308,11 +336,15 @@ uint32_t pc_day_seconds(struct pc *pc) {
   return hour * 3600 + minute * 60 + second;
 }
 
-uint16_t pc_serial_base(struct pc *pc, unsigned port) {
-  return port < SERIAL_PORTS && pc->config.serial_present[port] ? serial_base[port] : 0;
-}
+uint16_t pc_serial_base(struct pc *pc, unsigned port) { return port < SERIAL_PORTS ? pc->config.com[port] : 0; }
 
 const struct device *pc_devices(struct pc *pc, unsigned *count) {
   *count = pc->count;
   return pc->devices;
+}
+
+bool pc_busy(struct pc *pc) {
+  for (unsigned i = 0; i < pc->count; i++)
+    if (pc->devices[i].busy && pc->devices[i].busy(pc->devices[i].state)) return true;
+  return false;
 }

@@ -1,12 +1,8 @@
 /* The PC: pc.c lists the machine from top to bottom. */
 #pragma once
+#include "backend.h"
 #include "bus.h"
-
-/* Where a serial port's bytes go. Implemented by bt/ (stdio, file, socket, null) and by tests. */
-struct char_backend {
-  void (*write)(void *opaque, const uint8_t *bytes, unsigned n);
-  void *opaque;
-};
+#include "device_type.h"
 
 struct pc_config {
   struct mmu *mmu;
@@ -19,17 +15,16 @@ struct pc_config {
   void (*reset)(void *opaque);                      /* port 92h, CF9h, i8042 pulse, triple fault */
   void (*power_off)(void *opaque);                  /* ACPI S5 */
   void (*debug_exit)(void *opaque, uint32_t value); /* isa-debug-exit */
-  struct char_backend serial[4];                    /* write == NULL: that port has no backend, writes vanish */
-  bool serial_present[4];
-  bool debug_exit_present;
-  uint16_t debug_exit_base, debug_exit_size;
+  const struct device_config *devices;              /* beside those that every PC has; they outlive the pc */
+  unsigned device_count;
   bool acpi, apic, hpet;                /* apic: the CPU model has a local APIC */
   uint32_t cpu_signature, cpu_features; /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
+  uint16_t com[4]; /* pc_create()'s own, for tables: ports of the serial ports at their usual places; 0: none there */
 };
 
 struct pc;
-/* In its power-on state. NULL: not enough memory, or more interrupt sources than irq.h has room for. */
-struct pc *pc_create(const struct pc_config *config);
+/* In its power-on state. NULL: *error is a literal: what is wrong with a device, or no memory. */
+struct pc *pc_create(const struct pc_config *config, const char **error);
 void pc_destroy(struct pc *pc);
 void pc_reset(struct pc *pc); /* the reset line: power-on values; what batteries keep stays */
 /* After a reset, where no firmware is run: writes to the chips what a BIOS has written when it starts a kernel. */
@@ -42,8 +37,6 @@ bool pc_interrupt_pending(struct pc *pc);
 uint64_t pc_apic_base(struct pc *pc);
 void pc_set_apic_base(struct pc *pc, uint64_t value); /* IA32_APIC_BASE */
 void pc_set_ferr(struct pc *pc, bool level);          /* IRQ 13 */
-void pc_serial_receive(struct pc *pc, unsigned port, const uint8_t *bytes, unsigned n);
-unsigned pc_serial_room(struct pc *pc, unsigned port); /* bytes that it can take now */
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes /* set 2 */, unsigned n);
 /* The mouse moved (counts; dy up, dz: the wheel, towards the user), and which buttons are down: bit 0 left, 1 right, 2 middle. */
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons);
@@ -54,4 +47,5 @@ uint16_t pc_serial_base(struct pc *pc, unsigned port); /* 0: that port is not th
 /* All chips, for save/load/compare/info. */
 const struct device *pc_devices(struct pc *pc, unsigned *count);
 struct clock *pc_clock(struct pc *pc);
+bool pc_busy(struct pc *pc);         /* a chip waits for a back end: struct device's busy() */
 void pc_power_button(struct pc *pc); /* ACPI fixed power button: a guest in ACPI mode powers off */

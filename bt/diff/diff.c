@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "../../devices/chips/port92.h"
+#include "../options/devices.h"
 #include "../options/values.h"
 #include "report.h"
 
@@ -139,14 +141,23 @@ static void argument(struct diff *d, const char *name, const char *value) {
   d->arguments[d->argument_count++] = value;
 }
 
+static bool find_debug_exit(const struct bt_options *o, struct debug_exit_properties *out) {
+  char error[PROPERTY_ERROR];
+  ENTRIES_OF(o->entries, "device", e)
+  if (device_entry_type(e) == &debug_exit_type) return device_entry_read(o->entries, e, out, NULL, error);
+  return false;
+}
+
 /* Every step of Bochs' is one instruction, and its RAM is quickly had. */
 static void bochs_options(struct diff *d) {
   struct bt_options *o = &d->machine;
   d->reference.program = d->bochs;
   d->reference.cpu = ref_bochs_cpu(o->cpu ? o->cpu : "n270", &o->cpu);
   d->reference.one_insn = true;
-  d->reference.boot.exit_port = o->debug_exit_base;
-  d->reference.boot.exit_size = o->debug_exit ? o->debug_exit_size : 0;
+  struct debug_exit_properties exit;
+  bool has = find_debug_exit(o, &exit);
+  d->reference.boot.exit_port = has ? (uint16_t)exit.iobase : 0;
+  d->reference.boot.exit_size = has ? (uint16_t)exit.iosize : 0;
   if (!d->memory_every_given) d->run.memory_every = 50000;
 }
 
@@ -159,8 +170,9 @@ static void qemu_arguments(struct diff *d) {
   argument(d, "-kernel", o->kernel);
   argument(d, "-initrd", o->initrd);
   argument(d, "-append", o->append);
-  if (o->debug_exit) {
-    snprintf(d->debug_exit, sizeof d->debug_exit, "isa-debug-exit,iobase=%#x,iosize=%u", o->debug_exit_base, o->debug_exit_size);
+  struct debug_exit_properties exit;
+  if (find_debug_exit(o, &exit)) {
+    snprintf(d->debug_exit, sizeof d->debug_exit, "isa-debug-exit,iobase=%#x,iosize=%u", exit.iobase, exit.iosize);
     argument(d, "-device", d->debug_exit);
   }
   d->arguments[d->argument_count++] = "-no-reboot";
@@ -321,8 +333,28 @@ static void say_how_to_repeat(const struct diff *d, int argc, char **argv) {
   fputc('\n', d->out);
 }
 
-int diff_main(int argc, char **argv, FILE *out, FILE *err) {
+static int follow(struct diff *d, int argc, char **argv) {
   char error[ERROR_TEXT];
+  bool bochs = d->reference.emulator == REF_BOCHS;
+  d->machine.monitor.icount_shift = 0;
+  d->machine.monitor.exact_flags = true;
+  d->reference.ram_size = d->machine.ram_size;
+  if (bochs) bochs_options(d);
+  else qemu_arguments(d);
+  if (!d->reference.cpu)
+    return fprintf(d->err, "bt: diff: -cpu: no model of %s is known to fit %.80s\n", bochs ? "Bochs'" : "QEMU's",
+                   d->machine.cpu ? d->machine.cpu : "max"),
+           STATUS_BAD;
+  if ((d->from_kernel || bochs) && !load_kernel(d, error)) return fprintf(d->err, "bt: %s\n", error), STATUS_BAD;
+  struct lockstep *l = run_all(d);
+  if (!l) return fputs("bt: diff: not enough memory\n", d->err), STATUS_FAILED;
+  int status = conclude(d, l);
+  if (status == STATUS_DIVERGED) say_how_to_repeat(d, argc, argv);
+  close_pass(l);
+  return status;
+}
+
+int diff_main(int argc, char **argv, FILE *out, FILE *err) {
   struct diff d = {.out = out,
                    .err = err,
                    .bisect = true,
@@ -333,23 +365,8 @@ int diff_main(int argc, char **argv, FILE *out, FILE *err) {
                    .bochs = "bochs"};
   bool done = false;
   int status = parse(&d, argc, argv, &done);
-  if (done) return status;
-  d.machine.monitor.icount_shift = 0;
-  d.machine.monitor.exact_flags = true;
-  d.reference.ram_size = d.machine.ram_size;
-  bool bochs = d.reference.emulator == REF_BOCHS;
-  if (bochs) bochs_options(&d);
-  else qemu_arguments(&d);
-  if (!d.reference.cpu)
-    return fprintf(err, "bt: diff: -cpu: no model of %s is known to fit %.80s\n", bochs ? "Bochs'" : "QEMU's",
-                   d.machine.cpu ? d.machine.cpu : "max"),
-           STATUS_BAD;
-  if ((d.from_kernel || bochs) && !load_kernel(&d, error)) return free(d.boot_ram), fprintf(err, "bt: %s\n", error), STATUS_BAD;
-  struct lockstep *l = run_all(&d);
+  if (!done) status = follow(&d, argc, argv);
   free(d.boot_ram);
-  if (!l) return fputs("bt: diff: not enough memory\n", err), STATUS_FAILED;
-  status = conclude(&d, l);
-  if (status == STATUS_DIVERGED) say_how_to_repeat(&d, argc, argv);
-  close_pass(l);
+  options_free(&d.machine);
   return status;
 }

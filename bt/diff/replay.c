@@ -183,8 +183,8 @@ static void load_ram(struct mmu *mmu, const uint8_t *ram, uint64_t from, uint64_
 bool replay_open(struct replay *r, const struct bt_options *options, const struct ref_start *start, const uint8_t *ram,
                  char error[ERROR_TEXT]) {
   enum { LOW = 0xa0000, ROMS = 0xc0000, HIGH = 0x100000 };
-  r->hooks = (struct machine_replay){r, hook_read, hook_write, hook_tsc, hook_triple_fault};
-  r->machine = machine_create_replay(options, &r->hooks, error);
+  r->hooks = (struct machine_foreign){r, hook_read, hook_write, hook_tsc, hook_triple_fault};
+  r->machine = machine_create_foreign(options, &r->hooks, error);
   if (!r->machine) return false;
   r->vcpu = monitor_vcpu(r->machine->monitor);
   load_ram(r->machine->mmu, ram, 0, LOW);

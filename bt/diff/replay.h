@@ -14,7 +14,7 @@ struct replay_queue {
 };
 
 struct replay {
-  struct machine_replay hooks; /* what the machine calls */
+  struct machine_foreign hooks; /* what the machine calls */
   struct machine *machine;
   struct vcpu *vcpu;
   struct replay_queue reads, writes, tscs;

@@ -87,9 +87,13 @@ void wakeup_sleep(struct wakeup *w) {
   atomic_store(&w->kicked, 0);
 }
 
-void wakeup_wait(struct wakeup *w) {
-  while (!atomic_load(&w->kicked)) syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-  atomic_store(&w->kicked, 0);
+bool wakeup_wait(struct wakeup *w, int64_t patience) {
+  struct timespec timeout = {.tv_sec = patience / 1000000000, .tv_nsec = patience % 1000000000}, *limit = &timeout;
+  if (patience == INT64_MAX) limit = NULL;
+  long result = 0;
+  while (!atomic_load(&w->kicked) && !(result < 0 && errno == ETIMEDOUT))
+    result = syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, limit, NULL, 0);
+  return atomic_exchange(&w->kicked, 0);
 }
 
 void wakeup_kick(struct wakeup *w) {

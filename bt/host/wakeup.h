@@ -30,6 +30,7 @@ void wakeup_arm(struct wakeup *w);
 /* vCPU thread: until the next deadline, a signal, or wakeup_kick() since the last sleep. Counted mode: moves time to the
  * deadline. */
 void wakeup_sleep(struct wakeup *w);
-/* vCPU thread: until wakeup_kick() since the last sleep, whatever the time is. */
-void wakeup_wait(struct wakeup *w);
+/* vCPU thread: until wakeup_kick() since the last sleep, whatever the guest's time is, for `patience` ns (INT64_MAX: for ever; a
+ * signal begins it anew). False: there was none. */
+bool wakeup_wait(struct wakeup *w, int64_t patience);
 void wakeup_kick(struct wakeup *w); /* any thread */

@@ -1,12 +1,13 @@
 /* bt_manual [--check] PAGE: fills in, or checks, what the manual page says of options. The page is written by hand but for what
- * stands between the lines `.\" OPTIONS` or `.\" DIFF` and `.\" END`: that follows from the tables that -help prints (options.c,
- * diff/diff.c). docs/hacking.md says when.
+ * stands between the lines `.\" OPTIONS`, `.\" DEVICES` or `.\" DIFF` and `.\" END`: that follows from the tables that -help and
+ * -device NAME,help print (options.c, devices.c and the devices' own, diff/diff.c). docs/hacking.md says when.
  *
  * The page is in man(7), which groff and mandoc read. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "../diff/diff.h"
+#include "devices.h"
 #include "options.h"
 
 enum { PAGE_MAX = 1 << 20 };
@@ -17,6 +18,7 @@ static const struct {
   help_source *lines;
 } sections[] = {
   {".\\\" OPTIONS\n", options_help_line},
+  {".\\\" DEVICES\n", devices_help_line},
   {".\\\" DIFF\n", diff_help_line},
 };
 static const char end_marker[] = ".\\\" END\n";
@@ -134,7 +136,7 @@ int main(int argc, char **argv) {
   int status = 1;
   if (!good)
     fprintf(stderr,
-            "bt_manual: %s lacks a section that is to be filled in (`.\\\" OPTIONS`, `.\\\" DIFF`), or its "
+            "bt_manual: %s lacks a section that is to be filled in (`.\\\" OPTIONS`, `.\\\" DEVICES`, `.\\\" DIFF`), or its "
             "`.\\\" END`\n",
             path);
   else if (check) status = compare(path, page, filled);

@@ -1,5 +1,6 @@
 /* The list of options, from which -help and the manual page (manual.c) are made, and the loop over argv. What a value means:
- * options_machine.c (the machine and its devices), options_axes.c (logs, statistics, the axes of the translator). */
+ * options_machine.c (the machine), options_devices.c (its devices and their back ends), options_axes.c (logs, statistics, the
+ * axes of the translator). */
 #include "options.h"
 #include <stdarg.h>
 #include <string.h>
@@ -44,12 +45,15 @@ static const struct option_row rows[] = {
   {"rtc", ARG_VALUE, "base=utc", "what the clock chip shows: UTC", handle_rtc},
   {"icount", ARG_VALUE, "[shift=]N", "deterministic time: an instruction takes 2^N ns", handle_icount},
   {NULL, ARG_NONE, "", "Devices", NULL},
-  {"serial", ARG_VALUE, "stdio|mon:stdio|file:F|unix:P[,server=on][,wait=off]|null|none",
+  {"serial", ARG_VALUE, "stdio|mon:stdio|file:F|unix:P[,server=on][,wait=off]|chardev:ID|null|none",
    "backend of the next serial port (up to four)", handle_serial},
+  {"chardev", ARG_VALUE, "stdio|file|socket|null,id=ID[,KEY=VALUE]...",
+   "a back end for -serial and -device to name; 'help' lists them, 'NAME,help' what each has", handle_chardev},
   {"nographic", ARG_NONE, "", "no display; serial port on the terminal with Ctrl-A escapes (Ctrl-A h lists them)",
    handle_nographic},
   {"echr", ARG_VALUE, "N", "the escape character in place of Ctrl-A (1)", handle_echr},
-  {"device", ARG_VALUE, "isa-debug-exit[,iobase=N][,iosize=N]", "add a device; 'help' lists them", handle_device},
+  {"device", ARG_VALUE, "NAME[,KEY=VALUE]...", "add a device; 'help' lists them, 'NAME,help' what each has", handle_device},
+  {"global", ARG_VALUE, "NAME.KEY=VALUE", "a property of every device NAME that is not given its own", handle_global},
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
   {"display", ARG_VALUE, "none", "there is no display yet: others warn", handle_display},
@@ -99,14 +103,14 @@ static void say(const struct parser *p, const char *kind, const char *format, va
   vfprintf(p->err, format, args);
   fputc('\n', p->err);
 }
-int complain(const struct parser *p, const char *format, ...) {
+int options_complain(const struct parser *p, const char *format, ...) {
   va_list args;
   va_start(args, format);
   say(p, "", format, args);
   va_end(args);
   return OPTIONS_BAD;
 }
-void warn(const struct parser *p, const char *format, ...) {
+void options_warn(const struct parser *p, const char *format, ...) {
   va_list args;
   va_start(args, format);
   say(p, "warning: ", format, args);
@@ -208,18 +212,20 @@ static int unknown(const struct parser *p) {
     *equals = 0;
     for (unsigned i = 0; i < ROWS; i++)
       if (rows[i].name && !strcmp(rows[i].name, name) && rows[i].argument == ARG_VALUE)
-        return complain(p, "no such option: the value is the next word (-%s VALUE)", name);
+        return options_complain(p, "no such option: the value is the next word (-%s VALUE)", name);
   }
-  if (meant) return complain(p, "no such option; did you mean -%s? (-help lists them)", meant);
-  return complain(p, "no such option (-help lists them)");
+  if (meant) return options_complain(p, "no such option; did you mean -%s? (-help lists them)", meant);
+  return options_complain(p, "no such option (-help lists them)");
 }
 
 /* An option that only QEMU has. */
 static int parse_qemu(struct parser *p, const struct qemu_option *row, int argc, char **argv, int *i) {
   if (qemu_option_has_value(row)) {
-    if (*i + 1 >= argc) return complain(p, "needs a value");
+    if (*i + 1 >= argc) return options_complain(p, "needs a value");
     p->value = argv[++*i];
   }
+  const char *name = p->option + 1 + (p->option[1] == '-'), *implied;
+  if (entry_group(name, &implied) && options_keyed(p, name) != OPTIONS_OK) return OPTIONS_BAD;
   return qemu_option_apply(p, row);
 }
 
@@ -238,7 +244,7 @@ static int parse_one(struct parser *p, int argc, char **argv, int *i) {
   const struct qemu_option *other = row ? NULL : qemu_option_find(p->option + 1 + (p->option[1] == '-'));
   if (!row) return other ? parse_qemu(p, other, argc, argv, i) : unknown(p);
   if (!value && (row->argument == ARG_VALUE || row->argument == ARG_EQUALS)) {
-    if (*i + 1 >= argc) return complain(p, "needs a value");
+    if (*i + 1 >= argc) return options_complain(p, "needs a value");
     value = argv[++*i];
   }
   p->option = row->argument == ARG_EQUALS || row->argument == ARG_OPTIONAL ? row->name : p->option;
@@ -250,18 +256,10 @@ static int parse_one(struct parser *p, int argc, char **argv, int *i) {
 static int finish(struct parser *p) {
   struct bt_options *o = p->o;
   if (options_cpu_help(o)) return OPTIONS_OK;
-  if (p->serial_default && !o->nodefaults) {
-    /* QEMU's default without -nographic is a window's: nobody to show it */
-    o->serial[0].kind = o->nographic ? SERIAL_STDIO : SERIAL_NULL;
-    o->serial[0].mux = o->nographic;
-  }
-  unsigned stdio = 0;
-  for (unsigned i = 0; i < SERIAL_PORTS; i++) stdio += o->serial[i].kind == SERIAL_STDIO;
+  if (options_finish_devices(p) != OPTIONS_OK) return OPTIONS_BAD;
   const char *problem = !o->kernel && o->append   ? "-append is for -kernel"
                         : !o->kernel && o->initrd ? "-initrd is for -kernel"
                         : !o->kernel              ? "nothing to boot: give a -kernel (-help lists the options)"
-                        : stdio > 1               ? "-serial: only one port can be on the terminal"
-                        : stdio && o->daemonize   ? "-daemonize: a serial port is on the terminal"
                                                   : NULL;
   if (!problem) return OPTIONS_OK;
   fprintf(p->err, "bt: %s\n", problem);
@@ -269,17 +267,13 @@ static int finish(struct parser *p) {
 }
 
 int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
-  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20,
-                           .acpi = true,
-                           .hpet = true,
-                           .escape = 1,
-                           .debug_exit_base = 0x501,
-                           .debug_exit_size = 2,
-                           .monitor.icount_shift = -1};
+  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20, .acpi = true, .hpet = true, .escape = 1, .monitor.icount_shift = -1};
   struct parser p = {.o = o, .err = err, .serial_default = true};
-  for (int i = 1; i < argc; i++) {
-    int result = parse_one(&p, argc, argv, &i);
-    if (result != OPTIONS_OK) return result;
-  }
-  return finish(&p);
+  int result = OPTIONS_OK;
+  for (int i = 1; i < argc && result == OPTIONS_OK; i++) result = parse_one(&p, argc, argv, &i);
+  if (result == OPTIONS_OK) result = finish(&p);
+  if (result != OPTIONS_OK) options_free(o);
+  return result;
 }
+
+void options_free(struct bt_options *o) { entry_free_all(&o->entries); }

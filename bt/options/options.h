@@ -1,37 +1,19 @@
-/* The command line as a value. Parsing is pure: it opens no file, asks the host nothing and keeps nothing but pointers into argv,
- * so that it can be fuzzed. Names are QEMU's wherever the meaning is. */
+/* The command line as a value. Parsing is pure: it opens no file, asks the host nothing and keeps nothing but pointers into argv
+ * and the list of entries, so that it can be fuzzed. Names are QEMU's wherever the meaning is. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include "../../monitor/monitor.h"
-
-enum { SERIAL_PORTS = 4, SERIAL_PATH_MAX = 108 /* sun_path */ };
-enum serial_kind {
-  SERIAL_NONE, /* the port does not exist */
-  SERIAL_NULL, /* it exists, its bytes vanish, nothing arrives */
-  SERIAL_STDIO,
-  SERIAL_FILE, /* output only */
-  SERIAL_UNIX, /* a socket, as client or server */
-};
-struct serial_option {
-  enum serial_kind kind;
-  bool mux;                   /* mon:stdio, -nographic: Ctrl-A escapes; Ctrl-C goes to the guest */
-  bool server, wait;          /* SERIAL_UNIX: listen; do not start before somebody has connected */
-  const char *file;           /* SERIAL_FILE: the rest of the argument */
-  char path[SERIAL_PATH_MAX]; /* SERIAL_UNIX */
-};
+#include "entries.h"
 
 struct bt_options {
   uint64_t ram_size;                    /* bytes, whole MiB */
   const char *kernel, *initrd, *append; /* NULL: not given */
   const char *cpu;                      /* "MODEL,+x,-y"; NULL: the default model */
-  struct serial_option serial[SERIAL_PORTS];
-  unsigned serial_count; /* -serial options given */
-  uint8_t escape;        /* of the console: Ctrl-A, or -echr */
+  const struct option_entry *entries;   /* -device, -chardev and so on, also what -serial stands for; checked (devices.h) */
+  uint8_t escape;                       /* of the console: Ctrl-A, or -echr */
   bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
-  bool debug_exit;
-  uint16_t debug_exit_base, debug_exit_size;
   const char *log_file, *symbols, *pidfile, *name;
   bool no_shutdown; /* a guest that has ended leaves a machine that stays */
   bool stats, stats_json;
@@ -40,8 +22,10 @@ struct bt_options {
 
 enum { OPTIONS_OK, OPTIONS_BAD, OPTIONS_DONE };
 /* OPTIONS_OK; OPTIONS_BAD after one line on `err`; OPTIONS_DONE when the command line asked for a text (-help, -version, -d
- * help), which has been printed on stdout. Warnings go to `err` too. `argv` must outlive `o`. */
+ * help), which has been printed on stdout. Warnings go to `err` too. `argv` must outlive `o`; after OPTIONS_OK options_free() is
+ * due. */
 int options_parse(struct bt_options *o, int argc, char **argv, FILE *err);
+void options_free(struct bt_options *o); /* its entries */
 /* -cpu help: the models are the monitor's to list. Nothing else of `o` is checked then. */
 static inline bool options_cpu_help(const struct bt_options *o) {
   return o->cpu && (!__builtin_strcmp(o->cpu, "help") || !__builtin_strcmp(o->cpu, "?"));

@@ -38,11 +38,11 @@ static int parse_items(struct parser *p, const struct item *items, unsigned coun
     while (i < count && strcmp(items[i].name, s.text)) i++;
     if (i == count) {
       char name[128];
-      return complain(p, "there is no '%s' ('help' lists what there is)", value_printable(name, s.text));
+      return options_complain(p, "there is no '%s' ('help' lists what there is)", value_printable(name, s.text));
     }
     *mask |= 1u << i;
   }
-  return bad || !*p->value ? complain(p, "'help' lists what there is") : OPTIONS_OK;
+  return bad || !*p->value ? options_complain(p, "'help' lists what there is") : OPTIONS_OK;
 }
 
 int handle_log(struct parser *p) {
@@ -52,16 +52,16 @@ int handle_log(struct parser *p) {
   return result;
 }
 int handle_logfile(struct parser *p) {
-  if (!*p->value) return complain(p, "the value is empty");
+  if (!*p->value) return options_complain(p, "the value is empty");
   return p->o->log_file = p->value, OPTIONS_OK;
 }
 int handle_symbols(struct parser *p) {
-  if (!*p->value) return complain(p, "the value is empty");
+  if (!*p->value) return options_complain(p, "the value is empty");
   return p->o->symbols = p->value, OPTIONS_OK;
 }
 
 int handle_stats(struct parser *p) {
-  if (p->value && strcmp(p->value, "json") && strcmp(p->value, "text")) return complain(p, "json or nothing");
+  if (p->value && strcmp(p->value, "json") && strcmp(p->value, "text")) return options_complain(p, "json or nothing");
   p->o->stats = true;
   p->o->stats_json = p->value && !strcmp(p->value, "json");
   return OPTIONS_OK;
@@ -74,13 +74,13 @@ int handle_icount(struct parser *p) {
     /* HLT skips to the next deadline either way */
     if (s.value && !strcmp(s.key, "sleep") && value_switch(s.value, &on)) continue;
     if (s.value && !strcmp(s.key, "align") && !strcmp(s.value, "off")) continue;
-    if (s.value && strcmp(s.key, "shift")) return complain(p, "bt knows shift=N");
+    if (s.value && strcmp(s.key, "shift")) return options_complain(p, "bt knows shift=N");
     uint64_t n;
-    if (!value_number(s.value ? s.value : s.text, 10, &n)) return complain(p, "shift is 0 to 10");
+    if (!value_number(s.value ? s.value : s.text, 10, &n)) return options_complain(p, "shift is 0 to 10");
     p->o->monitor.icount_shift = (int)n;
     have = true;
   }
-  return bad || !have ? complain(p, "shift is 0 to 10") : OPTIONS_OK;
+  return bad || !have ? options_complain(p, "shift is 0 to 10") : OPTIONS_OK;
 }
 
 int handle_singlestep(struct parser *p) { return p->o->monitor.one_insn = true, OPTIONS_OK; }
@@ -100,7 +100,7 @@ int handle_host(struct parser *p) {
 }
 
 static int count(struct parser *p, uint64_t *where) {
-  return value_number(p->value, UINT64_MAX, where) ? OPTIONS_OK : complain(p, "not a number");
+  return value_number(p->value, UINT64_MAX, where) ? OPTIONS_OK : options_complain(p, "not a number");
 }
 int handle_flush_every(struct parser *p) { return count(p, &p->o->monitor.flush_every); }
 int handle_paranoid(struct parser *p) { return count(p, &p->o->monitor.paranoid); }
@@ -111,6 +111,7 @@ int handle_irq_jitter(struct parser *p) {
 
 int handle_user(struct parser *p) {
   if (!strcmp(p->value, "translate")) return OPTIONS_OK;
-  if (!strcmp(p->value, "direct") || !strcmp(p->value, "auto")) return complain(p, "not done yet: user code is translated");
-  return complain(p, "translate, direct or auto");
+  if (!strcmp(p->value, "direct") || !strcmp(p->value, "auto"))
+    return options_complain(p, "not done yet: user code is translated");
+  return options_complain(p, "translate, direct or auto");
 }

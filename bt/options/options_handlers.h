@@ -6,18 +6,19 @@
 struct parser {
   struct bt_options *o;
   FILE *err;
-  const char *option;  /* as it was written, dashes included */
-  const char *value;   /* NULL for options without one */
-  bool serial_default; /* no -serial yet */
-  uint64_t warned[2];  /* by row of options_qemu.c */
+  const char *option;    /* as it was written, dashes included */
+  const char *value;     /* NULL for options without one */
+  bool serial_default;   /* no serial port yet */
+  unsigned serial_count; /* -serial options */
+  uint64_t warned[2];    /* by row of options_qemu.c */
 };
 
 /* One handler an option of the table. True: understood. False: the complaint has been printed. */
 typedef int option_handler(struct parser *p); /* OPTIONS_* */
 
 /* "bt: -m 5Q: TEXT", one line whatever the value holds. Returns OPTIONS_BAD. */
-int complain(const struct parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void warn(const struct parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int options_complain(const struct parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void options_warn(const struct parser *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define OPTION_HANDLERS(X) \
   X(memory) \
@@ -32,6 +33,8 @@ void warn(const struct parser *p, const char *format, ...) __attribute__((format
   X(icount) \
   X(kvm) \
   X(serial) \
+  X(chardev) \
+  X(global) \
   X(device) \
   X(display) \
   X(vga) \
@@ -68,6 +71,12 @@ void warn(const struct parser *p, const char *format, ...) __attribute__((format
 #define HANDLER_DECL(name) option_handler handle_##name;
 OPTION_HANDLERS(HANDLER_DECL)
 #undef HANDLER_DECL
+
+/* ---- options_devices.c ---- */
+/* The value as an entry of that group, if it is well-formed. */
+int options_keyed(struct parser *p, const char *group);
+/* Default devices; then all entries are checked, with globals and back ends. */
+int options_finish_devices(struct parser *p);
 
 /* ---- options_qemu.c: what QEMU has and bt does not ---- */
 struct qemu_option;

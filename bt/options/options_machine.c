@@ -7,7 +7,7 @@
 
 /* Texts go where they are kept; an empty one would only show up later as a strange file name. */
 static int keep(struct parser *p, const char **where) {
-  if (!*p->value) return complain(p, "the value is empty");
+  if (!*p->value) return options_complain(p, "the value is empty");
   *where = p->value;
   return OPTIONS_OK;
 }
@@ -17,7 +17,7 @@ int handle_append(struct parser *p) { return p->o->append = p->value, OPTIONS_OK
 int handle_cpu(struct parser *p) { /* understood by cpu_model_parse(), monitor/cpuid.c */
   if (strcmp(p->value, "host") && strncmp(p->value, "host,", 5)) return keep(p, &p->o->cpu);
   p->o->cpu = NULL;
-  warn(p, "there is no KVM to hand through the host's CPU: the guest finds bt's own, 'max'");
+  options_warn(p, "there is no KVM to hand through the host's CPU: the guest finds bt's own, 'max'");
   return OPTIONS_OK;
 }
 int handle_name(struct parser *p) { return p->o->name = p->value, OPTIONS_OK; }
@@ -30,16 +30,16 @@ int handle_noacpi(struct parser *p) { return p->o->acpi = false, OPTIONS_OK; }
 int handle_nohpet(struct parser *p) { return p->o->hpet = false, OPTIONS_OK; }
 int handle_daemonize(struct parser *p) { return p->o->daemonize = true, OPTIONS_OK; }
 int handle_ignored(struct parser *p) { return OPTIONS_OK; }
-int handle_kvm(struct parser *p) { return warn(p, "there is no KVM in bt: it translates"), OPTIONS_OK; }
+int handle_kvm(struct parser *p) { return options_warn(p, "there is no KVM in bt: it translates"), OPTIONS_OK; }
 
 int handle_help(struct parser *p) { return options_print_help(stdout), OPTIONS_DONE; }
 int handle_version(struct parser *p) { return printf("bt %s\n", BT_VERSION), OPTIONS_DONE; }
 
 static int memory_size(struct parser *p, const char *text) {
   uint64_t bytes;
-  if (!value_size(text, MIB, &bytes)) return complain(p, "not a size (256, 256M, 1G, size=256M)");
-  if (bytes < 16 * MIB) return complain(p, "too little: a machine has 16 MiB or more");
-  if (bytes > 3072 * MIB) return complain(p, "too much: a machine has 3 GiB at most");
+  if (!value_size(text, MIB, &bytes)) return options_complain(p, "not a size (256, 256M, 1G, size=256M)");
+  if (bytes < 16 * MIB) return options_complain(p, "too little: a machine has 16 MiB or more");
+  if (bytes > 3072 * MIB) return options_complain(p, "too much: a machine has 3 GiB at most");
   p->o->ram_size = (bytes + MIB - 1) / MIB * MIB;
   return OPTIONS_OK;
 }
@@ -50,11 +50,11 @@ int handle_memory(struct parser *p) {
     bool size = s.value ? !strcmp(s.key, "size") : first;
     if (size && memory_size(p, s.value ? s.value : s.text) != OPTIONS_OK) return OPTIONS_BAD;
     if (!size && (!s.value || (strcmp(s.key, "slots") && strcmp(s.key, "maxmem"))))
-      return complain(p, "not a size (256, 256M, 1G, size=256M)");
+      return options_complain(p, "not a size (256, 256M, 1G, size=256M)");
     more |= !size;
   }
-  if (bad || first) return complain(p, "not a size (256, 256M, 1G, size=256M)");
-  if (more) warn(p, "memory cannot be added while the guest runs");
+  if (bad || first) return options_complain(p, "not a size (256, 256M, 1G, size=256M)");
+  if (more) options_warn(p, "memory cannot be added while the guest runs");
   return OPTIONS_OK;
 }
 
@@ -66,11 +66,11 @@ int handle_smp(struct parser *p) {
     bool known = !s.value;
     for (unsigned i = 0; s.value && i < sizeof keys / sizeof keys[0]; i++) known |= !strcmp(s.key, keys[i]);
     uint64_t n;
-    if (!known) return complain(p, "no such property");
-    if (!value_number(s.value ? s.value : s.text, 4096, &n)) return complain(p, "not a number of CPUs");
-    if (n != 1) return complain(p, "bt has one CPU");
+    if (!known) return options_complain(p, "no such property");
+    if (!value_number(s.value ? s.value : s.text, 4096, &n)) return options_complain(p, "not a number of CPUs");
+    if (n != 1) return options_complain(p, "bt has one CPU");
   }
-  return bad || !*p->value ? complain(p, "not a number of CPUs") : OPTIONS_OK;
+  return bad || !*p->value ? options_complain(p, "not a number of CPUs") : OPTIONS_OK;
 }
 
 /* tcg, or one that we have not and replace; NULL-terminated in *name. */
@@ -80,10 +80,10 @@ static int accelerator(struct parser *p, const char *name) {
   size_t first = strcspn(name, ":");
   for (unsigned i = 0; i < sizeof others / sizeof others[0]; i++)
     if (strlen(others[i]) == first && !strncmp(name, others[i], first)) {
-      if (!name[first]) warn(p, "there is no %s in bt: it translates", others[i]);
+      if (!name[first]) options_warn(p, "there is no %s in bt: it translates", others[i]);
       return name[first] ? accelerator(p, name + first + 1) : OPTIONS_OK;
     }
-  return complain(p, "no such accelerator (there is: tcg)");
+  return options_complain(p, "no such accelerator (there is: tcg)");
 }
 
 /* Properties of -machine that change nothing here when they have this value (NULL: any). */
@@ -110,39 +110,40 @@ static const struct {
   {"suppress-vmdesc", NULL},
   {"igd-passthru", "off"},
 };
-static int machine_property(struct parser *p, const struct suboption *s) {
-  if (!strcmp(s->key, "accel")) return accelerator(p, s->value);
-  if (!strcmp(s->key, "acpi")) return value_switch(s->value, &p->o->acpi) ? OPTIONS_OK : complain(p, "acpi is on or off");
-  if (!strcmp(s->key, "hpet")) return value_switch(s->value, &p->o->hpet) ? OPTIONS_OK : complain(p, "hpet is on or off");
+static int machine_property(struct parser *p, const char *key, const char *value) {
+  char text[128];
+  if (!strcmp(key, "type")) {
+    if (!strcmp(value, "pc") || !strncmp(value, "pc-i440fx-", 10)) return OPTIONS_OK;
+    return options_complain(p, "no such machine (there is: pc)");
+  }
+  if (!strcmp(key, "accel")) return accelerator(p, value);
+  if (!strcmp(key, "acpi")) return value_switch(value, &p->o->acpi) ? OPTIONS_OK : options_complain(p, "acpi is on or off");
+  if (!strcmp(key, "hpet")) return value_switch(value, &p->o->hpet) ? OPTIONS_OK : options_complain(p, "hpet is on or off");
   for (unsigned i = 0; i < sizeof machine_trivial / sizeof machine_trivial[0]; i++)
-    if (!strcmp(s->key, machine_trivial[i].key) && (!machine_trivial[i].value || !strcmp(s->value, machine_trivial[i].value)))
+    if (!strcmp(key, machine_trivial[i].key) && (!machine_trivial[i].value || !strcmp(value, machine_trivial[i].value)))
       return OPTIONS_OK;
-  if (strcmp(s->key, "usb") || strcmp(s->value, "on")) return complain(p, "bt's machine has no such property or value");
-  warn(p, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse");
+  if (strcmp(key, "usb") || strcmp(value, "on"))
+    return options_complain(p, "bt's machine has no such property or value: %s", value_printable(text, key));
+  options_warn(p, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse");
   return OPTIONS_OK;
 }
 int handle_machine(struct parser *p) {
-  struct suboption s;
-  bool bad = false, first = true;
-  if (!strcmp(p->value, "help") || !strcmp(p->value, "?"))
-    return puts("pc    the PC with an i440FX host bridge (pc-i440fx-* too)"), OPTIONS_DONE;
-  for (const char *cursor = p->value; value_next(&cursor, &s, &bad); first = false) {
-    const char *type = !s.value && first ? s.text : s.value && !strcmp(s.key, "type") ? s.value : NULL;
-    if (type && strcmp(type, "pc") && strncmp(type, "pc-i440fx-", 10)) return complain(p, "no such machine (there is: pc)");
-    if (type) continue;
-    if (!s.value) return complain(p, "a property needs a value");
-    int result = machine_property(p, &s);
-    if (result != OPTIONS_OK) return result;
-  }
-  return bad ? complain(p, "too long") : OPTIONS_OK;
+  int result = options_keyed(p, "machine");
+  const struct option_entry *e = NULL;
+  ENTRIES_OF(p->o->entries, "machine", last) e = last;
+  if (result != OPTIONS_OK) return result;
+  if (entry_asks_help(e)) return puts("pc    the PC with an i440FX host bridge (pc-i440fx-* too)"), OPTIONS_DONE;
+  for (unsigned i = 0; i < e->count && result == OPTIONS_OK; i++)
+    result = machine_property(p, e->pairs[i].key, e->pairs[i].value);
+  return result;
 }
 
 /* tb-size counts MiB, as QEMU's; with a suffix it is ours and exact. */
 static int code_size(struct parser *p, const char *value) {
   uint64_t bytes;
-  if (!value_size(value, MIB, &bytes)) return complain(p, "tb-size is a size");
-  if (bytes > 1024 * MIB) return complain(p, "tb-size is 1 GiB at most");
-  if (bytes && bytes < 64 << 10) return complain(p, "tb-size is 64K at least");
+  if (!value_size(value, MIB, &bytes)) return options_complain(p, "tb-size is a size");
+  if (bytes > 1024 * MIB) return options_complain(p, "tb-size is 1 GiB at most");
+  if (bytes && bytes < 64 << 10) return options_complain(p, "tb-size is 64K at least");
   p->o->monitor.code_size = bytes;
   return OPTIONS_OK;
 }
@@ -150,12 +151,13 @@ static int accel_property(struct parser *p, const struct suboption *s) {
   bool on;
   if (!strcmp(s->key, "tb-size")) return code_size(p, s->value);
   if (!strcmp(s->key, "thread"))
-    return !strcmp(s->value, "single") || !strcmp(s->value, "multi") ? OPTIONS_OK : complain(p, "thread is single or multi");
+    return !strcmp(s->value, "single") || !strcmp(s->value, "multi") ? OPTIONS_OK
+                                                                     : options_complain(p, "thread is single or multi");
   if (!strcmp(s->key, "one-insn-per-tb"))
-    return value_switch(s->value, &p->o->monitor.one_insn) ? OPTIONS_OK : complain(p, "on or off");
+    return value_switch(s->value, &p->o->monitor.one_insn) ? OPTIONS_OK : options_complain(p, "on or off");
   if (!strcmp(s->key, "split-wx"))
-    return value_switch(s->value, &on) ? p->o->monitor.single_map = !on, OPTIONS_OK : complain(p, "on or off");
-  return complain(p, "no such property");
+    return value_switch(s->value, &on) ? p->o->monitor.single_map = !on, OPTIONS_OK : options_complain(p, "on or off");
+  return options_complain(p, "no such property");
 }
 int handle_accel(struct parser *p) {
   struct suboption s;
@@ -163,10 +165,10 @@ int handle_accel(struct parser *p) {
   if (!strcmp(p->value, "help") || !strcmp(p->value, "?")) return puts("tcg"), OPTIONS_DONE;
   for (const char *cursor = p->value; value_next(&cursor, &s, &bad); first = false) {
     const char *name = !s.value && first ? s.text : s.value && !strcmp(s.key, "accel") ? s.value : NULL;
-    int result = name ? accelerator(p, name) : s.value ? accel_property(p, &s) : complain(p, "a property needs a value");
+    int result = name ? accelerator(p, name) : s.value ? accel_property(p, &s) : options_complain(p, "a property needs a value");
     if (result != OPTIONS_OK) return result;
   }
-  return bad || first ? complain(p, "no such accelerator (there is: tcg)") : OPTIONS_OK;
+  return bad || first ? options_complain(p, "no such accelerator (there is: tcg)") : OPTIONS_OK;
 }
 
 int handle_rtc(struct parser *p) {
@@ -176,88 +178,21 @@ int handle_rtc(struct parser *p) {
     const char *value = s.value ? s.value : "";
     bool base = !strcmp(s.key, "base") && *value,
          source = !strcmp(s.key, "clock") && (!strcmp(value, "host") || !strcmp(value, "rt") || !strcmp(value, "vm"));
-    if (!base && !source && strcmp(s.key, "driftfix")) return complain(p, "the clock chip has base=utc and clock=host");
+    if (!base && !source && strcmp(s.key, "driftfix")) return options_complain(p, "the clock chip has base=utc and clock=host");
     date |= base && strcmp(value, "utc");
     clock |= source && strcmp(value, "host");
   }
-  if (bad || !*p->value) return complain(p, bad ? "too long" : "the clock chip has base=utc and clock=host");
-  if (date) warn(p, "the clock chip shows UTC, and the host's date");
-  else if (clock) warn(p, "the clock chip goes with the host's clock");
+  if (bad || !*p->value) return options_complain(p, bad ? "too long" : "the clock chip has base=utc and clock=host");
+  if (date) options_warn(p, "the clock chip shows UTC, and the host's date");
+  else if (clock) options_warn(p, "the clock chip goes with the host's clock");
   return OPTIONS_OK;
 }
 
-/* ---- serial ports ---- */
-static int serial_unix(struct parser *p, struct serial_option *port, const char *text) {
-  struct suboption s;
-  bool bad = false, on = false;
-  if (!value_next(&text, &s, &bad) || !*s.text || strlen(s.text) >= sizeof port->path)
-    return complain(p, "a socket's path has 1 to 107 characters");
-  strcpy(port->path, s.text);
-  port->kind = SERIAL_UNIX;
-  port->wait = true;
-  while (value_next(&text, &s, &bad)) {
-    bool no = !s.value && !strncmp(s.key, "no", 2); /* QEMU's short forms: server, nowait */
-    const char *key = no ? s.key + 2 : s.key;
-    if (strcmp(key, "server") && strcmp(key, "wait")) return complain(p, "a socket has the properties server and wait");
-    if (s.value && !value_switch(s.value, &on)) return complain(p, "on or off");
-    if (!s.value) on = !no;
-    *(*key == 's' ? &port->server : &port->wait) = on;
-  }
-  return bad ? complain(p, "too long") : OPTIONS_OK;
-}
-int handle_serial(struct parser *p) {
-  struct bt_options *o = p->o;
-  const char *text = p->value;
-  if (o->serial_count == SERIAL_PORTS) return complain(p, "there are four serial ports");
-  p->serial_default = false;
-  struct serial_option *port = &o->serial[o->serial_count++];
-  bool mux = !strncmp(text, "mon:", 4);
-  if (mux && strcmp(text, "mon:stdio")) return complain(p, "mon: goes with stdio only");
-  if (mux) text += 4;
-  port->mux = mux;
-  if (!strcmp(text, "stdio")) port->kind = SERIAL_STDIO;
-  else if (!strcmp(text, "none")) port->kind = SERIAL_NONE;
-  else if (!strcmp(text, "null") || !strcmp(text, "vc") || !strncmp(text, "vc:", 3)) port->kind = SERIAL_NULL;
-  else if (!strncmp(text, "file:", 5) && text[5]) port->kind = SERIAL_FILE, port->file = text + 5;
-  else if (!strncmp(text, "unix:", 5)) return serial_unix(p, port, text + 5);
-  else return complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, null, none)");
-  return OPTIONS_OK;
-}
 int handle_echr(struct parser *p) {
   uint64_t n;
-  if (!value_number(p->value, 255, &n)) return complain(p, "a character code is 0 to 255");
+  if (!value_number(p->value, 255, &n)) return options_complain(p, "a character code is 0 to 255");
   p->o->escape = (uint8_t)n;
   return OPTIONS_OK;
-}
-
-/* ---- devices ---- */
-static int debug_exit_property(struct parser *p, const struct suboption *s) {
-  uint64_t n;
-  bool base = !strcmp(s->key, "iobase"), size = !strcmp(s->key, "iosize");
-  if (!strcmp(s->key, "id")) return OPTIONS_OK;
-  if (!base && !size) return complain(p, "isa-debug-exit has the properties iobase and iosize");
-  if (!s->value || !value_number(s->value, base ? 0xffff : 4, &n) || (size && n == 0))
-    return complain(p, base ? "iobase is a port" : "iosize is 1 to 4");
-  *(base ? &p->o->debug_exit_base : &p->o->debug_exit_size) = (uint16_t)n;
-  return OPTIONS_OK;
-}
-int handle_device(struct parser *p) {
-  struct suboption s;
-  bool bad = false;
-  if (!strcmp(p->value, "help") || !strcmp(p->value, "?"))
-    return puts("isa-debug-exit    iobase=PORT (0x501), iosize=BYTES (2)"), OPTIONS_DONE;
-  const char *cursor = p->value;
-  if (!value_next(&cursor, &s, &bad)) return complain(p, "no such device ('help' lists them)");
-  const char *driver = s.value && !strcmp(s.key, "driver") ? s.value : s.text;
-  if (strcmp(driver, "isa-debug-exit")) return qemu_device(p, driver);
-  if (p->o->debug_exit) return complain(p, "there is one already");
-  p->o->debug_exit = true;
-  while (value_next(&cursor, &s, &bad)) {
-    int result = debug_exit_property(p, &s);
-    if (result != OPTIONS_OK) return result;
-  }
-  if (p->o->debug_exit_base + p->o->debug_exit_size > 0x10000) return complain(p, "the ports end at 0xffff");
-  return bad ? complain(p, "too long") : OPTIONS_OK;
 }
 
 int handle_action(struct parser *p) {
@@ -270,7 +205,7 @@ int handle_action(struct parser *p) {
     else if (!strcmp(s.text, "shutdown=pause")) p->o->no_shutdown = true;
     else if (!strcmp(s.text, "shutdown=poweroff")) p->o->no_shutdown = false;
     else if (strcmp(s.key, "panic") && strcmp(s.key, "watchdog")) /* no device tells of these */
-      return complain(p, "bt knows reboot=reset|shutdown and shutdown=poweroff|pause");
+      return options_complain(p, "bt knows reboot=reset|shutdown and shutdown=poweroff|pause");
   }
-  return bad ? complain(p, "too long") : OPTIONS_OK;
+  return bad ? options_complain(p, "too long") : OPTIONS_OK;
 }

@@ -41,9 +41,7 @@ static const struct qemu_option rows[] = {
   {"audio-help", false, REFUSED, NO_SOUND},
   {"soundhw", true, WARNED, NO_SOUND},
   {"netdev", true, WARNED, "there is no network yet: no card will be at this end of it"},
-  {"chardev", true, WARNED, "there are no named character devices: -serial takes stdio, file:F and unix:P"},
   {"mon", true, WARNED, "there is no monitor console yet"},
-  {"global", true, WARNED, "devices have no properties to be set so: left as they are"},
   {"set", true, WARNED, "devices have no properties to be set so: left as they are"},
   {"smbios", true, WARNED, "the guest finds no SMBIOS tables with these words"},
   {"uuid", true, WARNED, "the guest finds no SMBIOS table with it"},
@@ -124,8 +122,8 @@ const char *qemu_option_name(unsigned i) { return i < ROWS ? rows[i].name : NULL
 
 int qemu_option_apply(struct parser *p, const struct qemu_option *row) {
   unsigned i = (unsigned)(row - rows);
-  if (row->fate == REFUSED) return complain(p, "%s", row->words);
-  if (row->fate == WARNED && !(p->warned[i / 64] >> i % 64 & 1)) warn(p, "%s", row->words);
+  if (row->fate == REFUSED) return options_complain(p, "%s", row->words);
+  if (row->fate == WARNED && !(p->warned[i / 64] >> i % 64 & 1)) options_warn(p, "%s", row->words);
   p->warned[i / 64] |= UINT64_C(1) << i % 64;
   return OPTIONS_OK;
 }
@@ -152,11 +150,11 @@ static bool names_hold(const char *names, const char *value) {
 static int apply_value(struct parser *p, const struct qemu_value *table, unsigned count, const char *value, const char *unknown) {
   for (unsigned i = 0; i < count; i++) {
     if (!names_hold(table[i].names, value)) continue;
-    if (table[i].fate == REFUSED) return complain(p, "%s", table[i].words);
-    if (table[i].fate == WARNED) warn(p, "%s", table[i].words);
+    if (table[i].fate == REFUSED) return options_complain(p, "%s", table[i].words);
+    if (table[i].fate == WARNED) options_warn(p, "%s", table[i].words);
     return OPTIONS_OK;
   }
-  return complain(p, "%s", unknown);
+  return options_complain(p, "%s", unknown);
 }
 #define APPLY(p, table, value, unknown) apply_value(p, table, sizeof table / sizeof table[0], value, unknown)
 
@@ -199,7 +197,7 @@ static const struct qemu_value backends[] = {
 };
 static int handle_backend(struct parser *p, const char *words) {
   if (!names_hold(backends[1].names, p->value)) return APPLY(p, backends, p->value, "no such backend (there are: none, null)");
-  return warn(p, "%s", words), OPTIONS_OK;
+  return options_warn(p, "%s", words), OPTIONS_OK;
 }
 int handle_monitor(struct parser *p) {
   return handle_backend(p, "there is no monitor console yet: Ctrl-A x or SIGTERM ends the machine");
@@ -244,8 +242,8 @@ int qemu_device(struct parser *p, const char *driver) {
      "am53c974 dc390 pvscsi sdhci-pci "
      "sd-card usb-storage usb-bot usb-uas vhost-user-blk*",
      REFUSED, NO_DISK},
-    {"isa-serial pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED,
-     "bt's serial ports are the four of -serial"},
+    {"pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED,
+     "bt's serial ports are isa-serial: the four of -serial"},
     {"isa-debugcon", REFUSED, "bt has no debug console: let the guest write to -serial"},
     {"virtio-9p* vhost-user-fs*", REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   };

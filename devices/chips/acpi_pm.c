@@ -188,5 +188,5 @@ struct device acpi_pm_init(struct acpi_pm *s, struct io_bus *io, struct pci *pci
   reset(s);
   io_bus_add(io, ACPI_GPE_BASE, ACPI_GPE_LENGTH, &gpe_ops, s, "gpe");
   io_bus_add(io, ACPI_SMI_PORT, 2, &smi_ops, s, "smi");
-  return (struct device){"acpi-pm", s, fields, reset, loaded, destroy};
+  return (struct device){"acpi-pm", s, fields, reset, loaded, destroy, 0};
 }

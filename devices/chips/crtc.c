@@ -40,5 +40,5 @@ struct device crtc_init(struct crtc *s, struct io_bus *io) {
   static const struct io_ops ops = {read, write, 1};
   reset(s);
   io_bus_add(io, 0x3d4, 2, &ops, s, "crtc");
-  return (struct device){"crtc", s, fields, reset, 0, 0};
+  return (struct device){"crtc", s, fields, reset, 0, 0, 0};
 }

@@ -90,5 +90,5 @@ struct device dma8237_init(struct dma8237 *s, struct io_bus *io) {
   io_bus_add(io, 0x00, 16, &first, s, "dma-1");
   io_bus_add(io, 0xc0, 32, &second, s, "dma-2");
   io_bus_add(io, 0x80, 16, &page, s, "dma-page");
-  return (struct device){"dma8237", s, fields, reset, loaded, 0};
+  return (struct device){"dma8237", s, fields, reset, loaded, 0, 0};
 }

@@ -33,5 +33,5 @@ struct device ferr_init(struct ferr *s, struct io_bus *io, struct irq_line out) 
   static const struct io_ops ops = {0, write, 1};
   *s = (struct ferr){.out = out};
   io_bus_add(io, 0xf0, 2, &ops, s, "ferr");
-  return (struct device){"ferr", s, fields, reset, loaded, 0};
+  return (struct device){"ferr", s, fields, reset, loaded, 0, 0};
 }

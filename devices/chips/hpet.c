@@ -332,5 +332,5 @@ struct device hpet_init(struct hpet *s, struct mmu *mmu, struct clock *clock, st
   }
   reset(s);
   mmu_add_io(mmu, to_gpa(HPET_BASE), CHIP_WINDOW, &ops, s);
-  return (struct device){"hpet", s, fields, reset, loaded, destroy};
+  return (struct device){"hpet", s, fields, reset, loaded, destroy, 0};
 }

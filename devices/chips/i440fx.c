@@ -110,5 +110,5 @@ struct device i440fx_init(struct i440fx *s, struct pci *pci, struct mmu *mmu) {
   *s = (struct i440fx){.mmu = mmu};
   if (!add_areas(s)) return destroy(s), (struct device){0};
   pci_attach(pci, &s->function, pci_devfn(0, 0), &info, s);
-  return (struct device){"i440fx", s, fields, reset, loaded, destroy};
+  return (struct device){"i440fx", s, fields, reset, loaded, destroy, 0};
 }

@@ -355,5 +355,5 @@ struct device i8254_init(struct i8254 *s, struct io_bus *io, struct clock *clock
   reset(s);
   io_bus_add(io, 0x40, 4, &ops, s, "pit");
   io_bus_add(io, 0x61, 1, &port_61, s, "port61");
-  return (struct device){"i8254", s, fields, reset, loaded, destroy};
+  return (struct device){"i8254", s, fields, reset, loaded, destroy, 0};
 }

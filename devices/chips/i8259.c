@@ -275,5 +275,5 @@ struct device i8259_init(struct i8259 *s, struct io_bus *io, struct irq_line out
   io_bus_add(io, 0x20, 2, &master_ops, s, "pic-master");
   io_bus_add(io, 0xa0, 2, &slave_ops, s, "pic-slave");
   io_bus_add(io, 0x4d0, 2, &elcr_ops, s, "elcr");
-  return (struct device){"i8259", s, fields, reset, loaded, 0};
+  return (struct device){"i8259", s, fields, reset, loaded, 0, 0};
 }

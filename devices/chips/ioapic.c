@@ -129,5 +129,5 @@ struct device ioapic_init(struct ioapic *s, struct mmu *mmu, struct ioapic_wires
   *s = (struct ioapic){.mmu = mmu, .wires = wires};
   reset(s);
   mmu_add_io(mmu, to_gpa(IOAPIC_BASE), CHIP_WINDOW, &ops, s);
-  return (struct device){"ioapic", s, fields, reset, loaded, destroy};
+  return (struct device){"ioapic", s, fields, reset, loaded, destroy, 0};
 }

@@ -419,5 +419,5 @@ struct device lapic_init(struct lapic *s, struct mmu *mmu, struct clock *clock, 
   *s = (struct lapic){.clock = clock, .mmu = mmu, .wires = wires};
   clock_timer_init(&s->timer, "lapic", fire, s);
   reset(s);
-  return (struct device){"lapic", s, fields, reset, loaded, destroy};
+  return (struct device){"lapic", s, fields, reset, loaded, destroy, 0};
 }

@@ -337,5 +337,5 @@ struct device mc146818_init(struct mc146818 *s, struct io_bus *io, struct clock 
   clock_timer_init(&s->timer, "rtc", fire, s);
   fill_memory(s, ram_size);
   io_bus_add(io, 0x70, 2, &ops, s, "rtc");
-  return (struct device){"mc146818", s, fields, reset, loaded, destroy};
+  return (struct device){"mc146818", s, fields, reset, loaded, destroy, 0};
 }

@@ -345,5 +345,5 @@ struct device pci_init(struct pci *s, struct io_bus *io, struct mmu *mmu, struct
   *s = (struct pci){.io = io, .mmu = mmu, .pirq = pirq};
   io_bus_add(io, 0xcf8, 4, &address_ops, s, "pci-address");
   io_bus_add(io, 0xcfc, 4, &data_ops, s, "pci-data");
-  return (struct device){"pci", s, fields, reset, loaded, destroy};
+  return (struct device){"pci", s, fields, reset, loaded, destroy, 0};
 }

@@ -105,5 +105,5 @@ struct device piix3_init(struct piix3 *s, struct io_bus *io, struct pci *pci, st
   *s = (struct piix3){.route = route_out, .reset_out = reset_out};
   pci_attach(pci, &s->function, pci_devfn(1, 0), &info, s);
   io_bus_add(io, RESET_PORT, 1, &reset_ops, s, "reset-control");
-  return (struct device){"piix3", s, fields, reset, loaded, 0};
+  return (struct device){"piix3", s, fields, reset, loaded, 0, 0};
 }

@@ -35,5 +35,5 @@ struct device port92_init(struct port92 *s, struct io_bus *io, struct irq_line a
   static const struct io_ops ops = {read, write, 1};
   *s = (struct port92){.value = A20, .a20_out = a20, .reset_out = reset_out};
   io_bus_add(io, 0x92, 1, &ops, s, "port92");
-  return (struct device){"port92", s, fields, reset, loaded, 0};
+  return (struct device){"port92", s, fields, reset, loaded, 0, 0};
 }

@@ -1,6 +1,7 @@
 /* System control port A (92h), FERR (F0h) and other one-register corners of the PC. */
 #pragma once
 #include "../bus.h"
+#include "../device_type.h"
 
 struct port92 {
   uint8_t value; /* bit 1: A20, bit 0: fast reset */
@@ -17,9 +18,8 @@ struct ferr {
 struct device ferr_init(struct ferr *s, struct io_bus *io, struct irq_line out);
 void ferr_set(struct ferr *s, bool level);
 
-struct debug_exit {
-  void (*exit)(void *opaque, uint32_t value);
-  void *opaque;
+/* isa-debug-exit */
+struct debug_exit_properties {
+  uint32_t iobase, iosize;
 };
-struct device debug_exit_init(struct debug_exit *s, struct io_bus *io, uint16_t base, uint16_t size,
-                              void (*exit)(void *, uint32_t), void *opaque);
+extern const struct device_type debug_exit_type;

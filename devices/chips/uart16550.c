@@ -2,7 +2,7 @@
  *
  * Owns one port's registers and its 16-byte receive FIFO. Transmission takes no time: a byte written to THR is with the back-end
  * before the write ends, LSR never shows the transmitter busy, and its interrupt is due again at once. Reception is paced by the
- * FIFO's room alone (uart16550_room()); the character timeout follows the programmed baud rate. The modem at the other end is
+ * FIFO's room alone (can_receive()); the character timeout follows the programmed baud rate. The modem at the other end is
  * always there: CTS, DSR and DCD are on. As on the PC's boards, OUT2 gates the interrupt line - here in loopback too, so that a
  * driver's self test sees its interrupts. QEMU's line ignores OUT2; its chip and ours have it set when a kernel is entered
  * (pc.c), so that a driver that never writes MCR gets its interrupts on both. Missing: received breaks, parity and framing errors
@@ -37,6 +37,15 @@ static const struct field fields[] = {FIELD(uart16550, ier),
                                       FIELD(uart16550, irq),
                                       FIELD_TIMER(uart16550, timer),
                                       FIELD_END};
+
+static const struct property properties[] = {
+  PROPERTY_RANGE(PROPERTY_NUMBER, uart16550_properties, index, "index", 0, 3, NULL,
+                 "which of four: 0 is COM1 (default: the next)"),
+  PROPERTY_RANGE(PROPERTY_NUMBER, uart16550_properties, iobase, "iobase", 0, 0xfff8, NULL, "its first port (default: by index)"),
+  PROPERTY_RANGE(PROPERTY_NUMBER, uart16550_properties, irq, "irq", 3, 15, NULL, "its interrupt (default: by index)"),
+  PROPERTY(PROPERTY_CHARDEV, uart16550_properties, chardev, "chardev", NULL, "what is at the other end"),
+  PROPERTY_END,
+};
 
 static bool fifos_on(const struct uart16550 *s) { return s->fcr & FCR_ENABLE; }
 static unsigned depth(const struct uart16550 *s) { return fifos_on(s) ? UART_FIFO : 1; }
@@ -114,10 +123,17 @@ static void clear_received(struct uart16550 *s) {
   restart_timeout(s);
 }
 
-unsigned uart16550_room(const struct uart16550 *s) { return s->mcr & MCR_LOOP ? 0 : depth(s) - s->count; }
+/* ---- the back end's callbacks ---- */
 
-void uart16550_receive(struct uart16550 *s, const uint8_t *bytes, unsigned n) {
-  if (s->mcr & MCR_LOOP) return; /* SIN is cut off */
+static unsigned can_receive(void *opaque) {
+  const struct uart16550 *s = opaque;
+  return s->mcr & MCR_LOOP ? 0 : depth(s) - s->count; /* in loopback SIN is cut off */
+}
+
+/* more than there is room for is an overrun, as on the wire */
+static void receive(void *opaque, const uint8_t *bytes, unsigned n) {
+  struct uart16550 *s = opaque;
+  if (s->mcr & MCR_LOOP) return;
   for (unsigned i = 0; i < n; i++) push(s, bytes[i]);
   restart_timeout(s);
   update_irq(s);
@@ -129,9 +145,7 @@ static void transmit(struct uart16550 *s, uint8_t byte) {
   if (s->mcr & MCR_LOOP) {
     push(s, byte);
     restart_timeout(s);
-  } else if (s->backend.write) {
-    s->backend.write(s->backend.opaque, &byte, 1);
-  }
+  } else char_write(s->backend, &byte, 1);
   s->thre_pending = 1; /* written and gone: THR is empty again */
   update_irq(s);
 }
@@ -149,6 +163,12 @@ static void update_modem(struct uart16550 *s) {
 }
 
 /* ---- registers ---- */
+
+static uint8_t read_data(struct uart16550 *s) {
+  uint8_t byte = pop(s);
+  char_accept(s->backend);
+  return byte;
+}
 
 static uint8_t read_iir(struct uart16550 *s) {
   uint8_t value = cause(s);
@@ -177,7 +197,7 @@ static uint32_t read(void *dev, uint16_t offset, unsigned size) {
   struct uart16550 *s = dev;
   bool dlab = s->lcr & LCR_DLAB;
   switch (offset) {
-  case DATA: return dlab ? s->dll : pop(s);
+  case DATA: return dlab ? s->dll : read_data(s);
   case IER: return dlab ? s->dlm : s->ier;
   case IIR_FCR: return read_iir(s);
   case LCR: return s->lcr;
@@ -200,12 +220,14 @@ static void write_fcr(struct uart16550 *s, uint8_t value) {
   if (value & FCR_CLEAR_RX) clear_received(s);
   else restart_timeout(s);
   update_irq(s);
+  char_accept(s->backend);
 }
 
 static void write_mcr(struct uart16550 *s, uint8_t value) {
   s->mcr = value & 0x1f;
   update_modem(s);
   update_irq(s);
+  char_accept(s->backend); /* it may have left loopback */
 }
 
 static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
@@ -258,14 +280,35 @@ static void loaded(void *state) {
 static void destroy(void *state) {
   struct uart16550 *s = state;
   clock_timer_cancel(s->clock, &s->timer);
+  char_connect(s->backend, NULL);
 }
 
 struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t base, const char *name, struct clock *clock,
-                             struct char_backend backend, struct irq_line out) {
+                             struct char_backend *backend, struct irq_line out) {
   static const struct io_ops ops = {read, write, 1};
   *s = (struct uart16550){.clock = clock, .backend = backend, .out = out};
   clock_timer_init(&s->timer, name, fire, s);
   reset(s);
+  char_connect(backend, &(struct char_front){.opaque = s, .can_receive = can_receive, .receive = receive});
   io_bus_add(io, base, 8, &ops, s, name);
-  return (struct device){name, s, fields, reset, loaded, destroy};
+  return (struct device){name, s, fields, reset, loaded, destroy, 0};
 }
+
+static const char *make(void *state, const void *properties_, const struct device_place *place, struct device *out) {
+  static const char *const names[] = {"com1", "com2", "com3", "com4"};
+  struct uart16550_properties p = *(const struct uart16550_properties *)properties_;
+  int port = place->com_port(place->opaque, p.index, &p.iobase, &p.irq);
+  if (port < 0) return p.index == UINT32_MAX ? "there are four serial ports" : "there is a serial port of that index already";
+  *out = uart16550_init(state, place->io, (uint16_t)p.iobase, names[port], place->clock, p.chardev,
+                        place->isa_irq(place->opaque, p.irq));
+  return NULL;
+}
+
+const struct device_type uart16550_type = {
+  .name = "isa-serial",
+  .help = "a serial port (16550A)",
+  .properties = properties,
+  .properties_size = sizeof(struct uart16550_properties),
+  .state_size = sizeof(struct uart16550),
+  .make = make,
+};

@@ -1,8 +1,17 @@
 /* 16550A serial port. */
 #pragma once
-#include "../pc.h"
+#include "../backend.h"
+#include "../bus.h"
+#include "../device_type.h"
 
 enum { UART_FIFO = 16 };
+
+/* isa-serial */
+struct uart16550_properties {
+  uint32_t index, iobase, irq; /* UINT32_MAX: the next, and as usual for it */
+  struct char_backend *chardev;
+};
+extern const struct device_type uart16550_type;
 
 struct uart16550 {
   uint8_t ier, lcr, mcr, lsr, msr, scr, fcr, dll, dlm;
@@ -13,11 +22,8 @@ struct uart16550 {
   struct clock_timer timer;
   struct clock *clock;
   struct irq_line out;
-  struct char_backend backend;
+  struct char_backend *backend; /* NULL: bytes vanish, none arrive */
 };
 
 struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t base, const char *name, struct clock *clock,
-                             struct char_backend backend, struct irq_line out);
-unsigned uart16550_room(const struct uart16550 *s);
-/* more than there is room for is an overrun, as on the wire */
-void uart16550_receive(struct uart16550 *s, const uint8_t *bytes, unsigned n);
+                             struct char_backend *backend, struct irq_line out);

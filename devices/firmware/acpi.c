@@ -189,7 +189,7 @@ static void isa_bus(struct aml *a, const struct pc_config *config) {
   links_fields(a);
   for (unsigned i = 0; i < sizeof always / sizeof *always; i++) isa_device(a, &always[i], 0);
   for (unsigned i = 0; i < 4; i++)
-    if (config->serial_present[i]) isa_device(a, &serial[i], i + 1);
+    if (config->com[i]) isa_device(a, &serial[i], i + 1);
   aml_end(a, bridge);
 }
 

@@ -279,5 +279,5 @@ struct device i8042_init(struct i8042 *s, struct io_bus *io, struct clock *clock
   reset(s);
   io_bus_add(io, 0x60, 1, &data_ops, s, "i8042-data");
   io_bus_add(io, 0x64, 1, &command_ops, s, "i8042-command");
-  return (struct device){"i8042", s, fields, reset, loaded, destroy};
+  return (struct device){"i8042", s, fields, reset, loaded, destroy, 0};
 }

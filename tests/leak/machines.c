@@ -107,6 +107,7 @@ int main(int argc, char **argv) {
     if (round == warm) before = usage_now(), print_usage(round, &before);
     if (!live(&options, end)) return 1;
   }
+  options_free(&options);
   after = usage_now();
   print_usage(warm + count, &after);
   bool bad = grew("descriptors", before.descriptors, after.descriptors, 0);

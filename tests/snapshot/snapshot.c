@@ -65,6 +65,7 @@ static void make(struct task *t, struct guest *g, bool against) {
 
 static void unmake(struct guest *g) {
   machine_destroy(g->m);
+  options_free(&g->options);
   unlink(g->path);
   g->m = NULL;
 }

@@ -1,5 +1,5 @@
-// The console's escapes, the serial ports' host side, the terminal. Run only this: build/unit/test_console
-// sources: bt/host/console.c bt/host/serial_io.c bt/host/serial_host.c bt/host/terminal.c bt/options/values.c
+// The console's escapes, character back ends, the terminal. Run only this: build/unit/test_console
+// sources: bt/host/console.c bt/host/chardev.c bt/host/char_stream.c bt/host/loop.c bt/host/post.c bt/host/terminal.c bt/options/values.c
 // link: pthread
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -21,9 +21,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "bt/host/chardev.h"
 #include "bt/host/console.h"
 #include "bt/host/queue.h"
-#include "bt/host/serial_io.h"
 #include "bt/host/terminal.h"
 
 /* ---- escapes ---- */
@@ -81,30 +81,68 @@ static void queue_wraps(void **state) {
   assert_true(expected > 1000);
 }
 
-/* ---- serial ports over real descriptors; standard input and output are pipes or sockets of the test ---- */
+/* ---- back ends over real descriptors; standard input and output are pipes or sockets of the test, which is the vCPU thread and
+ * the front end, too ---- */
 
+enum { GOT = 32 << 10 };
 struct fixture {
-  struct serial_io *io;
+  struct loop *loop;
+  struct post_queue posts;
+  struct chardev *c;
   int keys, screen; /* our ends */
   int old_in, old_out;
-  atomic_int inputs, quits;
+  atomic_int kicks, quits;
+  unsigned room; /* of the front end */
+  uint8_t got[GOT];
+  unsigned count, opened, closed;
 };
-static void note_input(void *opaque) { atomic_fetch_add(&((struct fixture *)opaque)->inputs, 1); }
+static void note_kick(void *opaque) { atomic_fetch_add(&((struct fixture *)opaque)->kicks, 1); }
 static void note_quit(void *opaque) { atomic_fetch_add(&((struct fixture *)opaque)->quits, 1); }
+static void no_note(void *opaque) { (void)opaque; }
+
+static unsigned can_receive(void *opaque) { return ((struct fixture *)opaque)->room; }
+static void receive(void *opaque, const uint8_t *bytes, unsigned n) {
+  struct fixture *f = opaque;
+  assert_true(n && n <= f->room && f->count + n <= GOT);
+  memcpy(f->got + f->count, bytes, n);
+  f->count += n, f->room -= n;
+}
+static void event(void *opaque, enum char_event what) {
+  struct fixture *f = opaque;
+  *(what == CHAR_OPENED ? &f->opened : &f->closed) += 1;
+}
+
+/* NULL: it could not be opened. */
+static struct chardev *open_chardev(struct fixture *f, const struct chardev_option *option) {
+  char error[ERROR_TEXT];
+  post_queue_init(&f->posts, note_kick, f);
+  f->loop = loop_create();
+  assert_non_null(f->loop);
+  const struct chardev_host host = {f->loop, &f->posts, 1, f, note_quit, no_note};
+  const struct char_front front = {f, can_receive, receive, event};
+  f->c = chardev_create(option, &host, error);
+  if (f->c) char_connect(chardev_backend(f->c), &front);
+  f->room = GOT;
+  return f->c;
+}
+static void close_chardev(struct fixture *f) {
+  if (f->c) chardev_cancel(f->c);
+  assert_true(loop_stop(f->loop));
+  post_queue_destroy(&f->posts);
+  chardev_destroy(f->c);
+  loop_destroy(f->loop);
+}
 
 static void open_stdio(struct fixture *f, bool mux, int in, int out) {
-  char error[ERROR_TEXT];
-  struct serial_option ports[SERIAL_PORTS] = {{.kind = SERIAL_STDIO, .mux = mux}};
-  struct serial_io_events events = {.opaque = f, .input = note_input, .quit = note_quit, .signal_fd = -1};
   fflush(stdout);
   f->old_in = dup(0), f->old_out = dup(1);
   dup2(in, 0), dup2(out, 1);
   close(in), close(out);
-  f->io = serial_io_create(ports, 1, &events, error);
+  open_chardev(f, &(struct chardev_option){.option = "-serial", .kind = CHARDEV_STDIO, .mux = mux});
   dup2(f->old_in, 0), dup2(f->old_out, 1); /* it has its own by now */
   close(f->old_in), close(f->old_out);
-  assert_non_null(f->io);
-  assert_true(serial_io_start(f->io));
+  assert_non_null(f->c);
+  assert_true(loop_start(f->loop));
 }
 static void open_pipes(struct fixture *f, bool mux) {
   int keys[2], screen[2];
@@ -114,8 +152,7 @@ static void open_pipes(struct fixture *f, bool mux) {
   open_stdio(f, mux, keys[0], screen[1]);
 }
 static void close_pipes(struct fixture *f) {
-  serial_io_cancel(f->io);
-  serial_io_destroy(f->io);
+  close_chardev(f);
   if (f->keys >= 0) close(f->keys);
   if (f->screen >= 0) close(f->screen);
 }
@@ -124,34 +161,54 @@ static void nap(int ms) {
   struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
   nanosleep(&t, NULL);
 }
-static bool wait_for_input(struct fixture *f) {
-  for (int i = 0; i < 2000 && !serial_io_pending(f->io, 0); i++) nap(1);
-  return serial_io_pending(f->io, 0);
+/* The vCPU thread's safepoints, until the front end has `count` bytes. */
+static bool wait_for_input(struct fixture *f, unsigned count) {
+  for (int i = 0; i < 2000 && f->count < count; i++) {
+    post_run(&f->posts);
+    if (f->count < count) nap(1);
+  }
+  return f->count >= count;
 }
 /* What the guest sends, handed on at once. */
-static void write_through(struct serial_io *io, unsigned port, const uint8_t *bytes, unsigned n) {
-  serial_io_write(io, port, bytes, n);
-  serial_io_flush(io);
+static void write_through(struct fixture *f, const uint8_t *bytes, unsigned n) {
+  char_write(chardev_backend(f->c), bytes, n);
+  chardev_flush(f->c);
 }
-static void put(struct fixture *f, const char *text) { write_through(f->io, 0, (const uint8_t *)text, (unsigned)strlen(text)); }
+static void put(struct fixture *f, const char *text) { write_through(f, (const uint8_t *)text, (unsigned)strlen(text)); }
 
 static void bytes_both_ways(void **state) {
   struct fixture f;
-  uint8_t got[16];
   char seen[16] = {0};
   open_pipes(&f, false);
   put(&f, "hello");
   assert_int_equal(read(f.screen, seen, sizeof seen), 5);
   assert_string_equal(seen, "hello");
   assert_int_equal(write(f.keys, "a\x01x", 3), 3);
-  assert_true(wait_for_input(&f));
-  assert_int_equal(serial_io_read(f.io, 0, got, 2), 2);
-  assert_true(serial_io_pending(f.io, 0));
-  assert_int_equal(serial_io_read(f.io, 0, got + 2, 9), 1);
-  assert_memory_equal(got, "a\x01x", 3);
-  assert_false(serial_io_pending(f.io, 0));
-  assert_true(atomic_load(&f.inputs) >= 1);
+  assert_true(wait_for_input(&f, 3));
+  assert_memory_equal(f.got, "a\x01x", 3);
+  assert_true(atomic_load(&f.kicks) >= 1);
   assert_int_equal(atomic_load(&f.quits), 0);
+  close_pipes(&f);
+}
+
+/* A front end with room for little gets the rest when it says that it has room again, at once. */
+static void a_full_front_end_is_given_the_rest_later(void **state) {
+  struct fixture f;
+  open_pipes(&f, false);
+  f.room = 2;
+  assert_int_equal(write(f.keys, "abcde", 5), 5);
+  assert_true(wait_for_input(&f, 2));
+  nap(20);
+  post_run(&f.posts);
+  assert_int_equal(f.count, 2);
+  f.room = 2;
+  char_accept(chardev_backend(f.c));
+  assert_int_equal(f.count, 4);
+  char_accept(chardev_backend(f.c));
+  assert_int_equal(f.count, 4);
+  char_connect(chardev_backend(f.c), NULL); /* the device has gone: what waits goes nowhere */
+  char_accept(chardev_backend(f.c));
+  assert_int_equal(f.count, 4);
   close_pipes(&f);
 }
 
@@ -161,9 +218,9 @@ static void output_leaves_in_lines(void **state) {
   char seen[32] = {0};
   open_pipes(&f, false);
   struct pollfd screen = {.fd = f.screen, .events = POLLIN};
-  for (const char *at = "MARK done 26.93"; *at; at++) assert_true(serial_io_write(f.io, 0, (const uint8_t *)at, 1));
+  for (const char *at = "MARK done 26.93"; *at; at++) char_write(chardev_backend(f.c), (const uint8_t *)at, 1);
   assert_int_equal(poll(&screen, 1, 50), 0);
-  assert_false(serial_io_write(f.io, 0, (const uint8_t *)"\n", 1));
+  char_write(chardev_backend(f.c), (const uint8_t *)"\n", 1);
   assert_int_equal(read(f.screen, seen, sizeof seen), 16);
   assert_string_equal(seen, "MARK done 26.93\n");
   close_pipes(&f);
@@ -171,13 +228,11 @@ static void output_leaves_in_lines(void **state) {
 
 static void console_keys(void **state) {
   struct fixture f;
-  uint8_t got[16];
   char seen[1024] = {0};
   open_pipes(&f, true);
   assert_int_equal(write(f.keys, "a\x01h\x01\x01\x03", 6), 6);
-  assert_true(wait_for_input(&f));
-  assert_int_equal(serial_io_read(f.io, 0, got, 16), 3);
-  assert_memory_equal(got, "a\x01\x03", 3);
+  assert_true(wait_for_input(&f, 3));
+  assert_memory_equal(f.got, "a\x01\x03", 3);
   assert_true(read(f.screen, seen, sizeof seen - 1) > 10);
   assert_non_null(strstr(seen, "C-a h"));
   assert_int_equal(write(f.keys, "\x01x", 2), 2);
@@ -207,9 +262,9 @@ static void a_stuck_reader_loses_nothing(void **state) {
     uint8_t bytes[64];
     unsigned n = 1 + (unsigned)i % 50;
     for (unsigned k = 0; k < n && i < 600000; k++, i++) bytes[k] = (uint8_t)(i * 7 >> 3), bytes[63] = (uint8_t)(k + 1);
-    write_through(f.io, 0, bytes, bytes[63]);
+    write_through(&f, bytes, bytes[63]);
   }
-  serial_io_drain(f.io);
+  chardev_drain(f.c);
   pthread_join(reader, &seen);
   assert_int_equal((unsigned long)seen, 600000);
   close_pipes(&f);
@@ -218,7 +273,7 @@ static void a_stuck_reader_loses_nothing(void **state) {
 /* Nobody ever reads: the vCPU waits, and goes on when the user ends the program. */
 static void *cancel_later(void *opaque) {
   nap(100);
-  serial_io_cancel(opaque);
+  chardev_cancel(opaque);
   return NULL;
 }
 static void cancel_frees_a_waiting_vcpu(void **state) {
@@ -226,8 +281,8 @@ static void cancel_frees_a_waiting_vcpu(void **state) {
   struct fixture f;
   pthread_t other;
   open_pipes(&f, false);
-  pthread_create(&other, NULL, cancel_later, f.io);
-  write_through(f.io, 0, much, sizeof much);
+  pthread_create(&other, NULL, cancel_later, f.c);
+  write_through(&f, much, sizeof much);
   pthread_join(other, NULL);
   close_pipes(&f);
 }
@@ -239,7 +294,7 @@ static void a_closed_pipe_is_no_end(void **state) {
   close(f.screen);
   f.screen = -1;
   for (int i = 0; i < 1000; i++) put(&f, "lost");
-  serial_io_drain(f.io);
+  chardev_drain(f.c);
   close_pipes(&f);
 }
 
@@ -276,20 +331,20 @@ static void no_input_and_no_output_at_all(void **state) {
 
 /* More input than the queue holds: it waits in the pipe, not in our memory, and nothing is lost. */
 static void input_has_back_pressure(void **state) {
-  struct fixture f;
+  static struct fixture f;
   static uint8_t bytes[20000];
-  unsigned long got = 0;
   open_pipes(&f, false);
+  f.room = 0;
   for (unsigned i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 5 >> 2);
   assert_int_equal(write(f.keys, bytes, sizeof bytes), sizeof bytes);
   nap(50);
-  while (got < sizeof bytes && wait_for_input(&f)) {
-    uint8_t some[16];
-    unsigned n = serial_io_read(f.io, 0, some, 16);
-    assert_memory_equal(some, bytes + got, n);
-    got += n;
+  while (f.count < sizeof bytes) {
+    unsigned before = f.count;
+    f.room = 16;
+    char_accept(chardev_backend(f.c));
+    if (f.count == before) assert_true(wait_for_input(&f, before + 1));
   }
-  assert_int_equal(got, sizeof bytes);
+  assert_memory_equal(f.got, bytes, sizeof bytes);
   close_pipes(&f);
 }
 
@@ -309,32 +364,47 @@ static void shared_descriptors_stay_blocking(void **state) {
 
 /* ---- files and sockets ---- */
 
-static struct serial_io *open_ports(struct fixture *f, const struct serial_option ports[SERIAL_PORTS]) {
-  char error[ERROR_TEXT];
+static struct chardev *open_other(struct fixture *f, const struct chardev_option *option) {
   memset(f, 0, sizeof *f);
   f->keys = f->screen = -1;
-  struct serial_io_events events = {.opaque = f, .input = note_input, .quit = note_quit, .signal_fd = -1};
-  f->io = serial_io_create(ports, 1, &events, error);
-  if (f->io) assert_true(serial_io_start(f->io));
-  return f->io;
+  if (open_chardev(f, option)) assert_true(loop_start(f->loop));
+  else close_chardev(f);
+  return f->c;
+}
+static void null_backend(void **state) {
+  struct fixture f;
+  assert_non_null(open_other(&f, &(struct chardev_option){.option = "-serial", .kind = CHARDEV_NULL}));
+  put(&f, "vanishes");
+  char_accept(chardev_backend(f.c));
+  chardev_drain(f.c);
+  assert_int_equal(f.count, 0);
+  close_pipes(&f);
 }
 static void file_backend(void **state) {
   char path[] = "/tmp/bt-serial-XXXXXX", seen[16] = {0};
   struct fixture f;
   close(mkstemp(path));
-  struct serial_option ports[SERIAL_PORTS] = {{.kind = SERIAL_NULL}, {.kind = SERIAL_FILE, .file = path}};
-  assert_non_null(open_ports(&f, ports));
-  write_through(f.io, 0, (const uint8_t *)"vanishes", 8);
-  write_through(f.io, 1, (const uint8_t *)"kept", 4);
-  serial_io_drain(f.io);
+  struct chardev_option option = {.option = "-serial", .kind = CHARDEV_FILE, .path = path};
+  assert_non_null(open_other(&f, &option));
+  write_through(&f, (const uint8_t *)"kept", 4);
+  chardev_drain(f.c);
   int fd = open(path, O_RDONLY);
   assert_int_equal(read(fd, seen, sizeof seen), 4);
   assert_string_equal(seen, "kept");
   close(fd);
   close_pipes(&f);
+  option.append = true;
+  assert_non_null(open_other(&f, &option));
+  write_through(&f, (const uint8_t *)"more", 4);
+  chardev_drain(f.c);
+  fd = open(path, O_RDONLY);
+  assert_int_equal(read(fd, seen, sizeof seen), 8);
+  assert_string_equal(seen, "keptmore");
+  close(fd);
+  close_pipes(&f);
   unlink(path);
-  ports[1].file = "/nonexistent/file";
-  assert_null(open_ports(&f, ports));
+  option.path = "/nonexistent/file";
+  assert_null(open_other(&f, &option));
 }
 
 static int connect_to(const char *path) {
@@ -347,32 +417,33 @@ static int connect_to(const char *path) {
   }
   return -1;
 }
-/* Clients come and go; what is written with none there vanishes, as QEMU's. */
+/* Clients come and go, and the front end is told; what is written with none there vanishes, as QEMU's. */
 static void socket_clients_in_turn(void **state) {
   char folder[] = "/tmp/bt-serial-XXXXXX", seen[16];
   struct fixture f;
   assert_non_null(mkdtemp(folder));
-  struct serial_option ports[SERIAL_PORTS] = {{.kind = SERIAL_UNIX, .server = true}};
-  snprintf(ports[0].path, sizeof ports[0].path, "%s/s", folder);
-  assert_non_null(open_ports(&f, ports));
+  char path[64];
+  struct chardev_option option = {.option = "-serial", .kind = CHARDEV_SOCKET, .server = true, .path = path};
+  snprintf(path, sizeof path, "%s/s", folder);
+  assert_non_null(open_other(&f, &option));
   put(&f, "nobody");
-  for (int round = 0; round < 3; round++) {
-    int fd = connect_to(ports[0].path);
-    uint8_t got[4];
+  for (unsigned round = 1; round <= 3; round++) {
+    int fd = connect_to(path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "in", 2), 2);
-    assert_true(wait_for_input(&f));
-    assert_int_equal(serial_io_read(f.io, 0, got, 4), 2);
+    assert_true(wait_for_input(&f, 2 * round));
+    assert_int_equal(f.opened, round);
     put(&f, "out");
     assert_int_equal(read(fd, seen, sizeof seen), 3);
     close(fd);
-    nap(20);
+    for (int i = 0; i < 2000 && f.closed < round; i++) nap(1), post_run(&f.posts);
+    assert_int_equal(f.closed, round);
     put(&f, "gone");
   }
   close_pipes(&f);
-  assert_int_equal(access(ports[0].path, F_OK), -1);
-  ports[0].server = false;
-  assert_null(open_ports(&f, ports));
+  assert_int_equal(access(path, F_OK), -1);
+  option.server = false;
+  assert_null(open_other(&f, &option));
   rmdir(folder);
 }
 
@@ -437,6 +508,7 @@ int main(void) {
     cmocka_unit_test(another_escape_character),
     cmocka_unit_test(queue_wraps),
     cmocka_unit_test(bytes_both_ways),
+    cmocka_unit_test(a_full_front_end_is_given_the_rest_later),
     cmocka_unit_test(output_leaves_in_lines),
     cmocka_unit_test(console_keys),
     cmocka_unit_test(a_stuck_reader_loses_nothing),
@@ -446,6 +518,7 @@ int main(void) {
     cmocka_unit_test(no_input_and_no_output_at_all),
     cmocka_unit_test(input_has_back_pressure),
     cmocka_unit_test(shared_descriptors_stay_blocking),
+    cmocka_unit_test(null_backend),
     cmocka_unit_test(file_backend),
     cmocka_unit_test(socket_clients_in_turn),
     cmocka_unit_test(terminal_comes_back),

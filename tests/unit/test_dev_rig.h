@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "devices/chips/port92.h"
+#include "devices/chips/uart16550.h"
 #include "devices/pc.h"
 #include "devices/state.h"
 
-enum { RIG_WINDOWS = 32, RIG_OUTPUT = 4096 };
+enum { RIG_WINDOWS = 32, RIG_OUTPUT = 4096, RIG_DEVICES = 5 };
 
 struct rig_window {
   uint64_t base, size;
@@ -33,6 +35,13 @@ struct rig {
   uint32_t exit_value;
   uint8_t output[RIG_OUTPUT];
   unsigned output_size;
+  struct rig_port { /* what is at the other end of a serial port */
+    struct char_backend backend;
+    struct rig *rig;
+    unsigned accepts; /* char_accept() so far */
+  } ports[4];
+  struct uart16550_properties serial[4];
+  struct device_config devices[RIG_DEVICES];
 };
 
 struct mmu_area *mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque) {
@@ -111,12 +120,25 @@ static inline void rig_exit(void *opaque, uint32_t value) {
   r->exits++;
   r->exit_value = value;
 }
-static inline void rig_output(void *opaque, const uint8_t *bytes, unsigned n) {
-  struct rig *r = opaque;
+static inline void rig_output(struct char_backend *b, const uint8_t *bytes, unsigned n) {
+  struct rig *r = ((struct rig_port *)b)->rig;
   for (unsigned i = 0; i < n; i++) r->output[r->output_size++ % RIG_OUTPUT] = bytes[i];
 }
+static inline void rig_accept(struct char_backend *b) { ((struct rig_port *)b)->accepts++; }
+/* A port that is not there has no room, and swallows. */
+static inline unsigned rig_room(struct rig *r, unsigned port) {
+  const struct char_front *f = &r->ports[port & 3].backend.front;
+  return port < 4 && f->can_receive ? f->can_receive(f->opaque) : 0;
+}
+static inline void rig_receive(struct rig *r, unsigned port, const uint8_t *bytes, unsigned n) {
+  const struct char_front *f = &r->ports[port & 3].backend.front;
+  if (port < 4 && f->receive) f->receive(f->opaque, bytes, n);
+}
 
-static inline struct rig *rig_create(bool apic) {
+/* With these devices in place of four serial ports and isa-debug-exit. NULL, and *error: they cannot be. */
+static inline struct rig *rig_create_with(bool apic, const struct device_config *devices, unsigned count, const char **error) {
+  static const struct char_ops port_ops = {rig_output, rig_accept};
+  static const struct debug_exit_properties debug_exit = {0xf4, 4};
   struct rig *r = calloc(1, sizeof *r);
   r->mmu.ram_size = 128 << 20;
   r->clock = clock_create(0, 0);
@@ -130,19 +152,31 @@ static inline struct rig *rig_create(bool apic) {
                         .reset = rig_reset,
                         .power_off = rig_power_off,
                         .debug_exit = rig_exit,
-                        .debug_exit_present = true,
-                        .debug_exit_base = 0xf4,
-                        .debug_exit_size = 4,
+                        .devices = devices ? devices : r->devices,
+                        .device_count = devices ? count : RIG_DEVICES,
                         .acpi = true,
                         .apic = apic,
                         .hpet = true};
-  for (unsigned i = 0; i < 4; i++) {
-    c.serial_present[i] = true;
-    c.serial[i] = (struct char_backend){rig_output, r};
+  for (uint32_t i = 0; i < 4; i++) {
+    r->ports[i] = (struct rig_port){{&port_ops, {0}}, r, 0};
+    r->serial[i] = (struct uart16550_properties){i, UINT32_MAX, UINT32_MAX, &r->ports[i].backend};
+    r->devices[i] = (struct device_config){&uart16550_type, &r->serial[i]};
   }
-  r->pc = pc_create(&c);
-  r->io = pc_io(r->pc);
-  pc_leave_as_bios(r->pc); /* what most tests begin with */
+  r->devices[4] = (struct device_config){&debug_exit_type, &debug_exit};
+  r->pc = pc_create(&c, error);
+  if (r->pc) {
+    r->io = pc_io(r->pc);
+    pc_leave_as_bios(r->pc); /* what most tests begin with */
+    return r;
+  }
+  clock_destroy(r->clock);
+  free(r);
+  return NULL;
+}
+static inline struct rig *rig_create(bool apic) {
+  const char *error = NULL;
+  struct rig *r = rig_create_with(apic, NULL, 0, &error);
+  if (!r) fail_msg("%s", error);
   return r;
 }
 

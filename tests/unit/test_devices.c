@@ -83,8 +83,8 @@ static void wiring_com1_and_com3_share_a_line(void **state) {
     out8(r, base + 4, 8);
     out8(r, base + 1, 1);
   }
-  pc_serial_receive(r->pc, 0, (const uint8_t *)"a", 1);
-  pc_serial_receive(r->pc, 2, (const uint8_t *)"b", 1);
+  rig_receive(r, 0, (const uint8_t *)"a", 1);
+  rig_receive(r, 2, (const uint8_t *)"b", 1);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x34);
   assert_int_equal(in8(r, 0x3f8), 'a');
   out8(r, 0x20, 0x0b);
@@ -271,12 +271,12 @@ static void fuzz_step(struct rig *r, uint64_t *seed) {
   case 13: pc_ack_interrupt(r->pc); break;
   case 14:
     pc_keyboard_key(r->pc, (const uint8_t *)&y, x & 7);
-    pc_serial_receive(r->pc, x & 7, (const uint8_t *)&y, x >> 3 & 7);
+    rig_receive(r, x & 7, (const uint8_t *)&y, x >> 3 & 7);
     break;
   default:
     if (!(y & 0xff)) pc_set_apic_base(r->pc, y >> 20);
     pc_set_ferr(r->pc, y & 1);
-    pc_serial_room(r->pc, x & 3);
+    rig_room(r, x & 3);
     pc_power_button(r->pc);
   }
   assert_int_equal(r->intr, pc_interrupt_pending(r->pc));

@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "bt/machine.h"
 #include "bt/stats.h"
+#include "fixed_entries.h"
 
 /* Guests: Multiboot images ("a.out kludge") of one page at 1 MiB. AT gives a label's guest address. */
 #define GUEST(name, code) \
@@ -62,8 +63,8 @@ static void make(struct fixture *f, const uint8_t image[4096]) {
   FILE *k = fopen(f->path, "w");
   assert_int_equal(fwrite(image, 1, 4096, k), 4096);
   fclose(k);
-  o.ram_size = 16 << 20, o.kernel = f->path, o.acpi = o.hpet = true, o.debug_exit = true, o.debug_exit_base = 0xf4,
-  o.debug_exit_size = 4;
+  o.ram_size = 16 << 20, o.kernel = f->path, o.acpi = o.hpet = true;
+  if (!o.entries) o.entries = &fixed_debug_exit;
   if (!o.monitor.icount_shift) o.monitor.icount_shift = -1;
   f->o = o;
   f->m = machine_create(&f->o, NULL, error);
@@ -209,6 +210,20 @@ static void power_off_and_debug_exit_end_it(void **state) {
 
 /* ---- input ---- */
 
+/* COM1 on a socket that listens. */
+struct socket_port {
+  char path[64];
+  struct option_pair pairs[5];
+  struct option_entry chardev;
+};
+static const struct option_entry *socket_port(struct socket_port *s, const char *mux) {
+  snprintf(s->path, sizeof s->path, "/tmp/bt-machine-%d", (int)getpid());
+  const struct option_pair pairs[5] = {{"backend", "socket"}, {"path", s->path}, {"server", "on"}, {"wait", "off"}, {"mux", mux}};
+  memcpy(s->pairs, pairs, sizeof pairs);
+  s->chardev = (struct option_entry){"chardev", "-chardev", "", "serial0", s->pairs, 5, &fixed_port};
+  return &s->chardev;
+}
+
 static int connect_to(const char *path) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   strcpy(address.sun_path, path);
@@ -236,12 +251,12 @@ static void *talk(void *opaque) {
 }
 /* Far more at once than the UART and our queue hold: the guest sees every byte, in order. */
 static void pasted_text_arrives_whole(void **state) {
-  struct fixture f = {.o.serial = {{.kind = SERIAL_UNIX, .server = true}}};
+  struct socket_port port;
+  struct fixture f = {.o.entries = socket_port(&port, "off")};
   struct talker t = {0};
   pthread_t other;
-  snprintf(f.o.serial[0].path, SERIAL_PATH_MAX, "/tmp/bt-machine-%d", (int)getpid());
   make(&f, guest_echo);
-  t.fd = connect_to(f.o.serial[0].path);
+  t.fd = connect_to(port.path);
   assert_true(t.fd >= 0);
   pthread_create(&other, NULL, talk, &t);
   assert_end(&f, END_DEBUG_EXIT, 17);
@@ -267,11 +282,11 @@ static void *paste_and_quit(void *opaque) {
   return NULL;
 }
 static void the_escape_is_read_when_the_guest_is_done(void **state) {
-  struct fixture f = {.o = {.no_shutdown = true, .escape = 1, .serial = {{.kind = SERIAL_UNIX, .server = true, .mux = true}}}};
+  struct socket_port port;
+  struct fixture f = {.o = {.no_shutdown = true, .escape = 1, .entries = socket_port(&port, "on")}};
   pthread_t other;
-  snprintf(f.o.serial[0].path, SERIAL_PATH_MAX, "/tmp/bt-machine-%d", (int)getpid());
   make(&f, guest_power_off);
-  int fd = connect_to(f.o.serial[0].path);
+  int fd = connect_to(port.path);
   assert_true(fd >= 0);
   pthread_create(&other, NULL, paste_and_quit, &fd);
   alarm(20);
@@ -279,6 +294,87 @@ static void the_escape_is_read_when_the_guest_is_done(void **state) {
   alarm(0);
   pthread_join(other, NULL);
   close(fd);
+  unmake(&f);
+}
+
+/* ---- other threads' work ---- */
+
+struct poster {
+  struct machine *m;
+  pthread_t vcpu;
+  unsigned done;
+  bool other_thread, busy;
+};
+static void one_of_three(void *opaque) {
+  struct poster *p = opaque;
+  p->other_thread |= !pthread_equal(pthread_self(), p->vcpu);
+  if (++p->done == 3) machine_finish(p->m, END_DEBUG_EXIT, 21);
+}
+static void *post_three(void *opaque) {
+  struct poster *p = opaque;
+  for (int i = 0; i < 3; i++) {
+    struct timespec t = {0, 30 * 1000000L};
+    nanosleep(&t, NULL);
+    if (!machine_post(p->m, one_of_three, p)) abort();
+  }
+  return NULL;
+}
+static void posts_reach(const uint8_t *image, int icount) {
+  struct fixture f = {.o.monitor.icount_shift = icount};
+  pthread_t other;
+  make(&f, image);
+  struct poster p = {.m = f.m, .vcpu = pthread_self()};
+  pthread_create(&other, NULL, post_three, &p);
+  alarm(20);
+  assert_end(&f, END_DEBUG_EXIT, 21);
+  alarm(0);
+  pthread_join(other, NULL);
+  assert_false(p.other_thread);
+  unmake(&f);
+}
+static void posts_reach_a_halted_guest(void **state) { posts_reach(guest_halt, -1); }
+static void posts_reach_a_spinning_guest(void **state) { posts_reach(guest_spin, -1); }
+static void posts_reach_a_halted_guest_under_icount(void **state) { posts_reach(guest_halt, 1); }
+static void posts_before_the_run_are_not_lost(void **state) {
+  for (int icount = -1; icount <= 1; icount += 2) {
+    struct fixture f = {.o.monitor.icount_shift = icount};
+    make(&f, guest_halt);
+    struct poster p = {.m = f.m, .vcpu = pthread_self(), .done = 2};
+    assert_true(machine_post(f.m, one_of_three, &p));
+    alarm(20);
+    assert_end(&f, END_DEBUG_EXIT, 21);
+    alarm(0);
+    unmake(&f);
+  }
+}
+
+/* A chip whose back end's completion comes later, from another thread. */
+static struct poster *busy_one; /* a device's state is its own */
+static bool is_busy(void *opaque) { return busy_one && busy_one->busy; }
+static void completed(void *opaque) { ((struct poster *)opaque)->busy = false; }
+static void *complete_later(void *opaque) {
+  struct poster *p = opaque;
+  struct timespec t = {0, 200 * 1000000L};
+  nanosleep(&t, NULL);
+  if (!machine_post(p->m, completed, p)) abort();
+  return NULL;
+}
+static void quiesce_waits_for_what_is_under_way(void **state) {
+  struct fixture f = {0};
+  unsigned count;
+  pthread_t other;
+  make(&f, guest_halt);
+  struct poster p = {.m = f.m, .vcpu = pthread_self(), .busy = true};
+  busy_one = &p;
+  ((struct device *)pc_devices(f.m->pc, &count))[0].busy = is_busy;
+  pthread_create(&other, NULL, complete_later, &p);
+  double cpu = seconds(CLOCK_THREAD_CPUTIME_ID);
+  assert_true(machine_quiesce(f.m));
+  assert_false(p.busy);
+  assert_true(seconds(CLOCK_THREAD_CPUTIME_ID) - cpu < 0.05); /* it slept */
+  pthread_join(other, NULL);
+  busy_one = NULL;
+  assert_true(machine_quiesce(f.m));
   unmake(&f);
 }
 
@@ -380,6 +476,11 @@ int main(void) {
     cmocka_unit_test(no_shutdown_stays_until_it_is_quit),
     cmocka_unit_test(power_off_and_debug_exit_end_it),
     cmocka_unit_test(the_escape_is_read_when_the_guest_is_done),
+    cmocka_unit_test(posts_reach_a_halted_guest),
+    cmocka_unit_test(posts_reach_a_spinning_guest),
+    cmocka_unit_test(posts_reach_a_halted_guest_under_icount),
+    cmocka_unit_test(posts_before_the_run_are_not_lost),
+    cmocka_unit_test(quiesce_waits_for_what_is_under_way),
     cmocka_unit_test(two_machines_at_once),
     cmocka_unit_test(the_other_machine_may_end_first),
     cmocka_unit_test(statistics_name_every_counter),

@@ -1,16 +1,23 @@
 // The command line. Run only this: build/unit/test_options
-// sources: bt/options/options.c bt/options/options_machine.c bt/options/options_axes.c bt/options/options_qemu.c bt/options/values.c
+// link: bt_program
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <unistd.h>
+#include "bt/options/devices.h"
 #include "bt/options/options.h"
 #include "bt/options/values.h"
+#include "devices/chips/port92.h"
+#include "devices/chips/uart16550.h"
 
 static char said[4096]; /* what the last parse() printed */
+
+/* The entries of the last parse() but one are freed by the next: tests look at what they have just parsed. */
+static const struct option_entry *parsed;
 
 /* Parses "bt" and the words up to NULL. */
 static int parse_words(struct bt_options *o, char **words) {
@@ -18,10 +25,36 @@ static int parse_words(struct bt_options *o, char **words) {
   int argc = 1;
   for (; *words && argc < 63; words++) argv[argc++] = *words;
   memset(said, 0, sizeof said);
+  entry_free_all(&parsed);
   FILE *err = fmemopen(said, sizeof said - 1, "w");
   int result = options_parse(o, argc, argv, err);
   fclose(err);
+  parsed = o->entries;
   return result;
+}
+static const struct option_entry *nth(const struct bt_options *o, const char *group, unsigned n) {
+  const struct option_entry *e = entry_of(o->entries, group);
+  while (e && n--) e = entry_of(e->next, group);
+  return e;
+}
+/* The back end of -chardev or -serial number n, as it will be made; kind -1: there is none. */
+static struct chardev_option chardev(const struct bt_options *o, unsigned n) {
+  struct chardev_option c = {.kind = (enum chardev_kind) - 1};
+  char error[PROPERTY_ERROR];
+  const struct option_entry *e = nth(o, "chardev", n);
+  if (e && !chardev_option_read(e, &c, error)) fail_msg("%s", error);
+  return c;
+}
+static void *find_entry(void *opaque, enum property_type type, const char *id) {
+  return (void *)entry_find(opaque, "chardev", id);
+}
+/* Into `values`: the properties of device number n. Its name; NULL: there is none. */
+static const char *device(const struct bt_options *o, unsigned n, void *values) {
+  const struct property_world world = {find_entry, (void *)o->entries};
+  char error[PROPERTY_ERROR];
+  const struct option_entry *e = nth(o, "device", n);
+  if (e && !device_entry_read(o->entries, e, values, &world, error)) fail_msg("%s", error);
+  return e ? device_entry_type(e)->name : NULL;
 }
 #define PARSE(o, ...) parse_words(o, (char *[]){__VA_ARGS__, NULL})
 #define GOOD(...) \
@@ -66,11 +99,13 @@ static void a_whole_qemu_command_line(void **state) {
   assert_string_equal(o.initrd, "rd");
   assert_string_equal(o.append, "console=ttyS0 panic=-1");
   assert_string_equal(o.cpu, "n270,-sse3");
-  assert_true(o.nographic && o.no_reboot && o.nodefaults && o.acpi && o.debug_exit && o.stats && o.stats_json);
-  assert_int_equal(o.debug_exit_base, 0xf4);
-  assert_int_equal(o.debug_exit_size, 4);
-  assert_int_equal(o.serial[0].kind, SERIAL_STDIO);
-  assert_true(o.serial[0].mux);
+  assert_true(o.nographic && o.no_reboot && o.nodefaults && o.acpi && o.stats && o.stats_json);
+  struct debug_exit_properties exit;
+  assert_string_equal(device(&o, 1, &exit), "isa-debug-exit");
+  assert_int_equal(exit.iobase, 0xf4);
+  assert_int_equal(exit.iosize, 4);
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_STDIO);
+  assert_true(chardev(&o, 0).mux && !chardev(&o, 0).signal);
   assert_int_equal(o.monitor.log, 1u << LOG_int | 1u << LOG_guest_errors);
   assert_int_equal(o.monitor.icount_shift, -1);
 }
@@ -106,40 +141,182 @@ static void memory_sizes(void **state) {
 
 static void serial_ports(void **state) {
   struct bt_options o;
-  assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "stdio", "-serial", "file:a,b", "-serial",
-                         "unix:/tmp/s,server=on,wait=off", "-serial", "none"),
+  struct uart16550_properties port;
+  assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "stdio", "-serial", "file:a,b", "-serial", "none", "-serial",
+                         "unix:/tmp/s,server=on,wait=off"),
                    OPTIONS_OK);
-  assert_int_equal(o.serial[0].kind, SERIAL_STDIO);
-  assert_false(o.serial[0].mux);
-  assert_string_equal(o.serial[1].file, "a,b");
-  assert_string_equal(o.serial[2].path, "/tmp/s");
-  assert_true(o.serial[2].server && !o.serial[2].wait);
-  assert_int_equal(o.serial[3].kind, SERIAL_NONE);
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_STDIO);
+  assert_true(!chardev(&o, 0).mux && chardev(&o, 0).signal);
+  assert_int_equal(chardev(&o, 1).kind, CHARDEV_FILE);
+  assert_string_equal(chardev(&o, 1).path, "a,b");
+  assert_string_equal(chardev(&o, 2).path, "/tmp/s");
+  assert_true(chardev(&o, 2).server && !chardev(&o, 2).wait);
+  assert_null(nth(&o, "chardev", 3));
+  static const unsigned indices[] = {0, 1, 3};
+  for (unsigned i = 0; i < 3; i++) {
+    assert_string_equal(device(&o, i, &port), "isa-serial");
+    assert_int_equal(port.index, indices[i]);
+    assert_ptr_equal(port.chardev, nth(&o, "chardev", i));
+  }
+  assert_null(nth(&o, "device", 3));
   assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "unix:/tmp/s,server,nowait"), OPTIONS_OK);
-  assert_true(o.serial[0].server && !o.serial[0].wait);
+  assert_true(chardev(&o, 0).server && !chardev(&o, 0).wait);
   assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "unix:a,,b"), OPTIONS_OK);
-  assert_string_equal(o.serial[0].path, "a,b");
+  assert_string_equal(chardev(&o, 0).path, "a,b");
   BAD("four", "-serial", "null", "-serial", "null", "-serial", "null", "-serial", "null", "-serial", "null");
   BAD("only one port", "-kernel", "k", "-serial", "stdio", "-serial", "mon:stdio");
   BAD("no such backend", "-serial", "tcp:localhost:1");
   BAD("no such backend", "-serial", "file:");
   BAD("characters", "-serial", "unix:");
-  BAD("server and wait", "-serial", "unix:p,color=red");
+  BAD("no property 'color'; it has path, server, wait, mux", "-serial", "unix:p,color=red");
+  BAD("-serial chardev:c: chardev=c: there is no -chardev with that id", "-serial", "chardev:c");
 }
 
-/* QEMU's defaults: a window's console without -nographic, the terminal with it, nothing with -nodefaults. */
+/* QEMU's defaults: a window's console without -nographic, the terminal with it, nothing with -nodefaults or where a port is asked
+ * for otherwise. */
 static void serial_defaults(void **state) {
   struct bt_options o;
   PARSE(&o, "-kernel", "k");
-  assert_int_equal(o.serial[0].kind, SERIAL_NULL);
-  assert_int_equal(o.serial[1].kind, SERIAL_NONE);
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_NULL);
+  assert_null(nth(&o, "device", 1));
   PARSE(&o, "-kernel", "k", "-nographic");
-  assert_int_equal(o.serial[0].kind, SERIAL_STDIO);
-  assert_true(o.serial[0].mux);
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_STDIO);
+  assert_true(chardev(&o, 0).mux);
   PARSE(&o, "-nodefaults", "-nographic", "-kernel", "k");
-  assert_int_equal(o.serial[0].kind, SERIAL_NONE);
+  assert_null(o.entries);
   PARSE(&o, "-nographic", "-serial", "file:f", "-kernel", "k");
-  assert_int_equal(o.serial[0].kind, SERIAL_FILE);
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_FILE);
+  assert_null(nth(&o, "chardev", 1));
+  PARSE(&o, "-nographic", "-device", "isa-serial", "-kernel", "k");
+  assert_null(nth(&o, "chardev", 0));
+  assert_null(nth(&o, "device", 1));
+}
+
+/* ---- keyed options ---- */
+
+static void assert_pair(const struct option_entry *e, unsigned i, const char *key, const char *value) {
+  assert_true(i < e->count);
+  assert_string_equal(e->pairs[i].key, key);
+  assert_string_equal(e->pairs[i].value, value);
+}
+static void entries_are_read_as_qemu_reads_them(void **state) {
+  const struct option_entry *list = NULL, *e;
+  const char *problem;
+  static char longest[100000];
+  memset(longest, 'x', sizeof longest - 1);
+  memcpy(longest, "path=", 5);
+  assert_true(
+    entry_add(&list, "chardev", "-chardev", "", "socket,id=c-1.a,path=a,,b,,,server,nowait,key=v=w,e=,,,key=2", &problem));
+  e = list;
+  assert_string_equal(e->id, "c-1.a");
+  assert_pair(e, 0, "backend", "socket");
+  assert_pair(e, 1, "path", "a,b,");
+  assert_pair(e, 2, "server", "on");
+  assert_pair(e, 3, "wait", "off");
+  assert_pair(e, 4, "key", "v=w");
+  assert_pair(e, 5, "e", ",");
+  assert_pair(e, 6, "key", "2");
+  assert_int_equal(e->count, 7);
+  assert_string_equal(entry_value(e, "key"), "2");
+  assert_null(entry_value(e, "absent"));
+  assert_true(entry_add(&list, "drive", "-drive", "", "snapshot,file=x", &problem)); /* no implied key */
+  assert_pair(e->next, 0, "snapshot", "on");
+  assert_true(entry_add(&list, "drive", "-drive", "", longest, &problem));
+  assert_int_equal(strlen(e->next->next->pairs[0].value), sizeof longest - 1 - 5);
+  assert_true(entry_add(&list, "device", "-device", "", "", &problem));
+  assert_int_equal(e->next->next->next->count, 0);
+  assert_true(entry_add(&list, "device", "-device", "", "x,", &problem));
+  assert_int_equal(nth(&(struct bt_options){.entries = list}, "device", 1)->count, 1);
+  assert_false(entry_add(&list, "device", "-device", "", "x,=1", &problem));
+  assert_false(entry_add(&list, "device", "-device", "", "x,no", &problem));
+  assert_false(entry_add(&list, "device", "-device", "", "x,id=7up", &problem));
+  assert_false(entry_add(&list, "device", "-device", "", "x,id=", &problem));
+  entry_free_all(&list);
+  assert_null(list);
+}
+
+static void keyed_serial_ports(void **state) {
+  struct bt_options o;
+  struct uart16550_properties port;
+  struct chardev_option c;
+  assert_int_equal(PARSE(&o, "-kernel", "k", "-device", "isa-serial,chardev=late,index=2,iobase=0x2000,irq=10", "-chardev",
+                         "socket,id=late,path=/tmp/s,server=on,wait=off", "-chardev", "stdio,id=t,mux=on", "-serial",
+                         "chardev:t"),
+                   OPTIONS_OK);
+  assert_string_equal(said, "");
+  assert_string_equal(device(&o, 0, &port), "isa-serial");
+  assert_true(port.index == 2 && port.iobase == 0x2000 && port.irq == 10);
+  assert_ptr_equal(port.chardev, nth(&o, "chardev", 0));
+  assert_string_equal(device(&o, 1, &port), "isa-serial");
+  assert_true(port.index == 0 && port.iobase == UINT32_MAX);
+  c = chardev(&o, 1);
+  assert_true(c.kind == CHARDEV_STDIO && c.mux && c.signal);
+  assert_string_equal(c.id, "t");
+  c = chardev(&o, 0);
+  assert_true(c.kind == CHARDEV_SOCKET && c.server && !c.wait);
+  BAD("it needs an id=", "-chardev", "stdio");
+  BAD("it needs a path=", "-chardev", "file,id=f");
+  BAD("characters", "-chardev", "socket,id=s");
+  BAD("no such backend (stdio, file, socket, null)", "-chardev", "udp,id=u");
+  BAD("no property 'size'; it has path, append", "-chardev", "file,id=f,path=p,size=3");
+  BAD("append=maybe: it is on or off", "-chardev", "file,id=f,path=p,append=maybe");
+  BAD("there is a -chardev with that id already", "-chardev", "null,id=a", "-chardev", "null,id=a");
+  BAD("chardev=x: there is no -chardev with that id", "-kernel", "k", "-device", "isa-serial,chardev=x");
+  BAD("another device has that -chardev", "-kernel", "k", "-chardev", "null,id=a", "-device", "isa-serial,chardev=a", "-device",
+      "isa-serial,chardev=a");
+  BAD("-device isa-serial,foo=1: no property 'foo'; it has index, iobase, irq, chardev", "-kernel", "k", "-device",
+      "isa-serial,foo=1");
+  BAD("index=4: it is a number from 0 to 3", "-kernel", "k", "-device", "isa-serial,index=4");
+  BAD("irq=1: it is a number from 3 to 15", "-kernel", "k", "-device", "isa-serial,irq=1");
+  BAD("only one port", "-kernel", "k", "-serial", "stdio", "-chardev", "stdio,id=s");
+  BAD("a serial port is on the terminal", "-kernel", "k", "-chardev", "stdio,id=s", "-daemonize");
+}
+
+static void properties_of_all_devices_of_a_kind(void **state) {
+  struct bt_options o;
+  struct debug_exit_properties exit;
+  assert_int_equal(PARSE(&o, "-kernel", "k", "-nodefaults", "-device", "isa-debug-exit,iosize=4", "-global",
+                         "isa-debug-exit.iosize=1", "-global", "driver=isa-debug-exit,property=iobase,value=0xf4"),
+                   OPTIONS_OK);
+  device(&o, 0, &exit);
+  assert_int_equal(exit.iobase, 0xf4);
+  assert_int_equal(exit.iosize, 4); /* its own goes first */
+  PARSE(&o, "-kernel", "k", "-nodefaults", "-device", "isa-debug-exit");
+  device(&o, 0, &exit);
+  assert_true(exit.iobase == 0x501 && exit.iosize == 2);
+  BAD("no property 'foo'; it has iobase, iosize", "-kernel", "k", "-global", "isa-debug-exit.foo=1");
+  BAD("iosize=9: it is a number from 1 to 4", "-kernel", "k", "-global", "isa-debug-exit.iosize=9");
+  BAD("DEVICE.PROPERTY=VALUE", "-kernel", "k", "-global", "isa-debug-exit");
+  BAD("DEVICE.PROPERTY=VALUE", "-kernel", "k", "-global", "a=b.c");
+  WARNS("-global PIIX4_PM.disable_s3=1: there is no such device", "-global", "PIIX4_PM.disable_s3=1");
+  BAD("there is one already", "-kernel", "k", "-device", "isa-debug-exit", "-device", "isa-debug-exit");
+}
+
+/* What -device, -chardev 'help' and 'NAME,help' print names every row. */
+static void help_of_devices_names_the_rows(void **state) {
+  char text[4096] = {0};
+  FILE *f = fmemopen(text, sizeof text - 1, "w");
+  device_help(NULL, f);
+  chardev_help(NULL, f);
+  for (unsigned i = 0; device_type_at(i); i++) device_help(device_type_at(i), f);
+  fclose(f);
+  for (unsigned i = 0; device_type_at(i); i++) {
+    assert_non_null(strstr(text, device_type_at(i)->name));
+    for (const struct property *row = device_type_at(i)->properties; row->name; row++) assert_non_null(strstr(text, row->name));
+  }
+  assert_non_null(strstr(text, "(default 0x501)"));
+  assert_non_null(strstr(text, "socket"));
+  /* asked for on the command line, it is printed on standard output: not in a test's way */
+  struct bt_options o;
+  fflush(stdout);
+  int out = dup(1), null = open("/dev/null", O_WRONLY);
+  dup2(null, 1);
+  int results[] = {PARSE(&o, "-device", "help"),  PARSE(&o, "-device", "isa-serial,help"), PARSE(&o, "-device", "?"),
+                   PARSE(&o, "-chardev", "help"), PARSE(&o, "-chardev", "socket,help"),    PARSE(&o, "-machine", "help")};
+  fflush(stdout);
+  dup2(out, 1);
+  close(out), close(null);
+  for (unsigned i = 0; i < sizeof results / sizeof results[0]; i++) assert_int_equal(results[i], OPTIONS_DONE);
 }
 
 static void axes(void **state) {
@@ -192,12 +369,14 @@ static void accelerators_and_machines(void **state) {
   BAD("hpet is on or off", "-machine", "pc,hpet=maybe");
   BAD("no such machine", "-machine", "q35");
   BAD("no such property", "-M", "pc,colour=red");
+  GOOD("-M", "pc,smm,noigd-passthru"); /* short forms */
+  BAD("no such property", "-M", "pc,pit=off");
   BAD("one CPU", "-smp", "4");
   BAD("number of CPUs", "-smp", "");
   BAD("accelerator", "-accel", "magic");
   BAD("64K", "-accel", "tcg,tb-size=1K");
   BAD("no such device", "-device", "flux-capacitor");
-  BAD("iobase", "-device", "isa-debug-exit,iobase=0x10000");
+  BAD("iobase=0x10000: it is a number from 0 to 0xffff", "-device", "isa-debug-exit,iobase=0x10000");
   BAD("end at 0xffff", "-device", "isa-debug-exit,iobase=0xffff,iosize=4");
   GOOD("-machine", "pc,usb=off,graphics=off,igd-passthru=off");
   WARNS("USB", "-machine", "pc,usb=on");
@@ -399,6 +578,16 @@ static void random_words(void **state) {
                                       "-action",
                                       "unix:",
                                       "isa-debug-exit,",
+                                      "isa-serial,",
+                                      "-chardev",
+                                      "-global",
+                                      "-drive",
+                                      "socket,",
+                                      "file,",
+                                      "id=a",
+                                      "chardev=",
+                                      "path=",
+                                      "isa-serial.",
                                       "tcg,",
                                       "shift=",
                                       "=",
@@ -441,6 +630,10 @@ int main(void) {
     cmocka_unit_test(memory_sizes),
     cmocka_unit_test(serial_ports),
     cmocka_unit_test(serial_defaults),
+    cmocka_unit_test(entries_are_read_as_qemu_reads_them),
+    cmocka_unit_test(keyed_serial_ports),
+    cmocka_unit_test(properties_of_all_devices_of_a_kind),
+    cmocka_unit_test(help_of_devices_names_the_rows),
     cmocka_unit_test(axes),
     cmocka_unit_test(accelerators_and_machines),
     cmocka_unit_test(what_the_guest_does_not_need_warns_once),

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "bt/snapshot.h"
+#include "fixed_entries.h"
 #include "snapshot_guests.h"
 
 static char folder[32] = "/tmp/bt-snapshot-XXXXXX"; /* one for all: the guest's memory holds the kernel's name */
@@ -32,7 +33,8 @@ static void make(struct fixture *f, const uint8_t image[4096]) {
   assert_int_equal(fwrite(image, 1, 4096, k), 4096);
   fclose(k);
   if (!o.ram_size) o.ram_size = 4 << 20;
-  o.kernel = f->path, o.acpi = o.debug_exit = o.no_reboot = true, o.debug_exit_base = 0xf4, o.debug_exit_size = 4;
+  o.kernel = f->path, o.acpi = o.no_reboot = true;
+  if (!o.entries) o.entries = &fixed_debug_exit;
   f->o = o;
   f->m = machine_create(&f->o, NULL, error);
   unlink(f->path);
@@ -198,7 +200,7 @@ static void assert_refused(struct machine *m, struct machine *twin, const uint8_
 static void other_machines_are_refused(void **state) {
   struct fixture a = {0}, ram = {.o.ram_size = 8 << 20}, shift = {.o.monitor.icount_shift = 1},
                  real = {.o.monitor.icount_shift = -1};
-  struct fixture port = {.o.serial = {{.kind = SERIAL_NULL}}};
+  struct fixture port = {.o.entries = &fixed_serial};
   struct {
     struct fixture *f;
     const char *says;

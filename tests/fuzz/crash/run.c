@@ -4,6 +4,7 @@
 #include "case.h"
 #include "../../../bt/machine.h"
 #include "../../../bt/snapshot.h"
+#include "../../unit/fixed_entries.h"
 
 /* Guest time that the case ends at, and when the next NMI is due. */
 struct times {
@@ -40,11 +41,8 @@ static struct bt_options options_of(const struct fuzz_case *c, char *kernel) {
                          .acpi = c->acpi,
                          .hpet = true,
                          .nodefaults = true,
-                         .debug_exit = true,
-                         .debug_exit_base = 0xf4,
-                         .debug_exit_size = 4,
+                         .entries = &fixed_serial,
                          .log_file = "/dev/null"};
-  o.serial[0].kind = SERIAL_NULL;
   o.monitor = (struct monitor_options){.code_size = c->code_size,
                                        .one_insn = c->one_insn,
                                        .no_chain = c->no_chain,

@@ -1,11 +1,42 @@
 /* options_parse() and all that it hands values to: the input is a command line, a word a line. It is understood, or refused with
  * one line; what is understood is within bounds. */
 #include "guided.h"
+#include "devices/chips/port92.h"
+#include "bt/options/devices.h"
 #include "bt/options/options.h"
 
 enum { WORDS = 64 };
 
 static void require_kept(const char *text) { REQUIRE(!text || strlen(text) < 1 << 20, "a text that is not of the command line"); }
+
+static void *find_entry(void *opaque, enum property_type type, const char *id) {
+  REQUIRE(type == PROPERTY_CHARDEV, "a device with a back end of kind %d", (int)type);
+  return (void *)entry_find(opaque, "chardev", id);
+}
+
+/* What was understood can be made. */
+static void check_entries(const struct bt_options *o) {
+  const struct property_world world = {find_entry, (void *)o->entries};
+  char error[PROPERTY_ERROR];
+  ENTRIES_OF(o->entries, "chardev", e) {
+    struct chardev_option c;
+    REQUIRE(e->id && chardev_option_read(e, &c, error), "%s", error);
+    REQUIRE(c.kind != CHARDEV_FILE || *c.path, "a file without a name");
+    REQUIRE(c.kind != CHARDEV_SOCKET || (*c.path && strlen(c.path) <= SOCKET_PATH_MAX), "a path of %zu", strlen(c.path));
+  }
+  ENTRIES_OF(o->entries, "device", e) {
+    union {
+      struct debug_exit_properties exit;
+      uint64_t room[32];
+    } values;
+    const struct device_type *type = device_entry_type(e);
+    if (!type) continue;
+    REQUIRE(type->properties_size <= sizeof values, "%s has large properties", type->name);
+    REQUIRE(device_entry_read(o->entries, e, &values, &world, error), "%s", error);
+    if (type == &debug_exit_type)
+      REQUIRE(values.exit.iobase + values.exit.iosize <= 0x10000 && values.exit.iosize - 1 < 4, "isa-debug-exit");
+  }
+}
 
 static void check_understood(const struct bt_options *o) {
   require_kept(o->kernel), require_kept(o->initrd), require_kept(o->append), require_kept(o->cpu);
@@ -14,19 +45,12 @@ static void check_understood(const struct bt_options *o) {
   REQUIRE(o->kernel && *o->kernel, "nothing to boot");
   REQUIRE(o->ram_size >= 16u << 20 && o->ram_size <= 3ull << 30 && !(o->ram_size & 0xfffff), "RAM of %llu",
           (unsigned long long)o->ram_size);
-  REQUIRE(o->serial_count <= SERIAL_PORTS, "%u serial ports", o->serial_count);
-  for (unsigned i = 0; i < SERIAL_PORTS; i++) {
-    const struct serial_option *s = &o->serial[i];
-    REQUIRE(s->kind <= SERIAL_UNIX && (s->kind != SERIAL_FILE || (s->file && *s->file)), "serial port %u", i);
-    REQUIRE(memchr(s->path, 0, sizeof s->path) && (s->kind != SERIAL_UNIX || *s->path), "path of serial port %u", i);
-  }
+  check_entries(o);
   const struct monitor_options *m = &o->monitor;
   REQUIRE(m->icount_shift >= -1 && m->icount_shift <= 10, "-icount %d", m->icount_shift);
   REQUIRE(m->code_size <= 1u << 30 && !(m->code_size && m->code_size < 64 << 10), "code cache of %zu", (size_t)m->code_size);
   REQUIRE(!(m->log & ~(uint32_t)((1ull << LOG_COUNT) - 1)) && !(m->without & ~(uint32_t)((1ull << OPT_COUNT) - 1)),
           "-d %x --without %x", m->log, m->without);
-  REQUIRE(o->debug_exit_base + o->debug_exit_size <= 0x10000 && o->debug_exit_size >= 1 && o->debug_exit_size <= 4,
-          "isa-debug-exit");
 }
 
 /* Warnings, and a complaint as the last line when there is one. */
@@ -56,7 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fclose(err);
   REQUIRE(result == OPTIONS_OK || result == OPTIONS_BAD || result == OPTIONS_DONE, "result %d", result);
   check_said(said, result == OPTIONS_BAD);
-  if (result == OPTIONS_OK) check_understood(&o);
+  if (result == OPTIONS_OK) {
+    check_understood(&o);
+    options_free(&o);
+  }
   free(said);
   free(text);
   return 0;

@@ -2,7 +2,21 @@
  * Nothing is opened. */
 #include "guided.h"
 #include "bt/host/console.h"
+#include "bt/options/devices.h"
 #include "bt/options/options.h"
+
+/* One back end at most, as what was understood says; a device that names it. */
+static void check_entries(struct bt_options *o) {
+  struct chardev_option c;
+  char error[PROPERTY_ERROR];
+  unsigned count = 0;
+  ENTRIES_OF(o->entries, "chardev", e) {
+    REQUIRE(chardev_option_read(e, &c, error), "%s", error);
+    REQUIRE(c.kind != CHARDEV_SOCKET || (*c.path && strlen(c.path) <= SOCKET_PATH_MAX), "a path of %zu", strlen(c.path));
+    REQUIRE(!count++ && entry_of(o->entries, "device"), "%u back ends", count);
+  }
+  options_free(o);
+}
 
 static void parse(char *value) {
   struct bt_options o;
@@ -18,7 +32,8 @@ static void parse(char *value) {
     REQUIRE(said[length - 1] == '\n', "the line does not end");
     said[length - 1] = 0;
     require_one_line(said);
-  } else REQUIRE(o.serial[0].kind != SERIAL_UNIX || memchr(o.serial[0].path, 0, SERIAL_PATH_MAX), "a socket's path has no end");
+  }
+  if (result == OPTIONS_OK) check_entries(&o);
   free(said);
 }
 

@@ -1,6 +1,7 @@
 #include "states.h"
 #include <sys/mman.h>
 #include <unistd.h>
+#include "tests/unit/fixed_entries.h"
 #include "tests/unit/snapshot_guests.h"
 
 static const uint8_t *const images[STATE_GUESTS] = {guest_ticks, guest_pae, guest_a20};
@@ -15,9 +16,7 @@ static struct machine *make(struct state_base *b, const uint8_t image[4096], uns
                                    .kernel = path,
                                    .acpi = true,
                                    .hpet = true,
-                                   .debug_exit = true,
-                                   .debug_exit_base = 0xf4,
-                                   .debug_exit_size = 4,
+                                   .entries = &fixed_debug_exit,
                                    .nodefaults = true,
                                    .no_reboot = true};
   struct machine *m = machine_create(&b->options, NULL, error);

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "serial_host.h"
+#include "char_stream.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,11 +11,11 @@
 #include <unistd.h>
 #include "../options/values.h"
 
-void serial_host_init(struct serial_host *h) { *h = (struct serial_host){.in = -1, .out = -1, .listener = -1}; }
+void char_stream_init(struct char_stream *h) { *h = (struct char_stream){.in = -1, .out = -1, .listener = -1}; }
 
-static bool fail(char error[ERROR_TEXT], const char *what, const char *path, const char *why) {
+static bool fail(const struct char_stream *h, char error[ERROR_TEXT], const char *what, const char *path, const char *why) {
   char name[128];
-  snprintf(error, ERROR_TEXT, "-serial %s%s: %s", what, value_printable(name, path), why);
+  snprintf(error, ERROR_TEXT, "%s %s%s: %s", h->option, what, value_printable(name, path), why);
   return false;
 }
 
@@ -38,24 +38,24 @@ static bool is_socket(int fd) {
   return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
-static bool open_stdio(struct serial_host *h, char error[ERROR_TEXT]) {
+static bool open_stdio(struct char_stream *h, char error[ERROR_TEXT]) {
   bool ignored;
   h->in = open_again(STDIN_FILENO, O_RDONLY, &ignored);
   h->out = open_again(STDOUT_FILENO, O_WRONLY, &h->blocking);
-  if (h->out < 0) return fail(error, "stdio", "", strerror(errno));
+  if (h->out < 0) return fail(h, error, "stdio", "", strerror(errno));
   h->in_socket = is_socket(h->in);
   h->out_socket = is_socket(h->out);
   return true;
 }
 
-static bool open_unix(struct serial_host *h, const struct serial_option *option, char error[ERROR_TEXT]) {
+static bool open_unix(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   memcpy(address.sun_path, option->path, strnlen(option->path, sizeof address.sun_path - 1));
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   h->in_socket = h->out_socket = true;
   if (!option->server) {
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
-      fail(error, "unix:", option->path, strerror(errno));
+      fail(h, error, "unix:", option->path, strerror(errno));
       if (fd >= 0) close(fd);
       return false;
     }
@@ -66,47 +66,47 @@ static bool open_unix(struct serial_host *h, const struct serial_option *option,
   if (stat(option->path, &st) == 0 && S_ISSOCK(st.st_mode)) unlink(option->path); /* left over from an earlier run */
   h->listener = fd;
   if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0)
-    return fail(error, "unix:", option->path, strerror(errno));
+    return fail(h, error, "unix:", option->path, strerror(errno));
   strcpy(h->path, option->path);
   if (!option->wait) return true;
   fprintf(stderr, "bt: waiting for a connection on %s\n", option->path);
   do h->in = h->out = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
   while (h->in < 0 && (errno == EINTR || errno == ECONNABORTED));
-  return h->in >= 0 ? true : fail(error, "unix:", option->path, strerror(errno));
+  return h->in >= 0 ? true : fail(h, error, "unix:", option->path, strerror(errno));
 }
 
-bool serial_host_open(struct serial_host *h, const struct serial_option *option, char error[ERROR_TEXT]) {
-  h->kind = option->kind;
+bool char_stream_open(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
+  h->option = option->option;
   switch (option->kind) {
-  case SERIAL_NONE:
-  case SERIAL_NULL: return true;
-  case SERIAL_STDIO: return open_stdio(h, error);
-  case SERIAL_UNIX: return open_unix(h, option, error);
-  case SERIAL_FILE:
-    h->out = open(option->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-    if (h->out < 0) return fail(error, "file:", option->file, strerror(errno));
-    fcntl(h->out, F_SETFL, O_NONBLOCK); /* a terminal or FIFO; ours alone */
+  case CHARDEV_NULL: return true;
+  case CHARDEV_STDIO: return open_stdio(h, error);
+  case CHARDEV_SOCKET: return open_unix(h, option, error);
+  case CHARDEV_FILE:
+    h->out = open(option->path, O_WRONLY | O_CREAT | (option->append ? O_APPEND : O_TRUNC) | O_CLOEXEC | O_NOCTTY, 0666);
+    if (h->out < 0) return fail(h, error, "file:", option->path, strerror(errno));
+    /* a terminal or FIFO; ours alone */
+    fcntl(h->out, F_SETFL, O_NONBLOCK | (option->append ? O_APPEND : 0));
     return true;
   }
   return false;
 }
 
 /* The connection or pipe has ended. */
-static void hang_up(struct serial_host *h) {
+static void hang_up(struct char_stream *h) {
   int out = h->out, in = h->in;
   __atomic_store_n(&h->out, -1, __ATOMIC_RELAXED);
   h->in = -1;
   if (out >= 0) close(out);
   if (in >= 0 && in != out) close(in);
 }
-static void end_input(struct serial_host *h) {
+static void end_input(struct char_stream *h) {
   if (h->in == h->out) return hang_up(h);
   close(h->in);
   h->in = -1;
 }
-static void end_output(struct serial_host *h, int error) {
+static void end_output(struct char_stream *h, int error) {
   if (error != EPIPE && error != ECONNRESET && !h->complained)
-    fprintf(stderr, "bt: -serial: output is lost: %s\n", strerror(error));
+    fprintf(stderr, "bt: %s: output is lost: %s\n", h->option, strerror(error));
   h->complained = true;
   int out = h->out;
   __atomic_store_n(&h->out, -1, __ATOMIC_RELAXED);
@@ -114,7 +114,7 @@ static void end_output(struct serial_host *h, int error) {
   close(out);
 }
 
-unsigned serial_host_write(struct serial_host *h, const uint8_t *bytes, unsigned n) {
+unsigned char_stream_write(struct char_stream *h, const uint8_t *bytes, unsigned n) {
   unsigned done = 0;
   while (done < n && h->out >= 0) {
     ssize_t k =
@@ -127,7 +127,7 @@ unsigned serial_host_write(struct serial_host *h, const uint8_t *bytes, unsigned
   return done;
 }
 
-unsigned serial_host_read(struct serial_host *h, uint8_t *to, unsigned max) {
+unsigned char_stream_read(struct char_stream *h, uint8_t *to, unsigned max) {
   if (h->in < 0) {
     int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) return 0;
@@ -141,7 +141,7 @@ unsigned serial_host_read(struct serial_host *h, uint8_t *to, unsigned max) {
   return 0;
 }
 
-void serial_host_close(struct serial_host *h) {
+void char_stream_close(struct char_stream *h) {
   hang_up(h);
   if (h->listener >= 0) close(h->listener);
   if (*h->path) unlink(h->path);

@@ -1,0 +1,26 @@
+/* The descriptors of a character back end (chardev.c): the terminal, a file, a socket. */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "../boot/image.h"
+#include "../options/devices.h"
+
+struct char_stream {
+  const char *option;         /* for messages: "-serial" */
+  int in, out, listener;      /* -1: none, or gone */
+  bool in_socket, out_socket; /* in == out: a connection, which ends as a whole */
+  bool blocking;              /* `out` may block: the loop's thread alone writes to it */
+  bool complained;
+  char path[SOCKET_PATH_MAX + 1]; /* of the socket that we made and take away again */
+};
+void char_stream_init(struct char_stream *h);
+bool char_stream_open(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]);
+void char_stream_close(struct char_stream *h);
+/* Bytes written; fewer than n when the host takes no more now, or when nobody is there any more (char_stream_has_output()). */
+unsigned char_stream_write(struct char_stream *h, const uint8_t *bytes, unsigned n);
+static inline bool char_stream_has_output(const struct char_stream *h) { return __atomic_load_n(&h->out, __ATOMIC_RELAXED) >= 0; }
+/* What to wait on for input: data, or the next client. -1: nothing will come. */
+static inline int char_stream_input_fd(const struct char_stream *h) { return h->in >= 0 ? h->in : h->listener; }
+/* It is readable: takes a client (0 bytes), reads, or notes that input has ended. The loop's thread only. */
+unsigned char_stream_read(struct char_stream *h, uint8_t *to, unsigned max);

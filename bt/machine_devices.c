@@ -1,0 +1,62 @@
+/* Character back ends and devices, made of the command line's entries (options/devices.h), which have been checked there. */
+#include <stdlib.h>
+#include <string.h>
+#include "machine.h"
+#include "options/devices.h"
+
+static unsigned count_entries(const struct machine *m, const char *group) {
+  unsigned n = 0;
+  ENTRIES_OF(m->options->entries, group, e) n++;
+  return n;
+}
+
+bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]) {
+  const struct chardev_host host = machine_chardev_host(m);
+  unsigned count = count_entries(m, "chardev");
+  m->chardevs = calloc(count + 1, sizeof *m->chardevs);
+  if (!m->chardevs) return boot_fail(error, "not enough memory");
+  ENTRIES_OF(m->options->entries, "chardev", e) {
+    struct chardev_option option;
+    char why[PROPERTY_ERROR];
+    if (!chardev_option_read(e, &option, why)) return boot_fail(error, "%s: %.200s", e->option, why);
+    struct chardev *made = chardev_create(&option, &host, error);
+    if (!made) return false;
+    m->chardevs[m->chardev_count++] = made;
+  }
+  return true;
+}
+
+/* Character back ends are the only ones that can be named yet. */
+static void *find_backend(void *opaque, enum property_type type, const char *id) {
+  struct machine *m = opaque;
+  for (unsigned i = 0; type == PROPERTY_CHARDEV && i < m->chardev_count; i++)
+    if (!strcmp(chardev_id(m->chardevs[i]), id)) return chardev_backend(m->chardevs[i]);
+  return NULL;
+}
+
+bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]) {
+  const struct property_world world = {find_backend, m};
+  m->devices = calloc(count_entries(m, "device") + 1, sizeof *m->devices);
+  if (!m->devices) return boot_fail(error, "not enough memory");
+  ENTRIES_OF(m->options->entries, "device", e) {
+    const struct device_type *type = device_entry_type(e);
+    char why[PROPERTY_ERROR];
+    if (!type) continue; /* QEMU's, which the guest does without */
+    void *values = calloc(1, type->properties_size);
+    if (!values) return boot_fail(error, "not enough memory");
+    m->devices[m->device_count++] = (struct device_config){type, values};
+    if (!device_entry_read(m->options->entries, e, values, &world, why))
+      return boot_fail(error, "%s %s: %.200s", e->option, type->name, why);
+  }
+  return true;
+}
+
+void machine_free_devices(struct machine *m) {
+  for (unsigned i = 0; i < m->device_count; i++) free((void *)m->devices[i].properties);
+  free(m->devices);
+}
+
+void machine_free_backends(struct machine *m) {
+  for (unsigned i = 0; i < m->chardev_count; i++) chardev_destroy(m->chardevs[i]);
+  free(m->chardevs);
+}

@@ -1,0 +1,199 @@
+/* Options that make entries (entries.h): -device, -chardev, -global, and -serial, a short form of the first two. */
+#include <stdlib.h>
+#include <string.h>
+#include "devices.h"
+#include "options_handlers.h"
+
+enum { SERIAL_PORTS = 4 };
+
+/* ---- making entries ---- */
+
+/* `elements` NULL: the value as it was written. The new entry, or NULL after a complaint. */
+static const struct option_entry *add_entry(struct parser *p, const char *group, const char *elements) {
+  const char *problem;
+  const struct option_entry **list = &p->o->entries, *last = NULL;
+  if (!entry_add(list, group, p->option, p->value, elements ? elements : p->value, &problem))
+    return options_complain(p, "%s", problem), NULL;
+  for (const struct option_entry *e = *list; e; e = e->next) last = e;
+  const struct option_entry *same = last->id ? entry_find(*list, group, last->id) : NULL;
+  if (same && same != last) return options_complain(p, "there is a -%s with that id already", group), NULL;
+  return last;
+}
+
+int options_keyed(struct parser *p, const char *group) { return add_entry(p, group, NULL) ? OPTIONS_OK : OPTIONS_BAD; }
+
+/* "HEADTEXT", commas of TEXT doubled. The caller frees it; NULL: no memory. */
+static char *escape(const char *head, const char *text) {
+  char *made = malloc(strlen(head) + 2 * strlen(text) + 1), *to = made;
+  if (!made) return NULL;
+  to += sprintf(to, "%s", head);
+  for (; *text; text++) {
+    if (*text == ',') *to++ = ',';
+    *to++ = *text;
+  }
+  *to = 0;
+  return made;
+}
+
+/* ---- character back ends ---- */
+
+static int check_chardev(struct parser *p, const struct option_entry *e) {
+  struct chardev_option read;
+  char error[PROPERTY_ERROR];
+  if (!e) return OPTIONS_BAD;
+  return chardev_option_read(e, &read, error) ? OPTIONS_OK : options_complain(p, "%s", error);
+}
+
+int handle_chardev(struct parser *p) {
+  const struct option_entry *e = add_entry(p, "chardev", NULL);
+  if (e && entry_asks_help(e)) return chardev_help(entry_value(e, "backend"), stdout), OPTIONS_DONE;
+  return check_chardev(p, e);
+}
+
+/* The chardev of a -serial. *elements: as of -chardev, to be freed; NULL: no memory. False: there is no such back end. */
+static bool serial_backend(const char *text, unsigned index, char **elements) {
+  char head[64];
+  const char *backend = NULL, *rest = "";
+  if (!strcmp(text, "stdio")) backend = "stdio,id=serial%u";
+  else if (!strcmp(text, "mon:stdio")) backend = "stdio,mux=on,signal=off,id=serial%u";
+  else if (!strcmp(text, "null") || !strcmp(text, "vc") || !strncmp(text, "vc:", 3)) backend = "null,id=serial%u";
+  else if (!strncmp(text, "file:", 5) && text[5]) backend = "file,id=serial%u,path=", rest = text + 5;
+  else if (!strncmp(text, "unix:", 5)) backend = "socket,id=serial%u,path=", rest = text + 5;
+  else return false;
+  snprintf(head, sizeof head, backend, index);
+  if (strncmp(text, "unix:", 5)) *elements = escape(head, rest);
+  else if ((*elements = malloc(strlen(head) + strlen(rest) + 1))) sprintf(*elements, "%s%s", head, rest); /* P,server=on... */
+  return true;
+}
+
+static int add_port(struct parser *p, unsigned index, const char *chardev) {
+  char head[64];
+  snprintf(head, sizeof head, "isa-serial,index=%u,chardev=", index);
+  char *elements = escape(head, chardev);
+  if (!elements) return options_complain(p, "not enough memory");
+  const struct option_entry *e = add_entry(p, "device", elements);
+  free(elements);
+  return e ? OPTIONS_OK : OPTIONS_BAD;
+}
+
+static int add_serial(struct parser *p, unsigned index, const char *text) {
+  char *elements = NULL, id[16];
+  if (!strcmp(text, "none")) return OPTIONS_OK;
+  if (!strncmp(text, "chardev:", 8)) return add_port(p, index, text + 8);
+  if (!strncmp(text, "mon:", 4) && strcmp(text, "mon:stdio")) return options_complain(p, "mon: goes with stdio only");
+  if (!serial_backend(text, index, &elements))
+    return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, chardev:ID, null, none)");
+  if (!elements) return options_complain(p, "not enough memory");
+  int result = check_chardev(p, add_entry(p, "chardev", elements));
+  free(elements);
+  snprintf(id, sizeof id, "serial%u", index);
+  return result == OPTIONS_OK ? add_port(p, index, id) : result;
+}
+
+int handle_serial(struct parser *p) {
+  if (p->serial_count == SERIAL_PORTS) return options_complain(p, "there are four serial ports");
+  p->serial_default = false;
+  return add_serial(p, p->serial_count++, p->value);
+}
+
+/* ---- devices ---- */
+
+int handle_device(struct parser *p) {
+  const struct option_entry *e = add_entry(p, "device", NULL);
+  if (!e) return OPTIONS_BAD;
+  const char *driver = entry_value(e, "driver");
+  const struct device_type *type = device_entry_type(e);
+  if (entry_asks_help(e) && (type || !strcmp(driver ? driver : "", "help") || !strcmp(driver ? driver : "", "?")))
+    return device_help(type, stdout), OPTIONS_DONE;
+  if (!type) return qemu_device(p, driver ? driver : "");
+  unsigned count = 0;
+  ENTRIES_OF(p->o->entries, "device", other) count += device_entry_type(other) == type;
+  if (type->single && count > 1) return options_complain(p, "there is one already");
+  if (!strcmp(type->name, "isa-serial")) p->serial_default = false;
+  return OPTIONS_OK;
+}
+
+/* driver.property=value, whose value is all of the rest; or driver=,property=,value=. */
+int handle_global(struct parser *p) {
+  const char *dot = strchr(p->value, '.'), *equals = strchr(p->value, '=');
+  const struct option_entry *e;
+  if (dot && equals && dot < equals) {
+    size_t driver = (size_t)(dot - p->value), property = (size_t)(equals - dot - 1);
+    char *head = malloc(strlen(p->value) + 32), *elements = NULL;
+    if (head) sprintf(head, "driver=%.*s,property=%.*s,value=", (int)driver, p->value, (int)property, dot + 1);
+    if (head) elements = escape(head, equals + 1);
+    e = elements ? add_entry(p, "global", elements) : NULL;
+    if (!elements) options_complain(p, "not enough memory");
+    free(head), free(elements);
+  } else e = add_entry(p, "global", NULL);
+  if (!e) return OPTIONS_BAD;
+  if (entry_value(e, "driver") && entry_value(e, "property") && entry_value(e, "value")) return OPTIONS_OK;
+  return options_complain(p, "it is DEVICE.PROPERTY=VALUE");
+}
+
+/* ---- when all options have been read ---- */
+
+/* Backends are found by the option that makes them, once; the entry stands for what will be made of it. */
+static void *find_backend(void *opaque, enum property_type type, const char *id) {
+  const struct parser *p = opaque;
+  const char *group = type == PROPERTY_CHARDEV ? "chardev" : type == PROPERTY_DRIVE ? "drive" : "netdev";
+  return (void *)entry_find(p->o->entries, group, id);
+}
+
+static bool chardev_is_taken(const struct option_entry *list, const struct option_entry *e) {
+  const char *id = entry_value(e, "chardev");
+  ENTRIES_OF(list, "device", before) {
+    const char *its = entry_value(before, "chardev");
+    if (before == e) break;
+    if (id && its && device_entry_type(before) && !strcmp(id, its)) return true;
+  }
+  return false;
+}
+
+static int check_global(struct parser *p, const struct option_entry *g) {
+  const struct device_type *type = device_type_find(entry_value(g, "driver"));
+  const struct property_world world = {find_backend, p};
+  char error[PROPERTY_ERROR];
+  if (!type) return options_warn(p, "there is no such device: left as it is"), OPTIONS_OK;
+  void *values = calloc(1, type->properties_size);
+  bool good =
+    values && properties_set(type->properties, values, entry_value(g, "property"), entry_value(g, "value"), &world, error);
+  free(values);
+  return good ? OPTIONS_OK : options_complain(p, "%s", values ? error : "not enough memory");
+}
+
+static int check_device(struct parser *p, const struct option_entry *e) {
+  const struct device_type *type = device_entry_type(e);
+  const struct property_world world = {find_backend, p};
+  char error[PROPERTY_ERROR];
+  if (!type) return OPTIONS_OK; /* has been warned of */
+  void *values = calloc(1, type->properties_size);
+  bool good = values && device_entry_read(p->o->entries, e, values, &world, error);
+  free(values);
+  if (!good) return options_complain(p, "%s", values ? error : "not enough memory");
+  return chardev_is_taken(p->o->entries, e) ? options_complain(p, "another device has that -chardev") : OPTIONS_OK;
+}
+
+static int check_terminal(struct parser *p) {
+  unsigned stdio = 0;
+  ENTRIES_OF(p->o->entries, "chardev", e) {
+    if (strcmp(entry_value(e, "backend"), "stdio")) continue;
+    p->option = e->option, p->value = NULL;
+    if (stdio++) return options_complain(p, "only one port can be on the terminal");
+    if (p->o->daemonize) return p->option = "-daemonize", options_complain(p, "a serial port is on the terminal");
+  }
+  return OPTIONS_OK;
+}
+
+int options_finish_devices(struct parser *p) {
+  int result = OPTIONS_OK;
+  p->option = "-serial", p->value = p->o->nographic ? "mon:stdio" : "null";
+  /* QEMU's default without -nographic is a window's: nobody to show it */
+  if (p->serial_default && !p->o->nodefaults) result = add_serial(p, 0, p->value);
+  for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) {
+    p->option = e->option, p->value = e->text;
+    if (!strcmp(e->group, "global")) result = check_global(p, e);
+    if (!strcmp(e->group, "device")) result = check_device(p, e);
+  }
+  return result == OPTIONS_OK ? check_terminal(p) : result;
+}

@@ -1,0 +1,152 @@
+/* Back ends: what a chip (the front end) sees of the world outside the machine, and what that sees of the chip.
+ *
+ * A front end gets a pointer to its back end when it is made (NULL: there is none), and connects: the back end then holds the
+ * front end's callbacks. Chips include this file and no back end; back ends (bt/host) include it and no chip. That is all that
+ * either knows of the other.
+ *
+ * Ownership: a back end belongs to the machine, which makes it before the devices and ends it after them; a front end forgets it
+ * in destroy() by connecting nothing. Buffers belong to the caller until the call returns, but for those of a block request,
+ * which are the request's until it is done. Threads: every operation and every callback below is called in the vCPU thread,
+ * unless it says otherwise. A back end that learns of something in another thread posts it (bt/host/post.h), so a front end needs
+ * no locks, and nothing happens to its registers but between two guest instructions. No operation waits for the world, and none
+ * calls back before it returns. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- characters: serial ports, consoles ---- */
+
+enum char_event {
+  CHAR_OPENED, /* somebody is at the other end now (a client of a socket) */
+  CHAR_CLOSED,
+};
+struct char_front {
+  void *opaque;
+  unsigned (*can_receive)(void *opaque);                           /* bytes that it takes now */
+  void (*receive)(void *opaque, const uint8_t *bytes, unsigned n); /* no more than can_receive() said */
+  void (*event)(void *opaque, enum char_event event);              /* NULL: it does not care */
+};
+struct char_backend;
+struct char_ops {
+  /* Takes all of it: waits only where the world has taken nothing for long, and a byte would be lost otherwise. */
+  void (*write)(struct char_backend *b, const uint8_t *bytes, unsigned n);
+  /* The front end has room again: input that waits is received before this returns. (The exception to the rule above: a guest
+   * that polls would see the next byte only after a safepoint.) May be NULL. */
+  void (*accept)(struct char_backend *b);
+};
+struct char_backend {
+  const struct char_ops *ops;
+  struct char_front front; /* can_receive NULL: nobody is connected, input waits */
+};
+static inline void char_connect(struct char_backend *b, const struct char_front *front /* NULL: nobody */) {
+  if (b) b->front = front ? *front : (struct char_front){0};
+}
+static inline void char_write(struct char_backend *b, const uint8_t *bytes, unsigned n) {
+  if (b) b->ops->write(b, bytes, n);
+}
+static inline void char_accept(struct char_backend *b) {
+  if (b && b->ops->accept) b->ops->accept(b);
+}
+
+/* ---- blocks: disks (D16) ---- */
+
+enum block_operation { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD };
+struct block_piece { /* of host memory: guest RAM that the front end has claimed for DMA, or a buffer of its own */
+  uint8_t *bytes;
+  size_t size;
+};
+/* Belongs to the front end, which leaves it alone from block_submit() until done() is called. */
+struct block_request {
+  enum block_operation operation;
+  bool fua;      /* a write that is done is on the medium */
+  uint64_t at;   /* bytes from the beginning */
+  uint64_t size; /* bytes: of the pieces together; BLOCK_DISCARD has none */
+  const struct block_piece *pieces;
+  unsigned piece_count;
+  /* error: 0, or an errno: ENOSPC, EIO, EINVAL (beyond the end), EROFS, ENOTSUP (discard). After an error the buffers of a read,
+   * or that part of the medium, may hold anything. The request may be submitted again by now. */
+  void (*done)(struct block_request *r, int error);
+  void *opaque;      /* the front end's */
+  void *backend[12]; /* the back end's while it has it */
+};
+struct block_backend;
+struct block_ops {
+  /* Takes the request; it is done later, never before this returns. Requests that are under way together may be carried out in
+   * any order: a front end that needs one waits for done(). A BLOCK_FLUSH is done when all writes that were done before it was
+   * submitted are on the medium, so that no kill -9 and no power cut takes them away. */
+  void (*submit)(struct block_backend *b, struct block_request *r);
+};
+struct block_backend {
+  const struct block_ops *ops;
+  uint64_t size; /* bytes; does not change while a front end is connected */
+  bool read_only;
+};
+static inline void block_submit(struct block_backend *b, struct block_request *r) { b->ops->submit(b, r); }
+
+/* ---- screens (D17) ---- */
+
+struct display_geometry {
+  uint32_t width, height; /* pixels */
+  uint16_t columns, rows; /* character cells; 0: graphics */
+};
+struct display_front {
+  void *opaque;
+  /* The back end's thread, at its own pace: the picture as it is now, under the front end's one lock. Writes what has changed
+   * since state number `since` (0: all) as 32-bit xRGB pixels to `pixels`, `stride` bytes a row, where the geometry is what
+   * *geometry says; else only sets *geometry. Returns the new state's number, `since` where nothing has changed. */
+  uint64_t (*refresh)(void *opaque, uint64_t since, struct display_geometry *geometry, uint32_t *pixels, size_t stride);
+};
+struct display_backend;
+struct display_ops {
+  /* Something may have changed, for the first time since the last refresh(). */
+  void (*changed)(struct display_backend *b);
+};
+struct display_backend {
+  const struct display_ops *ops;
+  struct display_front front;
+  bool watched; /* false: nobody looks, the front end need not find out what changes (an unwatched screen costs nothing) */
+};
+
+/* ---- networks ---- */
+
+struct network_front {
+  void *opaque;
+  bool (*can_receive)(void *opaque);
+  void (*receive)(void *opaque, const uint8_t *frame, size_t size); /* an Ethernet frame without FCS; after can_receive() */
+  void (*link)(void *opaque, bool up);                              /* NULL: it does not care */
+};
+struct network_backend;
+struct network_ops {
+  void (*send)(struct network_backend *b, const uint8_t *frame, size_t size); /* a frame that finds no room is lost, as on a wire
+                                                                               */
+  void (*accept)(struct network_backend *b);                                  /* the front end can receive again; may be NULL */
+};
+struct network_backend {
+  const struct network_ops *ops;
+  struct network_front front;
+  uint8_t address[6]; /* MAC that the front end should have; zeros: its own choice */
+};
+
+/* ---- sound ---- */
+
+struct sound_format {
+  uint32_t rate;    /* frames a second */
+  uint8_t channels; /* 1, 2 */
+  uint8_t bytes;    /* a sample: 1 unsigned, 2 signed little-endian */
+};
+struct sound_front {
+  void *opaque;
+  /* Fills in up to `frames` frames, returns how many it had; the rest is silence. `to` NULL: they are heard by nobody, but time
+   * goes on for the guest's DMA all the same. */
+  unsigned (*need_samples)(void *opaque, uint8_t *to, unsigned frames);
+};
+struct sound_backend;
+struct sound_ops {
+  void (*start)(struct sound_backend *b, const struct sound_format *format); /* from now on it asks for samples, as time passes */
+  void (*stop)(struct sound_backend *b);
+};
+struct sound_backend {
+  const struct sound_ops *ops;
+  struct sound_front front;
+};
