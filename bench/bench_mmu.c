@@ -24,6 +24,7 @@ enum {
 
 struct bench {
   struct mmu *m;
+  struct mmu_cpu *cpu;
   struct mmu_mode mode;
 };
 
@@ -33,7 +34,7 @@ static uint32_t root_of(unsigned i) { return 0x100000 + i * 0x4000; }
 static uint32_t pt_of(unsigned i) { return root_of(i) + 0x1000; }
 static void use_root(struct bench *b, unsigned i) {
   b->mode.cr3 = root_of(i);
-  mmu_set_mode(b->m, &b->mode, true);
+  mmu_set_mode(b->cpu, &b->mode, true);
 }
 
 /* Root i: its own page table at 0x08000000, a common one at 0xc0000000. */
@@ -49,7 +50,7 @@ static void make_roots(struct bench *b, unsigned count) {
 
 static void touch(struct bench *b, uint32_t la, enum mmu_access access, bool user) {
   struct mmu_result r;
-  mmu_translate(b->m, to_gla(la), access, user, &r);
+  mmu_translate(b->cpu, to_gla(la), access, user, &r);
 }
 
 static void put(struct bench *b, uint32_t addr, uint32_t value) { mmu_phys_write(b->m, to_gpa(addr), &value, 4); }
@@ -69,7 +70,7 @@ static void fill_pages(struct bench *b, enum mmu_access access) {
 static void walk_between(struct bench *b) { touch(b, 0x08000000 + (KEPT << 12), MMU_READ, true); }
 
 static void drop_pages(struct bench *b) {
-  for (unsigned k = 0; k < PAGES; k++) mmu_drop(b->m, to_gla(0x08000000 + (k << 12)));
+  for (unsigned k = 0; k < PAGES; k++) mmu_drop(b->cpu, to_gla(0x08000000 + (k << 12)));
 }
 
 /* ---- the rows: each returns cycles for PAGES operations; what is not measured happens outside of the two now() ---- */
@@ -177,6 +178,7 @@ int main(void) {
     fprintf(stderr, "bench_mmu: %s\n", error);
     return 1;
   }
+  b.cpu = mmu_cpu(b.m, 0);
   memset(table(&b, 0x100000), 0, 0x4000 * 110);
   make_roots(&b, 108);
   use_root(&b, 0);

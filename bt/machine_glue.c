@@ -139,13 +139,17 @@ static void code_written(void *opaque, uint32_t frame, uint64_t granules) {
   struct machine *m = opaque;
   if (m->monitor) monitor_code_written(m->monitor, frame, granules);
 }
-static void fetch_dropped(void *opaque, uint32_t page, bool kernel_half) {
+static void fetch_dropped(void *opaque, uint32_t space, uint32_t page) {
   struct machine *m = opaque;
-  if (m->monitor) monitor_fetch_dropped(m->monitor, page, kernel_half);
+  if (m->monitor) monitor_fetch_dropped(m->monitor, space, page);
 }
-static void data_dropped(void *opaque, uint32_t page) {
+static void data_dropped(void *opaque, uint32_t space, uint32_t page) {
   struct machine *m = opaque;
-  if (m->monitor) monitor_data_dropped(m->monitor, page);
+  if (m->monitor) monitor_data_dropped(m->monitor, space, page);
+}
+static void unshared(void *opaque) {
+  struct machine *m = opaque;
+  if (m->monitor) monitor_unshared(m->monitor);
 }
 static void log_mmio(void *opaque, gpa addr, unsigned size, uint32_t value, bool write) {
   struct machine *m = opaque;
@@ -161,6 +165,7 @@ struct mmu_config machine_mmu_config(struct machine *m) {
                              .code_written = code_written,
                              .fetch_dropped = fetch_dropped,
                              .data_dropped = data_dropped,
+                             .unshared = unshared,
                              .before_io = before_io,
                              .log_io = m->log_io ? log_mmio : NULL};
 }

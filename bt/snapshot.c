@@ -37,7 +37,7 @@ static void list_parts(struct machine *m, struct part parts[PART_COUNT]) {
   parts[PART_CPU] = (struct part){"cpu", monitor_vcpu(m->monitor), vcpu_fields()};
   parts[PART_MONITOR] = (struct part){"monitor", monitor_state(m->monitor), monitor_fields()};
   parts[PART_CLOCK] = (struct part){"clock", m->clock, clock_fields()};
-  parts[PART_PDPTES] = (struct part){"pdptes", mmu_pdptes(m->mmu), pdpte_fields};
+  parts[PART_PDPTES] = (struct part){"pdptes", mmu_pdptes(mmu_cpu(m->mmu, 0)), pdpte_fields};
   parts[PART_MACHINE] = (struct part){"machine", m, machine_fields};
 }
 
@@ -256,9 +256,9 @@ const char *machine_load(struct machine *m, const uint8_t *bytes, size_t size) {
   list_parts(m, parts);
   for (unsigned i = 0; i < PART_COUNT; i++) read_part(&c.parts, &parts[i], parts[i].state);
   uint64_t pdptes[4];
-  memcpy(pdptes, mmu_pdptes(m->mmu), sizeof pdptes);
+  memcpy(pdptes, mmu_pdptes(mmu_cpu(m->mmu, 0)), sizeof pdptes);
   error = state_load(m->pc, c.devices.at, c.devices.left);
-  memcpy(mmu_pdptes(m->mmu), pdptes, sizeof pdptes); /* a chip that drove A20 had them read from RAM */
+  memcpy(mmu_pdptes(mmu_cpu(m->mmu, 0)), pdptes, sizeof pdptes); /* a chip that drove A20 had them read from RAM */
   monitor_loaded(m->monitor);
   m->end = (struct machine_end){.kind = END_NONE};
   return error;

@@ -92,8 +92,7 @@ static const char *check_directories(struct mmu *m, const struct space *s) {
 }
 
 /* M4. */
-static const char *check_agreement(struct mmu *m) {
-  struct space *s = m->current;
+static const char *check_agreement(struct mmu *m, const struct space *s) {
   for (unsigned slot = KERNEL_SLOT; slot < SLOTS; slot++) {
     uint8_t *at;
     if (slot_private(s, slot)) continue;
@@ -140,7 +139,8 @@ static const char *check_covered(struct mmu *m) {
 }
 
 const char *mmu_check(struct mmu *m) {
-  const char *wrong = check_agreement(m);
+  const char *wrong = NULL;
+  for (unsigned i = 0; i < MMU_CPUS && !wrong; i++) wrong = check_agreement(m, m->cpus[i].current);
   for (unsigned i = 0; i <= m->made && !wrong; i++) wrong = check_space(m, &m->spaces[i]);
   for (const struct mmu_area *a = m->areas; a && !wrong; a = a->next)
     for (uint32_t i = a->frame; i < a->frame + a->owned && !wrong; i++) wrong = check_frame(m, &m->frames[i]);

@@ -16,15 +16,15 @@ bool mmu_kernel_agrees(const struct space *s, uint64_t canon, uint64_t pde) {
   return !differs && (pde & PTE_A) && (!is_large(s, canon) || !(canon & ~pde & PTE_D));
 }
 
-/* The current space, through `pde`, is about to fill a shared slot. */
-void mmu_kernel_adopt(struct mmu *m, unsigned slot, uint64_t pde) {
-  unsigned index = canon_index(m->current, slot);
+/* A current space, through `pde`, is about to fill a shared slot. */
+void mmu_kernel_adopt(struct mmu *m, struct space *s, unsigned slot, uint64_t pde) {
+  unsigned index = canon_index(s, slot);
   uint64_t canon = m->canon[index];
-  bool dirtied = (pde & ~canon & PTE_D) && is_large(m->current, pde); /* write entries may follow: others need D too */
-  if (canon && !dirtied && mmu_kernel_agrees(m->current, canon, pde)) return;
+  bool dirtied = (pde & ~canon & PTE_D) && is_large(s, pde); /* write entries may follow: others need D too */
+  if (canon && !dirtied && mmu_kernel_agrees(s, canon, pde)) return;
   m->canon[index] = pde;
   m->canon_used[index / 64] |= 1ull << (index % 64);
-  m->current->version = ++m->canon_version;
+  s->version = ++m->canon_version;
 }
 
 static unsigned index_slot(const struct space *s, unsigned index) {
@@ -41,15 +41,20 @@ void mmu_kernel_release(struct mmu *m, unsigned index) {
   m->canon[index] = 0;
   m->canon_used[index / 64] &= ~(1ull << (index % 64));
   m->canon_version++;
-  if (m->current && !m->current->recheck && m->current->version == m->canon_version - 1)
-    m->current->version = m->canon_version; /* an unused slot disagrees with nobody */
+  for (unsigned i = 0; i < MMU_CPUS; i++) {
+    struct space *s = m->cpus[i].current;
+    if (s && !s->recheck && s->version == m->canon_version - 1) s->version = m->canon_version; /* unused: disagrees with nobody */
+  }
 }
 
-static void mark_private(struct space *s, unsigned first, unsigned count) {
+/* Slots of `s` are its own from now on; space_select() tells. */
+static void mark_private(struct mmu *m, struct space *s, unsigned first, unsigned count) {
   for (unsigned k = first; k < first + count; k++) {
     s->nprivate += !(s->private[k / 64] >> (k % 64) & 1);
     s->private[k / 64] |= 1ull << (k % 64);
   }
+  m->counters.unshared++;
+  m->unshared = true;
 }
 
 /* All of the half becomes the space's own. Entries in slots that were private already die, as their pages are replaced. */
@@ -64,8 +69,7 @@ static void make_all_private(struct mmu *m, struct space *s) {
       slot->touched = 0;
     }
   if (!mmu_host_unshare(m, s, 0, KERNEL_SLOTS)) __builtin_trap(); /* replacing whole mappings needs no new ones */
-  m->counters.unshared++;
-  mark_private(s, 0, KERNEL_SLOTS);
+  mark_private(m, s, 0, KERNEL_SLOTS);
 }
 
 static bool make_private(struct mmu *m, struct space *s, unsigned index) {
@@ -75,8 +79,7 @@ static bool make_private(struct mmu *m, struct space *s, unsigned index) {
     return true;
   }
   if (!mmu_host_unshare(m, s, slot - KERNEL_SLOT, count)) return false;
-  m->counters.unshared++;
-  mark_private(s, slot - KERNEL_SLOT, count);
+  mark_private(m, s, slot - KERNEL_SLOT, count);
   return true;
 }
 

@@ -35,7 +35,7 @@ enum mmu_trace { MMU_TRACE_PAGE_TABLE = 1, MMU_TRACE_CODE = 2, MMU_TRACE_DIRTY =
 
 /* What changes a walk's meaning. PAE's PDPTEs are loaded by mmu_set_mode() when it is told to. */
 struct mmu_mode {
-  bool paging, pae, pse, pge, wp, nx; /* CR0.PG, CR4.PAE, CR4.PSE, CR4.PGE, CR0.WP, EFER.NXE */
+  bool paging, pae, pse, wp, nx; /* CR0.PG, CR4.PAE, CR4.PSE, CR0.WP, EFER.NXE; CR4.PGE changes no walk */
   bool a20;
   uint32_t cr3;
 };
@@ -54,11 +54,14 @@ struct mmu_config {
   /* Stores are about to hit, or have hit, bytes of `frame` that code traces cover (mask of 64-byte granules): every block read
    * from them must die now. */
   void (*code_written)(void *opaque, uint32_t frame, uint64_t granules);
-  /* The fetch entry of linear page `page` died in the table(s) of one address space, or in all (shared kernel half): chains bound
-   * without a compare, return sites and cached pages that rely on it must go. */
-  void (*fetch_dropped)(void *opaque, uint32_t page, bool kernel_half);
-  /* A read or write entry of the current address space died: cached host pages (the stack page) must go. */
-  void (*data_dropped)(void *opaque, uint32_t page);
+  /* A fetch entry of linear page `page` died in an address space, or left the view of the CPU whose space it is: chains bound
+   * without a compare, return sites and cached pages that rely on it must go. Whatever the space: compare with mmu_space() of the
+   * CPU, and MMU_SPACE_SHARED, which all see. */
+  void (*fetch_dropped)(void *opaque, uint32_t space, uint32_t page);
+  /* A read or write entry died, likewise: cached host pages (the stack page) must go. */
+  void (*data_dropped)(void *opaque, uint32_t space, uint32_t page);
+  /* A kernel slot of some address space is not shared any more: chains that were bound on the strength of that must go. */
+  void (*unshared)(void *opaque);
   /* Called before any mmu_io_ops runs: the caller's FP state must be parked (vcpu_park_fp). */
   void (*before_io)(void *opaque);
   /* Told of each MMIO access of the CPU or a device: for -d io. NULL: nobody. */
@@ -66,11 +69,16 @@ struct mmu_config {
 };
 
 struct mmu;
+/* What is one CPU's: the address space that it is in, its PDPTE registers, its last page fault, the store that it is about to
+ * make in place. There is one as yet. */
+struct mmu_cpu;
+enum { MMU_CPUS = 1 };
 /* NULL and *error (a literal) when the host has no memory, or no memfd for the kernel halves. RAM is taken lazily, a page or a
  * huge page at a time, and lies between guard pages. It is shown at [0, A0000h) and [C0000h, ram_size). */
 struct mmu *mmu_create(const struct mmu_config *config, const char **error);
 void mmu_destroy(struct mmu *m);
-void mmu_reset(struct mmu *m); /* every shadow table, trace and root forgotten; RAM kept */
+struct mmu_cpu *mmu_cpu(struct mmu *m, unsigned number); /* below MMU_CPUS; the mmu's */
+void mmu_reset(struct mmu *m);                           /* every shadow table, trace and root forgotten; RAM kept */
 
 /* ---- the physical map ----
  *
@@ -144,18 +152,23 @@ bool mmu_phys_write(struct mmu *m, gpa addr, const void *from, unsigned size); /
 /* For instructions run in place on a traced frame (LOCK stays atomic): before and after the store. Between the two the caller may
  * write [addr, addr+size) through mmu_ram_pointer()'s address. Each returns whether it dropped anything, or (begin) may be about
  * to. */
-bool mmu_traced_store_begin(struct mmu *m, gpa addr, unsigned size);
-bool mmu_traced_store_end(struct mmu *m, gpa addr, unsigned size);
+bool mmu_traced_store_begin(struct mmu_cpu *cpu, gpa addr, unsigned size);
+bool mmu_traced_store_end(struct mmu_cpu *cpu, gpa addr, unsigned size);
 
 /* ---- address spaces ---- */
 /* Selects the tables for `mode`. load_pdptes: MOV CR3 and the CR0/CR4 writes that reload them (SDM vol. 3A, 4.4.1). Returns false
  * when a PDPTE has reserved bits set (nothing is changed). A known address space costs no refill. Never drops anything. */
-bool mmu_set_mode(struct mmu *m, const struct mmu_mode *mode, bool load_pdptes);
-uint64_t *mmu_table(struct mmu *m, bool user); /* R14 of the current address space */
-void mmu_invlpg(struct mmu *m, gla addr);      /* also drops what an untraced page table derived */
+bool mmu_set_mode(struct mmu_cpu *cpu, const struct mmu_mode *mode, bool load_pdptes);
+/* The current one's number, as in the callbacks. A number is given to another space when the pool is used up, and all that was
+ * derived in it has been told as dropped before. */
+uint32_t mmu_space(const struct mmu_cpu *cpu);
+#define MMU_SPACE_SHARED 0u                          /* the kernel half, where spaces share it */
+uint64_t *mmu_table(struct mmu_cpu *cpu, bool user); /* R14 of the current address space */
+void mmu_invlpg(struct mmu_cpu *cpu, gla addr);      /* also drops what an untraced page table derived */
 /* The four PDPTE registers, for saved states. Whoever changes them calls mmu_set_mode(..., false) next. */
-uint64_t *mmu_pdptes(struct mmu *m);
-void mmu_flush(struct mmu *m, bool global); /* TLB flush as MOV CR3/CR4 define it: only what is not kept coherent by traces */
+uint64_t *mmu_pdptes(struct mmu_cpu *cpu);
+void mmu_flush(struct mmu_cpu *cpu, bool global); /* TLB flush as MOV CR3/CR4 define it: only what is not kept coherent by traces
+                                                   */
 
 /* ---- translation ---- */
 struct mmu_result {
@@ -168,9 +181,9 @@ struct mmu_result {
 };
 /* Walks for one access that does not cross a page. Sets A (and D for MMU_WRITE) as the access does, and fills the entry where
  * there may be one. False: #PF with result->error. `user`: CPL 3 access. No entry is filled and no A/D bit is set on false. */
-bool mmu_translate(struct mmu *m, gla addr, enum mmu_access access, bool user, struct mmu_result *result);
+bool mmu_translate(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result);
 /* As mmu_translate() but changes nothing at all: no A/D, no fill. For the debugger, logs and hoisted checks. */
-bool mmu_peek(struct mmu *m, gla addr, enum mmu_access access, bool user, struct mmu_result *result);
+bool mmu_peek(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result);
 /* The frame behind a fetch entry, for the current address space. */
 static inline uint32_t mmu_fetch_frame(uint64_t entry) { return (uint32_t)(entry >> 32) - 1; }
 
@@ -178,8 +191,6 @@ static inline uint32_t mmu_fetch_frame(uint64_t entry) { return (uint32_t)(entry
 /* Code was translated from these 64-byte granules of the frame (bit i: bytes 64i..64i+63). Drops the frame's write entries. */
 void mmu_trace_code(struct mmu *m, uint32_t frame, uint64_t granules);
 void mmu_untrace_code(struct mmu *m, uint32_t frame); /* no block is left in it */
-/* The single way in which derived state dies (D3): everything derived from the linear page in the current address space. */
-void mmu_drop(struct mmu *m, gla addr);
 
 /* ---- which pages were written ----
  *
@@ -196,6 +207,8 @@ uint64_t mmu_dirty_collect(struct mmu *m, struct mmu_dirty *dirty, uint64_t *bit
 void mmu_dirty_stop(struct mmu *m, struct mmu_dirty *dirty); /* and frees it */
 
 /* ---- looking inside ---- */
+/* For tests and benchmarks: drops everything derived from the linear page in the current address space, which need not die. */
+void mmu_drop(struct mmu_cpu *cpu, gla addr);
 /* Rederives every live entry from the guest's page tables and compares; NULL, or what differs (a static text). --paranoid. */
 const char *mmu_check(struct mmu *m);
 #define MMU_COUNTERS(X) \

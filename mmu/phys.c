@@ -191,7 +191,8 @@ void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size) {
 
 /* ---- instructions run in place ---- */
 
-bool mmu_traced_store_begin(struct mmu *m, gpa addr, unsigned size) {
+bool mmu_traced_store_begin(struct mmu_cpu *cpu, gpa addr, unsigned size) {
+  struct mmu *m = cpu->m;
   uint32_t frame = size && stores_kept(m, addr.v) ? frame_at(m, addr.v) : NO_FRAME;
   if (frame == NO_FRAME) return false;
   const struct frame *f = &m->frames[frame];
@@ -202,14 +203,15 @@ bool mmu_traced_store_begin(struct mmu *m, gpa addr, unsigned size) {
   if (size > PENDING_BYTES) __builtin_trap(); /* no instruction stores that much */
   unsigned start = addr.v % MMU_PAGE & ~7u;
   const uint8_t *page = frame_host(m, frame);
-  for (unsigned i = 0; start + i * 8 < addr.v % MMU_PAGE + size; i++) m->pending[i] = *(const uint64_t *)(page + start + i * 8);
+  for (unsigned i = 0; start + i * 8 < addr.v % MMU_PAGE + size; i++) cpu->pending[i] = *(const uint64_t *)(page + start + i * 8);
   return true;
 }
 
-bool mmu_traced_store_end(struct mmu *m, gpa addr, unsigned size) {
+bool mmu_traced_store_end(struct mmu_cpu *cpu, gpa addr, unsigned size) {
+  struct mmu *m = cpu->m;
   uint32_t frame = size && stores_kept(m, addr.v) ? frame_at(m, addr.v) : NO_FRAME;
   if (frame == NO_FRAME) return false;
   uint64_t drops = m->drops;
-  if (m->frames[frame].traces & MMU_TRACE_PAGE_TABLE) mmu_table_stored(m, frame, addr.v % MMU_PAGE, size, m->pending);
+  if (m->frames[frame].traces & MMU_TRACE_PAGE_TABLE) mmu_table_stored(m, frame, addr.v % MMU_PAGE, size, cpu->pending);
   return m->drops != drops;
 }

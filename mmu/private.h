@@ -8,11 +8,12 @@
  *  M2. Every page table through which a live entry was derived is linked (struct slot.frame) from the space that holds the entry
  *      and traced, so that no store to it goes unseen. The page directories of a live space are linked as long as it lives.
  *  M3. Every live write entry is known to its frame (struct frame.writers, then the chain `more`), and its frame has no trace.
- *  M4. For the current space, every kernel slot is private, unused in the shared half, or its directory entry agrees with
- *      canon[]. Other spaces may disagree: they are looked at again when they become current (struct space.version, .recheck).
- *  M5. A line bit is set where any entry of those eight pages may be nonzero; a kind bit where any entry of that array may be.
- *  M6. A page of main RAM without FRAME_COVERED is, whole and with stores kept, the frame of its own number.
- *  M7. A frame has MMU_TRACE_DIRTY exactly where somebody watches it whose bit is clear. */
+ *  M4. For the current space of a CPU, every kernel slot is private, unused in the shared half, or its directory entry agrees
+ * with canon[]. (With a second CPU, mmu_kernel_adopt() would have to ask the others' spaces, too.) Other spaces may disagree:
+ * they are looked at again when they become current (struct space.version, .recheck). M5. A line bit is set where any entry of
+ * those eight pages may be nonzero; a kind bit where any entry of that array may be. M6. A page of main RAM without FRAME_COVERED
+ * is, whole and with stores kept, the frame of its own number. M7. A frame has MMU_TRACE_DIRTY exactly where somebody watches it
+ * whose bit is clear. */
 #pragma once
 #include "bytes.h"
 #include "mmu.h"
@@ -58,9 +59,8 @@ enum {
   SLOTS = 2048,
   PD_LINK = SLOTS, /* links 2048..2051 of a space are its page directories */
   LINKS = SLOTS + 4,
-  KERNEL_SLOT = 1536,
-  KERNEL_SLOTS = 512,
-  KERNEL_PAGE = KERNEL_SLOT * SLOT_PAGES,
+  KERNEL_SLOT = MMU_KERNEL_HALF / (SLOT_PAGES * MMU_PAGE),
+  KERNEL_SLOTS = SLOTS - KERNEL_SLOT,
   KERNEL_BYTES = KERNEL_SLOTS * MMU_PAGE, /* of each array */
   ARRAY_PAGES = 1 << 20,
   MAX_POOL = 2000,
@@ -151,28 +151,34 @@ struct map {
   unsigned count;
 };
 
+struct mmu_cpu {
+  struct mmu *m;
+  struct space *current;
+  struct space *fault_space; /* the last #PF: */
+  uint32_t fault_page;       /* linear page + 1; 0: none since */
+  uint8_t fault_access, fault_user;
+  uint64_t pdptes[4];                      /* the PDPTE registers */
+  uint64_t pending[PENDING_BYTES / 8 + 2]; /* of mmu_traced_store_begin() */
+};
+
 struct mmu {
   struct mmu_config config;
   uint8_t *memory; /* of frame 0: the reservation that all areas' memory lies in */
   struct frame *frames;
-  struct space *current;
   uint64_t drops;               /* entries that died, ever */
   uint32_t ram_frames, nframes; /* main RAM's; those that there is room for */
   struct map *map;              /* what addresses mean: one of `maps` */
   unsigned last_range;          /* found last in it */
-  struct space *fault_space;    /* the last #PF: */
-  uint32_t fault_page;          /* linear page + 1; 0: none since */
-  uint8_t fault_access, fault_user;
   uint8_t canon_bits;
   struct space *spaces; /* [0]: the shared kernel half; then pool */
   unsigned pool, made;  /* spaces 1..made have tables */
   uint16_t buckets[BUCKETS];
   uint64_t use_clock, canon_version, table_pages;
-  uint64_t pdptes[4];           /* the PDPTE registers */
   uint64_t canon[KERNEL_SLOTS]; /* directory entry behind each shared kernel slot (by directory index - first); 0: unused */
   uint64_t canon_used[KERNEL_SLOTS / 64];
   uint8_t contest[KERNEL_SLOTS];
   unsigned takeovers;
+  bool unshared; /* some slot has become private, and nobody knows yet */
   struct node *nodes;
   uint32_t nnodes, nodes_made, nodes_free;
   struct map maps[2]; /* now, and before the last change */
@@ -183,9 +189,9 @@ struct mmu {
   unsigned nareas, changing;
   bool change_waits;
   uint64_t area_order;
-  struct mmu_dirty *dirty;                 /* everybody who watches */
-  uint64_t pending[PENDING_BYTES / 8 + 2]; /* of mmu_traced_store_begin() */
+  struct mmu_dirty *dirty; /* everybody who watches */
   struct mmu_counters counters;
+  struct mmu_cpu cpus[MMU_CPUS];
   int shared_fd;     /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
   int ram_fd;        /* behind main RAM, if it is shared; else -1 */
   uint8_t *reserved; /* `memory` with the guard pages */
@@ -201,6 +207,13 @@ static inline unsigned kinds_count(unsigned kinds) {
   return count;
 }
 static inline struct space *mmu_shared(struct mmu *m) { return m->spaces; }
+static inline uint32_t space_number(const struct mmu *m, const struct space *s) { return (uint32_t)(s - m->spaces); }
+/* Some CPU is in it. */
+static inline bool is_current(const struct mmu *m, const struct space *s) {
+  for (unsigned i = 0; i < MMU_CPUS; i++)
+    if (m->cpus[i].current == s) return true;
+  return false;
+}
 static inline uint8_t *frame_host(struct mmu *m, uint32_t frame) { return m->memory + ((uint64_t)frame << MMU_PAGE_BITS); }
 static inline uint32_t host_frame(struct mmu *m, const uint8_t *host) {
   return (uint32_t)((uint64_t)(host - m->memory) >> MMU_PAGE_BITS);
@@ -293,7 +306,7 @@ enum walk_result mmu_walk(struct mmu *m, const struct space *s, uint32_t la, uin
 uint64_t mmu_read_pde(const struct space *s, unsigned slot, uint8_t **at);
 bool mmu_walk_allows(const struct space *s, const struct walk *w, enum mmu_access access, bool user);
 unsigned mmu_walk_kinds(struct mmu *m, const struct space *s, const struct walk *w, enum mmu_access access, bool user);
-bool mmu_prefill(struct mmu *m, struct space *s, uint32_t page, uint32_t table);
+bool mmu_prefill(struct mmu *m, struct mmu_cpu *cpu, struct space *s, uint32_t page, uint32_t table);
 
 /* phys.c */
 bool mmu_code_stored(struct mmu *m, uint32_t frame, unsigned offset, unsigned size);
@@ -306,7 +319,7 @@ void mmu_spaces_remapped(struct mmu *m, bool dying);
 void mmu_kernel_prepare(struct mmu *m, struct space *s);
 void mmu_kernel_enter(struct mmu *m, struct space *s);
 void mmu_kernel_leave(struct mmu *m, struct space *from, struct space *to);
-void mmu_kernel_adopt(struct mmu *m, unsigned slot, uint64_t pde);
+void mmu_kernel_adopt(struct mmu *m, struct space *s, unsigned slot, uint64_t pde);
 void mmu_kernel_release(struct mmu *m, unsigned index);
 bool mmu_kernel_agrees(const struct space *s, uint64_t canon, uint64_t pde);
 

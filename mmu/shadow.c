@@ -1,7 +1,6 @@
 /* Shadow entries: filling them, and the only places where they die (with mmu_writers_drop() in trace.c).
  *
- * An entry's death is told: fetch entries always, since chains and return sites of any address space may rely on them; data
- * entries only where the current space can see them, since only its pages are cached by the vCPU. */
+ * An entry's death is told with the number of its address space, whichever that is. */
 #include "private.h"
 
 void mmu_entry_fill(struct mmu *m, struct space *s, unsigned user, uint32_t page, uint32_t frame, unsigned kinds) {
@@ -27,11 +26,8 @@ void mmu_entry_fill(struct mmu *m, struct space *s, unsigned user, uint32_t page
 
 void mmu_note_drop(struct mmu *m, struct space *s, uint32_t page, bool fetch) {
   m->drops++;
-  if (fetch) {
-    if (m->config.fetch_dropped) m->config.fetch_dropped(m->config.opaque, page, page >= KERNEL_PAGE);
-  } else if (m->config.data_dropped && (s == m->current || s == mmu_shared(m))) {
-    m->config.data_dropped(m->config.opaque, page);
-  }
+  void (*dropped)(void *, uint32_t, uint32_t) = fetch ? m->config.fetch_dropped : m->config.data_dropped;
+  if (dropped) dropped(m->config.opaque, space_number(m, s), page);
 }
 
 void mmu_entry_drop(struct mmu *m, struct space *s, uint32_t page, unsigned kinds) {
@@ -102,6 +98,6 @@ void mmu_report_fetches(struct mmu *m, struct space *s, unsigned index) {
     uint32_t page = index * SLOT_PAGES + (unsigned)__builtin_ctzll(lines) * 8;
     for (unsigned i = 0; i < 16; i++)
       if ((kinds >> (i / 8 * KIND_USER_SHIFT) & KIND_FETCH) && *entry_at(s, i / 8, 2, page + i % 8))
-        m->config.fetch_dropped(m->config.opaque, page + i % 8, true);
+        m->config.fetch_dropped(m->config.opaque, space_number(m, s), page + i % 8);
   }
 }

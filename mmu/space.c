@@ -86,7 +86,8 @@ void mmu_space_forget(struct mmu *m, struct space *s) {
   unlink_directories(m, s);
   hash_remove(m, s);
   s->live = false;
-  if (m->fault_space == s) m->fault_page = 0;
+  for (unsigned i = 0; i < MMU_CPUS; i++)
+    if (m->cpus[i].fault_space == s) m->cpus[i].fault_page = 0;
 }
 
 static bool directories_moved(struct mmu *m, const struct space *s) {
@@ -108,13 +109,13 @@ static void space_drop_dying(struct mmu *m, struct space *s) {
 /* The physical map has changed. `dying`: frames marked FRAME_DYING are not where they were, or do not take stores as they did:
  * what derives from them goes. A space whose directory is another now starts anew. */
 void mmu_spaces_remapped(struct mmu *m, bool dying) {
-  m->fault_page = 0;
+  for (unsigned i = 0; i < MMU_CPUS; i++) m->cpus[i].fault_page = 0;
   for (unsigned i = 0; dying && i <= m->made; i++) space_drop_dying(m, &m->spaces[i]);
   for (unsigned i = 1; i <= m->made; i++) {
     struct space *s = &m->spaces[i];
     if (!s->live || !directories_moved(m, s)) continue;
     space_clear(m, s);
-    for (unsigned k = 0; s == m->current && k < KERNEL_SLOTS; k++)
+    for (unsigned k = 0; is_current(m, s) && k < KERNEL_SLOTS; k++)
       if (m->canon[k]) mmu_kernel_release(m, k);
     find_directories(m, s);
     s->recheck = true;
@@ -125,7 +126,7 @@ static struct space *least_used(struct mmu *m, bool want_live) {
   struct space *found = NULL;
   for (unsigned i = 1; i <= m->made; i++) {
     struct space *s = &m->spaces[i];
-    if (s != m->current && s->live == want_live && (!found || s->last_used < found->last_used)) found = s;
+    if (!is_current(m, s) && s->live == want_live && (!found || s->last_used < found->last_used)) found = s;
   }
   return found;
 }
@@ -153,7 +154,7 @@ static void trim(struct mmu *m) {
     struct space *victim = NULL;
     for (unsigned i = 1; i <= m->made; i++) {
       struct space *s = &m->spaces[i];
-      if (s != m->current && (!victim || s->last_used < victim->last_used) && touched_pages(s)) victim = s;
+      if (!is_current(m, s) && (!victim || s->last_used < victim->last_used) && touched_pages(s)) victim = s;
     }
     if (!victim) return;
     mmu_space_forget(m, victim);
@@ -176,41 +177,50 @@ static struct space *space_make(struct mmu *m, unsigned bits, const uint64_t key
   return s;
 }
 
-static void space_select(struct mmu *m, unsigned bits, const uint64_t key[4]) {
+static void space_select(struct mmu_cpu *cpu, unsigned bits, const uint64_t key[4]) {
+  struct mmu *m = cpu->m;
   struct space *s = space_find(m, bits, key);
   if (s) m->counters.roots_known++;
   else s = space_make(m, bits, key);
   s->last_used = ++m->use_clock;
   s->pd_writes = 0;
   if (s->recheck || s->version != m->canon_version) mmu_kernel_enter(m, s);
-  if (s == m->current) return;
-  if (m->current && (m->current->nprivate | s->nprivate)) mmu_kernel_leave(m, m->current, s);
-  m->current = s;
+  if (m->unshared && m->config.unshared) m->config.unshared(m->config.opaque);
+  m->unshared = false;
+  if (s == cpu->current) return;
+  if (cpu->current && (cpu->current->nprivate | s->nprivate)) mmu_kernel_leave(m, cpu->current, s);
+  cpu->current = s;
   if (m->table_pages > TABLE_PAGES_MAX) trim(m);
 }
 
-bool mmu_set_mode(struct mmu *m, const struct mmu_mode *mode, bool load_pdptes) {
+bool mmu_set_mode(struct mmu_cpu *cpu, const struct mmu_mode *mode, bool load_pdptes) {
   unsigned bits = mode_bits(mode);
   uint64_t key[4] = {0, 0, 0, 0};
   if ((bits & MODE_PAE) && load_pdptes) {
-    if (!read_pdptes(m, mode, key)) return false;
-    for (unsigned i = 0; i < 4; i++) m->pdptes[i] = key[i];
+    if (!read_pdptes(cpu->m, mode, key)) return false;
+    for (unsigned i = 0; i < 4; i++) cpu->pdptes[i] = key[i];
   } else if (bits & MODE_PAE) {
-    for (unsigned i = 0; i < 4; i++) key[i] = m->pdptes[i];
+    for (unsigned i = 0; i < 4; i++) key[i] = cpu->pdptes[i];
   } else if (bits & MODE_PAGING) {
     key[0] = (mode->cr3 & ~0xfffull) | 1;
   }
-  space_select(m, bits, key);
+  space_select(cpu, bits, key);
   return true;
 }
 
-uint64_t *mmu_pdptes(struct mmu *m) { return m->pdptes; }
+struct mmu_cpu *mmu_cpu(struct mmu *m, unsigned number) {
+  return &m->cpus[number];
+}
 
-uint64_t *mmu_table(struct mmu *m, bool user) { return (uint64_t *)m->current->table[user]; }
+uint64_t *mmu_pdptes(struct mmu_cpu *cpu) { return cpu->pdptes; }
+
+uint32_t mmu_space(const struct mmu_cpu *cpu) { return space_number(cpu->m, cpu->current); }
+
+uint64_t *mmu_table(struct mmu_cpu *cpu, bool user) { return (uint64_t *)cpu->current->table[user]; }
 
 /* Traces keep every entry coherent with the guest's tables, so there is nothing stale to flush. */
-void mmu_invlpg(struct mmu *m, gla addr) { (void)m, (void)addr; }
-void mmu_flush(struct mmu *m, bool global) { (void)m, (void)global; }
+void mmu_invlpg(struct mmu_cpu *cpu, gla addr) { (void)cpu, (void)addr; }
+void mmu_flush(struct mmu_cpu *cpu, bool global) { (void)cpu, (void)global; }
 
 void mmu_reset(struct mmu *m) {
   static const uint64_t none[4];
@@ -229,9 +239,13 @@ void mmu_reset(struct mmu *m) {
     }
   mmu_dirty_all(m);
   m->takeovers = 0;
-  m->current = NULL;
-  for (unsigned i = 0; i < 4; i++) m->pdptes[i] = 0;
-  space_select(m, MODE_A20, none);
+  for (unsigned n = 0; n < MMU_CPUS; n++) {
+    struct mmu_cpu *cpu = &m->cpus[n];
+    cpu->m = m;
+    cpu->current = NULL;
+    for (unsigned i = 0; i < 4; i++) cpu->pdptes[i] = 0;
+    space_select(cpu, MODE_A20, none);
+  }
 }
 
 const struct mmu_counters *mmu_get_counters(const struct mmu *m) { return &m->counters; }

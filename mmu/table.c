@@ -80,9 +80,16 @@ static uint64_t entry_of(const uint8_t *bytes, bool pae) { return pae ? *(const 
 
 /* The space on whose behalf an entry may be filled at once: the one that last faulted on the page (with separate page tables for
  * user and kernel it is not the current one), or the current one. */
-static struct space *prefill_space(struct mmu *m, struct space *s, unsigned slot, bool faulted) {
-  if (s == mmu_shared(m)) return slot_private(m->current, slot) || s->bits != m->current->bits ? NULL : m->current;
-  return s == m->current || (faulted && s == m->fault_space && slot < KERNEL_SLOT) ? s : NULL;
+static struct space *prefill_space(struct mmu *m, const struct mmu_cpu *cpu, struct space *s, unsigned slot, bool faulted) {
+  if (s == mmu_shared(m)) return slot_private(cpu->current, slot) || s->bits != cpu->current->bits ? NULL : cpu->current;
+  return s == cpu->current || (faulted && s == cpu->fault_space && slot < KERNEL_SLOT) ? s : NULL;
+}
+
+/* The one whose last fault was on the page, or else the first. */
+static struct mmu_cpu *prefill_cpu(struct mmu *m, uint32_t page) {
+  for (unsigned i = 1; i < MMU_CPUS; i++)
+    if (m->cpus[i].fault_page == page + 1) return &m->cpus[i];
+  return &m->cpus[0];
 }
 
 static void page_entry_changed(struct mmu *m, struct space *s, unsigned slot, uint32_t frame, unsigned index, uint64_t old,
@@ -90,10 +97,11 @@ static void page_entry_changed(struct mmu *m, struct space *s, unsigned slot, ui
   uint32_t page = slot * SLOT_PAGES + index;
   unsigned lost = lost_kinds(s, old, new, false);
   if (lost) mmu_entry_drop(m, s, page, lost);
-  bool faulted = m->fault_page == page + 1;
+  struct mmu_cpu *cpu = prefill_cpu(m, page);
+  bool faulted = cpu->fault_page == page + 1;
   if ((new &(PTE_P | PTE_A)) != (PTE_P | PTE_A) || ((old & PTE_P) && !faulted)) return;
-  struct space *walker = prefill_space(m, s, slot, faulted);
-  if (walker && mmu_prefill(m, walker, page, frame)) m->frames[frame].pt_writes = 0;
+  struct space *walker = prefill_space(m, cpu, s, slot, faulted);
+  if (walker && mmu_prefill(m, cpu, walker, page, frame)) m->frames[frame].pt_writes = 0;
 }
 
 /* One slot (or pair) of `s` loses what the directory entry lost. */
@@ -105,10 +113,10 @@ static void directory_entry_lost(struct mmu *m, struct space *s, unsigned slot, 
 
 static void directory_entry_changed(struct mmu *m, struct space *s, unsigned slot, uint64_t old, uint64_t new) {
   bool kernel = slot >= KERNEL_SLOT;
-  if (s != m->current) s->pd_writes += kernel ? 1 : 4;
+  if (!is_current(m, s)) s->pd_writes += kernel ? 1 : 4;
   if (kernel && !slot_private(s, slot)) {
     unsigned index = canon_index(s, slot);
-    if (s != m->current) {
+    if (!is_current(m, s)) {
       s->recheck = true;
       return;
     }
@@ -140,7 +148,7 @@ static void link_stored(struct mmu *m, uint32_t id, uint32_t frame, unsigned off
       if (before != now) page_entry_changed(m, s, slot, frame, i, before, now);
     } else if (before != now) {
       directory_entry_changed(m, s, pae ? (slot - PD_LINK) * 512 + i : i * 2, before, now);
-    } else if (s != m->current) {
+    } else if (!is_current(m, s)) {
       s->pd_writes += 1; /* clearing what is clear: the frame may have become something else */
     }
   }
@@ -150,7 +158,7 @@ static void link_stored(struct mmu *m, uint32_t id, uint32_t frame, unsigned off
 static void forget_reused(struct mmu *m, struct frame *f) {
   for (uint32_t id = f->links; id;) {
     struct space *s = &m->spaces[id >> 12];
-    bool reused = (id & 4095) >= PD_LINK && s != m->current && s->pd_writes > PD_REUSED;
+    bool reused = (id & 4095) >= PD_LINK && !is_current(m, s) && s->pd_writes > PD_REUSED;
     if (reused) {
       m->counters.pt_untraced++;
       mmu_space_forget(m, s);

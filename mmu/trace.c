@@ -105,7 +105,7 @@ void mmu_untrace_code(struct mmu *m, uint32_t frame) {
   m->frames[frame].traces &= (uint8_t)~MMU_TRACE_CODE;
 }
 
-void mmu_drop(struct mmu *m, gla addr) {
+void mmu_drop(struct mmu_cpu *cpu, gla addr) {
   uint32_t page = (uint32_t)addr.v >> MMU_PAGE_BITS;
-  mmu_entry_drop(m, slot_owner(m, m->current, page / SLOT_PAGES), page, KINDS_ALL);
+  mmu_entry_drop(cpu->m, slot_owner(cpu->m, cpu->current, page / SLOT_PAGES), page, KINDS_ALL);
 }

@@ -180,7 +180,7 @@ static enum marked mark_walk(struct mmu *m, const struct space *s, uint32_t la, 
 static unsigned fill(struct mmu *m, struct space *s, const struct walk *w, uint32_t page, enum mmu_access access, bool user) {
   unsigned slot = page / SLOT_PAGES;
   struct space *owner = slot_owner(m, s, slot);
-  if (owner != s) mmu_kernel_adopt(m, slot, w->pde);
+  if (owner != s) mmu_kernel_adopt(m, s, slot, w->pde);
   if (!w->large) {
     uint32_t table = host_frame(m, w->pte_at);
     unsigned link = link_of_slot(s, slot);
@@ -193,20 +193,21 @@ static unsigned fill(struct mmu *m, struct space *s, const struct walk *w, uint3
   return kinds;
 }
 
-static bool found_fault(struct mmu *m, uint32_t la, enum walk_result walked, enum mmu_access access, bool user,
+static bool found_fault(struct mmu_cpu *cpu, uint32_t la, enum walk_result walked, enum mmu_access access, bool user,
                         struct mmu_result *result) {
-  m->counters.faults++;
-  m->fault_space = m->current;
-  m->fault_page = (la >> MMU_PAGE_BITS) + 1;
-  m->fault_access = (uint8_t)access;
-  m->fault_user = user;
-  result->error = fault_error(m->current, walked, access, user);
+  cpu->m->counters.faults++;
+  cpu->fault_space = cpu->current;
+  cpu->fault_page = (la >> MMU_PAGE_BITS) + 1;
+  cpu->fault_access = (uint8_t)access;
+  cpu->fault_user = user;
+  result->error = fault_error(cpu->current, walked, access, user);
   result->filled = false;
   return false;
 }
 
-bool mmu_translate(struct mmu *m, gla addr, enum mmu_access access, bool user, struct mmu_result *result) {
-  struct space *s = m->current;
+bool mmu_translate(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result) {
+  struct mmu *m = cpu->m;
+  struct space *s = cpu->current;
   uint32_t la = (uint32_t)addr.v;
   struct walk w;
   enum marked marked = MARK_KEPT;
@@ -217,7 +218,7 @@ bool mmu_translate(struct mmu *m, gla addr, enum mmu_access access, bool user, s
     do {
       uint64_t pde = mmu_read_pde(s, la >> 21, &w.pde_at);
       enum walk_result walked = mmu_walk(m, s, la, pde, &w);
-      if (walked != WALK_DONE || !mmu_walk_allows(s, &w, access, user)) return found_fault(m, la, walked, access, user, result);
+      if (walked != WALK_DONE || !mmu_walk_allows(s, &w, access, user)) return found_fault(cpu, la, walked, access, user, result);
       marked = mark_walk(m, s, la, &w, access);
     } while (marked == MARK_RETRY);
   }
@@ -230,8 +231,9 @@ bool mmu_translate(struct mmu *m, gla addr, enum mmu_access access, bool user, s
   return true;
 }
 
-bool mmu_peek(struct mmu *m, gla addr, enum mmu_access access, bool user, struct mmu_result *result) {
-  struct space *s = m->current;
+bool mmu_peek(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result) {
+  struct mmu *m = cpu->m;
+  struct space *s = cpu->current;
   uint32_t la = (uint32_t)addr.v;
   struct walk w;
   if (!(s->bits & MODE_PAGING)) {
@@ -251,17 +253,18 @@ bool mmu_peek(struct mmu *m, gla addr, enum mmu_access access, bool user, struct
 }
 
 /* An entry of page table `table`, through which `s` walks, has just become present: fill what the access that faulted will ask
- * for (or else a load by the page's own privilege), if that needs no A or D bit set. True: for the access that faulted. */
-bool mmu_prefill(struct mmu *m, struct space *s, uint32_t page, uint32_t table) {
+ * for (or else a load by the page's own privilege), if that needs no A or D bit set. True: for the access that faulted, `cpu`'s.
+ */
+bool mmu_prefill(struct mmu *m, struct mmu_cpu *cpu, struct space *s, uint32_t page, uint32_t table) {
   struct walk w;
-  bool faulted = m->fault_page == page + 1 && m->fault_space == s;
+  bool faulted = cpu->fault_page == page + 1 && cpu->fault_space == s;
   uint64_t pde = mmu_read_pde(s, page / SLOT_PAGES, &w.pde_at);
   if (mmu_walk(m, s, page << MMU_PAGE_BITS, pde, &w) != WALK_DONE || !w.pde_at || !w.pte_at || w.large ||
       !(w.pde & w.pte & PTE_A))
     return false;
   struct space *owner = slot_owner(m, s, page / SLOT_PAGES);
-  bool user = faulted ? m->fault_user : w.user;
-  enum mmu_access access = faulted ? m->fault_access : MMU_READ;
+  bool user = faulted ? cpu->fault_user : w.user;
+  enum mmu_access access = faulted ? cpu->fault_access : MMU_READ;
   if (owner->slots[link_of_slot(s, page / SLOT_PAGES)].frame != table + 1 || !mmu_walk_allows(s, &w, access, user)) return false;
   if (host_frame(m, w.pte_at) != table) /* the directory entry changed in the same store */
     return false;
@@ -270,6 +273,6 @@ bool mmu_prefill(struct mmu *m, struct space *s, uint32_t page, uint32_t table) 
     mmu_entry_fill(m, owner, user, page, w.frame, mmu_walk_kinds(m, s, &w, access, user));
     m->counters.pt_prefills++;
   }
-  if (faulted) m->fault_page = 0;
+  if (faulted) cpu->fault_page = 0;
   return faulted;
 }

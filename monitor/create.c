@@ -83,7 +83,6 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   *error = "no memory for the virtual CPU";
   if (!m) return NULL;
   m->machine = machine, m->mmu = mmu, m->clock = clock, m->options = *options, m->stop_at = UINT64_MAX;
-  m->mmu_counters = mmu_get_counters(mmu);
   if (options->log & (1u << LOG_exec | 1u << LOG_nochain)) m->options.no_chain = true;
   m->translate_options = translator_options(&m->options);
   if (m->options.no_chain) m->translate_options |= TR_NO_HASH;
@@ -98,7 +97,8 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
     return NULL;
   }
   m->enter = (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->tcache, tcache_stubs(m->tcache)->enter);
-  m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->model = model, m->v->features = features;
+  m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->mmu_cpu = mmu_cpu(mmu, 0), m->v->model = model,
+  m->v->features = features;
   tsc_ratio(m->v->tsc_ratio, clock_tsc_hz(clock));
   clock_publish_tsc(clock, &m->v->s.tsc_offset);
   monitor_reset(m);

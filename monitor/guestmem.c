@@ -14,7 +14,7 @@ static bool priv_is_user(const struct vcpu *v, enum mem_priv priv) {
 /* NULL: ask the mmu. */
 static inline uint8_t *host_pointer(struct vcpu *v, uint32_t linear, unsigned size, bool user, unsigned array) {
   if ((linear & (MMU_PAGE - 1)) + size > MMU_PAGE) return NULL;
-  const char *table = (const char *)mmu_table(v->mmu, user);
+  const char *table = (const char *)mmu_table(v->mmu_cpu, user);
   uint64_t entry = *(const uint64_t *)(table + array + (uint64_t)(linear >> MMU_PAGE_BITS) * 8);
   return entry ? (uint8_t *)(uintptr_t)(entry + linear) : NULL;
 }
@@ -46,7 +46,7 @@ static int probe(struct vcpu *v, uint32_t linear, unsigned size, bool user, enum
   struct piece pieces[2];
   unsigned n = split(pieces, linear, size);
   for (unsigned k = 0; k < n; k++)
-    if (!mmu_peek(v->mmu, to_gla(pieces[k].linear), access, user, &pieces[k].where))
+    if (!mmu_peek(v->mmu_cpu, to_gla(pieces[k].linear), access, user, &pieces[k].where))
       return page_fault(v, pieces[k].linear, pieces[k].where.error);
   return EXEC_NEXT;
 }
@@ -55,7 +55,7 @@ static int probe(struct vcpu *v, uint32_t linear, unsigned size, bool user, enum
 static int translate(struct vcpu *v, struct piece *pieces, unsigned n, bool user, enum mmu_access access) {
   if (n == 2 && probe(v, pieces[0].linear, pieces[0].size + pieces[1].size, user, access) != EXEC_NEXT) return EXEC_FAULT;
   for (unsigned k = 0; k < n; k++)
-    if (!mmu_translate(v->mmu, to_gla(pieces[k].linear), access, user, &pieces[k].where))
+    if (!mmu_translate(v->mmu_cpu, to_gla(pieces[k].linear), access, user, &pieces[k].where))
       return page_fault(v, pieces[k].linear, pieces[k].where.error);
   return EXEC_NEXT;
 }

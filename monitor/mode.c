@@ -58,7 +58,7 @@ void mode_update(struct monitor *m) {
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);
-  uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->mmu, v->cpl == 3);
+  uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->v->mmu_cpu, v->cpl == 3);
   if (table != v->s.table) v->s.stack_page = 1ull << 40, m->counters.tables++;
   v->s.table = table;
   v->mode_dirty = false;

@@ -68,8 +68,9 @@ struct vcpu *monitor_vcpu(struct monitor *m);
 /* The mmu callbacks that monitor needs, to be put in mmu_config with opaque = the monitor: since the mmu is made first, the
  * machine forwards them. */
 void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules);
-void monitor_fetch_dropped(struct monitor *m, uint32_t page, bool kernel_half);
-void monitor_data_dropped(struct monitor *m, uint32_t page);
+void monitor_fetch_dropped(struct monitor *m, uint32_t space, uint32_t page);
+void monitor_data_dropped(struct monitor *m, uint32_t space, uint32_t page);
+void monitor_unshared(struct monitor *m);
 void monitor_before_io(struct monitor *m);
 void monitor_reset(struct monitor *m); /* vCPU to its reset state, code cache flushed */
 /* Runs the guest in the calling thread until monitor_exit() or vm_stop(). Owns SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGTRAP and

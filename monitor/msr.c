@@ -22,7 +22,7 @@ enum msr {
 };
 
 /* v->mtrr[]: the default type, eight base/mask pairs, the eleven fixed-range registers. */
-enum { MTRR_DEF_TYPE, MTRR_VARIABLE, MTRR_FIXED = MTRR_VARIABLE + 16, MTRR_COUNT = MTRR_FIXED + 11, MTRR_NONE = -1 };
+enum { MTRR_DEF_TYPE, MTRR_VARIABLE, MTRR_FIXED = MTRR_VARIABLE + 16, MTRR_COUNT = MTRR_FIXED + 11 };
 _Static_assert(MTRR_COUNT <= 32, "vcpu.mtrr holds them all");
 
 enum { MTRRCAP_VALUE = 8 /* variable ranges */ | 1 << 8 /* fixed ranges */ | 1 << 10 /* write combining */ };
@@ -51,13 +51,13 @@ void vcpu_reset_msrs(struct vcpu *v) {
 
 /* ---- MTRRs (SDM vol. 3A, 11.11) and PAT (11.12): kept, as all memory is write-back here ---- */
 
-static int mtrr_index(uint32_t msr) {
+int vcpu_mtrr_index(uint32_t msr) {
   static const uint16_t fixed[11] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
   if (msr == MSR_MTRR_DEF_TYPE) return MTRR_DEF_TYPE;
   if (msr >= MSR_MTRR_VARIABLE && msr < MSR_MTRR_VARIABLE + 16) return MTRR_VARIABLE + (int)(msr - MSR_MTRR_VARIABLE);
   for (int n = 0; n < 11; n++)
     if (fixed[n] == msr) return MTRR_FIXED + n;
-  return MTRR_NONE;
+  return -1;
 }
 
 static bool memory_type_valid(unsigned type, bool pat) {
@@ -123,7 +123,7 @@ static bool msr_exists(const struct vcpu *v, uint32_t msr) {
   case MSR_EFER: return has(v, FEAT_NX) || (cpu_model_is_amd(v->model) && has(v, FEAT_MSR));
   case MSR_TSC_AUX: return has(v, FEAT_RDTSCP);
   case MSR_MTRRCAP: return has(v, FEAT_MTRR);
-  default: return has(v, FEAT_MTRR) && mtrr_index(msr) != MTRR_NONE;
+  default: return has(v, FEAT_MTRR) && vcpu_mtrr_index(msr) >= 0;
   }
 }
 
@@ -141,7 +141,7 @@ static uint64_t msr_read(struct vcpu *v, uint32_t msr) {
   case MSR_TSC_AUX: return v->s.tsc_aux;
   case MSR_MTRRCAP: return MTRRCAP_VALUE;
   case MSR_PERF_STATUS: return PERF_STATUS_VALUE;
-  default: return v->mtrr[mtrr_index(msr)];
+  default: return v->mtrr[vcpu_mtrr_index(msr)];
   }
 }
 
@@ -172,7 +172,7 @@ static bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value) {
     return true;
   case MSR_PERF_STATUS:
   case MSR_MTRRCAP: return false;
-  default: return mtrr_write(v, mtrr_index(msr), value);
+  default: return mtrr_write(v, vcpu_mtrr_index(msr), value);
   }
 }
 

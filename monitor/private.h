@@ -55,8 +55,6 @@ struct monitor {
   uint64_t blocks_since_check, blocks_since_flush;
   uint64_t jitter_state;
   unsigned jitter_delay;
-  const struct mmu_counters *mmu_counters;
-  uint64_t unshared_seen;
   uint32_t scattered[256]; /* EIPs of blocks whose kept addends changed too often */
   struct slow_insn slow[SLOW_INSNS];
   struct {

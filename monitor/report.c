@@ -114,7 +114,7 @@ static unsigned peek(struct monitor *m, uint32_t linear, uint8_t *to, unsigned s
   unsigned n = 0;
   for (; n < size; n++) {
     struct mmu_result r;
-    if (!mmu_peek(m->mmu, to_gla(linear + n), MMU_READ, false, &r) || !r.host) break;
+    if (!mmu_peek(m->v->mmu_cpu, to_gla(linear + n), MMU_READ, false, &r) || !r.host) break;
     to[n] = *r.host;
   }
   return n;
@@ -148,7 +148,7 @@ static void report_recent(struct monitor *m, unsigned back) {
   struct mmu_result at;
   uint32_t linear = r->eip + r->cs_base;
   machine_log(m->machine, "  %08x mode %08x %s", r->eip, r->mode, where(m, linear, symbol, sizeof symbol));
-  if (!mmu_peek(m->mmu, to_gla(linear), MMU_FETCH, false, &at)) return;
+  if (!mmu_peek(m->v->mmu_cpu, to_gla(linear), MMU_FETCH, false, &at)) return;
   const struct tc_block *b = NULL;
   /* as it was asked for, in single steps, or with every access checked by itself */
   for (unsigned kind = 0; !b && kind < 4; kind++)

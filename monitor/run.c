@@ -22,7 +22,13 @@ void monitor_before_io(struct monitor *m) {
   vcpu_park_fp(m->v);
   run_tell_clock(m);
 }
-void monitor_data_dropped(struct monitor *m, uint32_t page) {
+/* What dies in an address space that this CPU is not in, it relies on nowhere: what it remembers of a space goes when it leaves
+ * it. */
+static bool sees(const struct monitor *m, uint32_t space) {
+  return space == MMU_SPACE_SHARED || space == mmu_space(m->v->mmu_cpu);
+}
+void monitor_data_dropped(struct monitor *m, uint32_t space, uint32_t page) {
+  if (!sees(m, space)) return;
   m->dropped = true;
   if (m->v->s.stack_page >> MMU_PAGE_BITS == page) m->v->s.stack_page = 1ull << 40;
   if (m->v->gdt.base >> MMU_PAGE_BITS == page) m->v->s.gdt_host = 0;
@@ -46,10 +52,14 @@ void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) 
 }
 
 /* Same-page chains are safe: whoever runs there came through a compare or a lookup. Free chains into a kernel page are not. */
-void monitor_fetch_dropped(struct monitor *m, uint32_t page, bool kernel_half) {
+void monitor_fetch_dropped(struct monitor *m, uint32_t space, uint32_t page) {
+  if (!sees(m, space)) return;
   m->dropped = true;
-  if (page >= 0xc0000) tcache_unchain_page(m->tcache, page);
+  if (page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) tcache_unchain_page(m->tcache, page);
 }
+
+/* Free chains in the kernel half rely on its being shared. */
+void monitor_unshared(struct monitor *m) { tcache_unchain_all(m->tcache); }
 
 /* Called while the guest's x87/SSE state is live (a store to code): not in create.c, of which clang makes a store by XMM. */
 void run_block_died(void *opaque, const struct tc_block *b) {
@@ -96,7 +106,7 @@ static uint64_t fetch_entry(struct monitor *m, uint32_t linear, int *result) {
   struct mmu_result r;
   *result = EXEC_NEXT;
   if (*entry) return *entry;
-  if (!mmu_translate(m->mmu, to_gla(linear), MMU_FETCH, m->v->cpl == 3, &r)) {
+  if (!mmu_translate(m->v->mmu_cpu, to_gla(linear), MMU_FETCH, m->v->cpl == 3, &r)) {
     *result = fetch_fault(m, linear, r.error);
     return 0;
   }
@@ -519,14 +529,6 @@ static void paranoia(struct monitor *m) {
   if (wrong) vm_stop(m->v, wrong);
 }
 
-/* Kernel slots that stop being shared make free chains into them unsafe. */
-static void watch_unsharing(struct monitor *m) {
-  uint64_t unshared = m->mmu_counters->unshared;
-  if (unshared == m->unshared_seen) return;
-  m->unshared_seen = unshared;
-  tcache_unchain_all(m->tcache);
-}
-
 static void after_instruction(struct monitor *m, int result, bool stepped) {
   struct vcpu *v = m->v;
   switch (result) {
@@ -577,7 +579,6 @@ static void one_round(struct monitor *m, uint32_t *plain) {
     mode_update(m);
     *plain = 0;
   }
-  watch_unsharing(m);
   uint32_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
   bool shadow_db = v->inhibit_db;

@@ -17,7 +17,7 @@ static int fetch_bytes(struct monitor *m, uint32_t from, uint8_t *to, unsigned h
     uint32_t linear = from + have;
     unsigned n = MMU_PAGE - (linear & MMU_PAGE_MASK);
     if (n > need - have) n = need - have;
-    if (!mmu_translate(m->mmu, to_gla(linear), MMU_FETCH, v->cpl == 3, &r)) {
+    if (!mmu_translate(m->v->mmu_cpu, to_gla(linear), MMU_FETCH, v->cpl == 3, &r)) {
       fault_raise_error(v, VEC_PF, r.error);
       v->fault.cr2 = linear;
       return -1;
@@ -213,7 +213,7 @@ int slow_step(struct monitor *m) {
 static void remember_descriptor(struct vcpu *v, unsigned seg) {
   uint32_t selector = v->s.seg[seg].selector, offset = selector & 0xfff8;
   if (!vcpu_protected(v) || (selector & 4) || !offset || (v->gdt.base & MMU_PAGE_MASK) + offset + 8 > MMU_PAGE) return;
-  uint64_t entry = mmu_table(v->mmu, false)[v->gdt.base >> MMU_PAGE_BITS];
+  uint64_t entry = mmu_table(v->mmu_cpu, false)[v->gdt.base >> MMU_PAGE_BITS];
   if (!entry) return;
   v->s.gdt_host = entry + v->gdt.base;
   uint64_t raw = load64((const void *)(uintptr_t)(v->s.gdt_host + offset));
@@ -349,9 +349,9 @@ static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size
     next_eip(m->v, &e->insn);
     return EXEC_NEXT;
   }
-  mmu_traced_store_begin(m->mmu, r->addr, size);
+  mmu_traced_store_begin(m->v->mmu_cpu, r->addr, size);
   result = run_thunk(m, e, r->host);
-  mmu_traced_store_end(m->mmu, r->addr, size);
+  mmu_traced_store_end(m->v->mmu_cpu, r->addr, size);
   if (result == EXEC_NEXT) next_eip(m->v, &e->insn);
   return result;
 }
@@ -390,7 +390,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
     *result = monitor_polls_first(m) ? RUN_RETRY : slow_step(m); /* whether it ends in a device is not known yet */
     return false;
   }
-  if (!mmu_translate(m->mmu, to_gla(linear), write ? MMU_WRITE : MMU_READ, v->cpl == 3, &r)) {
+  if (!mmu_translate(m->v->mmu_cpu, to_gla(linear), write ? MMU_WRITE : MMU_READ, v->cpl == 3, &r)) {
     run_settle(m, site);
     *result = page_fault(m, linear, r.error);
     return false;

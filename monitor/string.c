@@ -124,7 +124,7 @@ static uint8_t *run_pointer(struct vcpu *v, const struct string_op *op, unsigned
   uint32_t below = op->step & 1u << 31 ? (*n - 1) * op->size : 0, first;
   if (seg_check(v, seg, offset - below, *n * op->size, write, &first) != EXEC_NEXT)
     return NULL; /* the fault is for the element that it belongs to: the reference finds it */
-  const char *table = (const char *)mmu_table(v->mmu, v->cpl == 3) + (write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY);
+  const char *table = (const char *)mmu_table(v->mmu_cpu, v->cpl == 3) + (write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY);
   uint64_t entry = *(const uint64_t *)(table + (uint64_t)(linear >> MMU_PAGE_BITS) * 8);
   return entry ? (uint8_t *)(uintptr_t)(entry + linear) : NULL;
 }

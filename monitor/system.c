@@ -19,14 +19,13 @@ static int set_paging(struct vcpu *v, bool load_pdptes) {
     .paging = v->cr0 & CR0_PG,
     .pae = v->cr4 & CR4_PAE,
     .pse = v->cr4 & CR4_PSE,
-    .pge = v->cr4 & CR4_PGE,
     .wp = v->cr0 & CR0_WP,
     .nx = v->efer & EFER_NXE,
     .a20 = !v->a20_masked,
     .cr3 = v->cr3,
   };
-  if (!mmu_set_mode(v->mmu, &mode, load_pdptes)) return fault_raise_error(v, VEC_GP, 0);
-  v->s.table = (uint64_t)(uintptr_t)mmu_table(v->mmu, v->cpl == 3);
+  if (!mmu_set_mode(v->mmu_cpu, &mode, load_pdptes)) return fault_raise_error(v, VEC_GP, 0);
+  v->s.table = (uint64_t)(uintptr_t)mmu_table(v->mmu_cpu, v->cpl == 3);
   v->s.gdt_host = 0;
   v->s.stack_page = (uint64_t)1 << 40; /* no linear page: the cached host pointer belongs to the old table */
   v->mode_dirty = true;
@@ -35,7 +34,7 @@ static int set_paging(struct vcpu *v, bool load_pdptes) {
 
 int vcpu_paging_changed(struct vcpu *v) {
   if (set_paging(v, pae_paging(v)) != EXEC_NEXT) return EXEC_FAULT;
-  mmu_flush(v->mmu, false);
+  mmu_flush(v->mmu_cpu, false);
   return EXEC_NEXT;
 }
 
@@ -54,7 +53,7 @@ static int write_cr0(struct vcpu *v, uint32_t value) {
       v->cr0 = old;
       return EXEC_FAULT;
     }
-    if (changed & CR0_PG) mmu_flush(v->mmu, true);
+    if (changed & CR0_PG) mmu_flush(v->mmu_cpu, true);
   }
   if (changed) v->mode_dirty = true;
   return EXEC_NEXT;
@@ -92,7 +91,7 @@ static int write_cr4(struct vcpu *v, uint32_t value) {
       v->cr4 = old;
       return EXEC_FAULT;
     }
-    mmu_flush(v->mmu, true);
+    mmu_flush(v->mmu_cpu, true);
   }
   if (changed) v->mode_dirty = true;
   return EXEC_NEXT;
@@ -195,7 +194,7 @@ int x_mov_to_dr(struct vcpu *v, const struct insn *i) {
 /* No segment check: only the address counts (SDM vol. 2, INVLPG). */
 int x_invlpg(struct vcpu *v, const struct insn *i) {
   if (privileged(v) != EXEC_NEXT) return EXEC_FAULT;
-  mmu_invlpg(v->mmu, to_gla((uint32_t)(v->s.seg[i->seg].base + insn_offset(v, i))));
+  mmu_invlpg(v->mmu_cpu, to_gla((uint32_t)(v->s.seg[i->seg].base + insn_offset(v, i))));
   v->s.stack_page = (uint64_t)1 << 40;
   return exec_done(v, i);
 }

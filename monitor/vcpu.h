@@ -145,6 +145,7 @@ struct vcpu {
   struct machine *machine;
   struct monitor *monitor; /* NULL in unit tests */
   struct mmu *mmu;
+  struct mmu_cpu *mmu_cpu; /* what of it is this CPU's */
   /* a store of this instruction dropped or traced something: do not return into translated code; the run loop clears it */
   bool dropped;
 };
@@ -163,6 +164,7 @@ void vcpu_reset(struct vcpu *v);      /* SDM vol. 3A, table 9-1 */
 void vcpu_park_fp(struct vcpu *v);    /* host FPU to the C ABI's state; guest's into v->fp. Idempotent, cheap when parked */
 void vcpu_unpark_fp(struct vcpu *v);  /* the inverse: the guest's state into the host's registers */
 void vcpu_reset_fp(struct vcpu *v);   /* x87/SSE state after power-up (fpu.c); drops a live one */
+int vcpu_mtrr_index(uint32_t msr);    /* of vcpu.mtrr; -1: that is none */
 void vcpu_reset_msrs(struct vcpu *v); /* PAT, MTRRs, MISC_ENABLE, microcode revision, EFER... after power-up (msr.c) */
 void vm_stop(struct vcpu *v, const char *reason); /* sticky: the first reason is kept; `reason` is a literal */
 

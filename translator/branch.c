@@ -3,8 +3,6 @@
 #include "block.h"
 #include "../mmu/layout.h"
 
-enum { KERNEL_HALF = 0xc0000000u };
-
 static uint32_t step_end(const struct block *b) { return b->at + b->steps[b->index].insn.length; }
 
 /* Whether a jump from this block may go to linear `target` without comparing the page's mapping: inside one page, and between
@@ -13,7 +11,7 @@ static bool chains_freely(const struct block *b, uint32_t target) {
   uint32_t here = b->rq->eip;
   if (b->result->straddles) here = b->rq->eip; /* it was entered through its first page; the second was compared at its entry */
   if (here >> 12 == target >> 12) return true;
-  return !block_mode(b, TR_USER) && here >= KERNEL_HALF && target >= KERNEL_HALF;
+  return !block_mode(b, TR_USER) && here >= MMU_KERNEL_HALF && target >= MMU_KERNEL_HALF;
 }
 
 static unsigned jump_site(struct block *b, uint32_t target) {

@@ -137,12 +137,8 @@ static void load_msr(struct vcpu *v, uint32_t number, uint64_t value) {
   case 0x1a0: v->misc_enable = value; break;
   case 0x277: v->pat = value; break;
   case 0xc0000103: v->s.tsc_aux = (uint32_t)value; break;
-  case 0x2ff: v->mtrr[0] = value; break;
   default:
-    if (number >= 0x200 && number < 0x210) v->mtrr[1 + number - 0x200] = value;
-    else if (number == 0x250) v->mtrr[17] = value;
-    else if (number == 0x258 || number == 0x259) v->mtrr[18 + number - 0x258] = value;
-    else if (number >= 0x268 && number <= 0x26f) v->mtrr[20 + number - 0x268] = value;
+    if (vcpu_mtrr_index(number) >= 0) v->mtrr[vcpu_mtrr_index(number)] = value;
   }
 }
 

@@ -296,10 +296,13 @@ void machine_poll(struct machine *m) {
 static void code_written(void *opaque, uint32_t frame, uint64_t granules) {
   monitor_code_written(((struct guest *)opaque)->monitor, frame, granules);
 }
-static void fetch_dropped(void *opaque, uint32_t page, bool kernel_half) {
-  monitor_fetch_dropped(((struct guest *)opaque)->monitor, page, kernel_half);
+static void fetch_dropped(void *opaque, uint32_t space, uint32_t page) {
+  monitor_fetch_dropped(((struct guest *)opaque)->monitor, space, page);
 }
-static void data_dropped(void *opaque, uint32_t page) { monitor_data_dropped(((struct guest *)opaque)->monitor, page); }
+static void data_dropped(void *opaque, uint32_t space, uint32_t page) {
+  monitor_data_dropped(((struct guest *)opaque)->monitor, space, page);
+}
+static void unshared(void *opaque) { monitor_unshared(((struct guest *)opaque)->monitor); }
 static void before_io(void *opaque) { monitor_before_io(((struct guest *)opaque)->monitor); }
 
 static void make_vcpu(struct guest *g) {
@@ -344,6 +347,7 @@ struct guest *guest_create(const struct monitor_options *options, const char **e
                               .code_written = code_written,
                               .fetch_dropped = fetch_dropped,
                               .data_dropped = data_dropped,
+                              .unshared = unshared,
                               .before_io = before_io};
   g->mmu = mmu_create(&config, error);
   g->clock = g->mmu ? clock_create(options->icount_shift, 0) : NULL;

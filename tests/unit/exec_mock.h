@@ -47,7 +47,11 @@ static inline uint64_t *mock_entry(struct mmu *m, uint32_t linear, unsigned arra
   return (uint64_t *)(m->table + array) + (linear >> MMU_PAGE_BITS);
 }
 
-bool mmu_peek(struct mmu *m, gla addr, enum mmu_access access, bool user, struct mmu_result *r) {
+/* The only CPU's view is the mmu itself. */
+static inline struct mmu *mock_mmu(struct mmu_cpu *cpu) { return (struct mmu *)(void *)cpu; }
+
+bool mmu_peek(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *r) {
+  struct mmu *m = mock_mmu(cpu);
   int frame = mock_frame(m, (uint32_t)addr.v);
   enum page_state state = frame < 0 ? PAGE_ABSENT : m->state[frame];
   memset(r, 0, sizeof *r);
@@ -62,8 +66,9 @@ bool mmu_peek(struct mmu *m, gla addr, enum mmu_access access, bool user, struct
   return true;
 }
 
-bool mmu_translate(struct mmu *m, gla addr, enum mmu_access access, bool user, struct mmu_result *r) {
-  if (!mmu_peek(m, addr, access, user, r)) return false;
+bool mmu_translate(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *r) {
+  struct mmu *m = mock_mmu(cpu);
+  if (!mmu_peek(cpu, addr, access, user, r)) return false;
   if (r->kind == MMU_RAM && !r->traces && m->state[r->addr.v >> MMU_PAGE_BITS] != PAGE_SUPERVISOR) {
     *mock_entry(m, (uint32_t)addr.v, access == MMU_WRITE ? MMU_WRITE_ARRAY : MMU_READ_ARRAY) =
       (uint64_t)(uintptr_t)r->host - addr.v;
@@ -72,7 +77,7 @@ bool mmu_translate(struct mmu *m, gla addr, enum mmu_access access, bool user, s
   return true;
 }
 
-uint64_t *mmu_table(struct mmu *m, bool user) { return (uint64_t *)m->table; }
+uint64_t *mmu_table(struct mmu_cpu *cpu, bool user) { return (uint64_t *)mock_mmu(cpu)->table; }
 void mmu_phys_read(struct mmu *m, gpa addr, void *to, unsigned size) {
   assert_true((addr.v & (MMU_PAGE - 1)) + size <= MMU_PAGE);
   m->io_reads++;
@@ -85,15 +90,17 @@ bool mmu_phys_write(struct mmu *m, gpa addr, const void *from, unsigned size) {
   memcpy(m->ram + addr.v, from, size);
   return traced;
 }
-bool mmu_set_mode(struct mmu *m, const struct mmu_mode *mode, bool load_pdptes) {
+bool mmu_set_mode(struct mmu_cpu *cpu, const struct mmu_mode *mode, bool load_pdptes) {
+  struct mmu *m = mock_mmu(cpu);
   if (load_pdptes && m->bad_pdptes) return false;
   m->mode = *mode;
   m->loaded_pdptes = load_pdptes;
   m->modes_set++;
   return true;
 }
-void mmu_invlpg(struct mmu *m, gla addr) { m->invlpg = (uint32_t)addr.v; }
-void mmu_flush(struct mmu *m, bool global) {
+void mmu_invlpg(struct mmu_cpu *cpu, gla addr) { mock_mmu(cpu)->invlpg = (uint32_t)addr.v; }
+void mmu_flush(struct mmu_cpu *cpu, bool global) {
+  struct mmu *m = mock_mmu(cpu);
   m->flushes++;
   m->global_flushes += global;
 }
@@ -151,6 +158,7 @@ static inline int fixture_setup(void **state) {
   memset(f, 0, sizeof *f);
   f->mmu.table = mmap(NULL, MMU_TABLE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   f->v.mmu = &f->mmu;
+  f->v.mmu_cpu = (struct mmu_cpu *)(void *)&f->mmu;
   f->v.machine = &f->machine;
   if (!cpu_model_parse("max", HOST_ALL, &f->v.model, &f->v.features, &error)) return -1;
   f->v.features |= (uint64_t)1 << FEAT_SSE3;

@@ -208,10 +208,13 @@ const char *machine_symbol(struct machine *r, uint32_t linear, uint32_t *offset)
 static inline void rig_code_written(void *o, uint32_t frame, uint64_t granules) {
   monitor_code_written(((rig *)o)->monitor, frame, granules);
 }
-static inline void rig_fetch_dropped(void *o, uint32_t page, bool kernel_half) {
-  monitor_fetch_dropped(((rig *)o)->monitor, page, kernel_half);
+static inline void rig_fetch_dropped(void *o, uint32_t space, uint32_t page) {
+  monitor_fetch_dropped(((rig *)o)->monitor, space, page);
 }
-static inline void rig_data_dropped(void *o, uint32_t page) { monitor_data_dropped(((rig *)o)->monitor, page); }
+static inline void rig_data_dropped(void *o, uint32_t space, uint32_t page) {
+  monitor_data_dropped(((rig *)o)->monitor, space, page);
+}
+static inline void rig_unshared(void *o) { monitor_unshared(((rig *)o)->monitor); }
 static inline void rig_before_io(void *o) { monitor_before_io(((rig *)o)->monitor); }
 
 static inline uint32_t rig_mmio_read(void *o, uint64_t offset, unsigned size) {
@@ -290,6 +293,7 @@ static inline rig *rig_create(const struct monitor_options *options) {
                               .code_written = rig_code_written,
                               .fetch_dropped = rig_fetch_dropped,
                               .data_dropped = rig_data_dropped,
+                              .unshared = rig_unshared,
                               .before_io = rig_before_io};
   assert_true(cpu_model_parse("max", host_cpu_features() & ~options->host_hidden, &model, &features, &error));
   r->vector = -1;

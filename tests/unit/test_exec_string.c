@@ -36,7 +36,7 @@ static void warm(struct fixture *f) /* all pages have entries, so that runs are 
 {
   struct mmu_result r;
   for (uint32_t p = 0; p < MOCK_PAGES; p++)
-    for (unsigned a = 0; a < 2; a++) mmu_translate(&f->mmu, to_gla(p << MMU_PAGE_BITS), a ? MMU_WRITE : MMU_READ, false, &r);
+    for (unsigned a = 0; a < 2; a++) mmu_translate(f->v.mmu_cpu, to_gla(p << MMU_PAGE_BITS), a ? MMU_WRITE : MMU_READ, false, &r);
 }
 
 /* Both directions, all sizes, all overlaps: equal to a loop of single elements. */
@@ -68,7 +68,7 @@ static void movs_between_aliases(void **state) {
   struct insn movs = string_insn(OP_MOVS, 0xa4, 1, 0xf3);
   struct mmu_result r;
   f->mmu.last_page_frame = 5;
-  mmu_translate(&f->mmu, to_gla(0xfffff000), MMU_WRITE, false, &r);
+  mmu_translate(f->v.mmu_cpu, to_gla(0xfffff000), MMU_WRITE, false, &r);
   warm(f);
   f->mmu.ram[0x5100] = 0x77;
   set_regs(f, 0x5100, 0xfffff101, 50);

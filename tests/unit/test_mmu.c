@@ -256,8 +256,8 @@ static void matrix(struct guest *g, bool pae, bool wp, bool nx) {
       uint32_t la = LA + 0x123;
       enum mmu_access access = (enum mmu_access)(k % 3);
       struct slow want = slow_walk(g, pdpte, la, access, k >= 3);
-      assert_int_equal(mmu_peek(g->m, to_gla(la), access, k >= 3, &r), !want.fault);
-      bool ok = mmu_translate(g->m, to_gla(la), access, k >= 3, &r);
+      assert_int_equal(mmu_peek(g->cpu, to_gla(la), access, k >= 3, &r), !want.fault);
+      bool ok = mmu_translate(g->cpu, to_gla(la), access, k >= 3, &r);
       assert_int_equal(ok, !want.fault);
       if (ok) assert_int_equal(r.addr.v, want.addr);
       else assert_int_equal(r.error, want.error);
@@ -312,7 +312,7 @@ static void accessed_and_dirty(void **state) {
   legacy_page(&g, P | W, P | W | U);
   use_legacy(&g, CR3);
   faults(&g, LA, MMU_READ, true); /* a fault marks nothing */
-  assert_true(mmu_peek(g.m, to_gla(LA), MMU_WRITE, false, &r));
+  assert_true(mmu_peek(g.cpu, to_gla(LA), MMU_WRITE, false, &r));
   assert_int_equal(get32(&g, CR3 + (LA >> 22) * 4), PT | P | W);
   assert_int_equal(get32(&g, PT), PAGE | RWU);
   touch(&g, LA, MMU_READ, false);
@@ -323,7 +323,7 @@ static void accessed_and_dirty(void **state) {
   assert_true(touch(&g, LA, MMU_WRITE, false).filled);
   assert_int_equal(get32(&g, PT), PAGE | RWU | A | D);
   assert_int_equal(get32(&g, CR3 + (LA >> 22) * 4), PT | P | W | A);
-  mmu_drop(g.m, to_gla(LA));
+  mmu_drop(g.cpu, to_gla(LA));
   assert_false(entry(&g, false, MMU_READ, LA));
   touch(&g, LA, MMU_READ, false); /* dirty already: a load fills both */
   assert_true(entry(&g, false, MMU_WRITE, LA));
@@ -378,19 +378,19 @@ static void pdptes_are_registers(void **state) {
   touch(&g, LA, MMU_READ, true);
   put64(&g, PDPT, 0); /* not seen before the next load */
   assert_true(entry(&g, true, MMU_READ, LA));
-  assert_true(mmu_set_mode(g.m, &g.mode, false));
+  assert_true(mmu_set_mode(g.cpu, &g.mode, false));
   assert_true(entry(&g, true, MMU_READ, LA));
-  assert_true(mmu_set_mode(g.m, &g.mode, true));
+  assert_true(mmu_set_mode(g.cpu, &g.mode, true));
   assert_int_equal(faults(&g, LA, MMU_READ, true), 4);
   const uint64_t reserved[] = {2, 4, 0x20, 0x100, 1ull << 36, NX};
   for (unsigned i = 0; i < 6; i++) {
     put64(&g, PDPT + 8, PD | P | reserved[i]);
-    assert_false(mmu_set_mode(g.m, &g.mode, true)); /* and nothing is changed */
-    put64(&g, PDPT + 8, PD | reserved[i]);          /* not present: ignored */
-    assert_true(mmu_set_mode(g.m, &g.mode, true));
+    assert_false(mmu_set_mode(g.cpu, &g.mode, true)); /* and nothing is changed */
+    put64(&g, PDPT + 8, PD | reserved[i]);            /* not present: ignored */
+    assert_true(mmu_set_mode(g.cpu, &g.mode, true));
   }
   g.mode.cr3 = 0xfffff000; /* not memory: all ones */
-  assert_false(mmu_set_mode(g.m, &g.mode, true));
+  assert_false(mmu_set_mode(g.cpu, &g.mode, true));
   guest_check(&g);
   mmu_destroy(g.m);
 }

@@ -16,13 +16,13 @@ enum { P = 1, W = 2, U = 4, A = 32, D = 64, PS = 128, RWU = 7 };
 
 struct guest {
   struct mmu *m;
+  struct mmu_cpu *cpu;
   struct mmu_mode mode;
-  unsigned code_written, fetch_dropped, data_dropped, before_io;
+  unsigned code_written, fetch_dropped, data_dropped, unshared, before_io;
   uint32_t code_frame;
   uint64_t code_granules;
-  uint32_t fetch_pages[64];
-  bool fetch_kernel[64];
-  uint32_t data_pages[64];
+  uint32_t fetch_pages[64], fetch_spaces[64];
+  uint32_t data_pages[64], data_spaces[64];
   /* Where the bytes at an address are and whether stores get there, in the test's own opinion; NULL: not memory. No function:
    * main RAM, as it is at first. */
   uint8_t *(*where)(struct guest *g, uint64_t addr, bool *stores);
@@ -34,15 +34,17 @@ static inline void guest_code_written(void *opaque, uint32_t frame, uint64_t gra
   g->code_frame = frame;
   g->code_granules = granules;
 }
-static inline void guest_fetch_dropped(void *opaque, uint32_t page, bool kernel_half) {
+static inline void guest_fetch_dropped(void *opaque, uint32_t space, uint32_t page) {
   struct guest *g = opaque;
   g->fetch_pages[g->fetch_dropped % 64] = page;
-  g->fetch_kernel[g->fetch_dropped++ % 64] = kernel_half;
+  g->fetch_spaces[g->fetch_dropped++ % 64] = space;
 }
-static inline void guest_data_dropped(void *opaque, uint32_t page) {
+static inline void guest_data_dropped(void *opaque, uint32_t space, uint32_t page) {
   struct guest *g = opaque;
-  g->data_pages[g->data_dropped++ % 64] = page;
+  g->data_pages[g->data_dropped % 64] = page;
+  g->data_spaces[g->data_dropped++ % 64] = space;
 }
+static inline void guest_unshared(void *opaque) { ((struct guest *)opaque)->unshared++; }
 static inline void guest_before_io(void *opaque) { ((struct guest *)opaque)->before_io++; }
 
 static inline void guest_forget_calls(struct guest *g) {
@@ -60,9 +62,11 @@ static inline void guest_make(struct guest *g, unsigned mib, unsigned pool) {
                               .code_written = guest_code_written,
                               .fetch_dropped = guest_fetch_dropped,
                               .data_dropped = guest_data_dropped,
+                              .unshared = guest_unshared,
                               .before_io = guest_before_io};
   g->m = mmu_create(&config, &error);
   if (!g->m) fail_msg("mmu_create: %s", error);
+  g->cpu = mmu_cpu(g->m, 0);
 }
 
 static inline void guest_check(struct guest *g) {
@@ -91,7 +95,7 @@ static inline bool put64(struct guest *g, uint64_t addr, uint64_t v) { return mm
 
 static inline bool guest_set_mode(struct guest *g, uint32_t cr3) {
   g->mode.cr3 = cr3;
-  return mmu_set_mode(g->m, &g->mode, true);
+  return mmu_set_mode(g->cpu, &g->mode, true);
 }
 static inline void use_legacy(struct guest *g, uint32_t cr3) {
   g->mode.paging = g->mode.pse = true;
@@ -106,19 +110,19 @@ static inline void use_pae(struct guest *g, uint32_t cr3, bool nx) {
 
 /* What translated code would find. */
 static inline uint64_t entry(struct guest *g, bool user, enum mmu_access access, uint32_t la) {
-  return mmu_table(g->m, user)[access * (1u << 20) + (la >> 12)];
+  return mmu_table(g->cpu, user)[access * (1u << 20) + (la >> 12)];
 }
 static inline struct mmu_result touch(struct guest *g, uint32_t la, enum mmu_access access, bool user) {
   struct mmu_result r;
   memset(&r, 0x5a, sizeof r);
-  if (!mmu_translate(g->m, to_gla(la), access, user, &r)) fail_msg("page fault at %08x, error %x", la, r.error);
+  if (!mmu_translate(g->cpu, to_gla(la), access, user, &r)) fail_msg("page fault at %08x, error %x", la, r.error);
   return r;
 }
 /* The error code of the fault that the access must raise. */
 static inline uint32_t faults(struct guest *g, uint32_t la, enum mmu_access access, bool user) {
   struct mmu_result r;
   memset(&r, 0x5a, sizeof r);
-  assert_false(mmu_translate(g->m, to_gla(la), access, user, &r));
+  assert_false(mmu_translate(g->cpu, to_gla(la), access, user, &r));
   assert_int_equal(entry(g, user, access, la), 0);
   return r.error;
 }

@@ -94,13 +94,13 @@ static void all_stores_are_seen(void **state) {
   assert_int_equal(collect(&g, d), 7);
   mmu_phys_write(g.m, to_gpa(PAGE + 0x4000), bytes, 1);
   assert_int_equal(collect(&g, d), 1 << 4);
-  mmu_traced_store_begin(g.m, to_gpa(PAGE + 0x5000), 4);
-  mmu_traced_store_end(g.m, to_gpa(PAGE + 0x5000), 4);
+  mmu_traced_store_begin(g.cpu, to_gpa(PAGE + 0x5000), 4);
+  mmu_traced_store_end(g.cpu, to_gpa(PAGE + 0x5000), 4);
   assert_int_equal(collect(&g, d), 1 << 5);
   mmu_dma_read(g.m, to_gpa(PAGE), bytes, sizeof bytes);
   mmu_phys_read(g.m, to_gpa(PAGE), bytes, 8);
   struct mmu_result r;
-  assert_true(mmu_peek(g.m, to_gla(LA), MMU_WRITE, true, &r));
+  assert_true(mmu_peek(g.cpu, to_gla(LA), MMU_WRITE, true, &r));
   assert_int_equal(collect(&g, d), 0);
   assert_int_equal(collect(&g, tables), 0);
   put32(&g, PT + 7 * 4, (PAGE + 0x7000) | RWU);

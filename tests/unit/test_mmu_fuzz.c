@@ -48,14 +48,14 @@ static uint32_t rnd(struct fuzz *f, uint32_t n) {
   return (uint32_t)((f->random >> 11) % n);
 }
 
-static void fuzz_fetch_dropped(void *opaque, uint32_t page, bool kernel_half) {
+static void fuzz_fetch_dropped(void *opaque, uint32_t space, uint32_t page) {
   struct fuzz *f = opaque;
-  assert_int_equal(kernel_half, page >= 0xc0000);
+  if (space != MMU_SPACE_SHARED && space != mmu_space(f->g.cpu)) return; /* as the vCPU: it is not in that one */
   for (unsigned i = 0; i < LINEARS; i++)
     if (f->linear[i] >> 12 == page) f->seen[i]++;
 }
 static void fuzz_code_written(void *opaque, uint32_t frame, uint64_t granules) { guest_code_written(opaque, frame, granules); }
-static void fuzz_data_dropped(void *opaque, uint32_t page) { guest_data_dropped(opaque, page); }
+static void fuzz_data_dropped(void *opaque, uint32_t space, uint32_t page) { guest_data_dropped(opaque, space, page); }
 
 /* ---- the physical map, once more ---- */
 
@@ -111,9 +111,9 @@ static void store_random(struct fuzz *f) {
   case 0: { /* LOCK something, in place */
     bool stores;
     uint8_t *host = fuzz_where(&f->g, at, &stores);
-    mmu_traced_store_begin(f->g.m, to_gpa(at), size);
+    mmu_traced_store_begin(f->g.cpu, to_gpa(at), size);
     if (host && stores) memcpy(host, &value, size);
-    mmu_traced_store_end(f->g.m, to_gpa(at), size);
+    mmu_traced_store_end(f->g.cpu, to_gpa(at), size);
     break;
   }
   case 1:
@@ -168,7 +168,7 @@ static void switch_root(struct fuzz *f) {
     bad |= (pdpte[i] & P) && (pdpte[i] & 0xfffffff0000001e6ull);
   }
   bool loads = mode.paging && mode.pae && load;
-  assert_int_equal(mmu_set_mode(f->g.m, &mode, load), !(loads && bad));
+  assert_int_equal(mmu_set_mode(f->g.cpu, &mode, load), !(loads && bad));
   if (loads && bad) return;
   f->g.mode = mode;
   if (loads) memcpy(f->pdpte, pdpte, sizeof pdpte);
@@ -215,13 +215,13 @@ static void access_random(struct fuzz *f) {
     f->hits++;
     return;
   }
-  bool peeked = mmu_peek(f->g.m, to_gla(la), access, user, &r);
+  bool peeked = mmu_peek(f->g.cpu, to_gla(la), access, user, &r);
   compare(f, la, access, user, &want, peeked, &r);
-  bool ok = mmu_translate(f->g.m, to_gla(la), access, user, &r);
+  bool ok = mmu_translate(f->g.cpu, to_gla(la), access, user, &r);
   compare(f, la, access, user, &want, ok, &r);
   for (unsigned i = 0; !want.fault && i < 2; i++) {
     struct mmu_result back;
-    if (want.at[i] && fuzz_where(&f->g, want.at[i], &stores) && stores && mmu_peek(f->g.m, to_gla(la), access, user, &back))
+    if (want.at[i] && fuzz_where(&f->g, want.at[i], &stores) && stores && mmu_peek(f->g.cpu, to_gla(la), access, user, &back))
       assert_int_equal(slow_entry(&f->g, want.at[i], want.width) & want.set[i], want.set[i]);
   }
 }
@@ -264,7 +264,7 @@ static void trace_random(struct fuzz *f) {
   case 0: mmu_trace_code(f->g.m, frame, 1ull << rnd(f, 64)); break;
   case 1: mmu_untrace_code(f->g.m, frame); break;
   case 2: watch_random(f); break;
-  case 3: mmu_drop(f->g.m, to_gla(f->linear[rnd(f, LINEARS)])); break;
+  case 3: mmu_drop(f->g.cpu, to_gla(f->linear[rnd(f, LINEARS)])); break;
   }
 }
 
@@ -284,7 +284,7 @@ static void map_random(struct fuzz *f) {
   switch (rnd(f, 7)) {
   case 0:
     mmu_reset(f->g.m);
-    mmu_set_mode(f->g.m, &f->g.mode, false);
+    mmu_set_mode(f->g.cpu, &f->g.mode, false);
     memset(f->pdpte, 0, sizeof f->pdpte);
     break;
   case 1: mmu_move_area(f->g.m, a->area, to_gpa(a->base = random_base(f))); break;
@@ -371,15 +371,16 @@ static void run(bool pae, unsigned seed, unsigned steps, unsigned pool) {
   f->random = 0x9e3779b97f4a7c15ull * (seed + 1);
   f->g.m = mmu_create(&config, &error);
   assert_non_null(f->g.m);
+  f->g.cpu = mmu_cpu(f->g.m, 0);
   f->g.mode = (struct mmu_mode){
     .paging = true, .pae = pae, .pse = true, .wp = true, .nx = pae, .a20 = true, .cr3 = (pae ? PDPT0 : TABLE0) << 12};
   pick_linears(f);
   make_tables(f);
   make_areas(f);
-  while (pae && !mmu_set_mode(f->g.m, &f->g.mode, true)) f->g.mode.cr3 += 32;
+  while (pae && !mmu_set_mode(f->g.cpu, &f->g.mode, true)) f->g.mode.cr3 += 32;
   if (pae)
     for (unsigned i = 0; i < 4; i++) f->pdpte[i] = get64(&f->g, f->g.mode.cr3 + i * 8);
-  else mmu_set_mode(f->g.m, &f->g.mode, true);
+  else mmu_set_mode(f->g.cpu, &f->g.mode, true);
   for (unsigned i = 0; i < steps; i++) step(f);
   assert_true(f->faults && f->fills && f->hits && f->collected);
   mmu_destroy(f->g.m);

@@ -475,8 +475,8 @@ static void shadowing_kills_code_below(void **state) {
   assert_true(p.g.code_written == 1 && p.g.code_frame == F0000 >> 12);
   pam_set(&p, true, false);
   assert_int_equal(value_at(&p.g, F0000), 0xb105);
-  assert_false(mmu_traced_store_begin(p.g.m, to_gpa(F0000), 4)); /* it would go nowhere */
-  assert_false(mmu_traced_store_end(p.g.m, to_gpa(F0000), 4));
+  assert_false(mmu_traced_store_begin(p.g.cpu, to_gpa(F0000), 4)); /* it would go nowhere */
+  assert_false(mmu_traced_store_end(p.g.cpu, to_gpa(F0000), 4));
   guest_check(&p.g);
   mmu_destroy(p.g.m);
 }

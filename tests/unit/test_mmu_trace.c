@@ -57,7 +57,7 @@ static void pte_edits_drop_exactly(void **state) {
     assert_int_equal(g.fetch_dropped, rows[i].fetches);
     assert_int_equal(g.data_dropped, rows[i].data);
     assert_int_equal(mmu_get_counters(g.m)->pt_drops, rows[i].fetches + rows[i].data);
-    if (g.fetch_dropped) assert_true(g.fetch_pages[0] == (LA >> 12) + 3 && !g.fetch_kernel[0]);
+    if (g.fetch_dropped) assert_true(g.fetch_pages[0] == (LA >> 12) + 3 && g.fetch_spaces[0] == mmu_space(g.cpu));
     others_live(&g, 3);
     guest_check(&g);
     mmu_destroy(g.m);
@@ -241,8 +241,8 @@ static void code_trace_by_granules(void **state) {
   mmu_dma_write(g.m, to_gpa(PAGE + 0xf00), bytes, 4096); /* from the page before */
   assert_int_equal(g.code_written, 3);
   assert_true(g.code_granules == 1 << 2);
-  assert_false(mmu_traced_store_begin(g.m, to_gpa(PAGE + 0x1000), 8));
-  assert_true(mmu_traced_store_begin(g.m, to_gpa(PAGE + 0x1080), 1));
+  assert_false(mmu_traced_store_begin(g.cpu, to_gpa(PAGE + 0x1000), 8));
+  assert_true(mmu_traced_store_begin(g.cpu, to_gpa(PAGE + 0x1080), 1));
   assert_int_equal(g.code_written, 4);
   const struct mmu_counters *c = mmu_get_counters(g.m);
   assert_int_equal(c->code_stores, 7);
@@ -258,9 +258,9 @@ static void code_trace_by_granules(void **state) {
 static void store_in_place(void **state) {
   struct guest g;
   sixteen_pages(&g);
-  bool dropped = mmu_traced_store_begin(g.m, to_gpa(PT + 4), 4);
+  bool dropped = mmu_traced_store_begin(g.cpu, to_gpa(PT + 4), 4);
   __atomic_fetch_and((uint32_t *)mmu_ram_pointer(g.m, to_gpa(PT + 4), 4), ~(uint32_t)W, __ATOMIC_SEQ_CST);
-  dropped |= mmu_traced_store_end(g.m, to_gpa(PT + 4), 4);
+  dropped |= mmu_traced_store_end(g.cpu, to_gpa(PT + 4), 4);
   assert_true(dropped);
   assert_int_equal(alive(&g, 1), READS | FETCHES);
   others_live(&g, 1);
