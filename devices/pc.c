@@ -109,7 +109,7 @@ static void isa_line_changed(void *opaque, int line) {
 }
 
 /* A line for one output of one chip; `irq` is given with each call where the output is a router's. */
-static struct irq_line isa_irq(struct pc *pc, int irq) { return irq_fanin_source(&pc->irqs, irq); }
+static struct irq_line isa_source(struct pc *pc, int irq) { return irq_fanin_source(&pc->irqs, irq); }
 
 static void pirq_line(void *opaque, int pirq, bool level) { piix3_set_pirq(&((struct pc *)opaque)->isa, (unsigned)pirq, level); }
 
@@ -178,7 +178,7 @@ static void debug_exit(void *opaque, uint32_t value) {
 /* ---- devices that are asked for ---- */
 
 /* Each output is a source of its own: COM1 and COM3 share IRQ 4. */
-static struct irq_line added_irq(void *opaque, unsigned irq) { return isa_irq(((struct added *)opaque)->pc, (int)irq); }
+static struct irq_line isa_irq(void *opaque, unsigned irq) { return isa_source(((struct added *)opaque)->pc, (int)irq); }
 
 static int com_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq) {
   struct pc *pc = ((struct added *)opaque)->pc;
@@ -230,7 +230,7 @@ static const char *add_configured(struct pc *pc, unsigned number) {
     .clock = pc->config.clock,
     .pci = &pc->pci,
     .opaque = a,
-    .isa_irq = added_irq,
+    .isa_irq = isa_irq,
     .com_port = com_port,
     .debug_exit = debug_exit,
   };
@@ -245,8 +245,8 @@ static const char *assemble(struct pc *pc) {
   struct pc_config *c = &pc->config;
   struct irq_line a20 = wire(pc, a20_line, 0), reset = wire(pc, reset_line, 0);
   irq_fanin_init(&pc->irqs, isa_line_changed, pc);
-  pc->pit_line = isa_irq(pc, 0);
-  pc->rtc_line = isa_irq(pc, RTC_IRQ);
+  pc->pit_line = isa_source(pc, 0);
+  pc->rtc_line = isa_source(pc, RTC_IRQ);
   if (c->apic) {
     add(pc, lapic_init(&pc->lapic, c->mmu, c->clock, (struct lapic_wires){pc, update_intr, apic_nmi, apic_init, apic_eoi}));
     add(pc, ioapic_init(&pc->ioapic, c->mmu, (struct ioapic_wires){pc, apic_send, update_intr}));
@@ -254,15 +254,15 @@ static const char *assemble(struct pc *pc) {
   add(pc, i8259_init(&pc->pic, pc->io, wire(pc, pic_intr, 0)));
   add(pc, i8254_init(&pc->pit, pc->io, c->clock, pc->pit_line));
   add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), pc->rtc_line));
-  if (c->hpet) add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, isa_irq(pc, 0), wire(pc, legacy_line, 0)));
-  add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, isa_irq(pc, KEYBOARD_IRQ), isa_irq(pc, AUX_IRQ), a20, reset));
+  if (c->hpet) add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, isa_source(pc, 0), wire(pc, legacy_line, 0)));
+  add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, isa_source(pc, KEYBOARD_IRQ), isa_source(pc, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
-  add(pc, ferr_init(&pc->ferr, pc->io, isa_irq(pc, FERR_IRQ)));
+  add(pc, ferr_init(&pc->ferr, pc->io, isa_source(pc, FERR_IRQ)));
   add(pc, dma8237_init(&pc->dma, pc->io));
   add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
   add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu));
-  add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_irq(pc, 0), reset));
-  if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_irq(pc, ACPI_SCI), wire(pc, power_line, 0)));
+  add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
+  if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_source(pc, ACPI_SCI), wire(pc, power_line, 0)));
   add(pc, crtc_init(&pc->crtc, pc->io));
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});

@@ -332,7 +332,7 @@ static void destroy(void *state) {
 struct device mc146818_init(struct mc146818 *s, struct io_bus *io, struct clock *clock, uint64_t ram_size, struct irq_line out) {
   static const struct io_ops ops = {read, write, 1};
   *s = (struct mc146818){.clock = clock, .out = out, .set_seconds = clamp(clock_epoch(clock), MAX_SECONDS)};
-  s->cmos[REG_A] = 0x26; /* 32.768 kHz, 1024 Hz: what every BIOS sets */
+  s->cmos[REG_A] = 0x26; /* 32.768 kHz, 1024 Hz, as in QEMU; a battery keeps it */
   s->cmos[REG_B] = B_24H;
   clock_timer_init(&s->timer, "rtc", fire, s);
   fill_memory(s, ram_size);
