@@ -17,7 +17,7 @@ WROTE_USER = 6               # W and U of a page fault's error code
 consequences = Chapter()
 
 
-# ---- old translations ----
+# ---- page faults by old translations ----
 
 def leaf_changed(d, page):
     """The arena's or the guest's, below PLAY."""
@@ -62,22 +62,7 @@ def pages_in_use(d):
     return {address >> 12 for address in linear if 0 <= address < PLAY}
 
 
-@consequences("3A, 4.10.2", "words and flags behind an access by the old translation or by the new one, as row stale_tlb",
-              choice=True)
-def stale_words(d):
-    """What an access through such an entry of PLAY's has read or written: the sides have marked the entry differently."""
-    if d.kind != "memory" and not d.only("arithmetic"):
-        return False
-    entries = [a for a in d.step.changes[0] if A_PT2 <= a < A_PD2 or a >= A_PAE_PT2]
-    return any(entry_changed(d, a) and marked_differently(d, a) for a in entries)
-
-
-def marked_differently(d, address):
-    changed = d.step.word(0, address) ^ d.step.word(1, address)
-    return changed != 0 and changed & ~ACCESSED_DIRTY == 0
-
-
-# ---- what was read or pushed ----
+# ---- frames ----
 
 @consequences("3B, 17.3.1.1",
               "the pushed RF of row rf, and in a frame the other bits of EFLAGS and of error codes that may differ, compared as "
@@ -116,6 +101,40 @@ def pushed_rf(d, changed):
     return not known & 0xff or low & 0x2a == 2   # a word that never changed may hold anything
 
 
+@consequences("-", "a frame was pushed where there is no memory, and the vector popped from there", choice=True)
+def no_stack(d):
+    """Nonsense was popped in the place of a vector, or the stack is in what is no memory."""
+    if d.kind != "event" or not d.bt:
+        return False
+    if any(e["vector"] > 255 or firmware(physical(e, e["inner_esp"])) for e in d.events):
+        return True
+    stacks = [e[esp] for e in d.events for esp in ("esp", "inner_esp")]
+    return not d.bt["cr0"] >> 31 and any(firmware(esp) or beyond_ram(esp) or esp < 0x60 for esp in stacks)
+
+
+# ---- what a program has read ----
+
+@consequences("-", "ports of devices that one side does not have", choice=True)
+def no_port(d):
+    """Ports of devices that one side does not have, or that count: what an IN since the event before read."""
+    return d.only("eax") and any(map(reads_ports, instructions_since(d)))
+
+
+@consequences("3A, 4.10.2", "words and flags behind an access by the old translation or by the new one, as row stale_tlb",
+              choice=True)
+def stale_words(d):
+    """What an access through such an entry of PLAY's has read or written: the sides have marked the entry differently."""
+    if d.kind != "memory" and not d.only("arithmetic"):
+        return False
+    entries = [a for a in d.step.changes[0] if A_PT2 <= a < A_PD2 or a >= A_PAE_PT2]
+    return any(entry_changed(d, a) and marked_differently(d, a) for a in entries)
+
+
+def marked_differently(d, address):
+    changed = d.step.word(0, address) ^ d.step.word(1, address)
+    return changed != 0 and changed & ~ACCESSED_DIRTY == 0
+
+
 @consequences("3A, 4.8", "a register that the program loaded from a page table: accessed and dirty bits of the rows above",
               choice=True)
 def read_accessed(d):
@@ -141,24 +160,7 @@ def is_like_eflags(d, field):
     return d.bt[field] & fixed == fixed & ALWAYS
 
 
-# ---- where nothing can be compared ----
-
-@consequences("-", "a frame was pushed where there is no memory, and the vector popped from there", choice=True)
-def no_stack(d):
-    """Nonsense was popped in the place of a vector, or the stack is in what is no memory."""
-    if d.kind != "event" or not d.bt:
-        return False
-    if any(e["vector"] > 255 or firmware(physical(e, e["inner_esp"])) for e in d.events):
-        return True
-    stacks = [e[esp] for e in d.events for esp in ("esp", "inner_esp")]
-    return not d.bt["cr0"] >> 31 and any(firmware(esp) or beyond_ram(esp) or esp < 0x60 for esp in stacks)
-
-
-@consequences("-", "ports of devices that one side does not have", choice=True)
-def no_port(d):
-    """Ports of devices that one side does not have, or that count: what an IN since the event before read."""
-    return d.only("eax") and any(map(reads_ports, instructions_since(d)))
-
+# ---- what is no program any more ----
 
 @consequences("-", "the program wrote over what records events", choice=True)
 def guest_damaged(d):
