@@ -24,19 +24,16 @@ struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site)
 
 void block_flush_esp(struct block *b) {
   if (!b->pending) return;
-  host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, b->pending));
+  host_lea(&b->code, H_R15, hm(H_R15, b->pending));
   b->pending = 0;
 }
 
 static void emit_exit(struct block *b, unsigned site) {
   struct host_code *c = &b->code;
-  host_8(c, 0x68), host_32(c, b->rq->first_site + site); /* PUSH */
-  if (b->exit_jump && c->at + 2 - b->exit_jump <= 128) {
-    host_8(c, 0xeb), host_8(c, (unsigned)(b->exit_jump - (c->at + 1)));
-    return;
-  }
+  host_push_imm(c, b->rq->first_site + site);
+  if (host_jmp_back(c, b->exit_jump)) return;
   b->exit_jump = c->at;
-  host_patch(c, host_jump(c, -1), 0 /* the exit stub: see tr_write_stubs */);
+  host_patch(c, host_jmp(c), 0 /* the exit stub: see tr_write_stubs */);
 }
 
 void block_exit_here(struct block *b, unsigned site) {
@@ -56,10 +53,10 @@ static void bind(struct block *b, const struct cold *k) {
 static void check_crossing(struct block *b, const struct cold *k) {
   struct host_code *c = &b->code;
   host_patch(c, k->odd, host_here(c));
-  host_op_reg(c, false, 0x89, H_R8, H_R9);
-  host_alu_imm(c, false, 4, H_R9, 4095);
-  host_alu_imm(c, false, 7, H_R9, 4096 - k->size);
-  host_patch(c, host_jump(c, CC_BE), k->back);
+  host_mov(c, H_R9, H_R8);
+  host_alu_imm(c, HOg_AND, H_R9, 4095);
+  host_alu_imm(c, HOg_CMP, H_R9, 4096 - k->size);
+  host_patch(c, host_jcc(c, CC_BE), k->back);
 }
 
 static void cold_refill(struct block *b, const struct cold *k) {
@@ -95,11 +92,11 @@ static void cold_stub(struct block *b, struct cold *k) {
   access_restore_flags(b, k->saved);
   /* chained to the plain block: ESP and the instruction count are exact from here on */
   if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {
-    if (k->pending) host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, k->pending));
-    if (block_option(b, TR_COUNT)) host_op_mem(&b->code, true, 0x8d, H_R12, hm(H_R12, (int32_t)b->n - site->index));
+    if (k->pending) host_lea(&b->code, H_R15, hm(H_R15, k->pending));
+    if (block_option(b, TR_COUNT)) host_lea64(&b->code, H_R12, hm(H_R12, (int32_t)b->n - site->index));
     if (block_option(b, TR_COUNT)) site->index = b->n;
     site->esp_delta = 0;
-    site->host = host_jump(&b->code, -1);
+    site->host = host_jmp(&b->code);
     host_patch(&b->code, site->host, host_here(&b->code));
   }
   /* a host fault leads there: nothing has been restored */
@@ -148,7 +145,7 @@ static bool fold_esp(struct block *b, const struct step *s) {
   bool to_reg =
     (op == 0x89 && insn->reg == REG_ESP && insn->rm != REG_ESP) || (op == 0x8b && insn->rm == REG_ESP && insn->reg != REG_ESP);
   if (!to_reg || !b->pending) return false;
-  host_op_mem(&b->code, false, 0x8d, op == 0x89 ? insn->rm : insn->reg, hm(H_R15, b->pending));
+  host_lea(&b->code, op == 0x89 ? insn->rm : insn->reg, hm(H_R15, b->pending));
   return true;
 }
 
@@ -190,8 +187,7 @@ static void emit_lea(struct block *b) {
   }
   if (to_esp && insn->operand_size == 2) block_flush_esp(b);
   access_effective_address(b, H_R8);
-  if (insn->operand_size == 2) host_8(c, 0x66);
-  host_op_reg(c, false, 0x89, H_R8, host_reg(insn->reg));
+  host_op_reg(c, HO_MOVto | copy_size(insn), H_R8, host_reg(insn->reg));
   if (to_esp) b->pending = 0;
 }
 
@@ -199,16 +195,15 @@ static void emit_incdec(struct block *b) {
   const struct insn *insn = &current(b)->insn;
   unsigned op = opcode_of(insn), reg = op & 7;
   if (reg == REG_ESP) block_flush_esp(b);
-  if (insn->operand_size == 2) host_8(&b->code, 0x66);
-  host_op_reg(&b->code, false, 0xff, op >> 3 & 1, host_reg(reg));
+  host_op_reg(&b->code, HO_GROUP5 | copy_size(insn), op & 8 ? HOg_DEC : HOg_INC, host_reg(reg));
 }
 
 static void emit_moffs(struct block *b) {
   const struct insn *insn = &current(b)->insn;
   struct host_mem m = access_mem(b);
   unsigned op = opcode_of(insn); /* A0 MOV AL,m  A1 MOV eAX,m  A2 MOV m,AL  A3 MOV m,eAX */
-  if (insn->operand_size == 2) host_8(&b->code, 0x66);
-  host_op_mem(&b->code, false, (op & 2 ? 0x88 : 0x8a) | (op & 1), H_RAX, m);
+  static const unsigned host[] = {HO_MOVb, HO_MOV, HO_MOVtob, HO_MOVto};
+  host_op_mem(&b->code, host[op & 3] | copy_size(insn), H_RAX, m);
 }
 
 static void emit_bt_mem(struct block *b) {
@@ -216,26 +211,24 @@ static void emit_bt_mem(struct block *b) {
   struct host_code *c = &b->code;
   if (insn->reg == REG_ESP) block_flush_esp(b);
   struct host_mem m = access_bit(b);
-  if (insn->lock) host_8(c, 0xf0);
-  if (insn->operand_size == 2) host_8(c, 0x66);
-  host_op_mem(c, false, 0x0f00 | opcode_of(insn), H_R9, m);
+  host_op_mem(c, copy_opcode(insn), H_R9, m);
 }
 
 static void emit_push_reg(struct block *b) {
   unsigned reg = opcode_of(&current(b)->insn) & 7, from = host_reg(reg);
-  if (reg == REG_ESP) host_op_mem(&b->code, false, 0x8d, from = H_R11, hm(H_R15, b->pending));
-  host_op_mem(&b->code, false, 0x89, from, access_stack(b, -4));
+  if (reg == REG_ESP) host_lea(&b->code, from = H_R11, hm(H_R15, b->pending));
+  host_store(&b->code, access_stack(b, -4), from);
   move_esp(b, -4);
 }
 
 static void emit_push_imm(struct block *b) {
-  host_mov_mem_imm(&b->code, access_stack(b, -4), current(b)->insn.imm);
+  host_store_imm(&b->code, access_stack(b, -4), current(b)->insn.imm);
   move_esp(b, -4);
 }
 
 static void emit_push_mem(struct block *b) {
-  host_op_mem(&b->code, false, 0x8b, H_R11, access_mem(b));
-  host_op_mem(&b->code, false, 0x89, H_R11, access_stack(b, -4));
+  host_load(&b->code, H_R11, access_mem(b));
+  host_store(&b->code, access_stack(b, -4), H_R11);
   move_esp(b, -4);
 }
 
@@ -250,31 +243,30 @@ static unsigned pushed_segment(const struct insn *insn) {
 }
 
 static void emit_push_seg(struct block *b) {
-  host_op_mem(&b->code, false, 0x0fb7, H_R11, selector(pushed_segment(&current(b)->insn)));
-  host_op_mem(&b->code, false, 0x89, H_R11, access_stack(b, -4));
+  host_load16(&b->code, H_R11, selector(pushed_segment(&current(b)->insn)));
+  host_store(&b->code, access_stack(b, -4), H_R11);
   move_esp(b, -4);
 }
 
 static void emit_pop_reg(struct block *b) {
   unsigned reg = opcode_of(&current(b)->insn) & 7;
-  host_op_mem(&b->code, false, 0x8b, host_reg(reg), access_stack(b, 0));
+  host_load(&b->code, host_reg(reg), access_stack(b, 0));
   if (reg == REG_ESP) b->pending = 0;
   else move_esp(b, 4);
 }
 
 static void emit_leave(struct block *b) {
   struct host_mem m = access_stack(b, 0);
-  host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_RBP, 4));
-  host_op_mem(&b->code, false, 0x8b, H_RBP, m);
+  host_lea(&b->code, H_R15, hm(H_RBP, 4));
+  host_load(&b->code, H_RBP, m);
   b->pending = 0;
 }
 
 static void emit_mov_from_seg(struct block *b) {
   const struct insn *insn = &current(b)->insn;
-  host_op_mem(&b->code, false, 0x0fb7, H_R8, selector(insn->reg));
+  host_load16(&b->code, H_R8, selector(insn->reg));
   if (insn->rm == REG_ESP) block_flush_esp(b);
-  if (insn->operand_size == 2) host_8(&b->code, 0x66);
-  host_op_reg(&b->code, false, 0x89, H_R8, host_reg(insn->rm));
+  host_op_reg(&b->code, HO_MOVto | copy_size(insn), H_R8, host_reg(insn->rm));
 }
 
 /* The selector in R9 is the one that is loaded, and its descriptor in the GDT is still what it was then: nothing to do. All else
@@ -283,55 +275,54 @@ static void same_segment(struct block *b, unsigned seg, enum saved_flags saved) 
   struct host_code *c = &b->code;
   struct cold *other = block_cold(b, COLD_EXIT, 0, callout_site(b)), *changed = block_cold(b, COLD_EXIT, 0, other->site);
   other->saved = changed->saved = saved;
-  host_op_mem(c, false, 0x0fb7, H_R8, selector(seg));
-  host_op_reg(c, false, 0x39, H_R8, H_R9);
-  other->jump = host_jump(c, CC_NZ);
-  host_op_mem(c, true, 0x8b, H_R8, HM_STATE(gdt_host));
-  host_op_reg(c, true, 0x85, H_R8, H_R8);
-  other->jump2 = host_jump(c, CC_Z);
-  host_alu_imm(c, false, 4, H_R9, 0xfff8);
-  host_op_mem(c, true, 0x8b, H_R8, hm_index(H_R8, H_R9, 0, 0));
-  host_op_mem(c, true, 0x3b, H_R8, hm(H_R13, (int32_t)(offsetof(struct tr_state, seg_raw) + 8 * seg)));
-  changed->jump = host_jump(c, CC_NZ);
+  host_load16(c, H_R8, selector(seg));
+  host_alu(c, HOg_CMP, H_R9, H_R8);
+  other->jump = host_jcc(c, CC_NZ);
+  host_load64(c, H_R8, HM_STATE(gdt_host));
+  host_test64(c, H_R8);
+  other->jump2 = host_jcc(c, CC_Z);
+  host_alu_imm(c, HOg_AND, H_R9, 0xfff8);
+  host_load64(c, H_R8, hm_index(H_R8, H_R9, 0, 0));
+  host_alu_mem(c, HO_64 | HOg_CMP, H_R8, hm(H_R13, (int32_t)(offsetof(struct tr_state, seg_raw) + 8 * seg)));
+  changed->jump = host_jcc(c, CC_NZ);
 }
 
 static void emit_mov_to_seg(struct block *b) {
   const struct insn *insn = &current(b)->insn;
   if (insn->rm == REG_ESP) block_flush_esp(b);
-  host_op_reg(&b->code, false, 0x0fb7, H_R9, host_reg(insn->rm));
+  host_movzx16(&b->code, H_R9, host_reg(insn->rm));
   enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
   same_segment(b, insn->reg, saved);
   access_restore_flags(b, saved);
 }
 
 static void emit_pop_seg(struct block *b) {
-  host_op_mem(&b->code, false, 0x0fb7, H_R9, access_stack(b, 0));
+  host_load16(&b->code, H_R9, access_stack(b, 0));
   enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
   same_segment(b, plan_stack_segment(&current(b)->insn), saved);
   access_restore_flags(b, saved);
   move_esp(b, 4);
 }
 
-static void emit_cli(struct block *b) { host_mov_mem_imm(&b->code, HM_STATE(if_flag), 0); }
+static void emit_cli(struct block *b) { host_store_imm(&b->code, HM_STATE(if_flag), 0); }
 
 /* SDM vol. 2, PUSHF: VM and RF are cleared in the image. */
 static void emit_pushf(struct block *b) {
   struct host_code *c = &b->code;
   bool window = current(b)->acc[ACC_STACK].window != NO_WINDOW;
   struct host_mem m = access_stack(b, -4);
-  if (!window) host_op_mem(c, true, 0x8d, H_R8, m), m = hm(H_R8, 0);
-  host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_8(c, 0x9c);                         /* PUSHFQ, on the code stack */
-  host_8(c, 0x9f);                         /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
-  host_8(c, 0x41), host_8(c, 0x59);        /* POP R9 */
-  host_alu_imm(c, false, 4, H_R9, FLAGS_ARITH | FLAG_DF);
-  host_op_mem(c, false, 0x0b, H_R9, HM_STATE(if_flag));
-  host_op_mem(c, false, 0x0b, H_R9, HM_STATE(sys_flags));
-  host_alu_imm(c, false, 4, H_R9, ~(FLAG_RF | FLAG_VM));
-  host_op_mem(c, false, 0x89, H_R9, m);
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
-  host_op_reg(c, true, 0x89, H_R11, H_RAX);
+  if (!window) host_lea64(c, H_R8, m), m = hm(H_R8, 0);
+  host_mov64(c, H_R11, H_RAX);
+  host_op(c, HO_PUSHF); /* on the code stack */
+  host_save_flags(c);
+  host_pop(c, H_R9);
+  host_alu_imm(c, HOg_AND, H_R9, FLAGS_ARITH | FLAG_DF);
+  host_alu_mem(c, HOg_OR, H_R9, HM_STATE(if_flag));
+  host_alu_mem(c, HOg_OR, H_R9, HM_STATE(sys_flags));
+  host_alu_imm(c, HOg_AND, H_R9, ~(FLAG_RF | FLAG_VM));
+  host_store(c, m, H_R9);
+  host_restore_flags(c);
+  host_mov64(c, H_RAX, H_R11);
   move_esp(b, -4);
 }
 
@@ -339,27 +330,23 @@ static void emit_pushf(struct block *b) {
 static void emit_popf(struct block *b) {
   struct host_code *c = &b->code;
   enum { SYSTEM = FLAG_TF | FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID };
-  host_op_mem(c, false, 0x8b, H_R9, access_stack(b, 0));
+  host_load(c, H_R9, access_stack(b, 0));
   struct cold *slow = block_cold(b, COLD_EXIT, 0, callout_site(b));
-  host_op_mem(c, false, 0x8b, H_R8, HM_STATE(sys_flags));
-  host_op_reg(c, false, 0x31, H_R9, H_R8);
-  host_op_reg(c, false, 0xf7, 0, H_R8), host_32(c, SYSTEM); /* TEST R8D, imm32 */
-  slow->jump = host_jump(c, CC_NZ);
-  host_op_reg(c, false, 0xf7, 0, H_R9), host_32(c, FLAG_DF);
-  slow->jump2 = host_jump(c, CC_NZ);
-  host_8(c, 0xfc); /* CLD */
-  host_op_reg(c, false, 0x89, H_R9, H_R8);
-  host_alu_imm(c, false, 4, H_R8, FLAG_IF);
-  host_op_mem(c, false, 0x89, H_R8, HM_STATE(if_flag));
-  host_op_mem(c, false, 0x23, H_R8, HM_STATE(irq_pending));
-  host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_op_reg(c, false, 0x89, H_R9, H_RAX);
-  host_8(c, 0x88), host_8(c, 0xc4); /* MOV AH, AL */
-  host_shift_imm(c, false, 5, H_R9, 11);
-  host_alu_imm(c, false, 4, H_R9, 1);
-  host_op_reg(c, false, 0x88, H_R9, H_RAX);          /* MOV AL, R9B */
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
-  host_op_reg(c, true, 0x89, H_R11, H_RAX);
+  host_load(c, H_R8, HM_STATE(sys_flags));
+  host_alu(c, HOg_XOR, H_R8, H_R9);
+  host_test_imm(c, H_R8, SYSTEM);
+  slow->jump = host_jcc(c, CC_NZ);
+  host_test_imm(c, H_R9, FLAG_DF);
+  slow->jump2 = host_jcc(c, CC_NZ);
+  host_op(c, HO_CLD);
+  host_mov(c, H_R8, H_R9);
+  host_alu_imm(c, HOg_AND, H_R8, FLAG_IF);
+  host_store(c, HM_STATE(if_flag), H_R8);
+  host_alu_mem(c, HOg_AND, H_R8, HM_STATE(irq_pending));
+  host_mov64(c, H_R11, H_RAX);
+  host_mov(c, H_RAX, H_R9);
+  host_flags_from_image(c, H_R9);
+  host_mov64(c, H_RAX, H_R11);
   move_esp(b, 4);
   branch_irq_check(b);
 }
@@ -369,66 +356,59 @@ static void emit_popf(struct block *b) {
 static void emit_sti(struct block *b) {
   struct host_code *c = &b->code;
   struct cold *waits = block_cold(b, COLD_EXIT, 0, callout_site(b));
-  host_op_reg(c, true, 0x89, H_RCX, H_R8);
-  host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(irq_pending));
-  uint8_t *none = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  waits->jump = host_jump(c, -1);
+  host_mov64(c, H_R8, H_RCX);
+  host_load(c, H_RCX, HM_STATE(irq_pending));
+  uint8_t *none = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R8);
+  waits->jump = host_jmp(c);
   host_bind8(c, none);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  host_mov_mem_imm(c, HM_STATE(if_flag), FLAG_IF);
+  host_mov64(c, H_RCX, H_R8);
+  host_store_imm(c, HM_STATE(if_flag), FLAG_IF);
 }
 
-/* EDX:EAX = host TSC + offset (D9). RAX is dead, so it may carry the flags. */
-/* Time is not read while something is asked for: a CPU that was away from its guest may have time to take back first (clock.c).
- * So the safepoint stands right before RDTSC, where signals.c finds it. R11 is the guest's EAX, R8 its flags. */
+/* EDX:EAX = host TSC + offset (D9). Time is not read while something is asked for: a CPU that was away from its guest may have
+ * time to take back first (clock.c). So the safepoint stands right before RDTSC, where signals.c finds it. R11 is the guest's EAX
+ * there, R8 its flags. */
 static void emit_rdtsc(struct block *b) {
   struct host_code *c = &b->code;
-  host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_8(c, 0x9f);                         /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
-  host_op_reg(c, false, 0x89, H_RAX, H_R8);
+  host_mov64(c, H_R11, H_RAX);
+  host_save_flags(c);
+  host_mov(c, H_R8, H_RAX);
   bool aux = current(b)->insn.kind == OP_RDTSCP;
-  if (aux) host_8(c, 0x0f), host_8(c, 0xae), host_8(c, 0xe8); /* LFENCE: it waits for what came before */
+  if (aux) host_op(c, HO_LFENCE); /* it waits for what came before */
   branch_safepoint(b, SAVED_R11);
-  host_8(c, 0x0f), host_8(c, 0x31); /* RDTSC */
-  host_shift_imm(c, true, 4, H_RDX, 32);
-  host_op_reg(c, true, 0x09, H_RDX, H_RAX);
-  host_op_mem(c, true, 0x03, H_RAX, HM_STATE(tsc_offset));
-  host_op_reg(c, true, 0x89, H_RAX, H_RDX);
-  host_shift_imm(c, true, 5, H_RDX, 32);
-  host_op_reg(c, false, 0x89, H_RAX, H_R9);
-  host_op_reg(c, false, 0x89, H_R8, H_RAX);
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
-  host_op_reg(c, false, 0x89, H_R9, H_RAX);
-  if (aux) host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(tsc_aux));
+  host_op(c, HO_RDTSC);
+  host_shift_imm(c, HO_64 | HOg_SHL, H_RDX, 32);
+  host_alu(c, HO_64 | HOg_OR, H_RAX, H_RDX);
+  host_alu_mem(c, HO_64 | HOg_ADD, H_RAX, HM_STATE(tsc_offset));
+  host_mov64(c, H_RDX, H_RAX);
+  host_shift_imm(c, HO_64 | HOg_SHR, H_RDX, 32);
+  host_mov(c, H_R9, H_RAX);
+  host_mov(c, H_RAX, H_R8);
+  host_restore_flags(c);
+  host_mov(c, H_RAX, H_R9);
+  if (aux) host_load(c, H_RCX, HM_STATE(tsc_aux));
 }
 
 /* The host's own instruction on host pointers, so that DF needs no look: ESI and EDI become pointers, move as DF says, and become
  * offsets again (x + ~a + 1 = x - a, without flags). */
 static void to_offset(struct host_code *c, unsigned reg, unsigned addend) {
-  host_op_reg(c, true, 0xf7, 2, addend); /* NOT */
-  host_op_mem(c, false, 0x8d, reg, hm_index(reg, addend, 0, 1));
-}
-
-static void string_opcode(struct host_code *c, const struct insn *insn) {
-  unsigned op = opcode_of(insn);
-  if ((op & 1) && insn->operand_size == 2) host_8(c, 0x66);
-  host_8(c, op);
+  host_not64(c, addend);
+  host_lea(c, reg, hm_index(reg, addend, 0, 1));
 }
 
 /* Leaves the addend of [reg .. reg + R11D), if that lies in one page with an entry, in `addend`. */
 static void rep_side(struct block *b, unsigned reg, unsigned addend, bool write, struct cold *slow) {
   struct host_code *c = &b->code;
-  host_op_reg(c, false, 0x89, reg, addend);
-  host_alu_imm(c, false, 4, addend, MMU_PAGE_MASK);
-  host_op_mem(c, false, 0x8d, addend, hm_index(addend, H_R11, 0, 0));
-  host_alu_imm(c, false, 7, addend, 4096);
-  slow->jump = host_jump(c, CC_A);
+  host_mov(c, addend, reg);
+  host_alu_imm(c, HOg_AND, addend, MMU_PAGE_MASK);
+  host_lea(c, addend, hm_index(addend, H_R11, 0, 0));
+  host_alu_imm(c, HOg_CMP, addend, 4096);
+  slow->jump = host_jcc(c, CC_A);
   access_page_number(b, addend, reg);
-  host_op_mem(c, true, 0x8b, addend, hm_index(H_R14, addend, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
-  host_op_reg(c, true, 0x85, addend, addend);
-  slow->jump2 = host_jump(c, CC_Z);
+  host_load64(c, addend, hm_index(H_R14, addend, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
+  host_test64(c, addend);
+  slow->jump2 = host_jcc(c, CC_Z);
 }
 
 static struct cold *rep_slow(struct block *b, unsigned site, enum saved_flags saved) {
@@ -445,16 +425,15 @@ static void emit_rep(struct block *b) {
   bool movs = insn->kind == OP_MOVS;
   enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
   struct cold *slow = rep_slow(b, site, saved);
-  host_alu_imm(c, false, 7, H_RCX, (int32_t)(4096 / size));
-  slow->jump = host_jump(c, CC_A);
-  host_op_mem(c, false, 0x8d, H_R11, hm_index(H_NONE, H_RCX, log, 0));
+  host_alu_imm(c, HOg_CMP, H_RCX, (int32_t)(4096 / size));
+  slow->jump = host_jcc(c, CC_A);
+  host_lea(c, H_R11, hm_index(H_NONE, H_RCX, log, 0));
   if (movs) rep_side(b, H_RSI, H_R8, false, rep_slow(b, site, saved));
   rep_side(b, H_RDI, H_R9, true, rep_slow(b, site, saved));
   access_restore_flags(b, saved);
-  if (movs) host_op_mem(c, true, 0x8d, H_RSI, hm_index(H_RSI, H_R8, 0, 0));
-  host_op_mem(c, true, 0x8d, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
-  if (size == 2) host_8(c, 0x66);
-  host_8(c, 0xf3), host_8(c, opcode_of(insn));
+  if (movs) host_lea64(c, H_RSI, hm_index(H_RSI, H_R8, 0, 0));
+  host_lea64(c, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
+  host_op(c, HO_REP | copy_opcode(insn));
   if (movs) to_offset(c, H_RSI, H_R8);
   to_offset(c, H_RDI, H_R9);
 }
@@ -470,12 +449,12 @@ static void emit_string(struct block *b) {
   bool two = insn->kind == OP_MOVS || insn->kind == OP_CMPS, source = two || insn->kind == OP_LODS;
   bool store = insn->kind == OP_MOVS || insn->kind == OP_STOS;
   if (source) access_at_register(b, H_RSI, size, ACCESS_R);
-  if (two) host_op_reg(c, true, 0x89, H_R9, H_R11);
+  if (two) host_mov64(c, H_R11, H_R9);
   if (insn->kind != OP_LODS) access_at_register(b, H_RDI, size, store ? ACCESS_W : ACCESS_R);
   unsigned from = two ? H_R11 : H_R9;
-  if (source) host_op_mem(c, true, 0x8d, H_RSI, hm_index(H_RSI, from, 0, 0));
-  if (insn->kind != OP_LODS) host_op_mem(c, true, 0x8d, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
-  string_opcode(c, insn);
+  if (source) host_lea64(c, H_RSI, hm_index(H_RSI, from, 0, 0));
+  if (insn->kind != OP_LODS) host_lea64(c, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
+  host_op(c, copy_opcode(insn));
   if (source) to_offset(c, H_RSI, from);
   if (insn->kind != OP_LODS) to_offset(c, H_RDI, H_R9);
 }
@@ -523,9 +502,9 @@ static void emit_loop(struct block *b) {
   uint32_t target = branch_target(b), next = b->rq->eip + b->at + current(b)->insn.length;
   branch_safepoint(b, SAVED_NONE);
   block_flush_esp(b);
-  if (loop) host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, -1));
-  uint8_t *zero = host_jrcxz(c);
-  uint32_t not_zero = host_jump(c, -1);
+  if (loop) host_lea(c, H_RCX, hm(H_RCX, -1));
+  uint8_t *zero = host_jrcxz8(c);
+  uint32_t not_zero = host_jmp(c);
   host_bind8(c, zero);
   branch_jump(b, loop ? next : target);
   if (loop && b->self_loop) {
@@ -539,7 +518,7 @@ static void emit_loop(struct block *b) {
 static void emit_call_rel(struct block *b) {
   uint32_t target = branch_target(b);
   if (backward(b)) branch_safepoint(b, SAVED_NONE);
-  host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
+  host_store_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
   move_esp(b, -4);
   branch_jump(b, target);
 }
@@ -547,11 +526,11 @@ static void emit_call_rel(struct block *b) {
 static void load_target(struct block *b, unsigned to) {
   const struct insn *insn = &current(b)->insn;
   if (insn->has_mem) {
-    host_op_mem(&b->code, false, 0x8b, to, access_mem(b));
+    host_load(&b->code, to, access_mem(b));
     return;
   }
   if (insn->rm == REG_ESP) block_flush_esp(b);
-  host_op_reg(&b->code, false, 0x89, host_reg(insn->rm), to);
+  host_mov(&b->code, to, host_reg(insn->rm));
 }
 
 static void emit_jmp_ind(struct block *b) {
@@ -563,15 +542,15 @@ static void emit_jmp_ind(struct block *b) {
 static void emit_call_ind(struct block *b) {
   branch_safepoint(b, SAVED_NONE);
   load_target(b, H_R11);
-  host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
+  host_store_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
   move_esp(b, -4);
-  host_op_reg(&b->code, false, 0x89, H_R11, H_R8);
+  host_mov(&b->code, H_R8, H_R11);
   branch_indirect(b);
 }
 
 static void emit_ret(struct block *b) {
   branch_safepoint(b, SAVED_NONE);
-  host_op_mem(&b->code, false, 0x8b, H_R8, access_stack(b, 0));
+  host_load(&b->code, H_R8, access_stack(b, 0));
   move_esp(b, 4 + (int32_t)(current(b)->insn.imm & 0xffff));
   branch_indirect(b);
 }
@@ -590,7 +569,7 @@ static void emit_step(struct block *b) {
   case OP_MOV_MOFFS: emit_moffs(b); break;
   case OP_XLAT: {
     struct host_mem m = access_mem(b);
-    host_op_mem(&b->code, false, 0x8a, H_RAX, m);
+    host_op_mem(&b->code, HO_MOVb, H_RAX, m);
     break;
   }
   case OP_BT_MEM: emit_bt_mem(b); break;
@@ -644,17 +623,17 @@ static bool jumps(const struct step *s) {
 static void count_prologue(struct block *b) {
   struct host_code *c = &b->code;
   unsigned site = block_site(b, TR_SITE_COUNT);
-  host_op_mem(c, true, 0x8d, H_R12, hm(H_R12, -(int32_t)b->n));
-  host_op_mem(c, true, 0x89, H_R12, HM_STATE(insns_left));
-  host_op_reg(c, true, 0x89, H_RCX, H_R8);
+  host_lea64(c, H_R12, hm(H_R12, -(int32_t)b->n));
+  host_store64(c, HM_STATE(insns_left), H_R12);
+  host_mov64(c, H_R8, H_RCX);
   struct host_mem high = HM_STATE(insns_left);
   high.disp += 4;
-  host_op_mem(c, false, 0x8b, H_RCX, high);
-  uint8_t *enough = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_load(c, H_RCX, high);
+  uint8_t *enough = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R8);
+  block_cold(b, COLD_EXIT, host_jmp(c), site);
   host_bind8(c, enough);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+  host_mov64(c, H_RCX, H_R8);
 }
 
 /* An instruction that straddles two pages was translated from both: its block runs only while the second is mapped as it was. */
@@ -662,14 +641,14 @@ static void straddle_prologue(struct block *b) {
   struct host_code *c = &b->code;
   uint32_t page2 = ((b->rq->eip + b->rq->cs_base) >> 12) + 1;
   unsigned site = block_site(b, TR_SITE_STRADDLE);
-  host_op_reg(c, true, 0x89, H_RCX, H_R8);
-  host_op_mem(c, false, 0x8b, H_RCX, hm(H_R14, (int32_t)(16 << 20) + (int32_t)((page2 & 0xfffff) * 8 + 4)));
-  host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, -(int32_t)(b->rq->frame2 + 1)));
-  uint8_t *same = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_mov64(c, H_R8, H_RCX);
+  host_load(c, H_RCX, hm(H_R14, (int32_t)(16 << 20) + (int32_t)((page2 & 0xfffff) * 8 + 4)));
+  host_lea(c, H_RCX, hm(H_RCX, -(int32_t)(b->rq->frame2 + 1)));
+  uint8_t *same = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R8);
+  block_cold(b, COLD_EXIT, host_jmp(c), site);
   host_bind8(c, same);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
+  host_mov64(c, H_RCX, H_R8);
 }
 
 static void emit(struct block *b) {

@@ -26,16 +26,16 @@ static unsigned jump_site(struct block *b, uint32_t target) {
 /* Chaining compares the target page's fetch entry with the frame that the jump was bound to, in the displacement of an LEA. */
 static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
   struct host_code *c = &b->code;
-  host_op_reg(c, true, 0x89, H_RCX, H_R8);
-  host_op_mem(c, false, 0x8b, H_RCX, hm(H_R14, (int32_t)(MMU_FETCH_ARRAY + (target >> 12) * 8 + 4)));
-  host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, 0x7fffffff)); /* no frame is that: unbound */
+  host_mov64(c, H_R8, H_RCX);
+  host_load(c, H_RCX, hm(H_R14, (int32_t)(MMU_FETCH_ARRAY + (target >> 12) * 8 + 4)));
+  host_lea(c, H_RCX, hm(H_RCX, 0x7fffffff)); /* no frame is that: unbound */
   b->rq->sites[site].guard = host_here(c) - 4;
-  uint8_t *same = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  struct cold *other = block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  uint8_t *same = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R8);
+  struct cold *other = block_cold(b, COLD_EXIT, host_jmp(c), site);
   host_bind8(c, same);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  b->rq->sites[site].host = other->jump2 = host_jump(c, -1);
+  host_mov64(c, H_RCX, H_R8);
+  b->rq->sites[site].host = other->jump2 = host_jmp(c);
 }
 
 static bool may_chain(const struct block *b) {
@@ -55,7 +55,7 @@ void branch_jump(struct block *b, uint32_t target) {
     guarded_jump(b, target, site);
     return;
   }
-  uint32_t jump = host_jump(&b->code, -1);
+  uint32_t jump = host_jmp(&b->code);
   b->rq->sites[site].host = jump;
   block_cold(b, COLD_JUMP, jump, site);
 }
@@ -63,7 +63,7 @@ void branch_jump(struct block *b, uint32_t target) {
 void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
   uint32_t next = b->rq->eip + step_end(b);
   block_flush_esp(b);
-  uint32_t taken = host_jump(&b->code, (int)cc);
+  uint32_t taken = host_jcc(&b->code, cc);
   if (b->self_loop && target == b->rq->eip) { /* a round more: behind the checks that hold for all rounds */
     host_patch(&b->code, taken, b->loop_entry);
     branch_jump(b, next);
@@ -85,7 +85,7 @@ void branch_safepoint(struct block *b, enum saved_flags saved) {
   if (block_option(b, TR_COUNT) || block_mode(b, TR_STEP)) return;
   unsigned site = block_site(b, TR_SITE_SAFEPOINT);
   b->rq->sites[site].host = host_here(&b->code);
-  host_op_mem(&b->code, false, 0x8b, H_R9, hm(H_R12, 0));
+  host_load(&b->code, H_R9, hm(H_R12, 0));
   block_cold(b, COLD_EXIT, 0, site)->saved = saved;
 }
 
@@ -96,13 +96,13 @@ void branch_irq_check(struct block *b) {
   struct tr_site *s = &b->rq->sites[site];
   s->insn_offset = (uint16_t)step_end(b);
   s->index = b->index + 1, s->access = 0;
-  host_op_reg(c, true, 0x89, H_RCX, H_R9);
-  host_op_reg(c, false, 0x89, H_R8, H_RCX);
-  uint8_t *none = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R9, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_mov64(c, H_R9, H_RCX);
+  host_mov(c, H_RCX, H_R8);
+  uint8_t *none = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R9);
+  block_cold(b, COLD_EXIT, host_jmp(c), site);
   host_bind8(c, none);
-  host_op_reg(c, true, 0x89, H_R9, H_RCX);
+  host_mov64(c, H_RCX, H_R9);
 }
 
 /* Key = fetch entry of the target's page + EIP + mode; the table holds negated keys, so a sum of zero is a hit (state.h). An
@@ -117,19 +117,19 @@ void branch_indirect(struct block *b) {
     return;
   }
   access_page_number_keeping_flags(b, H_R9, H_R8);
-  host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
-  host_op_reg(c, false, 0x0fb7, H_R11, H_R8);
-  host_op_mem(c, true, 0x8d, H_R11, hm_index(H_R11, H_R11, 0, 0));
-  host_op_mem(c, true, 0x8d, H_R9, hm_index(H_R9, H_R8, 0, 0));
-  host_op_reg(c, true, 0x89, H_RCX, H_R10);
-  host_op_mem(c, true, 0x8b, H_RCX, HM_STATE(mode_key));
-  host_op_mem(c, true, 0x8d, H_R9, hm_index(H_R9, H_RCX, 0, 0));
-  host_op_mem(c, true, 0x8b, H_RCX, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET));
-  host_op_mem(c, true, 0x8d, H_RCX, hm_index(H_RCX, H_R9, 0, 0));
-  uint8_t *hit = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R10, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_load64(c, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
+  host_movzx16(c, H_R11, H_R8);
+  host_lea64(c, H_R11, hm_index(H_R11, H_R11, 0, 0));
+  host_lea64(c, H_R9, hm_index(H_R9, H_R8, 0, 0));
+  host_mov64(c, H_R10, H_RCX);
+  host_load64(c, H_RCX, HM_STATE(mode_key));
+  host_lea64(c, H_R9, hm_index(H_R9, H_RCX, 0, 0));
+  host_load64(c, H_RCX, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET));
+  host_lea64(c, H_RCX, hm_index(H_RCX, H_R9, 0, 0));
+  uint8_t *hit = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R10);
+  block_cold(b, COLD_EXIT, host_jmp(c), site);
   host_bind8(c, hit);
-  host_op_reg(c, true, 0x89, H_R10, H_RCX);
-  host_op_mem(c, false, 0xff, 4, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET + 8));
+  host_mov64(c, H_RCX, H_R10);
+  host_op_mem(c, HO_GROUP5, HOg_JMP, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET + 8));
 }
