@@ -234,11 +234,6 @@ static int callout(struct monitor *m, const struct insn *insn) {
   return result;
 }
 
-/* Kernels enter and leave by runs of such instructions (POP DS, POP ES, POPA, IRET): the next one is then done at once, as the
- * way through the dispatcher and a block of one instruction costs 70 cycles. Kinds that a run may go on after: those that change
- * neither CS nor CPL. */
-static bool run_kind(unsigned kind) { return kind == OP_POP_SEG || kind == OP_MOV_TO_SEG || kind == OP_PUSHA || kind == OP_POPA; }
-
 /* First bytes of what a run goes on with, so that nothing else is decoded: POP ES, SS, DS, FS, GS; PUSHA, POPA; MOV Sw,Ew;
  * IRET. */
 static bool run_opcode(const uint8_t *p) {
@@ -274,11 +269,13 @@ static struct slow_insn *next_of_run(struct monitor *m) {
   return p && run_opcode(p) && find_insn(m, &e) == EXEC_NEXT ? e : NULL;
 }
 
+/* Kernels enter and leave by runs of such instructions (POP DS, POP ES, POPA, IRET): the next one is then done at once, as the
+ * way through the dispatcher and a block of one instruction costs 70 cycles. */
 int slow_callout(struct monitor *m, const struct insn *insn) {
   enum { LONGEST = 16 };
   unsigned kind = insn->kind;
   int result = callout(m, insn);
-  for (unsigned n = 1; n < LONGEST && result == EXEC_NEXT && run_kind(kind) && run_may_go_on(m); n++) {
+  for (unsigned n = 1; n < LONGEST && result == EXEC_NEXT && kind_has(kind, KIND_IN_RUN) && run_may_go_on(m); n++) {
     struct slow_insn *e = next_of_run(m);
     if (!e) break;
     kind = e->insn.kind;

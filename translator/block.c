@@ -206,6 +206,10 @@ static void emit_moffs(struct block *b) {
   host_op_mem(&b->code, host[op & 3] | copy_size(insn), H_RAX, m);
 }
 
+static void emit_nop(struct block *b) { (void)b; }
+
+static void emit_xlat(struct block *b) { host_op_mem(&b->code, HO_MOVb, H_RAX, access_mem(b)); }
+
 static void emit_bt_mem(struct block *b) {
   const struct insn *insn = &current(b)->insn;
   struct host_code *c = &b->code;
@@ -555,68 +559,19 @@ static void emit_ret(struct block *b) {
   branch_indirect(b);
 }
 
-static void emit_step(struct block *b) {
-  struct step *s = current(b);
-  if (s->callout) {
-    emit_callout(b);
-    return;
-  }
-  switch ((enum op_kind)s->insn.kind) {
-  case OP_COPY: emit_copy(b); break;
-  case OP_LEA: emit_lea(b); break;
-  case OP_NOP: break;
-  case OP_INCDEC_REG: emit_incdec(b); break;
-  case OP_MOV_MOFFS: emit_moffs(b); break;
-  case OP_XLAT: {
-    struct host_mem m = access_mem(b);
-    host_op_mem(&b->code, HO_MOVb, H_RAX, m);
-    break;
-  }
-  case OP_BT_MEM: emit_bt_mem(b); break;
-  case OP_PUSH_REG: emit_push_reg(b); break;
-  case OP_PUSH_IMM: emit_push_imm(b); break;
-  case OP_PUSH_MEM: emit_push_mem(b); break;
-  case OP_PUSH_SEG: emit_push_seg(b); break;
-  case OP_POP_REG: emit_pop_reg(b); break;
-  case OP_LEAVE: emit_leave(b); break;
-  case OP_MOV_FROM_SEG: emit_mov_from_seg(b); break;
-  case OP_MOV_TO_SEG: emit_mov_to_seg(b); break;
-  case OP_POP_SEG: emit_pop_seg(b); break;
-  case OP_CLI: emit_cli(b); break;
-  case OP_STI: emit_sti(b); break;
-  case OP_PUSHF: emit_pushf(b); break;
-  case OP_POPF: emit_popf(b); break;
-  case OP_RDTSC:
-  case OP_RDTSCP: emit_rdtsc(b); break;
-  case OP_MOVS:
-  case OP_STOS:
-  case OP_LODS:
-  case OP_SCAS:
-  case OP_CMPS: emit_string(b); break;
-  case OP_JCC: emit_jcc(b); break;
-  case OP_JMP_REL: emit_jump(b); break;
-  case OP_LOOP:
-  case OP_JCXZ: emit_loop(b); break;
-  case OP_CALL_REL: emit_call_rel(b); break;
-  case OP_JMP_IND: emit_jmp_ind(b); break;
-  case OP_CALL_IND: emit_call_ind(b); break;
-  case OP_RET: emit_ret(b); break;
-  default: emit_callout(b); break;
-  }
-}
+typedef void emitter(struct block *b);
+static emitter *const emitters[OP_KIND_COUNT] = {
+#define EMIT_INLINE(kind, run, emit, ...) [OP_##kind] = emit_##emit,
+#define EMIT_CALLOUT(kind, ...) [OP_##kind] = emit_callout,
+  OP_KINDS(EMIT_INLINE, EMIT_CALLOUT)
+#undef EMIT_INLINE
+#undef EMIT_CALLOUT
+};
 
-static bool jumps(const struct step *s) {
-  switch ((enum op_kind)s->insn.kind) {
-  case OP_JCC:
-  case OP_JMP_REL:
-  case OP_LOOP:
-  case OP_JCXZ:
-  case OP_CALL_REL:
-  case OP_JMP_IND:
-  case OP_CALL_IND:
-  case OP_RET: return true;
-  default: return s->callout;
-  }
+static void emit_step(struct block *b) {
+  const struct step *s = current(b);
+  emitter *emit = s->callout ? emit_callout : emitters[s->insn.kind];
+  emit(b);
 }
 
 /* -icount: R12 -= instructions; below zero the block is not begun. The sign is taken from memory so that no flag is touched. */
@@ -666,7 +621,7 @@ static void emit(struct block *b) {
     b->at += b->steps[b->index].insn.length;
   }
   b->index--;
-  if (!jumps(&b->steps[b->index])) {
+  if (!b->steps[b->index].callout && !kind_has(b->steps[b->index].insn.kind, KIND_JUMPS)) {
     b->at -= b->steps[b->index].insn.length;
     branch_jump(b, b->rq->eip + b->at + b->steps[b->index].insn.length);
     b->at += b->steps[b->index].insn.length;

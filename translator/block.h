@@ -82,6 +82,7 @@ struct block {
   int32_t pending; /* guest ESP - R15 while emitting */
   uint32_t at;     /* guest offset of the step being emitted */
   unsigned index;
+  unsigned conditions; /* IF_* of op_kinds.h that the mode fulfils */
   bool self_loop;      /* the last instruction may jump to the first */
   uint32_t loop_entry; /* code offset behind the checks of invariant windows */
 };

@@ -51,11 +51,6 @@ static unsigned scan_prefixes(struct prefixes *p, const uint8_t *bytes, unsigned
   return limit;
 }
 
-/* MOV to and from control and debug registers ignores ModRM.mod (SDM vol. 2, MOV - Move to/from Control Registers). */
-static bool names_system_register(const struct opcode_row *row) {
-  return row->kind == OP_MOV_FROM_CR || row->kind == OP_MOV_TO_CR || row->kind == OP_MOV_FROM_DR || row->kind == OP_MOV_TO_DR;
-}
-
 /* Finds the row; *at moves from the first byte after the prefixes to the byte after opcode and ModRM. False: bytes ran out. */
 static bool find_row(struct insn *out, const struct prefixes *p, const uint8_t *bytes, unsigned limit, unsigned *at) {
   unsigned map = 0, i = *at, modrm = 0;
@@ -76,7 +71,7 @@ static bool find_row(struct insn *out, const struct prefixes *p, const uint8_t *
     out->rm = modrm & 7;
   }
   out->row = opcode_find(map, opcode, modrm, p->rep ? p->rep : p->operand ? 0x66 : 0);
-  if (names_system_register(out->row)) out->mod = 3;
+  if (kind_has(out->row->kind, KIND_SYSTEM_REGISTER)) out->mod = 3; /* SDM vol. 2, MOV - Move to/from Control Registers */
   *at = i;
   return true;
 }
@@ -104,17 +99,12 @@ static bool row_allowed(const struct insn *out, struct insn_mode mode) {
   return register_exists(out);
 }
 
-static bool is_string(unsigned kind) {
-  return kind == OP_MOVS || kind == OP_CMPS || kind == OP_STOS || kind == OP_LODS || kind == OP_SCAS || kind == OP_INS ||
-         kind == OP_OUTS;
-}
-
 static void set_sizes(struct insn *out, const struct prefixes *p, struct insn_mode mode) {
   const struct opcode_row *row = out->row;
   out->mandatory = row->prefix >= 0x66 ? row->prefix : 0;
   out->operand_size = row->size_form == SIZE_BYTE ? 1 : row->size_form == SIZE_NONE || mode.code32 != p->operand ? 4 : 2;
   out->address_size = mode.code32 != p->address ? 4 : 2;
-  if (is_string(row->kind)) out->rep = p->rep;
+  if (kind_has(row->kind, KIND_STRING)) out->rep = p->rep;
 }
 
 /* SDM vol. 2, table 2-1. */
@@ -179,7 +169,7 @@ static void set_memory(struct insn *out, const struct prefixes *p, const ZydisDe
   }
   if (row->kind == OP_XLAT || row->kind == OP_MASKMOV) set_implicit_memory(out);
   bool stack = out->base == REG_EBP || out->base == REG_ESP;
-  out->seg = out->has_ea ? stack ? SEG_SS : SEG_DS : is_string(row->kind) ? SEG_DS : SEG_NONE;
+  out->seg = out->has_ea ? stack ? SEG_SS : SEG_DS : kind_has(row->kind, KIND_STRING) ? SEG_DS : SEG_NONE;
   if (out->seg != SEG_NONE && p->seg != SEG_NONE) out->seg = p->seg;
   /* Their only memory operand is ES:[eDI], which no prefix moves. */
   if (row->kind == OP_STOS || row->kind == OP_SCAS || row->kind == OP_INS) out->seg = SEG_ES;

@@ -13,6 +13,14 @@
 #include "opcodes.h"
 #include <stddef.h>
 
+const struct kind_info op_kind_infos[OP_KIND_COUNT] = {
+#define KIND_INFO_INLINE(kind, run, emit, when, traits, stack, help) {when, KIND_INLINE | (traits), stack},
+#define KIND_INFO_CALLOUT(kind, run, traits, help) {IF_ANY, traits, 0},
+  OP_KINDS(KIND_INFO_INLINE, KIND_INFO_CALLOUT)
+#undef KIND_INFO_INLINE
+#undef KIND_INFO_CALLOUT
+};
+
 const struct operand_info operand_infos[OPERAND_COUNT] = {
 #define OPERAND_INFO(code, class, width, detail) {class, width, detail},
   OPERANDS(OPERAND_INFO)
@@ -214,8 +222,8 @@ const struct opcode_row *insn_rows(unsigned *count) {
 
 const char *op_kind_name(enum op_kind kind) {
   static const char *const names[] = {
-#define OP_KIND_NAME(name, help) #name,
-    OP_KINDS(OP_KIND_NAME)
+#define OP_KIND_NAME(name, ...) #name,
+    OP_KINDS(OP_KIND_NAME, OP_KIND_NAME)
 #undef OP_KIND_NAME
   };
   return (unsigned)kind < OP_KIND_COUNT ? names[kind] : "?";
