@@ -107,7 +107,6 @@ static void cold_stub(struct block *b, struct cold *k) {
 /* ---- one kind each --------------------------------------------------------------------------------------------- */
 
 static struct step *current(struct block *b) { return &b->steps[b->index]; }
-static unsigned opcode_of(const struct insn *insn) { return insn->bytes[insn->opcode_offset]; }
 
 /* A site at which the monitor runs the current instruction. */
 static unsigned callout_site(struct block *b) {
@@ -134,34 +133,29 @@ static bool names_esp(const struct insn *insn) { /* as a register operand, not a
 /* ADD/SUB ESP, imm with dead flags, and MOV r, ESP: no need to bring R15 up to date. */
 static bool fold_esp(struct block *b, const struct step *s) {
   const struct insn *insn = &s->insn;
-  unsigned op = opcode_of(insn);
-  if (block_option(b, TR_NO_FOLD) || insn->row->map != 0 || insn->operand_size != 4 || !insn->modrm_offset || insn->mod != 3)
-    return false;
-  if ((op == 0x81 || op == 0x83) && insn->rm == REG_ESP && (insn->reg == 0 || insn->reg == 5)) {
+  unsigned to = insn->operand_reg[0], from = insn->operand_reg[1], does = insn->row->does;
+  if (block_option(b, TR_NO_FOLD) || insn->operand_size != 4 || to == REG_NONE) return false;
+  if ((does == DOES_ADD_IMM || does == DOES_SUB_IMM) && to == REG_ESP) {
     if (s->live_after || block_option(b, TR_EXACT_FLAGS) || insn->imm + 4096 > 8192) return false;
-    move_esp(b, insn->reg == 0 ? (int32_t)insn->imm : -(int32_t)insn->imm);
+    move_esp(b, does == DOES_ADD_IMM ? (int32_t)insn->imm : -(int32_t)insn->imm);
     return true;
   }
-  bool to_reg =
-    (op == 0x89 && insn->reg == REG_ESP && insn->rm != REG_ESP) || (op == 0x8b && insn->rm == REG_ESP && insn->reg != REG_ESP);
-  if (!to_reg || !b->pending) return false;
-  host_lea(&b->code, op == 0x89 ? insn->rm : insn->reg, hm(H_R15, b->pending));
+  if (does != DOES_MOV || from != REG_ESP || to == REG_ESP || !b->pending) return false;
+  host_lea(&b->code, to, hm(H_R15, b->pending));
   return true;
 }
 
 /* MOV ESP, r forgets what was pending. */
 static bool sets_esp_only(const struct insn *insn) {
-  unsigned op = opcode_of(insn);
-  if (insn->row->map != 0 || insn->operand_size != 4 || insn->mod != 3 || !insn->modrm_offset) return false;
-  return (op == 0x89 && insn->rm == REG_ESP && insn->reg != REG_ESP) ||
-         (op == 0x8b && insn->reg == REG_ESP && insn->rm != REG_ESP);
+  unsigned to = insn->operand_reg[0], from = insn->operand_reg[1];
+  return insn->row->does == DOES_MOV && insn->operand_size == 4 && to == REG_ESP && from != REG_NONE && from != REG_ESP;
 }
 
 static void emit_copy(struct block *b) {
   struct step *s = current(b);
   const struct insn *insn = &s->insn;
-  /* DF is so already */
-  if (fold_esp(b, s) || (insn->row->map == 0 && opcode_of(insn) == (block_mode(b, TR_DOWN) ? 0xfd : 0xfc))) return;
+  if (insn->row->does == (block_mode(b, TR_DOWN) ? DOES_STD : DOES_CLD)) return; /* DF is so already */
+  if (fold_esp(b, s)) return;
   if (sets_esp_only(insn)) b->pending = 0;
   else if (names_esp(insn)) block_flush_esp(b);
   struct host_mem m;
@@ -193,17 +187,17 @@ static void emit_lea(struct block *b) {
 
 static void emit_incdec(struct block *b) {
   const struct insn *insn = &current(b)->insn;
-  unsigned op = opcode_of(insn), reg = op & 7;
+  unsigned reg = insn->operand_reg[0];
   if (reg == REG_ESP) block_flush_esp(b);
-  host_op_reg(&b->code, HO_GROUP5 | copy_size(insn), op & 8 ? HOg_DEC : HOg_INC, host_reg(reg));
+  host_op_reg(&b->code, HO_GROUP5 | copy_size(insn), insn->row->does == DOES_DEC ? HOg_DEC : HOg_INC, host_reg(reg));
 }
 
 static void emit_moffs(struct block *b) {
   const struct insn *insn = &current(b)->insn;
   struct host_mem m = access_mem(b);
-  unsigned op = opcode_of(insn); /* A0 MOV AL,m  A1 MOV eAX,m  A2 MOV m,AL  A3 MOV m,eAX */
-  static const unsigned host[] = {HO_MOVb, HO_MOV, HO_MOVtob, HO_MOVto};
-  host_op_mem(&b->code, host[op & 3] | copy_size(insn), H_RAX, m);
+  bool store = insn->access & ACCESS_W;
+  unsigned op = insn->operand_size == 1 ? store ? HO_MOVtob : HO_MOVb : store ? HO_MOVto : HO_MOV;
+  host_op_mem(&b->code, op | copy_size(insn), H_RAX, m);
 }
 
 static void emit_nop(struct block *b) { (void)b; }
@@ -219,7 +213,7 @@ static void emit_bt_mem(struct block *b) {
 }
 
 static void emit_push_reg(struct block *b) {
-  unsigned reg = opcode_of(&current(b)->insn) & 7, from = host_reg(reg);
+  unsigned reg = current(b)->insn.operand_reg[0], from = host_reg(reg);
   if (reg == REG_ESP) host_lea(&b->code, from = H_R11, hm(H_R15, b->pending));
   host_store(&b->code, access_stack(b, -4), from);
   move_esp(b, -4);
@@ -241,19 +235,14 @@ static struct host_mem selector(unsigned seg) {
             (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, selector)));
 }
 
-static unsigned pushed_segment(const struct insn *insn) {
-  unsigned op = opcode_of(insn);
-  return insn->row->map == 0 ? op >> 3 & 3 : op == 0xa0 ? SEG_FS : SEG_GS;
-}
-
 static void emit_push_seg(struct block *b) {
-  host_load16(&b->code, H_R11, selector(pushed_segment(&current(b)->insn)));
+  host_load16(&b->code, H_R11, selector(current(b)->insn.sreg));
   host_store(&b->code, access_stack(b, -4), H_R11);
   move_esp(b, -4);
 }
 
 static void emit_pop_reg(struct block *b) {
-  unsigned reg = opcode_of(&current(b)->insn) & 7;
+  unsigned reg = current(b)->insn.operand_reg[0];
   host_load(&b->code, host_reg(reg), access_stack(b, 0));
   if (reg == REG_ESP) b->pending = 0;
   else move_esp(b, 4);
@@ -268,7 +257,7 @@ static void emit_leave(struct block *b) {
 
 static void emit_mov_from_seg(struct block *b) {
   const struct insn *insn = &current(b)->insn;
-  host_load16(&b->code, H_R8, selector(insn->reg));
+  host_load16(&b->code, H_R8, selector(insn->sreg));
   if (insn->rm == REG_ESP) block_flush_esp(b);
   host_op_reg(&b->code, HO_MOVto | copy_size(insn), H_R8, host_reg(insn->rm));
 }
@@ -296,14 +285,14 @@ static void emit_mov_to_seg(struct block *b) {
   if (insn->rm == REG_ESP) block_flush_esp(b);
   host_movzx16(&b->code, H_R9, host_reg(insn->rm));
   enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
-  same_segment(b, insn->reg, saved);
+  same_segment(b, insn->sreg, saved);
   access_restore_flags(b, saved);
 }
 
 static void emit_pop_seg(struct block *b) {
   host_load16(&b->code, H_R9, access_stack(b, 0));
   enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
-  same_segment(b, plan_stack_segment(&current(b)->insn), saved);
+  same_segment(b, current(b)->insn.sreg, saved);
   access_restore_flags(b, saved);
   move_esp(b, 4);
 }
@@ -425,7 +414,7 @@ static struct cold *rep_slow(struct block *b, unsigned site, enum saved_flags sa
 static void emit_rep(struct block *b) {
   struct host_code *c = &b->code;
   const struct insn *insn = &current(b)->insn;
-  unsigned size = opcode_of(insn) & 1 ? insn->operand_size : 1, log = size == 4 ? 2 : size - 1, site = callout_site(b);
+  unsigned size = insn->operand_size, log = size == 4 ? 2 : size - 1, site = callout_site(b);
   bool movs = insn->kind == OP_MOVS;
   enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
   struct cold *slow = rep_slow(b, site, saved);
@@ -449,7 +438,7 @@ static void emit_string(struct block *b) {
     emit_rep(b);
     return;
   }
-  unsigned size = opcode_of(insn) & 1 ? insn->operand_size : 1;
+  unsigned size = insn->operand_size;
   bool two = insn->kind == OP_MOVS || insn->kind == OP_CMPS, source = two || insn->kind == OP_LODS;
   bool store = insn->kind == OP_MOVS || insn->kind == OP_STOS;
   if (source) access_at_register(b, H_RSI, size, ACCESS_R);
@@ -496,7 +485,7 @@ static void emit_jump(struct block *b) {
 
 static void emit_jcc(struct block *b) {
   if (backward(b) && !compare_before(b)) branch_safepoint(b, SAVED_NONE);
-  branch_conditional(b, opcode_of(&current(b)->insn) & 15, branch_target(b));
+  branch_conditional(b, insn_condition(&current(b)->insn), branch_target(b));
 }
 
 /* LOOP and JeCXZ have no rel32 form and LOOP is slow: LEA and JRCXZ, which touch no flag. */

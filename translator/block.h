@@ -93,8 +93,7 @@ static inline bool block_option(const struct block *b, unsigned bit) { return b-
 static inline bool block_mode(const struct block *b, unsigned bit) { return b->rq->mode.bits & bit; }
 /* STD, or CLD while DF is set: the mode after it is another */
 bool plan_changes_direction(const struct block *b, const struct insn *insn);
-unsigned plan_stack_segment(const struct insn *insn); /* of PUSH and POP Sreg */
-bool plan_stack_inline(const struct block *b);        /* stack instructions are emitted inline in this mode */
+bool plan_stack_inline(const struct block *b); /* stack instructions are emitted inline in this mode */
 
 /* access.c */
 /* Emits the check of one access of the current step (unless a window covers it) and returns the host operand. Clobbers R8, R9;

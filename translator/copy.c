@@ -11,13 +11,13 @@ struct gpr_fields {
 
 static struct gpr_fields find_gpr_fields(const struct insn *insn) {
   struct gpr_fields f = {0};
-  unsigned op = insn->bytes[insn->opcode_offset];
+  unsigned op = insn_opcode(insn);
   for (unsigned i = 0; i < 4; i++) {
     const struct operand_info *o = row_operand(insn->row, i);
     bool byte = o->width == SZ_B;
     switch (o->class) {
     case OC_GPR:
-      if (byte && o->class == OC_GPR) f.high |= insn->reg >= 4;
+      if (byte) f.high |= insn->reg >= 4;
       else f.reg = true;
       break;
     case OC_GPR_MEM:
@@ -40,9 +40,7 @@ unsigned copy_size(const struct insn *insn) { return insn->operand_size == 2 ? H
 
 unsigned copy_opcode(const struct insn *insn) {
   static const unsigned escapes[] = {0, 0x0f00, 0x0f3800, 0x0f3a00};
-  unsigned op = insn->bytes[insn->opcode_offset];
-  if (insn->row->map == 0 && op == 0x82) op = 0x80;
-  op |= escapes[insn->row->map];
+  unsigned op = escapes[insn->row->map] | (insn->row->alias == ALIAS_OF_80 ? 0x80 : insn_opcode(insn));
   if (insn->lock) op |= HO_LOCK;
   if (insn->mandatory == 0x66 || (insn->operand_size == 2 && insn->row->fpu == FPU_NONE)) op |= HO_16;
   if (insn->mandatory == 0xf2) op |= HO_REPNE;
@@ -54,7 +52,7 @@ static void immediate(struct host_code *c, const struct insn *insn) {
 #ifdef BT_BROKEN
   /* -DBT_BROKEN=ON: one rule is wrong, SAR Ev,Ib shifts by another count. What must be found by all that claims to
    * find such things */
-  if (insn->row->map == 0 && insn->bytes[insn->opcode_offset] == 0xc1 && insn->reg == 7) {
+  if (insn->row->map == 0 && insn_opcode(insn) == 0xc1 && insn->reg == 7) {
     host_bytes(c, (uint8_t[]){insn->bytes[insn->imm_offset] ^ 1}, 1);
     return;
   }
@@ -62,12 +60,8 @@ static void immediate(struct host_code *c, const struct insn *insn) {
   if (insn->imm_size) host_bytes(c, insn->bytes + insn->imm_offset, insn->imm_size);
 }
 
-/* ModRM.reg as an extension of the opcode. F6 /1 and F7 /1 are TEST on every CPU, documented by AMD alone; not every emulator of
- * one has them. */
-static unsigned extension(const struct insn *insn) {
-  bool test = insn->row->map == 0 && (insn->bytes[insn->opcode_offset] & 0xfe) == 0xf6 && insn->reg == 1;
-  return test ? 0 : insn->reg;
-}
+/* ModRM.reg as an extension of the opcode. */
+static unsigned extension(const struct insn *insn) { return insn->row->alias == ALIAS_OF_REG_0 ? 0 : insn->reg; }
 
 static void with_memory(struct host_code *c, const struct insn *insn, struct gpr_fields f, struct host_mem m, uint32_t *host_at) {
   unsigned reg = f.reg ? host_reg(insn->reg) : extension(insn);
@@ -108,9 +102,7 @@ void copy_insn(struct host_code *c, const struct insn *insn, const struct host_m
 }
 
 bool copy_may_fault(const struct insn *insn) {
-  if (insn->row->fpu != FPU_NONE) return true; /* #MF, #XM, #GP by alignment or MXCSR */
-  unsigned op = insn->bytes[insn->opcode_offset];
-  return insn->row->map == 0 && (op == 0xf6 || op == 0xf7) && insn->reg >= 6; /* DIV, IDIV */
+  return insn->row->fpu != FPU_NONE || insn->row->does == DOES_DIVIDE; /* #MF, #XM, #GP by alignment or MXCSR */
 }
 
 uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site,

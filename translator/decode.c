@@ -214,7 +214,7 @@ static unsigned operand_register(const struct insn *out, const struct operand_in
   unsigned reg;
   switch (o->class) {
   case OC_FIXED_GPR: return o->detail;
-  case OC_OPCODE_GPR: reg = out->bytes[out->opcode_offset] & 7; break;
+  case OC_OPCODE_GPR: reg = insn_opcode(out) & 7; break;
   case OC_GPR: reg = out->reg; break;
   case OC_GPR_RM: reg = out->rm; break;
   case OC_GPR_MEM:
@@ -235,6 +235,9 @@ static void set_registers(struct insn *out) {
   for (unsigned i = 0; i < 3; i++) {
     const struct operand_info *o = row_operand(row, i);
     unsigned reg = operand_register(out, o), access = i == 0 ? row->dest : i == 1 && row->second ? row->second : ACCESS_R;
+    if (i < 2) out->operand_reg[i] = (uint8_t)reg;
+    if (o->class == OC_SREG) out->sreg = out->reg;
+    if (o->class == OC_FIXED_SEG) out->sreg = o->detail;
     if (reg == REG_NONE) continue;
     if (access & ACCESS_W) {
       written |= 1u << reg;
@@ -291,7 +294,8 @@ enum insn_error insn_decode(struct insn *out, const uint8_t *bytes, unsigned len
   unsigned limit = len < MAX_LENGTH ? len : MAX_LENGTH;
   enum insn_error too_short = len < MAX_LENGTH ? INSN_TOO_SHORT : INSN_TOO_LONG;
   struct prefixes p;
-  *out = (struct insn){.base = REG_NONE, .index = REG_NONE, .seg = SEG_NONE};
+  *out =
+    (struct insn){.operand_reg = {REG_NONE, REG_NONE}, .sreg = SEG_NONE, .base = REG_NONE, .index = REG_NONE, .seg = SEG_NONE};
   unsigned at = scan_prefixes(&p, bytes, limit);
   if (!find_row(out, &p, bytes, limit, &at)) return too_short;
   out->lock = p.lock;
@@ -313,4 +317,14 @@ bool insn_requires_alignment(const struct insn *insn) {
     if ((o->class == OC_MEM || o->class == OC_XMM_MEM) && o->detail) return true;
   }
   return false;
+}
+
+/* Conversions from an SSE operand to an MMX register wait as MMX instructions do. */
+bool insn_waits(const struct insn *insn) {
+  switch ((enum fpu_need)insn->row->fpu) {
+  case FPU_MMX: return true;
+  case FPU_SSE: return row_operand(insn->row, 0)->class == OC_MMX;
+  case FPU_X87: return !insn->row->quiet;
+  default: return false;
+  }
 }

@@ -27,7 +27,7 @@ enum inline_condition {
   IF_FPU = 1 << 13,         /* CR0 and CR4 let it use what it uses of x87, MMX, SSE */
   IF_BIT_STRING = 1 << 14,  /* a bit offset may move the address: no limit and no alignment to be checked */
   IF_STRING = 1 << 15,      /* strings: on flat segments, and of REP loops only what string_inline() says */
-  IF_NOT_SS = 1 << 16,      /* the segment register is another than SS, whose load shadows the next instruction, and CS */
+  IF_NOT_SS = 1 << 16,      /* loads another segment register than SS, whose load shadows the next instruction */
   /* often together */
   IF_STACK = IF_STACK32 | IF_OPERAND32,
   IF_SAME_SEGMENT = IF_SEGMENTS | IF_NOT_SS,

@@ -33,13 +33,6 @@ static bool string_inline(const struct block *b, const struct insn *insn) {
   return flat && insn->address_size == 4 && !block_mode(b, TR_WATCH | TR_ALIGN) && !block_option(b, TR_NO_STRINGS);
 }
 
-unsigned plan_stack_segment(const struct insn *insn) { return insn->bytes[insn->opcode_offset] >> 3 & 7; }
-
-static bool loads_other_than_ss(const struct insn *insn) {
-  unsigned seg = insn->kind == OP_POP_SEG ? plan_stack_segment(insn) : insn->reg;
-  return seg <= SEG_GS && seg != SEG_CS && seg != SEG_SS;
-}
-
 /* Conditions of op_kinds.h that hold for every instruction of the block. */
 static unsigned mode_conditions(const struct block *b) {
   unsigned c = 0;
@@ -64,7 +57,7 @@ static bool insn_condition_holds(const struct block *b, const struct insn *insn,
   case IF_FPU: return !fpu_faults(b, insn);
   case IF_BIT_STRING: return tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_LIMITED && !block_mode(b, TR_ALIGN);
   case IF_STRING: return string_inline(b, insn);
-  case IF_NOT_SS: return loads_other_than_ss(insn);
+  case IF_NOT_SS: return insn->sreg != SEG_SS;
   default: return false;
   }
 }
@@ -80,12 +73,11 @@ static bool emits_inline(const struct block *b, const struct insn *insn) {
 
 /* CLD and STD: DF is part of the mode, so one that changes it ends the block. */
 bool plan_changes_direction(const struct block *b, const struct insn *insn) {
-  unsigned op = insn->bytes[insn->opcode_offset];
-  return insn->kind == OP_COPY && insn->row->map == 0 && op == (block_mode(b, TR_DOWN) ? 0xfc : 0xfd);
+  return insn->kind == OP_COPY && insn->row->does == (block_mode(b, TR_DOWN) ? DOES_CLD : DOES_STD);
 }
 
 static bool uses_r11(const struct insn *insn) {
-  if (insn->kind == OP_PUSH_REG) return (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
+  if (insn->kind == OP_PUSH_REG) return insn->operand_reg[0] == REG_ESP;
   return kind_has(insn->kind, KIND_USES_R11);
 }
 
@@ -155,42 +147,31 @@ static int32_t sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint3
 
 /* Register changes whose result is a constant away from something known. True when handled. */
 static bool follow_copy(struct tracker *t, const struct insn *insn) {
-  const struct opcode_row *row = insn->row;
-  if (row->map != 0 || insn->operand_size != 4) return false;
-  unsigned op = insn->bytes[insn->opcode_offset];
+  unsigned to = insn->operand_reg[0], from = insn->operand_reg[1];
+  if (insn->operand_size != 4 || to == REG_NONE) return false;
   if (insn->kind == OP_LEA) {
     if (insn->address_size != 4 || insn->index != REG_NONE) return false;
     struct value base = insn->base == REG_NONE ? (struct value){0, 0} : t->reg[insn->base];
-    t->reg[insn->reg] = (struct value){base.version, sum(base.k, insn->disp)};
+    t->reg[to] = (struct value){base.version, sum(base.k, insn->disp)};
     return true;
   }
-  if (insn->kind == OP_INCDEC_REG) {
-    t->reg[op & 7].k = sum(t->reg[op & 7].k, op & 8 ? -1 : 1);
+  struct value *r = &t->reg[to];
+  switch ((enum row_does)insn->row->does) {
+  case DOES_INC: r->k = sum(r->k, 1); return true;
+  case DOES_DEC: r->k = sum(r->k, -1); return true;
+  case DOES_ADD_IMM: r->k = sum(r->k, (int32_t)insn->imm); return true;
+  case DOES_SUB_IMM: r->k = sum(r->k, (int32_t)-insn->imm); return true;
+  case DOES_MOV_IMM: *r = (struct value){0, (int32_t)insn->imm}; return true;
+  case DOES_MOV:
+    if (from == REG_NONE) return false;
+    *r = t->reg[from];
     return true;
-  }
-  if (insn->kind != OP_COPY) return false;
-  if ((op & 0xf8) == 0xb8) {
-    t->reg[op & 7] = (struct value){0, (int32_t)insn->imm};
+  case DOES_XOR:
+    if (from != to) return false;
+    *r = (struct value){0, 0};
     return true;
+  default: return false;
   }
-  if (insn->modrm_offset == 0 || insn->mod != 3) return false;
-  if ((op == 0x81 || op == 0x83) && (insn->reg == 0 || insn->reg == 5)) {
-    t->reg[insn->rm].k = sum(t->reg[insn->rm].k, (int32_t)(insn->reg == 0 ? insn->imm : -insn->imm));
-    return true;
-  }
-  if (op == 0x89) {
-    t->reg[insn->rm] = t->reg[insn->reg];
-    return true;
-  }
-  if (op == 0x8b) {
-    t->reg[insn->reg] = t->reg[insn->rm];
-    return true;
-  }
-  if ((op == 0x31 || op == 0x33) && insn->reg == insn->rm) {
-    t->reg[insn->reg] = (struct value){0, 0};
-    return true;
-  }
-  return false;
 }
 
 static void follow(struct tracker *t, const struct insn *insn, unsigned step) {
@@ -205,7 +186,7 @@ static void follow(struct tracker *t, const struct insn *insn, unsigned step) {
   t->reg[REG_ESP].k = sum(t->reg[REG_ESP].k, change);
   for (unsigned r = 0; r < 8; r++) {
     if (!(insn->regs_written >> r & 1)) continue;
-    bool popped = insn->kind == OP_POP_REG && (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
+    bool popped = insn->kind == OP_POP_REG && insn->operand_reg[0] == REG_ESP;
     if (r == REG_ESP && change && !popped) continue;
     forget(t, r, step);
   }
