@@ -342,7 +342,6 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       return retry(m, shadowed);
     case TR_SITE_IRQ:
     case TR_SITE_COUNT:
-    case TR_SITE_THUNK:
     case TR_SITE_KINDS: run_settle(m, site); return RUN_RETRY;
     }
   }

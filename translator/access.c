@@ -14,13 +14,13 @@ enum saved_flags access_save_flags(struct block *b) {
   return r11 ? SAVED_R11 : SAVED_MEMORY;
 }
 
-static void restore_flags(struct host_code *c, enum saved_flags saved) {
+void access_restore_flags(struct block *b, enum saved_flags saved) {
+  struct host_code *c = &b->code;
   if (saved == SAVED_NONE) return;
   host_restore_flags(c);
   if (saved == SAVED_R11) host_mov64(c, H_RAX, H_R11);
   else host_load64(c, H_RAX, HM_STATE(scratch[1]));
 }
-void access_restore_flags(struct block *b, enum saved_flags saved) { restore_flags(&b->code, saved); }
 
 static int32_t esp_pending(const struct block *b, unsigned base) { return base == REG_ESP ? b->pending : 0; }
 
@@ -94,17 +94,21 @@ void access_page_number_keeping_flags(struct block *b, unsigned dst, unsigned sr
   host_mov64(c, H_R11, H_RAX);
   host_save_flags(c);
   access_page_number(b, dst, src);
-  restore_flags(c, SAVED_R11);
+  access_restore_flags(b, SAVED_R11);
 }
 
-static struct host_mem shadow_entry(unsigned page, bool write) {
+struct host_mem access_shadow_entry(unsigned page, bool write) {
   return hm_index(H_R14, page, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY);
+}
+
+struct host_mem access_fetch_frame(uint32_t page) {
+  return hm(H_R14, (int32_t)(MMU_FETCH_ARRAY + page * 8 + 4));
 }
 
 /* The entry is compared with the addend of last time; a difference refills the register out of line. */
 static void compare_addend(struct block *b, unsigned addend, bool write, unsigned site, enum saved_flags saved) {
   struct host_code *c = &b->code;
-  host_alu_mem(c, HO_64 | HOg_CMP, addend, shadow_entry(H_R9, write));
+  host_alu_mem(c, HO_64 | HOg_CMP, addend, access_shadow_entry(H_R9, write));
   struct cold *refill = block_cold(b, COLD_REFILL, host_jcc(c, CC_NZ), site);
   refill->saved = saved, refill->addend = (uint8_t)addend, refill->write = write, refill->back = host_here(c);
 }
@@ -134,7 +138,7 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned adde
     compare_addend(b, addend, write, site, saved);
     return;
   }
-  host_load64(c, H_R9, shadow_entry(H_R9, write));
+  host_load64(c, H_R9, access_shadow_entry(H_R9, write));
   host_test64(c, H_R9);
   slow->jump = host_jcc(c, CC_Z);
 }
@@ -158,7 +162,7 @@ static struct host_mem window_operand(const struct block *b, const struct access
 static void check_byte(struct block *b, bool write, unsigned site) {
   struct host_code *c = &b->code;
   access_page_number(b, H_R9, H_R8);
-  host_load64(c, H_R9, shadow_entry(H_R9, write));
+  host_load64(c, H_R9, access_shadow_entry(H_R9, write));
   host_xchg64(c, H_RCX, H_R9); /* XCHG */
   uint8_t *miss = host_jrcxz8(c);
   host_xchg64(c, H_RCX, H_R9);
@@ -176,7 +180,7 @@ void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned a
   host_mov(&b->code, H_R8, reg);
   enum saved_flags saved = b->steps[b->index].live_before ? access_save_flags(b) : SAVED_NONE;
   check_page(b, size, access & ACCESS_W, H_NONE, site, saved);
-  restore_flags(&b->code, saved);
+  access_restore_flags(b, saved);
 }
 
 struct host_mem access_mem(struct block *b) {
@@ -200,7 +204,7 @@ struct host_mem access_mem(struct block *b) {
     add_segment_base(b, s->insn.seg, H_R8);
   }
   check_page(b, a->size, a->access & ACCESS_W, a->addend, site, saved);
-  restore_flags(&b->code, saved);
+  access_restore_flags(b, saved);
   return hm_index(a->addend == H_NONE ? H_R9 : a->addend, H_R8, 0, 0);
 }
 
@@ -232,7 +236,7 @@ struct host_mem access_bit(struct block *b) {
   host_lea64(c, H_R8, hm_index(H_R8, H_R9, 0, 0));
   bit_offset(b, saved);
   host_alu_imm(c, HOg_AND, H_R9, word ? 15 : 31);
-  restore_flags(c, saved);
+  access_restore_flags(b, saved);
   return hm(H_R8, 0);
 }
 
@@ -245,7 +249,7 @@ struct host_mem access_stack(struct block *b, int32_t stack_offset) {
   else host_lea(&b->code, H_R8, hm(H_R15, b->pending + stack_offset));
   enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
   check_page(b, a->size, a->access & ACCESS_W, H_NONE, site, saved);
-  restore_flags(&b->code, saved);
+  access_restore_flags(b, saved);
   return hm_index(H_R9, H_R8, 0, 0);
 }
 
@@ -302,7 +306,7 @@ void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail) {
   host_alu_imm(c, HOg_CMP, H_R9, 4096 - k->size);
   host_patch(c, host_jcc(c, CC_A), fail);
   access_page_number(b, H_R8, reg);
-  host_load64(c, H_R9, shadow_entry(H_R8, true));
+  host_load64(c, H_R9, access_shadow_entry(H_R8, true));
   host_test64(c, H_R9);
   uint8_t *not_writable = host_jcc8(c, CC_Z);
   host_shift_imm(c, HO_64 | HOg_SHL, H_R8, 12);
@@ -316,7 +320,7 @@ void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail) {
     host_patch(c, host_jmp(c), fail);
     return;
   }
-  host_load64(c, H_R9, shadow_entry(H_R8, false));
+  host_load64(c, H_R9, access_shadow_entry(H_R8, false));
   host_test64(c, H_R9);
   host_patch(c, host_jcc(c, CC_Z), fail);
   host_alu(c, HO_64 | HOg_ADD, reg, H_R9);
@@ -332,7 +336,7 @@ static void page_window_check(struct block *b, const struct window *w, unsigned 
     fail->jump2 = host_jcc(c, CC_A);
   }
   access_page_number(b, H_R8, w->reg);
-  host_load64(c, H_R8, shadow_entry(H_R8, w->write));
+  host_load64(c, H_R8, access_shadow_entry(H_R8, w->write));
   host_test64(c, H_R8);
   fail->jump = host_jcc(c, CC_Z);
   host_alu(c, HO_64 | HOg_ADD, w->reg, H_R8);
@@ -346,7 +350,7 @@ static void window_check(struct block *b, const struct window *w) {
   fail->saved = saved;
   if (on_stack(b, w)) stack_window_check(b, w, span, fail, saved);
   else page_window_check(b, w, span, fail);
-  restore_flags(&b->code, saved);
+  access_restore_flags(b, saved);
 }
 
 /* Before a self-loop: no addend yet (entries are multiples of a page). */
@@ -359,17 +363,17 @@ void access_forget_addends(struct block *b) {
 /* Out of line: the entry at page R9 into the addend's register; too many of these and the block is made without. */
 void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up) {
   struct host_code *c = &b->code;
-  host_load64(c, k->addend, shadow_entry(H_R9, k->write));
+  host_load64(c, k->addend, access_shadow_entry(H_R9, k->write));
   host_test64(c, k->addend);
   uint8_t *slow = host_jcc8(c, CC_Z);
   host_op_mem(c, HO_GROUP5, HOg_DEC, HM_STATE(refill_budget)); /* DEC */
   uint8_t *often = host_jcc8(c, CC_S);
   host_patch(c, host_jmp(c), k->back);
   host_bind8(c, often);
-  restore_flags(c, k->saved);
+  access_restore_flags(b, k->saved);
   block_exit_here(b, given_up);
   host_bind8(c, slow);
-  restore_flags(c, k->saved);
+  access_restore_flags(b, k->saved);
   block_exit_here(b, k->site);
 }
 

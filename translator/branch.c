@@ -10,8 +10,7 @@ static uint32_t step_end(const struct block *b) { return b->at + b->steps[b->ind
 /* Whether a jump from this block may go to linear `target` without comparing the page's mapping: inside one page, and between
  * pages of the shared kernel half in supervisor mode. */
 static bool chains_freely(const struct block *b, uint32_t target) {
-  uint32_t here = b->rq->eip;
-  if (b->result->straddles) here = b->rq->eip; /* it was entered through its first page; the second was compared at its entry */
+  uint32_t here = b->rq->eip; /* of a straddling instruction, too: its second page was compared at the entry */
   if (here >> 12 == target >> 12) return true;
   return !block_mode(b, TR_USER) && here >= KERNEL_HALF && target >= KERNEL_HALF;
 }
@@ -27,7 +26,7 @@ static unsigned jump_site(struct block *b, uint32_t target) {
 static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
   struct host_code *c = &b->code;
   host_mov64(c, H_R8, H_RCX);
-  host_load(c, H_RCX, hm(H_R14, (int32_t)(MMU_FETCH_ARRAY + (target >> 12) * 8 + 4)));
+  host_load(c, H_RCX, access_fetch_frame(target >> 12));
   host_lea(c, H_RCX, hm(H_RCX, 0x7fffffff)); /* no frame is that: unbound */
   b->rq->sites[site].guard = host_here(c) - 4;
   uint8_t *same = host_jrcxz8(c);
@@ -132,4 +131,96 @@ void branch_indirect(struct block *b) {
   host_bind8(c, hit);
   host_mov64(c, H_RCX, H_R10);
   host_op_mem(c, HO_GROUP5, HOg_JMP, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET + 8));
+}
+
+/* ---- one kind each --------------------------------------------------------------------------------------------- */
+
+static uint32_t branch_target(const struct block *b) {
+  const struct insn *insn = &b->steps[b->index].insn;
+  return b->rq->eip + b->at + insn->length + (uint32_t)insn->rel;
+}
+static bool backward(const struct block *b) { return branch_target(b) <= b->rq->eip + b->at; }
+
+/* The host fuses a compare with the conditional jump behind it: the safepoint goes before both. */
+static bool compare_before(const struct block *b) {
+  const struct insn *insn = b->index ? &b->steps[b->index - 1].insn : NULL;
+  return insn && (insn->kind == OP_COPY || insn->kind == OP_INCDEC_REG) && !insn->has_mem && (insn->flags_written & FLAG_ZF);
+}
+
+void branch_early_safepoint(struct block *b) {
+  if (b->index + 2 != b->n || b->steps[b->n - 1].insn.kind != OP_JCC || b->steps[b->n - 1].callout) return;
+  b->index++, b->at += b->steps[b->index - 1].insn.length;
+  bool early = backward(b) && compare_before(b);
+  b->index--, b->at -= b->steps[b->index].insn.length;
+  if (early) branch_safepoint(b, SAVED_NONE);
+}
+
+void emit_jump(struct block *b) {
+  if (backward(b)) branch_safepoint(b, SAVED_NONE);
+  branch_jump(b, branch_target(b));
+}
+
+void emit_jcc(struct block *b) {
+  if (backward(b) && !compare_before(b)) branch_safepoint(b, SAVED_NONE);
+  branch_conditional(b, insn_condition(&block_step(b)->insn), branch_target(b));
+}
+
+/* LOOP and JeCXZ have no rel32 form and LOOP is slow: LEA and JRCXZ, which touch no flag. */
+void emit_loop(struct block *b) {
+  struct host_code *c = &b->code;
+  bool loop = block_step(b)->insn.kind == OP_LOOP;
+  uint32_t target = branch_target(b), next = b->rq->eip + b->at + block_step(b)->insn.length;
+  branch_safepoint(b, SAVED_NONE);
+  block_flush_esp(b);
+  if (loop) host_lea(c, H_RCX, hm(H_RCX, -1));
+  uint8_t *zero = host_jrcxz8(c);
+  uint32_t not_zero = host_jmp(c);
+  host_bind8(c, zero);
+  branch_jump(b, loop ? next : target);
+  if (loop && b->self_loop) {
+    host_patch(c, not_zero, b->loop_entry);
+    return;
+  }
+  host_patch(c, not_zero, host_here(c));
+  branch_jump(b, loop ? target : next);
+}
+
+void emit_call_rel(struct block *b) {
+  uint32_t target = branch_target(b);
+  if (backward(b)) branch_safepoint(b, SAVED_NONE);
+  host_store_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + block_step(b)->insn.length);
+  block_move_esp(b, -4);
+  branch_jump(b, target);
+}
+
+static void load_target(struct block *b, unsigned to) {
+  const struct insn *insn = &block_step(b)->insn;
+  if (insn->has_mem) {
+    host_load(&b->code, to, access_mem(b));
+    return;
+  }
+  if (insn->rm == REG_ESP) block_flush_esp(b);
+  host_mov(&b->code, to, host_reg(insn->rm));
+}
+
+void emit_jmp_ind(struct block *b) {
+  branch_safepoint(b, SAVED_NONE);
+  load_target(b, H_R8);
+  branch_indirect(b);
+}
+
+void emit_call_ind(struct block *b) {
+  branch_safepoint(b, SAVED_NONE);
+  load_target(b, H_R11);
+  host_store_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + block_step(b)->insn.length);
+  block_move_esp(b, -4);
+  host_mov(&b->code, H_R8, H_R11);
+  branch_indirect(b);
+}
+
+void emit_ret(struct block *b) {
+  branch_safepoint(b, SAVED_NONE);
+  host_load(&b->code, H_R8, access_stack(b, 0));
+  block_move_esp(b, 4 + (int32_t)(block_step(b)->insn.imm & 0xffff));
+  branch_indirect(b);
 }
