@@ -12,11 +12,6 @@ typedef void visit(const struct row *row, void *opaque);
 static void each(struct machine *m, visit *to, void *opaque) {
   const struct mmu_counters *mmu = mmu_get_counters(m->mmu);
   const struct monitor_counters *monitor = monitor_get_counters(m->monitor);
-  static const char *const kinds[OP_KIND_COUNT] = {
-#define KIND_NAME(kind, help) #kind,
-    OP_KINDS(KIND_NAME)
-#undef KIND_NAME
-  };
   to(&(struct row){"machine", "guest_ns", "guest time", (uint64_t)clock_peek(m->clock)}, opaque);
   to(&(struct row){"machine", "instructions", "guest instructions (-icount)", monitor_insn_count(m->monitor)}, opaque);
 #define MONITOR_ROW(name, help) to(&(struct row){"monitor", #name, help, monitor->name}, opaque);
@@ -27,7 +22,8 @@ static void each(struct machine *m, visit *to, void *opaque) {
 #undef MMU_ROW
   for (unsigned i = 0; i < OP_KIND_COUNT; i++)
     if (monitor->callout_kind[i])
-      to(&(struct row){"callout", kinds[i], "instructions of this kind run by the monitor", monitor->callout_kind[i]}, opaque);
+      to(&(struct row){"callout", op_kind_name(i), "instructions of this kind run by the monitor", monitor->callout_kind[i]},
+         opaque);
 }
 
 static void print_text(const struct row *r, void *opaque) {

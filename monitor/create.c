@@ -42,22 +42,7 @@ static bool map_memory(struct monitor *m) {
 }
 
 static unsigned translator_options(const struct monitor_options *o) {
-  static const struct {
-    enum optimisation opt;
-    unsigned tr;
-  } map[] = {{OPT_windows, TR_NO_WINDOWS},
-             {OPT_hoist, TR_NO_HOIST},
-             {OPT_fold, TR_NO_FOLD},
-             {OPT_liveness, TR_NO_LIVENESS},
-             {OPT_loops, TR_NO_LOOPS},
-             {OPT_addends, TR_NO_ADDENDS},
-             {OPT_stackpage, TR_NO_STACK_PAGE},
-             {OPT_segcache, TR_NO_SEGCACHE},
-             {OPT_strings, TR_NO_STRINGS},
-             {OPT_hash, TR_NO_HASH}};
-  unsigned bits = 0;
-  for (unsigned i = 0; i < sizeof map / sizeof map[0]; i++)
-    if (o->without >> map[i].opt & 1) bits |= map[i].tr;
+  unsigned bits = o->without & TR_NO_OPTIMISATIONS;
   if (o->exact_flags) bits |= TR_EXACT_FLAGS;
   if (!(host_cpu_features() & ~o->host_hidden & 1u << HOST_BMI2)) bits |= TR_NO_SHRX;
   bits |= o->icount_shift >= 0 ? TR_COUNT : TR_REAL_TSC;

@@ -2,17 +2,11 @@
  * fault leaves no data breakpoint pending. Called by the run loop for every callout and every instruction that is not copied. */
 #include "exec.h"
 
-#define EXEC_HAS(kind, name) EXEC_HAS_##kind,
-#define EXEC_ROW(kind, name) [OP_##kind] = x_##name,
-#define EXEC_PROOF(kind, help) EXEC_PROOF_##kind = EXEC_HAS_##kind,
-
-/* A kind of op_kinds.h that EXEC_KINDS lacks does not compile. COPY, LEA and NOP are the translator's own. */
-enum { EXEC_HAS_COPY, EXEC_HAS_LEA, EXEC_HAS_NOP, EXEC_KINDS(EXEC_HAS) EXEC_HAS_COUNT };
-enum { OP_KINDS(EXEC_PROOF) };
-_Static_assert((int)EXEC_HAS_COUNT == (int)OP_KIND_COUNT, "EXEC_KINDS and OP_KINDS name the same kinds");
-
 typedef int exec_function(struct vcpu *v, const struct insn *i);
-static exec_function *const functions[OP_KIND_COUNT] = {EXEC_KINDS(EXEC_ROW)};
+/* A kind whose function is missing does not link. COPY, LEA and NOP have none: they are the translator's own. */
+#define x_none NULL
+#define EXEC_ROW(kind, name, ...) [OP_##kind] = x_##name,
+static exec_function *const functions[OP_KIND_COUNT] = {OP_KINDS(EXEC_ROW, EXEC_ROW)};
 
 int fpu_check(struct vcpu *v, enum fpu_need need) {
   bool em = v->cr0 & CR0_EM, ts = v->cr0 & CR0_TS;

@@ -5,24 +5,7 @@
 #include "vcpu.h"
 #include "clock.h"
 #include "../mmu/mmu.h"
-
-/* Optimisations that --without=NAME,... switches off one by one. X(NAME, "help") */
-#define OPTIMISATIONS(X) \
-  X(windows, "one check for several accesses off one base register") \
-  X(hoist, "checks moved above the instruction that writes live flags") \
-  X(fold, "ESP changes inside a block folded into one LEA an exit") \
-  X(liveness, "flags that are dead inside a block are not kept by checks") \
-  X(loops, "checks that hold for every round of a loop onto one block are made before it") \
-  X(addends, "a loop keeps a shadow entry in a register and compares instead of loading") \
-  X(stackpage, "windows on the stack compare with the stack page that the vCPU remembers") \
-  X(segcache, "a segment load that finds its selector loaded and its descriptor unchanged does nothing") \
-  X(strings, "string instructions and REP loops run inline on host pointers") \
-  X(hash, "indirect branches look their target up inline")
-enum optimisation {
-#define OPT_ENUM(name, help) OPT_##name,
-  OPTIMISATIONS(OPT_ENUM) OPT_COUNT
-};
-#undef OPT_ENUM
+#include "../translator/optimisations.h"
 
 /* -d ITEMS (QEMU's names where the meaning is the same). */
 #define LOG_ITEMS(X) \
@@ -53,7 +36,7 @@ struct monitor_options {
   bool irq_jitter;
   uint64_t irq_jitter_seed;
   int icount_shift;     /* < 0: off */
-  uint32_t without;     /* bit per enum optimisation */
+  uint32_t without;     /* TR_NO_*: bit per enum optimisation */
   uint32_t host_hidden; /* bit per enum host_feature: not to be used, as if the host had it not (--host) */
   uint32_t host_wanted; /* the same: was asked for by name, so that a host without it is an error */
   uint32_t log;         /* bit per enum log_item */

@@ -51,15 +51,15 @@ static void list_sites(struct monitor *m, const struct tc_block *b) {
 
 void report_block(struct monitor *m, const struct tc_block *b, const struct tr_request *rq) {
   unsigned bits = b->key.mode & TR_CODE32 ? 32 : 16;
-  uint32_t linear = b->key.eip + b->key.cs_base;
+  uint32_t eip = (uint32_t)b->key.eip, linear = eip + b->key.cs_base;
   if (m->options.log & 1u << LOG_in_asm) {
-    machine_log(m->machine, "IN: %04x:%08x frame %05x mode %08x%s", m->v->s.seg[SEG_CS].selector, b->key.eip, b->key.frame,
-                b->key.mode, b->key.mode & TR_PLAIN ? " (plain)" : "");
+    machine_log(m->machine, "IN: %04x:%08x frame %05x mode %08x%s", m->v->s.seg[SEG_CS].selector, eip, b->key.frame, b->key.mode,
+                b->key.mode & TR_PLAIN ? " (plain)" : "");
     disassemble(m, true, bits, rq->bytes, b->guest_size, linear, "");
   }
   if (m->options.log & 1u << LOG_out_asm) {
-    machine_log(m->machine, "OUT: %04x:%08x size %u + %u at code offset %05x", m->v->s.seg[SEG_CS].selector, b->key.eip,
-                b->code_size, b->cold_size, b->code);
+    machine_log(m->machine, "OUT: %04x:%08x size %u + %u at code offset %05x", m->v->s.seg[SEG_CS].selector, eip, b->code_size,
+                b->cold_size, b->code);
     disassemble_block(m, b, "    ");
     list_sites(m, b);
   }
@@ -152,8 +152,10 @@ static void report_recent(struct monitor *m, unsigned back) {
   const struct tc_block *b = NULL;
   /* as it was asked for, in single steps, or with every access checked by itself */
   for (unsigned kind = 0; !b && kind < 4; kind++)
-    b = tcache_find(m->tcache, (struct tc_key){(uint32_t)(at.addr.v >> MMU_PAGE_BITS), r->eip, r->cs_base,
-                                               r->mode | (kind & 1 ? TR_STEP : 0) | (kind & 2 ? TR_PLAIN : 0)});
+    b = tcache_find(m->tcache, (struct tc_key){.eip = r->eip,
+                                               .frame = (uint32_t)(at.addr.v >> MMU_PAGE_BITS),
+                                               .cs_base = r->cs_base,
+                                               .mode = r->mode | (kind & 1 ? TR_STEP : 0) | (kind & 2 ? TR_PLAIN : 0)});
   if (!b) return;
   uint8_t bytes[512];
   disassemble(m, true, r->mode & TR_CODE32 ? 32 : 16, bytes,
@@ -174,14 +176,14 @@ void report_crash(struct monitor *m, int number, siginfo_t *info, void *context)
           info->si_code, (unsigned long long)g[REG_RIP], at, info->si_addr);
   struct tc_block *b = at ? tcache_block_at(m->tcache, at) : NULL;
   if (b)
-    dprintf(STDERR_FILENO, "bt: in the block at guest %08x (%u instructions, mode %08x), host %s+%x\n", b->key.eip, b->insns,
-            b->key.mode, at < b->cold ? "" : "cold ", at < b->cold ? at - b->code : at - b->cold);
+    dprintf(STDERR_FILENO, "bt: in the block at guest %08" PRIx64 " (%u instructions, mode %08x), host %s+%x\n", b->key.eip,
+            b->insns, b->key.mode, at < b->cold ? "" : "cold ", at < b->cold ? at - b->code : at - b->cold);
   dprintf(STDERR_FILENO, "bt: r8=%llx r9=%llx r10=%llx r11=%llx r12=%llx r13=%llx r14=%llx r15=%llx rsp=%llx\n",
           (unsigned long long)g[REG_R8], (unsigned long long)g[REG_R9], (unsigned long long)g[REG_R10],
           (unsigned long long)g[REG_R11], (unsigned long long)g[REG_R12], (unsigned long long)g[REG_R13],
           (unsigned long long)g[REG_R14], (unsigned long long)g[REG_R15], (unsigned long long)g[REG_RSP]);
   if (b) {
-    m->v->s.eip = b->key.eip;
+    m->v->s.eip = (uint32_t)b->key.eip;
     disassemble_block(m, b, "  ");
   }
 }

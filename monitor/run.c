@@ -64,7 +64,7 @@ void monitor_unshared(struct monitor *m) { tcache_unchain_all(m->tcache); }
 /* Called while the guest's x87/SSE state is live (a store to code): not in create.c, of which clang makes a store by XMM. */
 void run_block_died(void *opaque, const struct tc_block *b) {
   struct monitor *m = opaque;
-  struct tr_hash_entry *e = &m->v->s.hash[tr_hash_index(b->key.eip)];
+  struct tr_hash_entry *e = &m->v->s.hash[tr_hash_index((uint32_t)b->key.eip)];
   if (e->code == tcache_address(m->tcache, b->entry)) *e = (struct tr_hash_entry){0, NULL};
 }
 
@@ -139,10 +139,12 @@ static int straddle(struct monitor *m, struct tr_request *rq, struct source *src
   return EXEC_NEXT;
 }
 
+static uint32_t *scattered(struct monitor *m, uint32_t eip) { return &m->scattered[(eip * 0x9e3779b1u) >> 24]; }
+
 /* Makes the block for `key`. NULL with *result: EXEC_FAULT, or EXEC_AGAIN where only slow_step() can go on. */
 static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t linear, int *result) {
   struct vcpu *v = m->v;
-  uint32_t offset = linear & MMU_PAGE_MASK, limit_left = v->s.seg[SEG_CS].limit - key.eip;
+  uint32_t offset = linear & MMU_PAGE_MASK, limit_left = v->s.seg[SEG_CS].limit - (uint32_t)key.eip;
   struct source src = {.frame = key.frame};
   const uint8_t *page = mmu_frame_pointer(m->mmu, key.frame);
   *result = EXEC_AGAIN;
@@ -151,7 +153,7 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
   struct tr_request rq = {.bytes = page,
                           .available = MMU_PAGE - offset,
                           .page_left = MMU_PAGE - offset,
-                          .eip = key.eip,
+                          .eip = (uint32_t)key.eip,
                           .cs_base = key.cs_base,
                           .mode = {key.mode},
                           .features = v->features,
@@ -163,7 +165,7 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
     run_flush(m);
     tcache_begin(m->tcache, &rq);
   }
-  if (m->scattered[(key.eip * 0x9e3779b1u) >> 24] == key.eip) rq.options |= TR_NO_ADDENDS;
+  if (*scattered(m, rq.eip) == rq.eip) rq.options |= TR_NO_ADDENDS;
   vcpu_park_fp(v);
   struct tr_result r;
   tr_translate(&rq, &r);
@@ -206,7 +208,7 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
     if (*result == EXEC_NEXT) *result = EXEC_AGAIN;
     return NULL;
   }
-  struct tc_key key = {mmu_fetch_frame(entry), v->s.eip, v->s.seg[SEG_CS].base, mode};
+  struct tc_key key = {.eip = v->s.eip, .frame = mmu_fetch_frame(entry), .cs_base = v->s.seg[SEG_CS].base, .mode = mode};
   struct tc_block *b = tcache_find(m->tcache, key);
   m->counters.lookups++;
   if (b && b->frame2) { /* still the same second page? */
@@ -259,7 +261,7 @@ void run_enter(struct monitor *m, const void *code) {
 void run_settle(struct monitor *m, const struct tr_site *site) {
   struct vcpu *v = m->v;
   const struct tc_block *b = tcache_site_block(m->tcache, site);
-  v->s.eip = b->key.eip + site->insn_offset;
+  v->s.eip = (uint32_t)b->key.eip + site->insn_offset;
   v->s.gpr[REG_ESP] += (uint32_t)(int32_t)site->esp_delta;
   v->s.insns_left += b->insns - site->index;
 }
@@ -275,14 +277,13 @@ static void chain(struct monitor *m, uint32_t number, uint32_t mode) {
   m->counters.chains++;
 }
 
-static uint32_t *scattered(struct monitor *m, uint32_t eip) { return &m->scattered[(eip * 0x9e3779b1u) >> 24]; }
-
 /* From now on the block is made without kept addends. */
 static void give_up_addends(struct monitor *m, const struct tc_block *b) {
   m->counters.refills++;
   m->v->s.refill_budget = REFILLS;
-  *scattered(m, b->key.eip) = b->key.eip;
-  monitor_code_written(m, b->key.frame, tc_granules((b->key.eip + b->key.cs_base) & MMU_PAGE_MASK, 1));
+  uint32_t eip = (uint32_t)b->key.eip;
+  *scattered(m, eip) = eip;
+  monitor_code_written(m, b->key.frame, tc_granules((eip + b->key.cs_base) & MMU_PAGE_MASK, 1));
 }
 
 /* -icount: an instruction that the monitor ran counts when it is done. */
@@ -352,7 +353,6 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       return retry(m, shadowed);
     case TR_SITE_IRQ:
     case TR_SITE_COUNT:
-    case TR_SITE_THUNK:
     case TR_SITE_KINDS: run_settle(m, site); return RUN_RETRY;
     }
   }

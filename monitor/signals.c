@@ -19,7 +19,7 @@ static __thread struct monitor *current; /* whose guest this thread runs: a sign
 static const int signals[] = {SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGUSR1};
 enum { SIGNAL_COUNT = sizeof signals / sizeof signals[0], SIGNAL_STACK = 64 << 10 };
 
-/* Between a safepoint and the RDTSC that it stands before (translator/block.c). Code memory ends in cold stubs: two bytes more
+/* Between a safepoint and the RDTSC that it stands before (translator/emit.c). Code memory ends in cold stubs: two bytes more
  * can be read. */
 static bool before_rdtsc(struct monitor *m, uint32_t at) {
   if (at < TR_SAFEPOINT_SIZE) return false;

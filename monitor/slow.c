@@ -119,16 +119,6 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   return EXEC_NEXT;
 }
 
-/* Does it report a pending x87 exception before anything else? FNSTCW and FNSTSW do not wait; the others of that kind have no
- * memory operand. */
-static bool waits(const struct insn *insn) {
-  unsigned op = insn->bytes[insn->opcode_offset];
-  if (insn->row->fpu == FPU_MMX) return true;
-  /* CVTPS2PI and the like: to an MMX register */
-  if (insn->row->map == 1 && (op & 0xfe) == 0x2c && insn->mandatory < 0xf2) return true;
-  return insn->row->fpu == FPU_X87 && !(insn->reg == 7 && (op == 0xd9 || op == 0xdd));
-}
-
 /* x87 exceptions that FCW does not mask, and of those the ones that wait to be reported. */
 static unsigned unmasked_exceptions(struct vcpu *v) {
   vcpu_park_fp(v);
@@ -140,9 +130,7 @@ static bool exception_pending(struct vcpu *v) { return unmasked_exceptions(v) & 
  * that are named aligned are so, MOVAPS, MOVAPD, MOVDQA and MOVNT*. */
 static bool may_be_misaligned(struct vcpu *v, const struct insn *insn) {
   enum { MXCSR = 24, MM = 1 << 17 };
-  unsigned op = insn->bytes[insn->opcode_offset];
-  if (insn->row->map == 1 && (op == 0x28 || op == 0x29 || op == 0x2b || op == 0x6f || op == 0x7f || op == 0xe7)) return false;
-  if (insn->row->map == 2 && op == 0x2a) return false; /* MOVNTDQA */
+  if (insn->row->aligned) return false;
   vcpu_park_fp(v);
   return load32(v->fp.bytes + MXCSR) & MM;
 }
@@ -152,7 +140,7 @@ static bool may_be_misaligned(struct vcpu *v, const struct insn *insn) {
 static int faults_before_operand(struct monitor *m, const struct insn *insn, uint32_t linear) {
   struct vcpu *v = m->v;
   if (insn->row->fpu == FPU_NONE) return EXEC_NEXT;
-  if (waits(insn) && (v->cr0 & CR0_NE) && exception_pending(v)) return fault_raise(v, VEC_MF);
+  if (insn_waits(insn) && (v->cr0 & CR0_NE) && exception_pending(v)) return fault_raise(v, VEC_MF);
   if (insn_requires_alignment(insn) && (linear & 15) && !may_be_misaligned(v, insn)) return fault_raise_error(v, VEC_GP, 0);
   return EXEC_NEXT;
 }
@@ -227,30 +215,15 @@ static int callout(struct monitor *m, const struct insn *insn) {
   run_tell_clock(m);
   int result = exec_insn(m->v, insn);
   if ((m->options.log & 1u << LOG_mmu) && insn->kind == OP_MOV_TO_CR) report_mmu(m, "CR0, CR3", m->v->cr0, m->v->cr3);
-  if (result == EXEC_NEXT && insn->kind == OP_MOV_TO_SEG) remember_descriptor(m->v, insn->reg);
-  if (result == EXEC_NEXT && insn->kind == OP_POP_SEG) remember_descriptor(m->v, insn->bytes[insn->opcode_offset] >> 3 & 7);
+  if (result == EXEC_NEXT && insn->kind == OP_MOV_TO_SEG) remember_descriptor(m->v, insn->sreg);
+  if (result == EXEC_NEXT && insn->kind == OP_POP_SEG) remember_descriptor(m->v, insn->sreg);
   return result;
 }
 
-/* Kernels enter and leave by runs of such instructions (POP DS, POP ES, POPA, IRET): the next one is then done at once, as the
- * way through the dispatcher and a block of one instruction costs 70 cycles. Kinds that a run may go on after: those that change
- * neither CS nor CPL. */
-static bool run_kind(unsigned kind) { return kind == OP_POP_SEG || kind == OP_MOV_TO_SEG || kind == OP_PUSHA || kind == OP_POPA; }
-
-/* First bytes of what a run goes on with, so that nothing else is decoded: POP ES, SS, DS, FS, GS; PUSHA, POPA; MOV Sw,Ew;
- * IRET. */
-static bool run_opcode(const uint8_t *p) {
-  switch (p[0]) {
-  case 0x07:
-  case 0x17:
-  case 0x1f:
-  case 0x60:
-  case 0x61:
-  case 0x8e:
-  case 0xcf: return true;
-  case 0x0f: return p[1] == 0xa1 || p[1] == 0xa9;
-  default: return false;
-  }
+/* Does a run of callouts go on with the instruction at p? Told by its opcode, so that nothing else is decoded. */
+static bool run_goes_on(const uint8_t *p) {
+  unsigned kind = p[0] == 0x0f ? op_kind_of_opcode[1][p[1]] : op_kind_of_opcode[0][p[0]];
+  return kind_has(kind, KIND_IN_RUN | KIND_ENDS_RUN);
 }
 
 /* Nothing that the run loop would look at between two instructions is there. */
@@ -269,14 +242,16 @@ static struct slow_insn *next_of_run(struct monitor *m) {
   if (offset > MMU_PAGE - 16 || v->s.seg[SEG_CS].limit != 0xffffffff) return NULL;
   uint64_t entry = *(const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY + (uint64_t)(linear >> 12) * 8);
   const uint8_t *page = entry ? mmu_frame_pointer(m->mmu, mmu_fetch_frame(entry)) : NULL;
-  return page && run_opcode(page + offset) && find_insn(m, &e) == EXEC_NEXT ? e : NULL;
+  return page && run_goes_on(page + offset) && find_insn(m, &e) == EXEC_NEXT ? e : NULL;
 }
 
+/* Kernels enter and leave by runs of such instructions (POP DS, POP ES, POPA, IRET): the next one is then done at once, as the
+ * way through the dispatcher and a block of one instruction costs 70 cycles. */
 int slow_callout(struct monitor *m, const struct insn *insn) {
   enum { LONGEST = 16 };
   unsigned kind = insn->kind;
   int result = callout(m, insn);
-  for (unsigned n = 1; n < LONGEST && result == EXEC_NEXT && run_kind(kind) && run_may_go_on(m); n++) {
+  for (unsigned n = 1; n < LONGEST && result == EXEC_NEXT && kind_has(kind, KIND_IN_RUN) && run_may_go_on(m); n++) {
     struct slow_insn *e = next_of_run(m);
     if (!e) break;
     kind = e->insn.kind;
@@ -300,40 +275,15 @@ static int page_fault(struct monitor *m, uint32_t linear, uint32_t error) {
   return EXEC_FAULT;
 }
 
-/* MOV of a register or an immediate, in the one-byte map: what nearly every store to a page table is. */
-static bool is_plain_store(const struct insn *insn, unsigned size) {
-  if (insn->row->map || insn->mem_size != size || size > 4) return false;
-  switch (insn->bytes[insn->opcode_offset]) {
-  case 0x88:
-  case 0x89:
-  case 0xa2:
-  case 0xa3:
-  case 0xc6:
-  case 0xc7: return true;
-  default: return false;
-  }
+/* MOV of a register or an immediate to memory (what nearly every store to a page table is), or of memory to a register. */
+static bool is_plain_move(const struct insn *insn, unsigned size, unsigned access) {
+  return insn->row->does == DOES_MOV && insn->access == access && insn->mem_size == size && size <= 4;
 }
 
-/* ... and of memory to a register. */
-static bool is_plain_load(const struct insn *insn, unsigned size) {
-  if (insn->row->map || insn->mem_size != size || size > 4) return false;
-  switch (insn->bytes[insn->opcode_offset]) {
-  case 0x8a:
-  case 0x8b:
-  case 0xa0:
-  case 0xa1: return true;
-  default: return false;
-  }
-}
+static unsigned moved_register(const struct insn *insn) { return insn->modrm_offset ? insn->reg : REG_EAX; }
 
 static uint32_t stored_value(const struct vcpu *v, const struct insn *insn) {
-  switch (insn->bytes[insn->opcode_offset]) {
-  case 0x88:
-  case 0x89: return reg_read(v, insn->reg, insn->operand_size);
-  case 0xa2:
-  case 0xa3: return v->s.gpr[REG_EAX];
-  default: return insn->imm;
-  }
+  return insn->imm_size ? insn->imm : reg_read(v, moved_register(insn), insn->operand_size);
 }
 
 /* A store to RAM that is merely traced: what derives from it dies, the instruction runs in place, so that LOCK stays atomic. A
@@ -343,7 +293,7 @@ static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size
   int result = find_insn(m, &e);
   if (result != EXEC_NEXT) return result;
   if (e->insn.kind != OP_COPY || insn_requires_alignment(&e->insn)) return run_insn(m, e);
-  if (is_plain_store(&e->insn, size)) {
+  if (is_plain_move(&e->insn, size, ACCESS_W)) {
     uint32_t value = stored_value(m->v, &e->insn);
     mmu_phys_write(m->mmu, r->addr, &value, size);
     next_eip(m->v, &e->insn);
@@ -364,12 +314,12 @@ static int in_device(struct monitor *m, const struct mmu_result *r, unsigned siz
   int result = find_insn(m, &e);
   if (result != EXEC_NEXT) return result;
   uint32_t value = 0;
-  if (write && is_plain_store(&e->insn, size)) {
+  if (write && is_plain_move(&e->insn, size, ACCESS_W)) {
     value = stored_value(v, &e->insn);
     mmu_phys_write(m->mmu, r->addr, &value, size);
-  } else if (!write && is_plain_load(&e->insn, size)) {
+  } else if (!write && is_plain_move(&e->insn, size, ACCESS_R)) {
     mmu_phys_read(m->mmu, r->addr, &value, size);
-    reg_write(v, e->insn.bytes[e->insn.opcode_offset] >= 0xa0 ? REG_EAX : e->insn.reg, size, value);
+    reg_write(v, moved_register(&e->insn), size, value);
   } else {
     return run_insn(m, e);
   }

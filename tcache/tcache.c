@@ -23,9 +23,13 @@ uint32_t tcache_block_count(const struct tcache *t) { return t->block_count; }
 uint64_t tcache_code_used(const struct tcache *t) { return t->used + t->cold_used - t->cold_start; }
 
 static uint32_t *head(struct tcache *t, struct tc_key k) {
-  uint32_t h = (k.eip ^ k.frame * 0x9e3779b1u ^ k.mode * 0x85ebca6bu ^ k.cs_base) * 0x9e3779b1u;
+  uint32_t eip = (uint32_t)(k.eip ^ k.eip >> 32);
+  uint32_t h = (eip ^ k.frame * 0x9e3779b1u ^ k.mode * 0x85ebca6bu ^ k.cs_base) * 0x9e3779b1u;
   return &t->hash[h >> 16];
 }
+
+/* Linear address, and page, of a block's first byte: of 32 bits (the array of pages has no more). */
+static uint32_t linear_of(struct tc_key k) { return (uint32_t)k.eip + k.cs_base; }
 
 static bool same_key(struct tc_key a, struct tc_key b) {
   return a.eip == b.eip && a.frame == b.frame && a.mode == b.mode && a.cs_base == b.cs_base;
@@ -51,7 +55,7 @@ struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, co
                                uint32_t frame2) {
   uint32_t index = t->block_count++;
   struct tc_block *b = &t->blocks[index];
-  uint32_t page = (key.eip + key.cs_base) >> 12;
+  uint32_t page = linear_of(key) >> 12;
   *b = (struct tc_block){.key = key,
                          .frame2 = frame2,
                          .code = rq->offset,
@@ -148,7 +152,7 @@ static void unlink_hash(struct tcache *t, uint32_t index) {
 
 static void unlink_page(struct tcache *t, uint32_t index) {
   const struct tc_block *b = &t->blocks[index];
-  for (uint32_t *p = &t->by_page[(b->key.eip + b->key.cs_base) >> 12]; *p; p = &t->blocks[*p - 1].next_page)
+  for (uint32_t *p = &t->by_page[linear_of(b->key) >> 12]; *p; p = &t->blocks[*p - 1].next_page)
     if (*p == index + 1) {
       *p = b->next_page;
       return;
@@ -167,7 +171,7 @@ static void kill(struct tcache *t, uint32_t index) {
 
 /* Which granules of `frame` a block was read from; it may begin there, end there, or both. */
 static uint64_t granules_in(const struct tc_block *b, uint32_t frame) {
-  uint32_t offset = (b->key.eip + b->key.cs_base) & 4095, first = b->guest_size;
+  uint32_t offset = linear_of(b->key) & 4095, first = b->guest_size;
   uint64_t g = 0;
   if (b->frame2 && offset + first > 4096) first = 4096 - offset;
   if (b->key.frame == frame) g |= tc_granules(offset, first);
@@ -209,7 +213,7 @@ void tcache_flush(struct tcache *t, void (*frame)(void *, uint32_t), void *opaqu
       t->by_frame[b->frame2 - 1] = 0;
       if (frame) frame(opaque, b->frame2 - 1);
     }
-    t->by_page[(b->key.eip + b->key.cs_base) >> 12] = 0;
+    t->by_page[linear_of(b->key) >> 12] = 0;
     *head(t, b->key) = 0;
   }
   t->block_count = t->site_count = t->callout_count = 0;

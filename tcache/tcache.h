@@ -10,8 +10,10 @@
 #include <stdint.h>
 #include "../translator/translator.h"
 
+/* What a block depends on (D4). There is room for the EIP of 64-bit code. */
 struct tc_key {
-  uint32_t frame, eip, cs_base, mode;
+  uint64_t eip;
+  uint32_t frame, cs_base, mode;
 };
 
 struct tc_block {

@@ -8,22 +8,19 @@
 enum saved_flags access_save_flags(struct block *b) {
   struct host_code *c = &b->code;
   bool r11 = !b->busy[1][b->index] && !b->steps[b->index].uses_r11;
-  if (r11) host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  else host_op_mem(c, true, 0x89, H_RAX, HM_STATE(scratch[1]));
-  host_8(c, 0x9f);                         /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
+  if (r11) host_mov64(c, H_R11, H_RAX);
+  else host_store64(c, HM_STATE(scratch[1]), H_RAX);
+  host_save_flags(c);
   return r11 ? SAVED_R11 : SAVED_MEMORY;
 }
 
-static void restore_flags(struct host_code *c, enum saved_flags saved) {
+void access_restore_flags(struct block *b, enum saved_flags saved) {
+  struct host_code *c = &b->code;
   if (saved == SAVED_NONE) return;
-  host_8(c, 0x04);
-  host_8(c, 0x7f); /* ADD AL, 7Fh: OF again */
-  host_8(c, 0x9e); /* SAHF */
-  if (saved == SAVED_R11) host_op_reg(c, true, 0x89, H_R11, H_RAX);
-  else host_op_mem(c, true, 0x8b, H_RAX, HM_STATE(scratch[1]));
+  host_restore_flags(c);
+  if (saved == SAVED_R11) host_mov64(c, H_RAX, H_R11);
+  else host_load64(c, H_RAX, HM_STATE(scratch[1]));
 }
-void access_restore_flags(struct block *b, enum saved_flags saved) { restore_flags(&b->code, saved); }
 
 static int32_t esp_pending(const struct block *b, unsigned base) { return base == REG_ESP ? b->pending : 0; }
 
@@ -31,18 +28,18 @@ void access_effective_address(struct block *b, unsigned dst) {
   const struct insn *insn = &b->steps[b->index].insn;
   struct host_code *c = &b->code;
   if (insn->kind == OP_XLAT) { /* eBX + AL */
-    host_op_reg(c, false, 0x0fb6, dst, H_RAX);
-    host_op_mem(c, false, 0x8d, dst, hm_index(H_RBX, dst, 0, 0));
+    host_op_reg(c, HO_MOVZXb, dst, H_RAX);
+    host_lea(c, dst, hm_index(H_RBX, dst, 0, 0));
   } else if (insn->base == REG_NONE && insn->index == REG_NONE) {
     host_mov_imm(c, dst, (uint32_t)insn->disp);
   } else {
     int32_t disp = (int32_t)((uint32_t)insn->disp + (uint32_t)esp_pending(b, insn->base));
     unsigned base = insn->base == REG_NONE ? H_NONE : host_reg(insn->base),
              index = insn->index == REG_NONE ? H_NONE : host_reg(insn->index);
-    if (index == H_NONE && disp == 0) host_op_reg(c, false, 0x89, base, dst);
-    else host_op_mem(c, false, 0x8d, dst, hm_index(base, index, insn->scale, disp));
+    if (index == H_NONE && disp == 0) host_mov(c, dst, base);
+    else host_lea(c, dst, hm_index(base, index, insn->scale, disp));
   }
-  if (insn->address_size == 2) host_op_reg(c, false, 0x0fb7, dst, dst);
+  if (insn->address_size == 2) host_movzx16(c, dst, dst);
 }
 
 static struct host_mem segment_base(unsigned seg) {
@@ -56,18 +53,18 @@ static struct host_mem segment_limit(unsigned seg) {
 
 /* dst += base of a segment that has one; no flags, clobbers R9. */
 static void add_segment_base(struct block *b, unsigned seg, unsigned dst) {
-  host_op_mem(&b->code, false, 0x8b, H_R9, segment_base(seg));
-  host_op_mem(&b->code, false, 0x8d, dst, hm_index(dst, H_R9, 0, 0));
+  host_load(&b->code, H_R9, segment_base(seg));
+  host_lea(&b->code, dst, hm_index(dst, H_R9, 0, 0));
 }
 
 /* Jumps to `slow` unless offset R8 .. R8 + size - 1 lies in the segment's limit (SDM vol. 3A, 5.3). Clobbers R9 and flags. */
 static void check_limit(struct block *b, unsigned seg, unsigned size, struct cold *slow) {
   struct host_code *c = &b->code;
-  host_op_reg(c, false, 0x89, H_R8, H_R9);
-  host_alu_imm(c, false, 0, H_R9, (int32_t)size - 1);
-  slow->jump = host_jump(c, CC_C);
-  host_op_mem(c, false, 0x3b, H_R9, segment_limit(seg));
-  slow->jump2 = host_jump(c, CC_A);
+  host_mov(c, H_R9, H_R8);
+  host_alu_imm(c, HOg_ADD, H_R9, (int32_t)size - 1);
+  slow->jump = host_jcc(c, CC_C);
+  host_alu_mem(c, HOg_CMP, H_R9, segment_limit(seg));
+  slow->jump2 = host_jcc(c, CC_A);
 }
 
 static bool power_of_two(unsigned n) { return (n & (n - 1)) == 0; }
@@ -82,8 +79,8 @@ void access_page_number(struct block *b, unsigned dst, unsigned src) {
     host_shrx(c, dst, src, H_R12);
     return;
   }
-  if (dst != src) host_op_reg(c, false, 0x89, src, dst);
-  host_shift_imm(c, false, 5, dst, 12);
+  if (dst != src) host_mov(c, dst, src);
+  host_shift_imm(c, HOg_SHR, dst, 12);
 }
 
 /* The same with flags kept; dst is another register than src, and R11 is free. */
@@ -94,22 +91,25 @@ void access_page_number_keeping_flags(struct block *b, unsigned dst, unsigned sr
     host_shrx(c, dst, src, shifts_by_r12(b) ? H_R12 : dst);
     return;
   }
-  host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_8(c, 0x9f);                         /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
+  host_mov64(c, H_R11, H_RAX);
+  host_save_flags(c);
   access_page_number(b, dst, src);
-  restore_flags(c, SAVED_R11);
+  access_restore_flags(b, SAVED_R11);
 }
 
-static struct host_mem shadow_entry(unsigned page, bool write) {
+struct host_mem access_shadow_entry(unsigned page, bool write) {
   return hm_index(H_R14, page, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY);
+}
+
+struct host_mem access_fetch_frame(uint32_t page) {
+  return hm(H_R14, (int32_t)(MMU_FETCH_ARRAY + page * 8 + 4));
 }
 
 /* The entry is compared with the addend of last time; a difference refills the register out of line. */
 static void compare_addend(struct block *b, unsigned addend, bool write, unsigned site, enum saved_flags saved) {
   struct host_code *c = &b->code;
-  host_op_mem(c, true, 0x3b, addend, shadow_entry(H_R9, write));
-  struct cold *refill = block_cold(b, COLD_REFILL, host_jump(c, CC_NZ), site);
+  host_alu_mem(c, HO_64 | HOg_CMP, addend, access_shadow_entry(H_R9, write));
+  struct cold *refill = block_cold(b, COLD_REFILL, host_jcc(c, CC_NZ), site);
   refill->saved = saved, refill->addend = (uint8_t)addend, refill->write = write, refill->back = host_here(c);
 }
 
@@ -119,30 +119,28 @@ static void check_page(struct block *b, unsigned size, bool write, unsigned adde
   struct cold *slow = block_cold(b, COLD_ACCESS, 0, site);
   slow->saved = saved;
   if (size > 1 && power_of_two(size) && size <= 128) {
-    host_op_reg(c, false, 0xf6, 0, H_R8); /* TEST R8B, size - 1 */
-    host_8(c, size - 1);
-    uint32_t jump = host_jump(c, CC_NZ);
+    host_test_imm8(c, H_R8, size - 1);
+    uint32_t jump = host_jcc(c, CC_NZ);
     if (block_mode(b, TR_ALIGN)) slow->jump2 = jump;
     else slow->odd = jump, slow->size = (uint16_t)size, slow->back = host_here(c);
   } else if (size > 1) {
     if (block_mode(b, TR_ALIGN)) { /* ten bytes: SDM vol. 3A, table 6-7 */
-      host_op_reg(c, false, 0xf6, 0, H_R8);
-      host_8(c, 7);
-      block_cold(b, COLD_ACCESS, host_jump(c, CC_NZ), site)->saved = saved;
+      host_test_imm8(c, H_R8, 7);
+      block_cold(b, COLD_ACCESS, host_jcc(c, CC_NZ), site)->saved = saved;
     }
-    host_op_reg(c, false, 0x89, H_R8, H_R9);
-    host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
-    host_alu_imm(c, false, 7, H_R9, (int32_t)(4096 - size));
-    slow->jump2 = host_jump(c, CC_A);
+    host_mov(c, H_R9, H_R8);
+    host_alu_imm(c, HOg_AND, H_R9, MMU_PAGE_MASK);
+    host_alu_imm(c, HOg_CMP, H_R9, (int32_t)(4096 - size));
+    slow->jump2 = host_jcc(c, CC_A);
   }
   access_page_number(b, H_R9, H_R8);
   if (addend != H_NONE) {
     compare_addend(b, addend, write, site, saved);
     return;
   }
-  host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R9, write));
-  host_op_reg(c, true, 0x85, H_R9, H_R9);
-  slow->jump = host_jump(c, CC_Z);
+  host_load64(c, H_R9, access_shadow_entry(H_R9, write));
+  host_test64(c, H_R9);
+  slow->jump = host_jcc(c, CC_Z);
 }
 
 static unsigned access_site(struct block *b, const struct access *a) {
@@ -164,14 +162,14 @@ static struct host_mem window_operand(const struct block *b, const struct access
 static void check_byte(struct block *b, bool write, unsigned site) {
   struct host_code *c = &b->code;
   access_page_number(b, H_R9, H_R8);
-  host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R9, write));
-  host_op_reg(c, true, 0x87, H_RCX, H_R9); /* XCHG */
-  uint8_t *miss = host_jrcxz(c);
-  host_op_reg(c, true, 0x87, H_RCX, H_R9);
+  host_load64(c, H_R9, access_shadow_entry(H_R9, write));
+  host_xchg64(c, H_RCX, H_R9); /* XCHG */
+  uint8_t *miss = host_jrcxz8(c);
+  host_xchg64(c, H_RCX, H_R9);
   uint8_t *hit = host_jmp8(c);
   host_bind8(c, miss);
-  host_op_reg(c, true, 0x87, H_RCX, H_R9);
-  block_cold(b, COLD_ACCESS, host_jump(c, -1), site);
+  host_xchg64(c, H_RCX, H_R9);
+  block_cold(b, COLD_ACCESS, host_jmp(c), site);
   host_bind8(c, hit);
 }
 
@@ -179,10 +177,10 @@ static void check_byte(struct block *b, bool write, unsigned site) {
 void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access) {
   struct access a = {.access = (uint8_t)access, .size = (uint16_t)size};
   unsigned site = access_site(b, &a);
-  host_op_reg(&b->code, false, 0x89, reg, H_R8);
+  host_mov(&b->code, H_R8, reg);
   enum saved_flags saved = b->steps[b->index].live_before ? access_save_flags(b) : SAVED_NONE;
   check_page(b, size, access & ACCESS_W, H_NONE, site, saved);
-  restore_flags(&b->code, saved);
+  access_restore_flags(b, saved);
 }
 
 struct host_mem access_mem(struct block *b) {
@@ -206,16 +204,16 @@ struct host_mem access_mem(struct block *b) {
     add_segment_base(b, s->insn.seg, H_R8);
   }
   check_page(b, a->size, a->access & ACCESS_W, a->addend, site, saved);
-  restore_flags(&b->code, saved);
+  access_restore_flags(b, saved);
   return hm_index(a->addend == H_NONE ? H_R9 : a->addend, H_R8, 0, 0);
 }
 
 /* R9 = the register operand, which is EAX's saved copy where flags took its place. */
 static void bit_offset(struct block *b, enum saved_flags saved) {
   const struct insn *insn = &b->steps[b->index].insn;
-  if (insn->reg != REG_EAX || saved == SAVED_NONE) host_op_reg(&b->code, false, 0x89, host_reg(insn->reg), H_R9);
-  else if (saved == SAVED_R11) host_op_reg(&b->code, false, 0x89, H_R11, H_R9);
-  else host_op_mem(&b->code, false, 0x8b, H_R9, HM_STATE(scratch[1]));
+  if (insn->reg != REG_EAX || saved == SAVED_NONE) host_mov(&b->code, H_R9, host_reg(insn->reg));
+  else if (saved == SAVED_R11) host_mov(&b->code, H_R9, H_R11);
+  else host_load(&b->code, H_R9, HM_STATE(scratch[1]));
 }
 
 /* BT and its like with a register: the bit offset is signed and moves the address by whole operands (SDM vol. 2A, 3.1.1.9, figure
@@ -231,14 +229,14 @@ struct host_mem access_bit(struct block *b) {
   if (tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_BASED) add_segment_base(b, insn->seg, H_R8);
   enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
   bit_offset(b, saved);
-  if (word) host_op_reg(c, false, 0x0fbf, H_R9, H_R9); /* MOVSX */
-  host_shift_imm(c, false, 7, H_R9, word ? 4 : 5);
-  host_op_mem(c, false, 0x8d, H_R8, hm_index(H_R8, H_R9, word ? 1 : 2, 0));
+  if (word) host_op_reg(c, HO_MOVSXw, H_R9, H_R9); /* MOVSX */
+  host_shift_imm(c, HOg_SAR, H_R9, word ? 4 : 5);
+  host_lea(c, H_R8, hm_index(H_R8, H_R9, word ? 1 : 2, 0));
   check_page(b, a->size, a->access & ACCESS_W, H_NONE, site, saved);
-  host_op_mem(c, true, 0x8d, H_R8, hm_index(H_R8, H_R9, 0, 0));
+  host_lea64(c, H_R8, hm_index(H_R8, H_R9, 0, 0));
   bit_offset(b, saved);
-  host_alu_imm(c, false, 4, H_R9, word ? 15 : 31);
-  restore_flags(c, saved);
+  host_alu_imm(c, HOg_AND, H_R9, word ? 15 : 31);
+  access_restore_flags(b, saved);
   return hm(H_R8, 0);
 }
 
@@ -247,11 +245,11 @@ struct host_mem access_stack(struct block *b, int32_t stack_offset) {
   const struct access *a = &s->acc[ACC_STACK];
   if (a->window != NO_WINDOW) return window_operand(b, a);
   unsigned site = access_site(b, a);
-  if (s->insn.kind == OP_LEAVE) host_op_reg(&b->code, false, 0x89, H_RBP, H_R8);
-  else host_op_mem(&b->code, false, 0x8d, H_R8, hm(H_R15, b->pending + stack_offset));
+  if (s->insn.kind == OP_LEAVE) host_mov(&b->code, H_R8, H_RBP);
+  else host_lea(&b->code, H_R8, hm(H_R15, b->pending + stack_offset));
   enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
   check_page(b, a->size, a->access & ACCESS_W, H_NONE, site, saved);
-  restore_flags(&b->code, saved);
+  access_restore_flags(b, saved);
   return hm_index(H_R9, H_R8, 0, 0);
 }
 
@@ -276,7 +274,7 @@ static void window_address(struct block *b, const struct window *w) {
   unsigned base = holder(b, w->key.base, false, &base_k), index = holder(b, w->key.index, true, &index_k);
   int32_t disp = (int32_t)((uint32_t)w->lo + (uint32_t)base_k + ((uint32_t)index_k << w->key.scale));
   if (base == H_NONE && index == H_NONE) host_mov_imm(c, w->reg, (uint32_t)disp);
-  else host_op_mem(c, false, 0x8d, w->reg, hm_index(base, index, w->key.scale, disp));
+  else host_lea(c, w->reg, hm_index(base, index, w->key.scale, disp));
   if (w->key.segment) add_segment_base(b, w->key.segment - 1, w->reg);
 }
 
@@ -290,10 +288,10 @@ static bool on_stack(const struct block *b, const struct window *w) {
 static void stack_window_check(struct block *b, const struct window *w, unsigned span, struct cold *fail,
                                enum saved_flags saved) {
   struct host_code *c = &b->code;
-  host_op_mem(c, true, 0x2b, w->reg, HM_STATE(stack_page));
-  host_alu_imm(c, true, 7, w->reg, (int32_t)(4096 - span));
-  struct cold *other = block_cold(b, COLD_STACK, host_jump(c, CC_A), fail->site);
-  host_op_mem(c, true, 0x03, w->reg, HM_STATE(stack_host));
+  host_alu_mem(c, HO_64 | HOg_SUB, w->reg, HM_STATE(stack_page));
+  host_alu_imm(c, HO_64 | HOg_CMP, w->reg, (int32_t)(4096 - span));
+  struct cold *other = block_cold(b, COLD_STACK, host_jcc(c, CC_A), fail->site);
+  host_alu_mem(c, HO_64 | HOg_ADD, w->reg, HM_STATE(stack_host));
   other->saved = saved, other->addend = w->reg, other->write = w->write, other->size = (uint16_t)span, other->back = host_here(c),
   other->jump2 = 0;
 }
@@ -302,46 +300,46 @@ static void stack_window_check(struct block *b, const struct window *w, unsigned
 void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail) {
   struct host_code *c = &b->code;
   unsigned reg = k->addend;
-  host_op_mem(c, true, 0x03, reg, HM_STATE(stack_page));
-  host_op_reg(c, false, 0x89, reg, H_R9);
-  host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
-  host_alu_imm(c, false, 7, H_R9, 4096 - k->size);
-  host_patch(c, host_jump(c, CC_A), fail);
+  host_alu_mem(c, HO_64 | HOg_ADD, reg, HM_STATE(stack_page));
+  host_mov(c, H_R9, reg);
+  host_alu_imm(c, HOg_AND, H_R9, MMU_PAGE_MASK);
+  host_alu_imm(c, HOg_CMP, H_R9, 4096 - k->size);
+  host_patch(c, host_jcc(c, CC_A), fail);
   access_page_number(b, H_R8, reg);
-  host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R8, true));
-  host_op_reg(c, true, 0x85, H_R9, H_R9);
+  host_load64(c, H_R9, access_shadow_entry(H_R8, true));
+  host_test64(c, H_R9);
   uint8_t *not_writable = host_jcc8(c, CC_Z);
-  host_shift_imm(c, true, 4, H_R8, 12);
-  host_op_mem(c, true, 0x89, H_R8, HM_STATE(stack_page));
-  host_op_reg(c, true, 0x01, H_R9, reg);
-  host_op_reg(c, true, 0x01, H_R8, H_R9);
-  host_op_mem(c, true, 0x89, H_R9, HM_STATE(stack_host));
-  host_patch(c, host_jump(c, -1), k->back);
+  host_shift_imm(c, HO_64 | HOg_SHL, H_R8, 12);
+  host_store64(c, HM_STATE(stack_page), H_R8);
+  host_alu(c, HO_64 | HOg_ADD, reg, H_R9);
+  host_alu(c, HO_64 | HOg_ADD, H_R9, H_R8);
+  host_store64(c, HM_STATE(stack_host), H_R9);
+  host_patch(c, host_jmp(c), k->back);
   host_bind8(c, not_writable);
   if (k->write) {
-    host_patch(c, host_jump(c, -1), fail);
+    host_patch(c, host_jmp(c), fail);
     return;
   }
-  host_op_mem(c, true, 0x8b, H_R9, shadow_entry(H_R8, false));
-  host_op_reg(c, true, 0x85, H_R9, H_R9);
-  host_patch(c, host_jump(c, CC_Z), fail);
-  host_op_reg(c, true, 0x01, H_R9, reg);
-  host_patch(c, host_jump(c, -1), k->back);
+  host_load64(c, H_R9, access_shadow_entry(H_R8, false));
+  host_test64(c, H_R9);
+  host_patch(c, host_jcc(c, CC_Z), fail);
+  host_alu(c, HO_64 | HOg_ADD, reg, H_R9);
+  host_patch(c, host_jmp(c), k->back);
 }
 
 static void page_window_check(struct block *b, const struct window *w, unsigned span, struct cold *fail) {
   struct host_code *c = &b->code;
   if (span > 1) {
-    host_op_reg(c, false, 0x89, w->reg, H_R9);
-    host_alu_imm(c, false, 4, H_R9, MMU_PAGE_MASK);
-    host_alu_imm(c, false, 7, H_R9, (int32_t)(4096 - span));
-    fail->jump2 = host_jump(c, CC_A);
+    host_mov(c, H_R9, w->reg);
+    host_alu_imm(c, HOg_AND, H_R9, MMU_PAGE_MASK);
+    host_alu_imm(c, HOg_CMP, H_R9, (int32_t)(4096 - span));
+    fail->jump2 = host_jcc(c, CC_A);
   }
   access_page_number(b, H_R8, w->reg);
-  host_op_mem(c, true, 0x8b, H_R8, shadow_entry(H_R8, w->write));
-  host_op_reg(c, true, 0x85, H_R8, H_R8);
-  fail->jump = host_jump(c, CC_Z);
-  host_op_reg(c, true, 0x01, H_R8, w->reg);
+  host_load64(c, H_R8, access_shadow_entry(H_R8, w->write));
+  host_test64(c, H_R8);
+  fail->jump = host_jcc(c, CC_Z);
+  host_alu(c, HO_64 | HOg_ADD, w->reg, H_R8);
 }
 
 static void window_check(struct block *b, const struct window *w) {
@@ -352,7 +350,7 @@ static void window_check(struct block *b, const struct window *w) {
   fail->saved = saved;
   if (on_stack(b, w)) stack_window_check(b, w, span, fail, saved);
   else page_window_check(b, w, span, fail);
-  restore_flags(&b->code, saved);
+  access_restore_flags(b, saved);
 }
 
 /* Before a self-loop: no addend yet (entries are multiples of a page). */
@@ -365,17 +363,17 @@ void access_forget_addends(struct block *b) {
 /* Out of line: the entry at page R9 into the addend's register; too many of these and the block is made without. */
 void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up) {
   struct host_code *c = &b->code;
-  host_op_mem(c, true, 0x8b, k->addend, shadow_entry(H_R9, k->write));
-  host_op_reg(c, true, 0x85, k->addend, k->addend);
+  host_load64(c, k->addend, access_shadow_entry(H_R9, k->write));
+  host_test64(c, k->addend);
   uint8_t *slow = host_jcc8(c, CC_Z);
-  host_op_mem(c, false, 0xff, 1, HM_STATE(refill_budget)); /* DEC */
+  host_op_mem(c, HO_GROUP5, HOg_DEC, HM_STATE(refill_budget)); /* DEC */
   uint8_t *often = host_jcc8(c, CC_S);
-  host_patch(c, host_jump(c, -1), k->back);
+  host_patch(c, host_jmp(c), k->back);
   host_bind8(c, often);
-  restore_flags(c, k->saved);
+  access_restore_flags(b, k->saved);
   block_exit_here(b, given_up);
   host_bind8(c, slow);
-  restore_flags(c, k->saved);
+  access_restore_flags(b, k->saved);
   block_exit_here(b, k->site);
 }
 

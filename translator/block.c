@@ -1,6 +1,6 @@
-/* Emitting a planned block: one function a kind, the cold code apart from the hot, and the sites. */
+/* What all emitters of a block share: sites, exits, ESP changes that are folded, and the cold code, which lies apart from the
+ * hot. */
 #include "block.h"
-#include "../mmu/layout.h"
 
 unsigned block_site(struct block *b, enum tr_site_kind kind) {
   if (b->site_count == TR_MAX_SITES - 1) {
@@ -14,6 +14,13 @@ unsigned block_site(struct block *b, enum tr_site_kind kind) {
   return b->site_count++;
 }
 
+unsigned block_callout_site(struct block *b) {
+  unsigned site = block_site(b, TR_SITE_CALLOUT);
+  b->rq->sites[site].target = b->result->callout_count;
+  b->rq->callouts[b->result->callout_count++] = block_step(b)->insn;
+  return site;
+}
+
 struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site) {
   if (b->cold_count == TR_MAX_SITES - 1) b->too_many = true;
   else b->cold_count++;
@@ -24,24 +31,26 @@ struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site)
 
 void block_flush_esp(struct block *b) {
   if (!b->pending) return;
-  host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, b->pending));
+  host_lea(&b->code, H_R15, hm(H_R15, b->pending));
   b->pending = 0;
 }
 
-static void emit_exit(struct block *b, unsigned site) {
+void block_move_esp(struct block *b, int32_t change) {
+  b->pending += change;
+  if (block_option(b, TR_NO_FOLD) || b->pending > 8192 || b->pending < -8192) block_flush_esp(b);
+}
+
+static void exit_by(struct block *b, unsigned site) {
   struct host_code *c = &b->code;
-  host_8(c, 0x68), host_32(c, b->rq->first_site + site); /* PUSH */
-  if (b->exit_jump && c->at + 2 - b->exit_jump <= 128) {
-    host_8(c, 0xeb), host_8(c, (unsigned)(b->exit_jump - (c->at + 1)));
-    return;
-  }
+  host_push_imm(c, b->rq->first_site + site);
+  if (host_jmp_back(c, b->exit_jump)) return;
   b->exit_jump = c->at;
-  host_patch(c, host_jump(c, -1), 0 /* the exit stub: see tr_write_stubs */);
+  host_patch(c, host_jmp(c), 0 /* the exit stub: see tr_write_stubs */);
 }
 
 void block_exit_here(struct block *b, unsigned site) {
   b->rq->sites[site].cold = host_here(&b->code);
-  emit_exit(b, site);
+  exit_by(b, site);
 }
 
 /* ---- cold code ------------------------------------------------------------------------------------------------- */
@@ -56,10 +65,10 @@ static void bind(struct block *b, const struct cold *k) {
 static void check_crossing(struct block *b, const struct cold *k) {
   struct host_code *c = &b->code;
   host_patch(c, k->odd, host_here(c));
-  host_op_reg(c, false, 0x89, H_R8, H_R9);
-  host_alu_imm(c, false, 4, H_R9, 4095);
-  host_alu_imm(c, false, 7, H_R9, 4096 - k->size);
-  host_patch(c, host_jump(c, CC_BE), k->back);
+  host_mov(c, H_R9, H_R8);
+  host_alu_imm(c, HOg_AND, H_R9, 4095);
+  host_alu_imm(c, HOg_CMP, H_R9, 4096 - k->size);
+  host_patch(c, host_jcc(c, CC_BE), k->back);
 }
 
 static void cold_refill(struct block *b, const struct cold *k) {
@@ -78,660 +87,37 @@ static void cold_stack(struct block *b, const struct cold *k) {
   access_cold_stack(b, k, k[-1].start);
 }
 
-static void cold_stub(struct block *b, struct cold *k) {
-  k->start = host_here(&b->code);
-  if (k->kind == COLD_STACK) {
-    cold_stack(b, k);
-    return;
+/* A jump that is chained to the plain block: ESP and the instruction count are exact from here on. */
+static void chained_to_plain(struct block *b, const struct cold *k, struct tr_site *site) {
+  struct host_code *c = &b->code;
+  if (k->pending) host_lea(c, H_R15, hm(H_R15, k->pending));
+  if (block_option(b, TR_COUNT)) {
+    host_lea64(c, H_R12, hm(H_R12, (int32_t)b->n - site->index));
+    site->index = b->n;
   }
+  site->esp_delta = 0;
+  site->host = host_jmp(c);
+  host_patch(c, site->host, host_here(c));
+}
+
+static void cold_exit(struct block *b, const struct cold *k) {
   struct tr_site *site = &b->rq->sites[k->site];
-  if (k->kind == COLD_REFILL) {
-    cold_refill(b, k);
-    return;
-  }
   if (k->odd) check_crossing(b, k);
   bind(b, k);
   uint32_t start = host_here(&b->code);
   access_restore_flags(b, k->saved);
-  /* chained to the plain block: ESP and the instruction count are exact from here on */
-  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) {
-    if (k->pending) host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_R15, k->pending));
-    if (block_option(b, TR_COUNT)) host_op_mem(&b->code, true, 0x8d, H_R12, hm(H_R12, (int32_t)b->n - site->index));
-    if (block_option(b, TR_COUNT)) site->index = b->n;
-    site->esp_delta = 0;
-    site->host = host_jump(&b->code, -1);
-    host_patch(&b->code, site->host, host_here(&b->code));
-  }
+  if (k->kind == COLD_PLAIN && !block_mode(b, TR_NO_CHAIN)) chained_to_plain(b, k, site);
   /* a host fault leads there: nothing has been restored */
   site->cold = site->kind == TR_SITE_SAFEPOINT ? start : host_here(&b->code);
-  emit_exit(b, k->site);
+  exit_by(b, k->site);
 }
 
-/* ---- one kind each --------------------------------------------------------------------------------------------- */
-
-static struct step *current(struct block *b) { return &b->steps[b->index]; }
-static unsigned opcode_of(const struct insn *insn) { return insn->bytes[insn->opcode_offset]; }
-
-/* A site at which the monitor runs the current instruction. */
-static unsigned callout_site(struct block *b) {
-  unsigned site = block_site(b, TR_SITE_CALLOUT);
-  b->rq->sites[site].target = b->result->callout_count;
-  b->rq->callouts[b->result->callout_count++] = current(b)->insn;
-  return site;
-}
-
-/* ESP moves by `change`: folded into the displacements of what follows. */
-static void move_esp(struct block *b, int32_t change) {
-  b->pending += change;
-  if (block_option(b, TR_NO_FOLD) || b->pending > 8192 || b->pending < -8192) block_flush_esp(b);
-}
-
-static bool names_esp(const struct insn *insn) { /* as a register operand, not as the base of its address */
-  uint8_t regs = insn->regs_read | insn->regs_written;
-  if (!(regs >> REG_ESP & 1)) return false;
-  if (!(insn->has_ea && insn->base == REG_ESP)) return true;
-  if (insn->regs_written >> REG_ESP & 1) return true;
-  return insn->modrm_offset && insn->mod != 3 && insn->reg == REG_ESP; /* may be an opcode extension: a flush is only slower */
-}
-
-/* ADD/SUB ESP, imm with dead flags, and MOV r, ESP: no need to bring R15 up to date. */
-static bool fold_esp(struct block *b, const struct step *s) {
-  const struct insn *insn = &s->insn;
-  unsigned op = opcode_of(insn);
-  if (block_option(b, TR_NO_FOLD) || insn->row->map != 0 || insn->operand_size != 4 || !insn->modrm_offset || insn->mod != 3)
-    return false;
-  if ((op == 0x81 || op == 0x83) && insn->rm == REG_ESP && (insn->reg == 0 || insn->reg == 5)) {
-    if (s->live_after || block_option(b, TR_EXACT_FLAGS) || insn->imm + 4096 > 8192) return false;
-    move_esp(b, insn->reg == 0 ? (int32_t)insn->imm : -(int32_t)insn->imm);
-    return true;
+void block_cold_stubs(struct block *b) {
+  for (unsigned i = 0; i < b->cold_count; i++) {
+    struct cold *k = &b->cold[i];
+    k->start = host_here(&b->code);
+    if (k->kind == COLD_STACK) cold_stack(b, k);
+    else if (k->kind == COLD_REFILL) cold_refill(b, k);
+    else cold_exit(b, k);
   }
-  bool to_reg =
-    (op == 0x89 && insn->reg == REG_ESP && insn->rm != REG_ESP) || (op == 0x8b && insn->rm == REG_ESP && insn->reg != REG_ESP);
-  if (!to_reg || !b->pending) return false;
-  host_op_mem(&b->code, false, 0x8d, op == 0x89 ? insn->rm : insn->reg, hm(H_R15, b->pending));
-  return true;
-}
-
-/* MOV ESP, r forgets what was pending. */
-static bool sets_esp_only(const struct insn *insn) {
-  unsigned op = opcode_of(insn);
-  if (insn->row->map != 0 || insn->operand_size != 4 || insn->mod != 3 || !insn->modrm_offset) return false;
-  return (op == 0x89 && insn->rm == REG_ESP && insn->reg != REG_ESP) ||
-         (op == 0x8b && insn->reg == REG_ESP && insn->rm != REG_ESP);
-}
-
-static void emit_copy(struct block *b) {
-  struct step *s = current(b);
-  const struct insn *insn = &s->insn;
-  /* DF is so already */
-  if (fold_esp(b, s) || (insn->row->map == 0 && opcode_of(insn) == (block_mode(b, TR_DOWN) ? 0xfd : 0xfc))) return;
-  if (sets_esp_only(insn)) b->pending = 0;
-  else if (names_esp(insn)) block_flush_esp(b);
-  struct host_mem m;
-  if (insn->has_mem) m = access_mem(b);
-  unsigned site = TR_MAX_SITES;
-  if (copy_may_fault(insn)) {
-    site = block_site(b, TR_SITE_FAULT);
-    block_cold(b, COLD_EXIT, 0, site);
-  }
-  uint32_t host_at;
-  copy_insn(&b->code, insn, insn->has_mem ? &m : NULL, &host_at);
-  if (site != TR_MAX_SITES) b->rq->sites[site].host = host_at;
-}
-
-static void emit_lea(struct block *b) {
-  const struct insn *insn = &current(b)->insn;
-  struct host_code *c = &b->code;
-  bool to_esp = insn->reg == REG_ESP;
-  if (to_esp && insn->base == REG_ESP && insn->index == REG_NONE && insn->operand_size == 4 && insn->address_size == 4 &&
-      insn->disp > -4096 && insn->disp < 4096) {
-    move_esp(b, insn->disp);
-    return;
-  }
-  if (to_esp && insn->operand_size == 2) block_flush_esp(b);
-  access_effective_address(b, H_R8);
-  if (insn->operand_size == 2) host_8(c, 0x66);
-  host_op_reg(c, false, 0x89, H_R8, host_reg(insn->reg));
-  if (to_esp) b->pending = 0;
-}
-
-static void emit_incdec(struct block *b) {
-  const struct insn *insn = &current(b)->insn;
-  unsigned op = opcode_of(insn), reg = op & 7;
-  if (reg == REG_ESP) block_flush_esp(b);
-  if (insn->operand_size == 2) host_8(&b->code, 0x66);
-  host_op_reg(&b->code, false, 0xff, op >> 3 & 1, host_reg(reg));
-}
-
-static void emit_moffs(struct block *b) {
-  const struct insn *insn = &current(b)->insn;
-  struct host_mem m = access_mem(b);
-  unsigned op = opcode_of(insn); /* A0 MOV AL,m  A1 MOV eAX,m  A2 MOV m,AL  A3 MOV m,eAX */
-  if (insn->operand_size == 2) host_8(&b->code, 0x66);
-  host_op_mem(&b->code, false, (op & 2 ? 0x88 : 0x8a) | (op & 1), H_RAX, m);
-}
-
-static void emit_bt_mem(struct block *b) {
-  const struct insn *insn = &current(b)->insn;
-  struct host_code *c = &b->code;
-  if (insn->reg == REG_ESP) block_flush_esp(b);
-  struct host_mem m = access_bit(b);
-  if (insn->lock) host_8(c, 0xf0);
-  if (insn->operand_size == 2) host_8(c, 0x66);
-  host_op_mem(c, false, 0x0f00 | opcode_of(insn), H_R9, m);
-}
-
-static void emit_push_reg(struct block *b) {
-  unsigned reg = opcode_of(&current(b)->insn) & 7, from = host_reg(reg);
-  if (reg == REG_ESP) host_op_mem(&b->code, false, 0x8d, from = H_R11, hm(H_R15, b->pending));
-  host_op_mem(&b->code, false, 0x89, from, access_stack(b, -4));
-  move_esp(b, -4);
-}
-
-static void emit_push_imm(struct block *b) {
-  host_mov_mem_imm(&b->code, access_stack(b, -4), current(b)->insn.imm);
-  move_esp(b, -4);
-}
-
-static void emit_push_mem(struct block *b) {
-  host_op_mem(&b->code, false, 0x8b, H_R11, access_mem(b));
-  host_op_mem(&b->code, false, 0x89, H_R11, access_stack(b, -4));
-  move_esp(b, -4);
-}
-
-static struct host_mem selector(unsigned seg) {
-  return hm(H_R13,
-            (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, selector)));
-}
-
-static unsigned pushed_segment(const struct insn *insn) {
-  unsigned op = opcode_of(insn);
-  return insn->row->map == 0 ? op >> 3 & 3 : op == 0xa0 ? SEG_FS : SEG_GS;
-}
-
-static void emit_push_seg(struct block *b) {
-  host_op_mem(&b->code, false, 0x0fb7, H_R11, selector(pushed_segment(&current(b)->insn)));
-  host_op_mem(&b->code, false, 0x89, H_R11, access_stack(b, -4));
-  move_esp(b, -4);
-}
-
-static void emit_pop_reg(struct block *b) {
-  unsigned reg = opcode_of(&current(b)->insn) & 7;
-  host_op_mem(&b->code, false, 0x8b, host_reg(reg), access_stack(b, 0));
-  if (reg == REG_ESP) b->pending = 0;
-  else move_esp(b, 4);
-}
-
-static void emit_leave(struct block *b) {
-  struct host_mem m = access_stack(b, 0);
-  host_op_mem(&b->code, false, 0x8d, H_R15, hm(H_RBP, 4));
-  host_op_mem(&b->code, false, 0x8b, H_RBP, m);
-  b->pending = 0;
-}
-
-static void emit_mov_from_seg(struct block *b) {
-  const struct insn *insn = &current(b)->insn;
-  host_op_mem(&b->code, false, 0x0fb7, H_R8, selector(insn->reg));
-  if (insn->rm == REG_ESP) block_flush_esp(b);
-  if (insn->operand_size == 2) host_8(&b->code, 0x66);
-  host_op_reg(&b->code, false, 0x89, H_R8, host_reg(insn->rm));
-}
-
-/* The selector in R9 is the one that is loaded, and its descriptor in the GDT is still what it was then: nothing to do. All else
- * is the monitor's (D7). Clobbers R8, R11, flags. */
-static void same_segment(struct block *b, unsigned seg, enum saved_flags saved) {
-  struct host_code *c = &b->code;
-  struct cold *other = block_cold(b, COLD_EXIT, 0, callout_site(b)), *changed = block_cold(b, COLD_EXIT, 0, other->site);
-  other->saved = changed->saved = saved;
-  host_op_mem(c, false, 0x0fb7, H_R8, selector(seg));
-  host_op_reg(c, false, 0x39, H_R8, H_R9);
-  other->jump = host_jump(c, CC_NZ);
-  host_op_mem(c, true, 0x8b, H_R8, HM_STATE(gdt_host));
-  host_op_reg(c, true, 0x85, H_R8, H_R8);
-  other->jump2 = host_jump(c, CC_Z);
-  host_alu_imm(c, false, 4, H_R9, 0xfff8);
-  host_op_mem(c, true, 0x8b, H_R8, hm_index(H_R8, H_R9, 0, 0));
-  host_op_mem(c, true, 0x3b, H_R8, hm(H_R13, (int32_t)(offsetof(struct tr_state, seg_raw) + 8 * seg)));
-  changed->jump = host_jump(c, CC_NZ);
-}
-
-static void emit_mov_to_seg(struct block *b) {
-  const struct insn *insn = &current(b)->insn;
-  if (insn->rm == REG_ESP) block_flush_esp(b);
-  host_op_reg(&b->code, false, 0x0fb7, H_R9, host_reg(insn->rm));
-  enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
-  same_segment(b, insn->reg, saved);
-  access_restore_flags(b, saved);
-}
-
-static void emit_pop_seg(struct block *b) {
-  host_op_mem(&b->code, false, 0x0fb7, H_R9, access_stack(b, 0));
-  enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
-  same_segment(b, plan_stack_segment(&current(b)->insn), saved);
-  access_restore_flags(b, saved);
-  move_esp(b, 4);
-}
-
-static void emit_cli(struct block *b) { host_mov_mem_imm(&b->code, HM_STATE(if_flag), 0); }
-
-/* SDM vol. 2, PUSHF: VM and RF are cleared in the image. */
-static void emit_pushf(struct block *b) {
-  struct host_code *c = &b->code;
-  bool window = current(b)->acc[ACC_STACK].window != NO_WINDOW;
-  struct host_mem m = access_stack(b, -4);
-  if (!window) host_op_mem(c, true, 0x8d, H_R8, m), m = hm(H_R8, 0);
-  host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_8(c, 0x9c);                         /* PUSHFQ, on the code stack */
-  host_8(c, 0x9f);                         /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
-  host_8(c, 0x41), host_8(c, 0x59);        /* POP R9 */
-  host_alu_imm(c, false, 4, H_R9, FLAGS_ARITH | FLAG_DF);
-  host_op_mem(c, false, 0x0b, H_R9, HM_STATE(if_flag));
-  host_op_mem(c, false, 0x0b, H_R9, HM_STATE(sys_flags));
-  host_alu_imm(c, false, 4, H_R9, ~(FLAG_RF | FLAG_VM));
-  host_op_mem(c, false, 0x89, H_R9, m);
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
-  host_op_reg(c, true, 0x89, H_R11, H_RAX);
-  move_esp(b, -4);
-}
-
-/* POPF that changes no system flag but IF; any other goes to the monitor (SDM vol. 2, POPF). */
-static void emit_popf(struct block *b) {
-  struct host_code *c = &b->code;
-  enum { SYSTEM = FLAG_TF | FLAG_IOPL | FLAG_NT | FLAG_AC | FLAG_ID };
-  host_op_mem(c, false, 0x8b, H_R9, access_stack(b, 0));
-  struct cold *slow = block_cold(b, COLD_EXIT, 0, callout_site(b));
-  host_op_mem(c, false, 0x8b, H_R8, HM_STATE(sys_flags));
-  host_op_reg(c, false, 0x31, H_R9, H_R8);
-  host_op_reg(c, false, 0xf7, 0, H_R8), host_32(c, SYSTEM); /* TEST R8D, imm32 */
-  slow->jump = host_jump(c, CC_NZ);
-  host_op_reg(c, false, 0xf7, 0, H_R9), host_32(c, FLAG_DF);
-  slow->jump2 = host_jump(c, CC_NZ);
-  host_8(c, 0xfc); /* CLD */
-  host_op_reg(c, false, 0x89, H_R9, H_R8);
-  host_alu_imm(c, false, 4, H_R8, FLAG_IF);
-  host_op_mem(c, false, 0x89, H_R8, HM_STATE(if_flag));
-  host_op_mem(c, false, 0x23, H_R8, HM_STATE(irq_pending));
-  host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_op_reg(c, false, 0x89, H_R9, H_RAX);
-  host_8(c, 0x88), host_8(c, 0xc4); /* MOV AH, AL */
-  host_shift_imm(c, false, 5, H_R9, 11);
-  host_alu_imm(c, false, 4, H_R9, 1);
-  host_op_reg(c, false, 0x88, H_R9, H_RAX);          /* MOV AL, R9B */
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
-  host_op_reg(c, true, 0x89, H_R11, H_RAX);
-  move_esp(b, 4);
-  branch_irq_check(b);
-}
-
-/* An interrupt that waits already goes by way of the monitor, which knows STI's shadow. Any later one finds it in the site at
- * which the block is left (TR_ACCESS_SHADOW); an STI that ends its block is the monitor's (plan.c). */
-static void emit_sti(struct block *b) {
-  struct host_code *c = &b->code;
-  struct cold *waits = block_cold(b, COLD_EXIT, 0, callout_site(b));
-  host_op_reg(c, true, 0x89, H_RCX, H_R8);
-  host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(irq_pending));
-  uint8_t *none = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  waits->jump = host_jump(c, -1);
-  host_bind8(c, none);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  host_mov_mem_imm(c, HM_STATE(if_flag), FLAG_IF);
-}
-
-/* EDX:EAX = host TSC + offset (D9). RAX is dead, so it may carry the flags. Time is not read while something is asked for: a CPU
- * that was away from its guest may have time to take back first (clock.c). So the safepoint stands right before RDTSC, where
- * signals.c finds it. R11 is the guest's EAX, R8 its flags. */
-static void emit_rdtsc(struct block *b) {
-  struct host_code *c = &b->code;
-  host_op_reg(c, true, 0x89, H_RAX, H_R11);
-  host_8(c, 0x9f);                         /* LAHF */
-  host_op_reg(c, false, 0x0f90, 0, H_RAX); /* SETO AL */
-  host_op_reg(c, false, 0x89, H_RAX, H_R8);
-  bool aux = current(b)->insn.kind == OP_RDTSCP;
-  if (aux) host_8(c, 0x0f), host_8(c, 0xae), host_8(c, 0xe8); /* LFENCE: it waits for what came before */
-  branch_time_safepoint(b);
-  host_8(c, 0x0f), host_8(c, 0x31); /* RDTSC */
-  host_shift_imm(c, true, 4, H_RDX, 32);
-  host_op_reg(c, true, 0x09, H_RDX, H_RAX);
-  host_op_mem(c, true, 0x03, H_RAX, HM_STATE(tsc_offset));
-  host_op_reg(c, true, 0x89, H_RAX, H_RDX);
-  host_shift_imm(c, true, 5, H_RDX, 32);
-  host_op_reg(c, false, 0x89, H_RAX, H_R9);
-  host_op_reg(c, false, 0x89, H_R8, H_RAX);
-  host_8(c, 0x04), host_8(c, 0x7f), host_8(c, 0x9e); /* ADD AL, 7Fh; SAHF */
-  host_op_reg(c, false, 0x89, H_R9, H_RAX);
-  if (aux) host_op_mem(c, false, 0x8b, H_RCX, HM_STATE(tsc_aux));
-}
-
-/* The host's own instruction on host pointers, so that DF needs no look: ESI and EDI become pointers, move as DF says, and become
- * offsets again (x + ~a + 1 = x - a, without flags). */
-static void to_offset(struct host_code *c, unsigned reg, unsigned addend) {
-  host_op_reg(c, true, 0xf7, 2, addend); /* NOT */
-  host_op_mem(c, false, 0x8d, reg, hm_index(reg, addend, 0, 1));
-}
-
-static void string_opcode(struct host_code *c, const struct insn *insn) {
-  unsigned op = opcode_of(insn);
-  if ((op & 1) && insn->operand_size == 2) host_8(c, 0x66);
-  host_8(c, op);
-}
-
-/* Leaves the addend of [reg .. reg + R11D), if that lies in one page with an entry, in `addend`. */
-static void rep_side(struct block *b, unsigned reg, unsigned addend, bool write, struct cold *slow) {
-  struct host_code *c = &b->code;
-  host_op_reg(c, false, 0x89, reg, addend);
-  host_alu_imm(c, false, 4, addend, MMU_PAGE_MASK);
-  host_op_mem(c, false, 0x8d, addend, hm_index(addend, H_R11, 0, 0));
-  host_alu_imm(c, false, 7, addend, 4096);
-  slow->jump = host_jump(c, CC_A);
-  access_page_number(b, addend, reg);
-  host_op_mem(c, true, 0x8b, addend, hm_index(H_R14, addend, 3, write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY));
-  host_op_reg(c, true, 0x85, addend, addend);
-  slow->jump2 = host_jump(c, CC_Z);
-}
-
-static struct cold *rep_slow(struct block *b, unsigned site, enum saved_flags saved) {
-  struct cold *slow = block_cold(b, COLD_EXIT, 0, site);
-  slow->saved = saved;
-  return slow;
-}
-
-/* REP MOVS/STOS with DF clear: the host's own, when each side is one mapped page; the monitor otherwise. */
-static void emit_rep(struct block *b) {
-  struct host_code *c = &b->code;
-  const struct insn *insn = &current(b)->insn;
-  unsigned size = opcode_of(insn) & 1 ? insn->operand_size : 1, log = size == 4 ? 2 : size - 1, site = callout_site(b);
-  bool movs = insn->kind == OP_MOVS;
-  enum saved_flags saved = current(b)->live_before ? access_save_flags(b) : SAVED_NONE;
-  struct cold *slow = rep_slow(b, site, saved);
-  host_alu_imm(c, false, 7, H_RCX, (int32_t)(4096 / size));
-  slow->jump = host_jump(c, CC_A);
-  host_op_mem(c, false, 0x8d, H_R11, hm_index(H_NONE, H_RCX, log, 0));
-  if (movs) rep_side(b, H_RSI, H_R8, false, rep_slow(b, site, saved));
-  rep_side(b, H_RDI, H_R9, true, rep_slow(b, site, saved));
-  access_restore_flags(b, saved);
-  if (movs) host_op_mem(c, true, 0x8d, H_RSI, hm_index(H_RSI, H_R8, 0, 0));
-  host_op_mem(c, true, 0x8d, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
-  if (size == 2) host_8(c, 0x66);
-  host_8(c, 0xf3), host_8(c, opcode_of(insn));
-  if (movs) to_offset(c, H_RSI, H_R8);
-  to_offset(c, H_RDI, H_R9);
-}
-
-static void emit_string(struct block *b) {
-  struct host_code *c = &b->code;
-  const struct insn *insn = &current(b)->insn;
-  if (insn->rep) {
-    emit_rep(b);
-    return;
-  }
-  unsigned size = opcode_of(insn) & 1 ? insn->operand_size : 1;
-  bool two = insn->kind == OP_MOVS || insn->kind == OP_CMPS, source = two || insn->kind == OP_LODS;
-  bool store = insn->kind == OP_MOVS || insn->kind == OP_STOS;
-  if (source) access_at_register(b, H_RSI, size, ACCESS_R);
-  if (two) host_op_reg(c, true, 0x89, H_R9, H_R11);
-  if (insn->kind != OP_LODS) access_at_register(b, H_RDI, size, store ? ACCESS_W : ACCESS_R);
-  unsigned from = two ? H_R11 : H_R9;
-  if (source) host_op_mem(c, true, 0x8d, H_RSI, hm_index(H_RSI, from, 0, 0));
-  if (insn->kind != OP_LODS) host_op_mem(c, true, 0x8d, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
-  string_opcode(c, insn);
-  if (source) to_offset(c, H_RSI, from);
-  if (insn->kind != OP_LODS) to_offset(c, H_RDI, H_R9);
-}
-
-static void emit_callout(struct block *b) {
-  unsigned site = callout_site(b);
-  block_exit_here(b, site);
-  b->pending = 0;
-}
-
-static uint32_t branch_target(const struct block *b) {
-  const struct insn *insn = &b->steps[b->index].insn;
-  return b->rq->eip + b->at + insn->length + (uint32_t)insn->rel;
-}
-static bool backward(const struct block *b) { return branch_target(b) <= b->rq->eip + b->at; }
-
-/* The host fuses a compare with the conditional jump behind it: the safepoint goes before both. */
-static bool compare_before(const struct block *b) {
-  const struct insn *insn = b->index ? &b->steps[b->index - 1].insn : NULL;
-  return insn && (insn->kind == OP_COPY || insn->kind == OP_INCDEC_REG) && !insn->has_mem && (insn->flags_written & FLAG_ZF);
-}
-
-static bool early_safepoint(struct block *b) {
-  if (b->index + 2 != b->n || b->steps[b->n - 1].insn.kind != OP_JCC || b->steps[b->n - 1].callout) return false;
-  b->index++, b->at += b->steps[b->index - 1].insn.length;
-  bool early = backward(b) && compare_before(b);
-  b->index--, b->at -= b->steps[b->index].insn.length;
-  return early;
-}
-
-static void emit_jump(struct block *b) {
-  if (backward(b)) branch_safepoint(b);
-  branch_jump(b, branch_target(b));
-}
-
-static void emit_jcc(struct block *b) {
-  if (backward(b) && !compare_before(b)) branch_safepoint(b);
-  branch_conditional(b, opcode_of(&current(b)->insn) & 15, branch_target(b));
-}
-
-/* LOOP and JeCXZ have no rel32 form and LOOP is slow: LEA and JRCXZ, which touch no flag. */
-static void emit_loop(struct block *b) {
-  struct host_code *c = &b->code;
-  bool loop = current(b)->insn.kind == OP_LOOP;
-  uint32_t target = branch_target(b), next = b->rq->eip + b->at + current(b)->insn.length;
-  branch_safepoint(b);
-  block_flush_esp(b);
-  if (loop) host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, -1));
-  uint8_t *zero = host_jrcxz(c);
-  uint32_t not_zero = host_jump(c, -1);
-  host_bind8(c, zero);
-  branch_jump(b, loop ? next : target);
-  if (loop && b->self_loop) {
-    host_patch(c, not_zero, b->loop_entry);
-    return;
-  }
-  host_patch(c, not_zero, host_here(c));
-  branch_jump(b, loop ? target : next);
-}
-
-static void emit_call_rel(struct block *b) {
-  uint32_t target = branch_target(b);
-  if (backward(b)) branch_safepoint(b);
-  host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
-  move_esp(b, -4);
-  branch_jump(b, target);
-}
-
-static void load_target(struct block *b, unsigned to) {
-  const struct insn *insn = &current(b)->insn;
-  if (insn->has_mem) {
-    host_op_mem(&b->code, false, 0x8b, to, access_mem(b));
-    return;
-  }
-  if (insn->rm == REG_ESP) block_flush_esp(b);
-  host_op_reg(&b->code, false, 0x89, host_reg(insn->rm), to);
-}
-
-static void emit_jmp_ind(struct block *b) {
-  branch_safepoint(b);
-  load_target(b, H_R8);
-  branch_indirect(b);
-}
-
-static void emit_call_ind(struct block *b) {
-  branch_safepoint(b);
-  load_target(b, H_R11);
-  host_mov_mem_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + current(b)->insn.length);
-  move_esp(b, -4);
-  host_op_reg(&b->code, false, 0x89, H_R11, H_R8);
-  branch_indirect(b);
-}
-
-static void emit_ret(struct block *b) {
-  branch_safepoint(b);
-  host_op_mem(&b->code, false, 0x8b, H_R8, access_stack(b, 0));
-  move_esp(b, 4 + (int32_t)(current(b)->insn.imm & 0xffff));
-  branch_indirect(b);
-}
-
-static void emit_step(struct block *b) {
-  struct step *s = current(b);
-  if (s->callout) {
-    emit_callout(b);
-    return;
-  }
-  switch ((enum op_kind)s->insn.kind) {
-  case OP_COPY: emit_copy(b); break;
-  case OP_LEA: emit_lea(b); break;
-  case OP_NOP: break;
-  case OP_INCDEC_REG: emit_incdec(b); break;
-  case OP_MOV_MOFFS: emit_moffs(b); break;
-  case OP_XLAT: {
-    struct host_mem m = access_mem(b);
-    host_op_mem(&b->code, false, 0x8a, H_RAX, m);
-    break;
-  }
-  case OP_BT_MEM: emit_bt_mem(b); break;
-  case OP_PUSH_REG: emit_push_reg(b); break;
-  case OP_PUSH_IMM: emit_push_imm(b); break;
-  case OP_PUSH_MEM: emit_push_mem(b); break;
-  case OP_PUSH_SEG: emit_push_seg(b); break;
-  case OP_POP_REG: emit_pop_reg(b); break;
-  case OP_LEAVE: emit_leave(b); break;
-  case OP_MOV_FROM_SEG: emit_mov_from_seg(b); break;
-  case OP_MOV_TO_SEG: emit_mov_to_seg(b); break;
-  case OP_POP_SEG: emit_pop_seg(b); break;
-  case OP_CLI: emit_cli(b); break;
-  case OP_STI: emit_sti(b); break;
-  case OP_PUSHF: emit_pushf(b); break;
-  case OP_POPF: emit_popf(b); break;
-  case OP_RDTSC:
-  case OP_RDTSCP: emit_rdtsc(b); break;
-  case OP_MOVS:
-  case OP_STOS:
-  case OP_LODS:
-  case OP_SCAS:
-  case OP_CMPS: emit_string(b); break;
-  case OP_JCC: emit_jcc(b); break;
-  case OP_JMP_REL: emit_jump(b); break;
-  case OP_LOOP:
-  case OP_JCXZ: emit_loop(b); break;
-  case OP_CALL_REL: emit_call_rel(b); break;
-  case OP_JMP_IND: emit_jmp_ind(b); break;
-  case OP_CALL_IND: emit_call_ind(b); break;
-  case OP_RET: emit_ret(b); break;
-  default: emit_callout(b); break;
-  }
-}
-
-static bool jumps(const struct step *s) {
-  switch ((enum op_kind)s->insn.kind) {
-  case OP_JCC:
-  case OP_JMP_REL:
-  case OP_LOOP:
-  case OP_JCXZ:
-  case OP_CALL_REL:
-  case OP_JMP_IND:
-  case OP_CALL_IND:
-  case OP_RET: return true;
-  default: return s->callout;
-  }
-}
-
-/* -icount: R12 -= instructions; below zero the block is not begun. The sign is taken from memory so that no flag is touched. */
-static void count_prologue(struct block *b) {
-  struct host_code *c = &b->code;
-  unsigned site = block_site(b, TR_SITE_COUNT);
-  host_op_mem(c, true, 0x8d, H_R12, hm(H_R12, -(int32_t)b->n));
-  host_op_mem(c, true, 0x89, H_R12, HM_STATE(insns_left));
-  host_op_reg(c, true, 0x89, H_RCX, H_R8);
-  struct host_mem high = HM_STATE(insns_left);
-  high.disp += 4;
-  host_op_mem(c, false, 0x8b, H_RCX, high);
-  uint8_t *enough = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
-  host_bind8(c, enough);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-}
-
-/* An instruction that straddles two pages was translated from both: its block runs only while the second is mapped as it was. */
-static void straddle_prologue(struct block *b) {
-  struct host_code *c = &b->code;
-  uint32_t page2 = ((b->rq->eip + b->rq->cs_base) >> 12) + 1;
-  unsigned site = block_site(b, TR_SITE_STRADDLE);
-  host_op_reg(c, true, 0x89, H_RCX, H_R8);
-  host_op_mem(c, false, 0x8b, H_RCX, hm(H_R14, (int32_t)(16 << 20) + (int32_t)((page2 & 0xfffff) * 8 + 4)));
-  host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, -(int32_t)(b->rq->frame2 + 1)));
-  uint8_t *same = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
-  host_bind8(c, same);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-}
-
-static void emit(struct block *b) {
-  if (block_option(b, TR_COUNT)) count_prologue(b);
-  if (b->result->straddles) straddle_prologue(b);
-  for (b->index = 0; b->index < b->n; b->index++) {
-    if (b->index == 0) {
-      access_window_checks(b, true);
-      access_forget_addends(b);
-      b->loop_entry = host_here(&b->code);
-    }
-    access_window_checks(b, false);
-    if (early_safepoint(b)) branch_safepoint(b);
-    emit_step(b);
-    b->at += b->steps[b->index].insn.length;
-  }
-  b->index--;
-  if (!jumps(&b->steps[b->index])) {
-    b->at -= b->steps[b->index].insn.length;
-    branch_jump(b, b->rq->eip + b->at + b->steps[b->index].insn.length);
-    b->at += b->steps[b->index].insn.length;
-  }
-  b->result->code_size = (uint32_t)(b->code.at - b->code.start);
-  if (b->code.overflow) return;
-  b->code =
-    (struct host_code){.start = b->rq->cold, .at = b->rq->cold, .end = b->rq->cold + TR_MAX_COLD, .offset = b->rq->cold_offset};
-  b->exit_jump = NULL;
-  for (unsigned i = 0; i < b->cold_count; i++) cold_stub(b, &b->cold[i]);
-  b->result->cold_size = (uint32_t)(b->code.at - b->code.start);
-}
-
-static void start(struct block *b, const struct tr_request *rq, struct tr_result *result) {
-  memset(b, 0, offsetof(struct block, steps));
-  b->n = b->window_count = b->cold_count = b->site_count = b->index = 0;
-  b->too_many = b->self_loop = false;
-  b->pending = 0, b->at = 0, b->exit_jump = NULL;
-  memset(b->busy, 0, sizeof b->busy);
-  memset(result, 0, sizeof *result);
-  b->rq = rq, b->result = result;
-  b->code = (struct host_code){.start = rq->code, .at = rq->code, .end = rq->code + TR_MAX_CODE, .offset = rq->offset};
-}
-
-void tr_translate(const struct tr_request *request, struct tr_result *result) {
-  struct tr_request rq = *request;
-  struct block b;
-  for (;;) {
-    start(&b, &rq, result);
-    plan_block(&b);
-    if (!b.n) return;
-    emit(&b);
-    if (!b.too_many && !b.code.overflow) break;
-    rq.max_insns = b.n / 2; /* one instruction always fits: TR_MAX_CODE, TR_MAX_COLD and TR_MAX_SITES are sized for it */
-  }
-  result->guest_size = b.at, result->insns = b.n, result->site_count = b.site_count;
-  result->entry = rq.offset;
-}
-
-const char *tr_site_name(enum tr_site_kind kind) {
-  static const char *const names[] = {
-#define SITE_NAME(name, help) #name,
-    TR_SITES(SITE_NAME)
-#undef SITE_NAME
-  };
-  return kind < TR_SITE_KINDS ? names[kind] : "?";
 }

@@ -1,5 +1,5 @@
-/* What the parts of the translator share while one block is made: plan.c fills it from the guest's bytes, access.c and
- * block.c emit from it. Private to translator/. */
+/* What the parts of the translator share while one block is made: plan.c fills it from the guest's bytes, translate.c and what it
+ * calls emit from it. Private to translator/. */
 #pragma once
 #include "host.h"
 #include "translator.h"
@@ -82,18 +82,19 @@ struct block {
   int32_t pending; /* guest ESP - R15 while emitting */
   uint32_t at;     /* guest offset of the step being emitted */
   unsigned index;
+  unsigned conditions; /* IF_* of op_kinds.h that the mode fulfils */
   bool self_loop;      /* the last instruction may jump to the first */
   uint32_t loop_entry; /* code offset behind the checks of invariant windows */
 };
 
-/* plan.c */
-void plan_block(struct block *b);
+static inline struct step *block_step(struct block *b) { return &b->steps[b->index]; } /* the one being emitted */
 static inline bool block_option(const struct block *b, unsigned bit) { return b->rq->options & bit; }
 static inline bool block_mode(const struct block *b, unsigned bit) { return b->rq->mode.bits & bit; }
+/* plan.c */
+void plan_block(struct block *b);
 /* STD, or CLD while DF is set: the mode after it is another */
 bool plan_changes_direction(const struct block *b, const struct insn *insn);
-unsigned plan_stack_segment(const struct insn *insn); /* of PUSH and POP Sreg */
-bool plan_stack_inline(const struct block *b);        /* stack instructions are emitted inline in this mode */
+bool plan_stack_inline(const struct block *b); /* stack instructions are emitted inline in this mode */
 
 /* access.c */
 /* Emits the check of one access of the current step (unless a window covers it) and returns the host operand. Clobbers R8, R9;
@@ -110,6 +111,9 @@ void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail);
 void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up);
 /* those whose check belongs before the current step; or before the loop */
 void access_window_checks(struct block *b, bool invariant);
+/* The shadow entry of the page whose number is in register `page`; the half of a page's fetch entry that holds its frame, + 1. */
+struct host_mem access_shadow_entry(unsigned page, bool write);
+struct host_mem access_fetch_frame(uint32_t page);
 void access_effective_address(struct block *b, unsigned dst); /* offset in the segment, address size applied; touches no flag */
 enum saved_flags access_save_flags(struct block *b);
 void access_restore_flags(struct block *b, enum saved_flags saved);
@@ -119,12 +123,18 @@ void access_restore_flags(struct block *b, enum saved_flags saved);
  * fault. */
 void copy_insn(struct host_code *c, const struct insn *insn, const struct host_mem *m, uint32_t *host_at);
 bool copy_may_fault(const struct insn *insn);
+unsigned copy_opcode(const struct insn *insn); /* HO_*: the instruction's own, with its prefixes but for REP */
+unsigned copy_size(const struct insn *insn);   /* HO_16 where its operands have 16 bits, else 0 */
 
 /* block.c */
 unsigned block_site(struct block *b, enum tr_site_kind kind); /* index in the request's sites */
+unsigned block_callout_site(struct block *b);                 /* one at which the monitor runs the current instruction */
 struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site);
+/* ESP moves by `change`: folded into the displacements of what follows, until R15 is brought up to date. */
+void block_move_esp(struct block *b, int32_t change);
 void block_flush_esp(struct block *b);
 void block_exit_here(struct block *b, unsigned site); /* PUSH site number; JMP exit */
+void block_cold_stubs(struct block *b);               /* all of them, into b->code */
 
 /* branch.c */
 void branch_jump(struct block *b, uint32_t target); /* leaves the block for EIP target */
@@ -132,4 +142,15 @@ void branch_conditional(struct block *b, unsigned cc, uint32_t target);
 void branch_indirect(struct block *b);       /* to the EIP in R8 */
 void branch_safepoint(struct block *b);      /* before the current instruction */
 void branch_time_safepoint(struct block *b); /* right before RDTSC, in steps too; RAX holds the flags, R11 the guest's EAX */
-void branch_irq_check(struct block *b);      /* after the current instruction, at the next */
+/* before the current instruction, if the one behind it ends the block by a jump that wants one and is fused with it */
+void branch_early_safepoint(struct block *b);
+void branch_irq_check(struct block *b); /* after the current instruction, at the next */
+
+/* emit.c, stack.c, strings.c, branch.c: the inline code of the current step, a function for the kinds that name it in op_kinds.h.
+ */
+void emit_callout(struct block *b);
+#define EMIT_INLINE(kind, run, emit, ...) void emit_##emit(struct block *b);
+#define EMIT_CALLOUT(...)
+OP_KINDS(EMIT_INLINE, EMIT_CALLOUT)
+#undef EMIT_INLINE
+#undef EMIT_CALLOUT

@@ -8,8 +8,7 @@ static uint32_t step_end(const struct block *b) { return b->at + b->steps[b->ind
 /* Whether a jump from this block may go to linear `target` without comparing the page's mapping: inside one page, and between
  * pages of the shared kernel half in supervisor mode. */
 static bool chains_freely(const struct block *b, uint32_t target) {
-  uint32_t here = b->rq->eip;
-  if (b->result->straddles) here = b->rq->eip; /* it was entered through its first page; the second was compared at its entry */
+  uint32_t here = b->rq->eip; /* of a straddling instruction, too: its second page was compared at the entry */
   if (here >> 12 == target >> 12) return true;
   return !block_mode(b, TR_USER) && here >= MMU_KERNEL_HALF && target >= MMU_KERNEL_HALF;
 }
@@ -24,16 +23,16 @@ static unsigned jump_site(struct block *b, uint32_t target) {
 /* Chaining compares the target page's fetch entry with the frame that the jump was bound to, in the displacement of an LEA. */
 static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
   struct host_code *c = &b->code;
-  host_op_reg(c, true, 0x89, H_RCX, H_R8);
-  host_op_mem(c, false, 0x8b, H_RCX, hm(H_R14, (int32_t)(MMU_FETCH_ARRAY + (target >> 12) * 8 + 4)));
-  host_op_mem(c, false, 0x8d, H_RCX, hm(H_RCX, 0x7fffffff)); /* no frame is that: unbound */
+  host_mov64(c, H_R8, H_RCX);
+  host_load(c, H_RCX, access_fetch_frame(target >> 12));
+  host_lea(c, H_RCX, hm(H_RCX, 0x7fffffff)); /* no frame is that: unbound */
   b->rq->sites[site].guard = host_here(c) - 4;
-  uint8_t *same = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  struct cold *other = block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  uint8_t *same = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R8);
+  struct cold *other = block_cold(b, COLD_EXIT, host_jmp(c), site);
   host_bind8(c, same);
-  host_op_reg(c, true, 0x89, H_R8, H_RCX);
-  b->rq->sites[site].host = other->jump2 = host_jump(c, -1);
+  host_mov64(c, H_RCX, H_R8);
+  b->rq->sites[site].host = other->jump2 = host_jmp(c);
 }
 
 static bool may_chain(const struct block *b) {
@@ -53,7 +52,7 @@ void branch_jump(struct block *b, uint32_t target) {
     guarded_jump(b, target, site);
     return;
   }
-  uint32_t jump = host_jump(&b->code, -1);
+  uint32_t jump = host_jmp(&b->code);
   b->rq->sites[site].host = jump;
   block_cold(b, COLD_JUMP, jump, site);
 }
@@ -61,7 +60,7 @@ void branch_jump(struct block *b, uint32_t target) {
 void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
   uint32_t next = b->rq->eip + step_end(b);
   block_flush_esp(b);
-  uint32_t taken = host_jump(&b->code, (int)cc);
+  uint32_t taken = host_jcc(&b->code, cc);
   if (b->self_loop && target == b->rq->eip) { /* a round more: behind the checks that hold for all rounds */
     host_patch(&b->code, taken, b->loop_entry);
     branch_jump(b, next);
@@ -83,7 +82,7 @@ static void safepoint(struct block *b, enum saved_flags saved) {
   if (block_option(b, TR_COUNT)) return;
   unsigned site = block_site(b, TR_SITE_SAFEPOINT);
   b->rq->sites[site].host = host_here(&b->code);
-  host_op_mem(&b->code, false, 0x8b, H_R9, hm(H_R12, 0));
+  host_load(&b->code, H_R9, hm(H_R12, 0));
   block_cold(b, COLD_EXIT, 0, site)->saved = saved;
 }
 
@@ -102,13 +101,13 @@ void branch_irq_check(struct block *b) {
   struct tr_site *s = &b->rq->sites[site];
   s->insn_offset = (uint16_t)step_end(b);
   s->index = b->index + 1, s->access = 0;
-  host_op_reg(c, true, 0x89, H_RCX, H_R9);
-  host_op_reg(c, false, 0x89, H_R8, H_RCX);
-  uint8_t *none = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R9, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_mov64(c, H_R9, H_RCX);
+  host_mov(c, H_RCX, H_R8);
+  uint8_t *none = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R9);
+  block_cold(b, COLD_EXIT, host_jmp(c), site);
   host_bind8(c, none);
-  host_op_reg(c, true, 0x89, H_R9, H_RCX);
+  host_mov64(c, H_RCX, H_R9);
 }
 
 /* Key = fetch entry of the target's page + EIP + mode; the table holds negated keys, so a sum of zero is a hit (state.h). An
@@ -123,19 +122,111 @@ void branch_indirect(struct block *b) {
     return;
   }
   access_page_number_keeping_flags(b, H_R9, H_R8);
-  host_op_mem(c, true, 0x8b, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
-  host_op_reg(c, false, 0x0fb7, H_R11, H_R8);
-  host_op_mem(c, true, 0x8d, H_R11, hm_index(H_R11, H_R11, 0, 0));
-  host_op_mem(c, true, 0x8d, H_R9, hm_index(H_R9, H_R8, 0, 0));
-  host_op_reg(c, true, 0x89, H_RCX, H_R10);
-  host_op_mem(c, true, 0x8b, H_RCX, HM_STATE(mode_key));
-  host_op_mem(c, true, 0x8d, H_R9, hm_index(H_R9, H_RCX, 0, 0));
-  host_op_mem(c, true, 0x8b, H_RCX, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET));
-  host_op_mem(c, true, 0x8d, H_RCX, hm_index(H_RCX, H_R9, 0, 0));
-  uint8_t *hit = host_jrcxz(c);
-  host_op_reg(c, true, 0x89, H_R10, H_RCX);
-  block_cold(b, COLD_EXIT, host_jump(c, -1), site);
+  host_load64(c, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
+  host_movzx16(c, H_R11, H_R8);
+  host_lea64(c, H_R11, hm_index(H_R11, H_R11, 0, 0));
+  host_lea64(c, H_R9, hm_index(H_R9, H_R8, 0, 0));
+  host_mov64(c, H_R10, H_RCX);
+  host_load64(c, H_RCX, HM_STATE(mode_key));
+  host_lea64(c, H_R9, hm_index(H_R9, H_RCX, 0, 0));
+  host_load64(c, H_RCX, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET));
+  host_lea64(c, H_RCX, hm_index(H_RCX, H_R9, 0, 0));
+  uint8_t *hit = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R10);
+  block_cold(b, COLD_EXIT, host_jmp(c), site);
   host_bind8(c, hit);
-  host_op_reg(c, true, 0x89, H_R10, H_RCX);
-  host_op_mem(c, false, 0xff, 4, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET + 8));
+  host_mov64(c, H_RCX, H_R10);
+  host_op_mem(c, HO_GROUP5, HOg_JMP, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET + 8));
+}
+
+/* ---- one kind each --------------------------------------------------------------------------------------------- */
+
+static uint32_t branch_target(const struct block *b) {
+  const struct insn *insn = &b->steps[b->index].insn;
+  return b->rq->eip + b->at + insn->length + (uint32_t)insn->rel;
+}
+static bool backward(const struct block *b) { return branch_target(b) <= b->rq->eip + b->at; }
+
+/* The host fuses a compare with the conditional jump behind it: the safepoint goes before both. */
+static bool compare_before(const struct block *b) {
+  const struct insn *insn = b->index ? &b->steps[b->index - 1].insn : NULL;
+  return insn && (insn->kind == OP_COPY || insn->kind == OP_INCDEC_REG) && !insn->has_mem && (insn->flags_written & FLAG_ZF);
+}
+
+void branch_early_safepoint(struct block *b) {
+  if (b->index + 2 != b->n || b->steps[b->n - 1].insn.kind != OP_JCC || b->steps[b->n - 1].callout) return;
+  b->index++, b->at += b->steps[b->index - 1].insn.length;
+  bool early = backward(b) && compare_before(b);
+  b->index--, b->at -= b->steps[b->index].insn.length;
+  if (early) branch_safepoint(b);
+}
+
+void emit_jump(struct block *b) {
+  if (backward(b)) branch_safepoint(b);
+  branch_jump(b, branch_target(b));
+}
+
+void emit_jcc(struct block *b) {
+  if (backward(b) && !compare_before(b)) branch_safepoint(b);
+  branch_conditional(b, insn_condition(&block_step(b)->insn), branch_target(b));
+}
+
+/* LOOP and JeCXZ have no rel32 form and LOOP is slow: LEA and JRCXZ, which touch no flag. */
+void emit_loop(struct block *b) {
+  struct host_code *c = &b->code;
+  bool loop = block_step(b)->insn.kind == OP_LOOP;
+  uint32_t target = branch_target(b), next = b->rq->eip + b->at + block_step(b)->insn.length;
+  branch_safepoint(b);
+  block_flush_esp(b);
+  if (loop) host_lea(c, H_RCX, hm(H_RCX, -1));
+  uint8_t *zero = host_jrcxz8(c);
+  uint32_t not_zero = host_jmp(c);
+  host_bind8(c, zero);
+  branch_jump(b, loop ? next : target);
+  if (loop && b->self_loop) {
+    host_patch(c, not_zero, b->loop_entry);
+    return;
+  }
+  host_patch(c, not_zero, host_here(c));
+  branch_jump(b, loop ? target : next);
+}
+
+void emit_call_rel(struct block *b) {
+  uint32_t target = branch_target(b);
+  if (backward(b)) branch_safepoint(b);
+  host_store_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + block_step(b)->insn.length);
+  block_move_esp(b, -4);
+  branch_jump(b, target);
+}
+
+static void load_target(struct block *b, unsigned to) {
+  const struct insn *insn = &block_step(b)->insn;
+  if (insn->has_mem) {
+    host_load(&b->code, to, access_mem(b));
+    return;
+  }
+  if (insn->rm == REG_ESP) block_flush_esp(b);
+  host_mov(&b->code, to, host_reg(insn->rm));
+}
+
+void emit_jmp_ind(struct block *b) {
+  branch_safepoint(b);
+  load_target(b, H_R8);
+  branch_indirect(b);
+}
+
+void emit_call_ind(struct block *b) {
+  branch_safepoint(b);
+  load_target(b, H_R11);
+  host_store_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + block_step(b)->insn.length);
+  block_move_esp(b, -4);
+  host_mov(&b->code, H_R8, H_R11);
+  branch_indirect(b);
+}
+
+void emit_ret(struct block *b) {
+  branch_safepoint(b);
+  host_load(&b->code, H_R8, access_stack(b, 0));
+  block_move_esp(b, 4 + (int32_t)(block_step(b)->insn.imm & 0xffff));
+  branch_indirect(b);
 }

@@ -11,13 +11,13 @@ struct gpr_fields {
 
 static struct gpr_fields find_gpr_fields(const struct insn *insn) {
   struct gpr_fields f = {0};
-  unsigned op = insn->bytes[insn->opcode_offset];
+  unsigned op = insn_opcode(insn);
   for (unsigned i = 0; i < 4; i++) {
     const struct operand_info *o = row_operand(insn->row, i);
     bool byte = o->width == SZ_B;
     switch (o->class) {
     case OC_GPR:
-      if (byte && o->class == OC_GPR) f.high |= insn->reg >= 4;
+      if (byte) f.high |= insn->reg >= 4;
       else f.reg = true;
       break;
     case OC_GPR_MEM:
@@ -36,55 +36,45 @@ static struct gpr_fields find_gpr_fields(const struct insn *insn) {
   return f;
 }
 
-static void legacy_prefixes(struct host_code *c, const struct insn *insn) {
-  if (insn->lock) host_8(c, 0xf0);
-  if (insn->mandatory == 0x66 || (insn->operand_size == 2 && insn->row->fpu == FPU_NONE)) host_8(c, 0x66);
-  if (insn->mandatory == 0xf2 || insn->mandatory == 0xf3) host_8(c, insn->mandatory);
-}
+unsigned copy_size(const struct insn *insn) { return insn->operand_size == 2 ? HO_16 : 0; }
 
-static void opcode_and_escapes(struct host_code *c, const struct insn *insn) {
-  unsigned op = insn->bytes[insn->opcode_offset];
-  if (insn->row->map > 0) host_8(c, 0x0f);
-  if (insn->row->map == 2) host_8(c, 0x38);
-  if (insn->row->map == 3) host_8(c, 0x3a);
-  host_8(c, insn->row->map == 0 && op == 0x82 ? 0x80 : op);
+unsigned copy_opcode(const struct insn *insn) {
+  static const unsigned escapes[] = {0, 0x0f00, 0x0f3800, 0x0f3a00};
+  unsigned op = escapes[insn->row->map] | (insn->row->alias == ALIAS_OF_80 ? 0x80 : insn_opcode(insn));
+  if (insn->lock) op |= HO_LOCK;
+  if (insn->mandatory == 0x66 || (insn->operand_size == 2 && insn->row->fpu == FPU_NONE)) op |= HO_16;
+  if (insn->mandatory == 0xf2) op |= HO_REPNE;
+  if (insn->mandatory == 0xf3) op |= HO_REP;
+  return op;
 }
 
 static void immediate(struct host_code *c, const struct insn *insn) {
 #ifdef BT_BROKEN
   /* -DBT_BROKEN=ON: one rule is wrong, SAR Ev,Ib shifts by another count. What must be found by all that claims to
    * find such things */
-  if (insn->row->map == 0 && insn->bytes[insn->opcode_offset] == 0xc1 && insn->reg == 7) {
-    host_8(c, insn->bytes[insn->imm_offset] ^ 1);
+  if (insn->row->map == 0 && insn_opcode(insn) == 0xc1 && insn->reg == 7) {
+    host_bytes(c, (uint8_t[]){insn->bytes[insn->imm_offset] ^ 1}, 1);
     return;
   }
 #endif
   if (insn->imm_size) host_bytes(c, insn->bytes + insn->imm_offset, insn->imm_size);
 }
 
-/* ModRM.reg as an extension of the opcode. F6 /1 and F7 /1 are TEST on every CPU, documented by AMD alone; not every emulator of
- * one has them. */
-static unsigned extension(const struct insn *insn) {
-  bool test = insn->row->map == 0 && (insn->bytes[insn->opcode_offset] & 0xfe) == 0xf6 && insn->reg == 1;
-  return test ? 0 : insn->reg;
-}
+/* ModRM.reg as an extension of the opcode. */
+static unsigned extension(const struct insn *insn) { return insn->row->alias == ALIAS_OF_REG_0 ? 0 : insn->reg; }
 
 static void with_memory(struct host_code *c, const struct insn *insn, struct gpr_fields f, struct host_mem m, uint32_t *host_at) {
   unsigned reg = f.reg ? host_reg(insn->reg) : extension(insn);
-  bool borrow = f.high && host_rex_mem(reg, m);
+  bool borrow = f.high && host_needs_rex(reg, m);
   if (borrow) {
-    host_op_mem(c, true, 0x8d, H_R8, m);
-    host_op_reg(c, true, 0x87, H_RDI, H_R8);
+    host_lea64(c, H_R8, m);
+    host_xchg64(c, H_RDI, H_R8);
     m = hm(H_RDI, 0);
   }
   *host_at = host_here(c);
-  legacy_prefixes(c, insn);
-  unsigned rex = host_rex_mem(reg, m);
-  if (rex) host_8(c, 0x40 | rex);
-  opcode_and_escapes(c, insn);
-  host_modrm_mem(c, reg, m);
+  host_op_mem(c, copy_opcode(insn), reg, m);
   immediate(c, insn);
-  if (borrow) host_op_reg(c, true, 0x87, H_RDI, H_R8);
+  if (borrow) host_xchg64(c, H_RDI, H_R8);
 }
 
 static void with_registers(struct host_code *c, const struct insn *insn, struct gpr_fields f, uint32_t *host_at) {
@@ -92,26 +82,17 @@ static void with_registers(struct host_code *c, const struct insn *insn, struct 
   bool modrm = insn->modrm_offset != 0;
   bool esp = modrm && (reg == H_R15 || rm == H_R15), borrow = esp && f.high;
   if (borrow) {
-    host_op_reg(c, true, 0x87, H_RDI, H_R15);
+    host_xchg64(c, H_RDI, H_R15);
     reg = reg == H_R15 ? H_RDI : reg;
     rm = rm == H_R15 ? H_RDI : rm;
   }
   *host_at = host_here(c);
-  legacy_prefixes(c, insn);
-  unsigned op_reg = insn->bytes[insn->opcode_offset] & 7;
-  if (f.opcode && op_reg == REG_ESP) { /* XCHG eAX,ESP; MOV ESP,imm; BSWAP ESP */
-    host_8(c, 0x41);
-    if (insn->row->map == 1) host_8(c, 0x0f);
-    host_8(c, (insn->bytes[insn->opcode_offset] & ~7u) | (H_R15 & 7));
-    immediate(c, insn);
-    return;
-  }
-  unsigned rex = modrm ? (reg >> 3 & 1) << 2 | (rm >> 3 & 1) : 0;
-  if (rex) host_8(c, 0x40 | rex);
-  opcode_and_escapes(c, insn);
-  if (modrm) host_8(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
+  unsigned op = copy_opcode(insn);
+  if (f.opcode) host_op_plus(c, op & ~7u, host_reg(op & 7));
+  else if (modrm) host_op_reg(c, op, reg, rm);
+  else host_op(c, op);
   immediate(c, insn);
-  if (borrow) host_op_reg(c, true, 0x87, H_RDI, H_R15);
+  if (borrow) host_xchg64(c, H_RDI, H_R15);
 }
 
 void copy_insn(struct host_code *c, const struct insn *insn, const struct host_mem *m, uint32_t *host_at) {
@@ -121,18 +102,16 @@ void copy_insn(struct host_code *c, const struct insn *insn, const struct host_m
 }
 
 bool copy_may_fault(const struct insn *insn) {
-  if (insn->row->fpu != FPU_NONE) return true; /* #MF, #XM, #GP by alignment or MXCSR */
-  unsigned op = insn->bytes[insn->opcode_offset];
-  return insn->row->map == 0 && (op == 0xf6 || op == 0xf7) && insn->reg >= 6; /* DIV, IDIV */
+  return insn->row->fpu != FPU_NONE || insn->row->does == DOES_DIVIDE; /* #MF, #XM, #GP by alignment or MXCSR */
 }
 
 uint32_t tr_write_thunk(const struct insn *insn, uint8_t *code, uint32_t offset, const struct tr_stubs *stubs, uint32_t site,
                         uint32_t *fault_offset) {
   struct host_code c = {.start = code, .at = code, .end = code + TR_THUNK_SIZE, .offset = offset};
-  host_op_mem(&c, true, 0x8b, H_R8, HM_STATE(scratch[0]));
+  host_load64(&c, H_R8, HM_STATE(scratch[0]));
   struct host_mem m = hm(H_R8, 0);
   copy_insn(&c, insn, insn->has_mem ? &m : NULL, fault_offset);
-  host_8(&c, 0x68), host_32(&c, site); /* PUSH: TR_EXIT_SIZE bytes with the JMP */
-  host_patch(&c, host_jump(&c, -1), stubs->exit);
+  host_push_imm(&c, site); /* TR_EXIT_SIZE bytes with the JMP */
+  host_patch(&c, host_jmp(&c), stubs->exit);
   return (uint32_t)(c.at - c.start);
 }

@@ -51,11 +51,6 @@ static unsigned scan_prefixes(struct prefixes *p, const uint8_t *bytes, unsigned
   return limit;
 }
 
-/* MOV to and from control and debug registers ignores ModRM.mod (SDM vol. 2, MOV - Move to/from Control Registers). */
-static bool names_system_register(const struct opcode_row *row) {
-  return row->kind == OP_MOV_FROM_CR || row->kind == OP_MOV_TO_CR || row->kind == OP_MOV_FROM_DR || row->kind == OP_MOV_TO_DR;
-}
-
 /* Finds the row; *at moves from the first byte after the prefixes to the byte after opcode and ModRM. False: bytes ran out. */
 static bool find_row(struct insn *out, const struct prefixes *p, const uint8_t *bytes, unsigned limit, unsigned *at) {
   unsigned map = 0, i = *at, modrm = 0;
@@ -76,7 +71,7 @@ static bool find_row(struct insn *out, const struct prefixes *p, const uint8_t *
     out->rm = modrm & 7;
   }
   out->row = opcode_find(map, opcode, modrm, p->rep ? p->rep : p->operand ? 0x66 : 0);
-  if (names_system_register(out->row)) out->mod = 3;
+  if (kind_has(out->row->kind, KIND_SYSTEM_REGISTER)) out->mod = 3; /* SDM vol. 2, MOV - Move to/from Control Registers */
   *at = i;
   return true;
 }
@@ -104,17 +99,12 @@ static bool row_allowed(const struct insn *out, struct insn_mode mode) {
   return register_exists(out);
 }
 
-static bool is_string(unsigned kind) {
-  return kind == OP_MOVS || kind == OP_CMPS || kind == OP_STOS || kind == OP_LODS || kind == OP_SCAS || kind == OP_INS ||
-         kind == OP_OUTS;
-}
-
 static void set_sizes(struct insn *out, const struct prefixes *p, struct insn_mode mode) {
   const struct opcode_row *row = out->row;
   out->mandatory = row->prefix >= 0x66 ? row->prefix : 0;
   out->operand_size = row->size_form == SIZE_BYTE ? 1 : row->size_form == SIZE_NONE || mode.code32 != p->operand ? 4 : 2;
   out->address_size = mode.code32 != p->address ? 4 : 2;
-  if (is_string(row->kind)) out->rep = p->rep;
+  if (kind_has(row->kind, KIND_STRING)) out->rep = p->rep;
 }
 
 /* SDM vol. 2, table 2-1. */
@@ -179,7 +169,7 @@ static void set_memory(struct insn *out, const struct prefixes *p, const ZydisDe
   }
   if (row->kind == OP_XLAT || row->kind == OP_MASKMOV) set_implicit_memory(out);
   bool stack = out->base == REG_EBP || out->base == REG_ESP;
-  out->seg = out->has_ea ? stack ? SEG_SS : SEG_DS : is_string(row->kind) ? SEG_DS : SEG_NONE;
+  out->seg = out->has_ea ? stack ? SEG_SS : SEG_DS : kind_has(row->kind, KIND_STRING) ? SEG_DS : SEG_NONE;
   if (out->seg != SEG_NONE && p->seg != SEG_NONE) out->seg = p->seg;
   /* Their only memory operand is ES:[eDI], which no prefix moves. */
   if (row->kind == OP_STOS || row->kind == OP_SCAS || row->kind == OP_INS) out->seg = SEG_ES;
@@ -224,7 +214,7 @@ static unsigned operand_register(const struct insn *out, const struct operand_in
   unsigned reg;
   switch (o->class) {
   case OC_FIXED_GPR: return o->detail;
-  case OC_OPCODE_GPR: reg = out->bytes[out->opcode_offset] & 7; break;
+  case OC_OPCODE_GPR: reg = insn_opcode(out) & 7; break;
   case OC_GPR: reg = out->reg; break;
   case OC_GPR_RM: reg = out->rm; break;
   case OC_GPR_MEM:
@@ -245,6 +235,9 @@ static void set_registers(struct insn *out) {
   for (unsigned i = 0; i < 3; i++) {
     const struct operand_info *o = row_operand(row, i);
     unsigned reg = operand_register(out, o), access = i == 0 ? row->dest : i == 1 && row->second ? row->second : ACCESS_R;
+    if (i < 2) out->operand_reg[i] = (uint8_t)reg;
+    if (o->class == OC_SREG) out->sreg = out->reg;
+    if (o->class == OC_FIXED_SEG) out->sreg = o->detail;
     if (reg == REG_NONE) continue;
     if (access & ACCESS_W) {
       written |= 1u << reg;
@@ -301,7 +294,8 @@ enum insn_error insn_decode(struct insn *out, const uint8_t *bytes, unsigned len
   unsigned limit = len < MAX_LENGTH ? len : MAX_LENGTH;
   enum insn_error too_short = len < MAX_LENGTH ? INSN_TOO_SHORT : INSN_TOO_LONG;
   struct prefixes p;
-  *out = (struct insn){.base = REG_NONE, .index = REG_NONE, .seg = SEG_NONE};
+  *out =
+    (struct insn){.operand_reg = {REG_NONE, REG_NONE}, .sreg = SEG_NONE, .base = REG_NONE, .index = REG_NONE, .seg = SEG_NONE};
   unsigned at = scan_prefixes(&p, bytes, limit);
   if (!find_row(out, &p, bytes, limit, &at)) return too_short;
   out->lock = p.lock;
@@ -323,4 +317,14 @@ bool insn_requires_alignment(const struct insn *insn) {
     if ((o->class == OC_MEM || o->class == OC_XMM_MEM) && o->detail) return true;
   }
   return false;
+}
+
+/* Conversions from an SSE operand to an MMX register wait as MMX instructions do. */
+bool insn_waits(const struct insn *insn) {
+  switch ((enum fpu_need)insn->row->fpu) {
+  case FPU_MMX: return true;
+  case FPU_SSE: return row_operand(insn->row, 0)->class == OC_MMX;
+  case FPU_X87: return !insn->row->quiet;
+  default: return false;
+  }
 }

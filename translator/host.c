@@ -1,84 +1,170 @@
 /* x86-64 encodings. Owns nothing; see host.h. */
 #include "host.h"
 
-static void opcode_bytes(struct host_code *c, unsigned opcode) {
-  if (opcode > 0xffff) host_8(c, opcode >> 16);
-  if (opcode > 0xff) host_8(c, opcode >> 8);
-  host_8(c, opcode);
+static void byte(struct host_code *c, unsigned v) {
+  if (c->at < c->end) *c->at++ = (uint8_t)v;
+  else c->overflow = true;
+}
+static void imm32(struct host_code *c, uint32_t v) {
+  for (int i = 0; i < 4; i++) byte(c, v >> 8 * i);
+}
+void host_bytes(struct host_code *c, const uint8_t *bytes, unsigned n) {
+  while (n--) byte(c, *bytes++);
 }
 
-static void rex(struct host_code *c, bool w, unsigned bits) {
-  if (w || bits) host_8(c, 0x40 | w << 3 | bits);
+/* ---- prefixes, opcode, ModRM ----------------------------------------------------------------------------------- */
+
+static void legacy_prefixes(struct host_code *c, unsigned op) {
+  if (op & HO_LOCK) byte(c, 0xf0);
+  if (op & HO_16) byte(c, 0x66);
+  if (op & HO_REPNE) byte(c, 0xf2);
+  if (op & HO_REP) byte(c, 0xf3);
 }
 
-void host_modrm_mem(struct host_code *c, unsigned reg, struct host_mem m) {
+/* `bits`: REX.R, X and B. */
+static void prefixes_and_opcode(struct host_code *c, unsigned op, unsigned bits) {
+  if (op & (HO_LOCK | HO_16 | HO_REPNE | HO_REP)) legacy_prefixes(c, op);
+  if (op & HO_64) bits |= 8;
+  if (bits) byte(c, 0x40 | bits);
+  if (op & 0xff0000) byte(c, op >> 16);
+  if (op & 0xffff00) byte(c, op >> 8);
+  byte(c, op);
+}
+
+static unsigned rex_of_mem(unsigned reg, struct host_mem m) {
+  return (reg >> 3 & 1) << 2 | (m.index == H_NONE ? 0 : m.index >> 3 & 1) << 1 | (m.base == H_NONE ? 0 : m.base >> 3 & 1);
+}
+
+static void modrm_reg(struct host_code *c, unsigned reg, unsigned rm) { byte(c, 0xc0 | (reg & 7) << 3 | (rm & 7)); }
+
+/* ModRM, SIB and displacement (SDM vol. 2, tables 2-2 and 2-3). */
+static void modrm_mem(struct host_code *c, unsigned reg, struct host_mem m) {
   reg = (reg & 7) << 3;
   bool sib = m.index != H_NONE || (m.base != H_NONE && (m.base & 7) == H_RSP);
   if (m.base == H_NONE) { /* [index*scale + disp32] or [disp32], both through SIB (no RIP-relative form) */
-    host_8(c, reg | 4);
-    host_8(c, m.scale << 6 | (m.index == H_NONE ? 4 : m.index & 7) << 3 | 5);
-    host_32(c, (uint32_t)m.disp);
+    byte(c, reg | 4);
+    byte(c, m.scale << 6 | (m.index == H_NONE ? 4 : m.index & 7) << 3 | 5);
+    imm32(c, (uint32_t)m.disp);
     return;
   }
   unsigned mod = m.disp == 0 && (m.base & 7) != H_RBP ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
-  host_8(c, mod << 6 | reg | (sib ? 4 : m.base & 7));
-  if (sib) host_8(c, m.scale << 6 | (m.index == H_NONE ? 4 : m.index & 7) << 3 | (m.base & 7));
-  if (mod == 1) host_8(c, (uint32_t)m.disp);
-  if (mod == 2) host_32(c, (uint32_t)m.disp);
+  byte(c, mod << 6 | reg | (sib ? 4 : m.base & 7));
+  if (sib) byte(c, m.scale << 6 | (m.index == H_NONE ? 4 : m.index & 7) << 3 | (m.base & 7));
+  if (mod == 1) byte(c, (uint32_t)m.disp);
+  if (mod == 2) imm32(c, (uint32_t)m.disp);
 }
 
-void host_op_mem(struct host_code *c, bool w, unsigned opcode, unsigned reg, struct host_mem m) {
-  rex(c, w, host_rex_mem(reg, m));
-  opcode_bytes(c, opcode);
-  host_modrm_mem(c, reg, m);
+void host_op(struct host_code *c, unsigned op) { prefixes_and_opcode(c, op, 0); }
+void host_op_plus(struct host_code *c, unsigned op, unsigned reg) { prefixes_and_opcode(c, op | (reg & 7), reg >> 3); }
+
+void host_op_mem(struct host_code *c, unsigned op, unsigned reg, struct host_mem m) {
+  prefixes_and_opcode(c, op, rex_of_mem(reg, m));
+  modrm_mem(c, reg, m);
 }
 
-void host_op_reg(struct host_code *c, bool w, unsigned opcode, unsigned reg, unsigned rm) {
-  rex(c, w, (reg >> 3 & 1) << 2 | (rm >> 3 & 1));
-  opcode_bytes(c, opcode);
-  host_8(c, 0xc0 | (reg & 7) << 3 | (rm & 7));
+void host_op_reg(struct host_code *c, unsigned op, unsigned reg, unsigned rm) {
+  prefixes_and_opcode(c, op, (reg >> 3 & 1) << 2 | (rm >> 3 & 1));
+  modrm_reg(c, reg, rm);
 }
 
-void host_alu_imm(struct host_code *c, bool w, unsigned ext, unsigned rm, int32_t imm) {
+/* ---- immediates ------------------------------------------------------------------------------------------------ */
+
+void host_mov_imm(struct host_code *c, unsigned to, uint32_t imm) {
+  host_op_plus(c, HO_MOVi, to);
+  imm32(c, imm);
+}
+
+void host_store_imm(struct host_code *c, struct host_mem m, uint32_t imm) {
+  host_op_mem(c, HO_MOVito, 0, m);
+  imm32(c, imm);
+}
+
+void host_push_imm(struct host_code *c, uint32_t imm) {
+  host_op(c, HO_PUSHi);
+  imm32(c, imm);
+}
+
+/* ---- arithmetic ------------------------------------------------------------------------------------------------ */
+
+enum { OPERATION = 7, REG_FROM_RM = 3, RM_FROM_REG = 1 }; /* bits of the one-byte map's first half */
+
+void host_alu(struct host_code *c, unsigned op, unsigned to, unsigned from) {
+  host_op_reg(c, (op & HO_64) | (op & OPERATION) << 3 | RM_FROM_REG, from, to);
+}
+
+void host_alu_mem(struct host_code *c, unsigned op, unsigned to, struct host_mem m) {
+  host_op_mem(c, (op & HO_64) | (op & OPERATION) << 3 | REG_FROM_RM, to, m);
+}
+
+void host_alu_imm(struct host_code *c, unsigned op, unsigned to, int32_t imm) {
   bool small = imm == (int8_t)imm;
-  host_op_reg(c, w, small ? 0x83 : 0x81, ext, rm);
-  if (small) host_8(c, (uint32_t)imm);
-  else host_32(c, (uint32_t)imm);
+  host_op_reg(c, (op & HO_64) | (small ? HO_ALUi8 : HO_ALUi), op & OPERATION, to);
+  if (small) byte(c, (uint32_t)imm);
+  else imm32(c, (uint32_t)imm);
 }
 
-void host_mov_imm(struct host_code *c, unsigned reg, uint32_t imm) {
-  rex(c, false, reg >> 3);
-  host_8(c, 0xb8 | (reg & 7));
-  host_32(c, imm);
+void host_shift_imm(struct host_code *c, unsigned op, unsigned to, unsigned n) {
+  host_op_reg(c, (op & HO_64) | HO_SHIFTi, op & OPERATION, to);
+  byte(c, n);
 }
 
-void host_mov_mem_imm(struct host_code *c, struct host_mem m, uint32_t imm) {
-  host_op_mem(c, false, 0xc7, 0, m);
-  host_32(c, imm);
+void host_shrx(struct host_code *c, unsigned to, unsigned from, unsigned count) { /* VEX.LZ.F2.0F38.W0 F7 /r */
+  byte(c, 0xc4);
+  byte(c, (to < 8) << 7 | 1 << 6 | (from < 8) << 5 | 2);
+  byte(c, (~count & 15) << 3 | 3);
+  byte(c, 0xf7);
+  modrm_reg(c, to, from);
 }
 
-void host_shift_imm(struct host_code *c, bool w, unsigned ext, unsigned rm, unsigned n) {
-  host_op_reg(c, w, 0xc1, ext, rm);
-  host_8(c, n);
+void host_test_imm(struct host_code *c, unsigned reg, uint32_t imm) {
+  host_op_reg(c, HO_GROUP3, HOg_TEST, reg);
+  imm32(c, imm);
 }
 
-void host_shrx(struct host_code *c, unsigned dst, unsigned src, unsigned count) { /* VEX.LZ.F2.0F38.W0 F7 /r */
-  host_8(c, 0xc4);
-  host_8(c, (dst < 8) << 7 | 1 << 6 | (src < 8) << 5 | 2);
-  host_8(c, (~count & 15) << 3 | 3);
-  host_8(c, 0xf7);
-  host_8(c, 0xc0 | (dst & 7) << 3 | (src & 7));
+void host_test_imm8(struct host_code *c, unsigned reg, unsigned imm) {
+  host_op_reg(c, HO_GROUP3b, HOg_TEST, reg);
+  byte(c, imm);
 }
 
-uint32_t host_jump(struct host_code *c, int cc) {
-  if (cc < 0) host_8(c, cc == -1 ? 0xe9 : 0xe8);
-  else {
-    host_8(c, 0x0f);
-    host_8(c, 0x80 | (unsigned)cc);
-  }
+/* ---- flags ----------------------------------------------------------------------------------------------------- */
+
+void host_save_flags(struct host_code *c) {
+  host_op(c, HO_LAHF);
+  host_op_reg(c, HO_SETCC | CC_O, 0, H_RAX);
+}
+
+static void add_al(struct host_code *c, unsigned imm) {
+  byte(c, 0x04);
+  byte(c, imm);
+}
+
+void host_restore_flags(struct host_code *c) {
+  add_al(c, 0x7f); /* overflows when AL is 1 */
+  host_op(c, HO_SAHF);
+}
+
+void host_flags_from_image(struct host_code *c, unsigned reg) {
+  host_op_reg(c, HO_MOVtob, H_RAX, H_AH);
+  host_shift_imm(c, HOg_SHR, reg, 11); /* OF */
+  host_alu_imm(c, HOg_AND, reg, 1);
+  host_op_reg(c, HO_MOVtob, reg, H_RAX);
+  host_restore_flags(c);
+}
+
+/* ---- jumps ----------------------------------------------------------------------------------------------------- */
+
+static uint32_t rel32(struct host_code *c) {
   uint32_t at = host_here(c);
-  host_32(c, 0);
+  imm32(c, 0);
   return at;
+}
+uint32_t host_jmp(struct host_code *c) {
+  host_op(c, HO_JMP);
+  return rel32(c);
+}
+uint32_t host_jcc(struct host_code *c, unsigned cc) {
+  host_op(c, HO_JCC | cc);
+  return rel32(c);
 }
 
 void host_patch(struct host_code *c, uint32_t at, uint32_t target) {
@@ -89,19 +175,26 @@ void host_patch(struct host_code *c, uint32_t at, uint32_t target) {
 }
 
 static uint8_t *rel8(struct host_code *c) {
-  host_8(c, 0);
+  byte(c, 0);
   return c->at - 1;
 }
-uint8_t *host_jrcxz(struct host_code *c) {
-  host_8(c, 0xe3);
+uint8_t *host_jrcxz8(struct host_code *c) {
+  host_op(c, HO_JRCXZ8);
   return rel8(c);
 }
 uint8_t *host_jmp8(struct host_code *c) {
-  host_8(c, 0xeb);
+  host_op(c, HO_JMP8);
   return rel8(c);
 }
 uint8_t *host_jcc8(struct host_code *c, unsigned cc) {
-  host_8(c, 0x70 | cc);
+  host_op(c, HO_JCC8 | cc);
   return rel8(c);
 }
 void host_bind8(struct host_code *c, uint8_t *at) { *at = (uint8_t)(c->at - (at + 1)); }
+
+bool host_jmp_back(struct host_code *c, const uint8_t *target) {
+  if (!target || c->at + 2 - target > 128) return false;
+  host_op(c, HO_JMP8);
+  byte(c, (unsigned)(target - (c->at + 1)));
+  return true;
+}

@@ -55,7 +55,27 @@ struct opcode_row {
   uint8_t count;                   /* enum shift_count of opcodes.h */
   uint8_t modrm;                   /* 1: a ModRM byte follows the opcode */
   uint8_t size_form;               /* enum size_form of opcodes.h: how prefixes decide the operand size */
+  uint8_t does : 4;                /* enum row_does */
+  uint8_t alias : 2;               /* enum row_alias */
+  uint8_t quiet : 1;               /* 1: an x87 instruction that reports no exception that is pending (SDM vol. 1, 8.7.1) */
+  uint8_t aligned : 1;             /* 1: its alignment is checked whatever MXCSR.MM says (APM vol. 1, 4.3.2) */
 };
+/* What the planner, the emitter or the monitor wants to know of some opcodes, whose kind does not say it. */
+enum row_does {
+  DOES_ANYTHING,
+  DOES_MOV,     /* between registers and memory, or an immediate by ModRM */
+  DOES_MOV_IMM, /* to the register that the opcode names */
+  DOES_ADD_IMM, /* in group 80h-83h */
+  DOES_SUB_IMM,
+  DOES_XOR,
+  DOES_INC, /* of the register that the opcode names */
+  DOES_DEC,
+  DOES_DIVIDE, /* #DE */
+  DOES_CLD,
+  DOES_STD,
+};
+/* Encodings that not every 64-bit host has; a copy is written as what they are an alias of. */
+enum row_alias { ALIAS_NONE, ALIAS_OF_80 /* 82h */, ALIAS_OF_REG_0 /* ModRM.reg 1 */ };
 enum { ACCESS_NONE, ACCESS_R = 1, ACCESS_W = 2, ACCESS_RW = 3 };
 enum fpu_need {
   FPU_NONE,
@@ -133,16 +153,18 @@ struct insn {
   uint8_t seg;  /* effective segment, override and SS default applied; for strings: the source segment, ES if there is none */
   uint8_t base, index; /* REG_*; 16-bit forms use EBX/EBP and ESI/EDI, taken modulo 64 KiB; XLAT's AL is not an index here */
   uint8_t scale;       /* log2 */
+  uint8_t access;      /* ACCESS_* of the memory operand */
   int32_t disp;
-  uint8_t access;    /* ACCESS_* of the memory operand */
   uint16_t mem_size; /* bytes of the memory operand: 1 2 4 6 8 10 14 16 28 94 108 512 */
-  uint32_t imm;      /* first immediate, sign-extended to the operand size (no further) as the opcode says; moffs is in disp */
   uint16_t imm2;     /* selector of ptr16:16/32, nesting level of ENTER */
+  uint32_t imm;      /* first immediate, sign-extended to the operand size (no further) as the opcode says; moffs is in disp */
   int32_t rel;       /* branch displacement, sign-extended */
+  uint8_t operand_reg[2]; /* the general register that is the row's operand 0, 1, by REG_* (AH is EAX); REG_NONE: none */
   /* whole-register sets, a bit per REG_*; implicit operands (string counters, ESP of pushes, EDX:EAX...) included. A register
    * that is written in part or on a condition is in both sets. */
   uint8_t regs_read, regs_written;
   uint16_t flags_read, flags_written, flags_undefined; /* row's, refined by count-zero shifts, REP and so on */
+  uint8_t sreg;                                        /* segment register operand (PUSH and POP Sreg, MOV), or SEG_NONE */
 };
 
 enum insn_error { INSN_OK, INSN_TOO_SHORT /* needs more bytes than given */, INSN_TOO_LONG /* over 15 bytes: #GP(0) */ };
@@ -155,6 +177,15 @@ enum insn_error insn_decode(struct insn *out, const uint8_t *bytes, unsigned len
  * FXRSTOR). */
 bool insn_requires_alignment(const struct insn *insn);
 
+/* It reports an x87 exception that is pending before anything else. FNSTCW and FNSTSW do not wait; the others of that kind have
+ * no memory operand. */
+bool insn_waits(const struct insn *insn);
+static inline unsigned insn_opcode(const struct insn *insn) { return insn->bytes[insn->opcode_offset]; }
+/* Jcc, SETcc, CMOVcc: the condition, CC_* of the host, too (SDM vol. 2, appendix B.1.4.7). */
+static inline unsigned insn_condition(const struct insn *insn) { return insn_opcode(insn) & 15; }
+
+/* enum op_kind of the one-byte opcodes and those behind 0Fh, for those that have one row. Prefixes are OP_COPY. */
+extern const uint8_t op_kind_of_opcode[2][256];
 /* All rows, for tests and for documentation. */
 const struct opcode_row *insn_rows(unsigned *count);
 const char *op_kind_name(enum op_kind kind);

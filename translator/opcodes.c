@@ -9,9 +9,18 @@
  *     need no row when only the mandatory prefix tells them from a row ("(undefined)" serves).
  *  4. COPY means: the same instruction in 64-bit code does the same to 32-bit registers and one memory operand. If it touches
  *     anything else - the stack, a selector, EIP, a second memory operand, more than XMM0-7 - it is another kind.
- *  5. tests/unit/test_decode.c compares every row with an independent decoder; a deliberate difference is listed there. */
+ *  5. What others know of an opcode beyond its kind is a column (does, alias, quiet, aligned): nobody compares its bytes.
+ *  6. tests/unit/test_decode.c compares every row with an independent decoder; a deliberate difference is listed there. */
 #include "opcodes.h"
 #include <stddef.h>
+
+const struct kind_info op_kind_infos[OP_KIND_COUNT] = {
+#define KIND_INFO_INLINE(kind, run, emit, when, traits, stack, help) {when, KIND_INLINE | (traits), stack},
+#define KIND_INFO_CALLOUT(kind, run, traits, help) {IF_ANY, traits, 0},
+  OP_KINDS(KIND_INFO_INLINE, KIND_INFO_CALLOUT)
+#undef KIND_INFO_INLINE
+#undef KIND_INFO_CALLOUT
+};
 
 const struct operand_info operand_infos[OPERAND_COUNT] = {
 #define OPERAND_INFO(code, class, width, detail) {class, width, detail},
@@ -105,15 +114,16 @@ enum {
   ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_MMX, .feature = FEAT_SSE)
 #define MMX_SSE2(where, name, o0, o1, o2, dest) \
   ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_MMX, .feature = FEAT_SSE2)
-#define SSE(where, name, o0, o1, o2, dest) ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE)
-#define SSE2(where, name, o0, o1, o2, dest) \
-  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE2)
-#define SSE3(where, name, o0, o1, o2, dest) \
-  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE3)
-#define SSE41(where, name, o0, o1, o2, dest) \
-  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE41)
-#define SSE42(where, name, o0, o1, o2, dest) \
-  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE42)
+#define SSE(where, name, o0, o1, o2, dest, ...) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE, __VA_ARGS__)
+#define SSE2(where, name, o0, o1, o2, dest, ...) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE2, __VA_ARGS__)
+#define SSE3(where, name, o0, o1, o2, dest, ...) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE3, __VA_ARGS__)
+#define SSE41(where, name, o0, o1, o2, dest, ...) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE41, __VA_ARGS__)
+#define SSE42(where, name, o0, o1, o2, dest, ...) \
+  ROW(where, name, o0, o1, o2, COPY, dest, FL_NONE, .fpu = FPU_SSE, .feature = FEAT_SSE42, __VA_ARGS__)
 
 /* ---- the table ----
  * ROW(where, mnemonic, operand, operand, operand, KIND, what is done to the first operand, flags, rare columns...) */
@@ -174,8 +184,16 @@ static const uint16_t last_row[4][256][2][8] = {
 #include "opcodes_0f.inc"
 #include "opcodes_3byte.inc"
 };
-#pragma GCC diagnostic pop
 _Static_assert(__COUNTER__ - ROW_COUNTER_BASE == sizeof rows / sizeof *rows, "the index was made from the same rows");
+
+#undef ROW
+#define ROW(where, name, o0, o1, o2, kind, ...) KIND_OF where = OP_##kind,
+#define KIND_OF(opcode_, ...) [MAP][opcode_]
+const uint8_t op_kind_of_opcode[2][256] = {
+#include "opcodes_1byte.inc"
+#include "opcodes_0f.inc"
+};
+#pragma GCC diagnostic pop
 
 static bool prefix_matches(unsigned wanted, unsigned prefix) {
   switch (wanted) {
@@ -214,8 +232,8 @@ const struct opcode_row *insn_rows(unsigned *count) {
 
 const char *op_kind_name(enum op_kind kind) {
   static const char *const names[] = {
-#define OP_KIND_NAME(name, help) #name,
-    OP_KINDS(OP_KIND_NAME)
+#define OP_KIND_NAME(name, ...) #name,
+    OP_KINDS(OP_KIND_NAME, OP_KIND_NAME)
 #undef OP_KIND_NAME
   };
   return (unsigned)kind < OP_KIND_COUNT ? names[kind] : "?";

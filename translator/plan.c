@@ -33,94 +33,52 @@ static bool string_inline(const struct block *b, const struct insn *insn) {
   return flat && insn->address_size == 4 && !block_mode(b, TR_WATCH | TR_ALIGN) && !block_option(b, TR_NO_STRINGS);
 }
 
-unsigned plan_stack_segment(const struct insn *insn) { return insn->bytes[insn->opcode_offset] >> 3 & 7; }
-
-/* Not SS, whose load shadows the next instruction. */
-static bool segment_load_inline(const struct block *b, unsigned seg) {
-  return seg <= SEG_GS && seg != SEG_CS && seg != SEG_SS && !block_mode(b, TR_REAL | TR_V86) && !block_option(b, TR_NO_SEGCACHE);
+/* Conditions of op_kinds.h that hold for every instruction of the block. */
+static unsigned mode_conditions(const struct block *b) {
+  unsigned c = 0;
+  if (plan_stack_inline(b)) c |= IF_STACK32;
+  if (block_mode(b, TR_CS_FLAT)) c |= IF_CS_FLAT;
+  if (block_mode(b, TR_IOPL_OK)) c |= IF_IOPL;
+  if (!block_mode(b, TR_DOWN)) c |= IF_UP;
+  if (!block_mode(b, TR_STEP)) c |= IF_NO_STEP;
+  if (!block_mode(b, TR_V86)) c |= IF_NO_V86;
+  if (block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD)) c |= IF_TSC;
+  if (!block_mode(b, TR_REAL | TR_V86) && !block_option(b, TR_NO_SEGCACHE)) c |= IF_SEGMENTS;
+  return c;
 }
 
-/* Kinds that block.c emits inline in this mode; all else but COPY, LEA and NOP is run by the monitor. */
-static bool emits_inline(const struct block *b, const struct insn *insn) {
-  bool stack = plan_stack_inline(b) && insn->operand_size == 4, mem = !insn->has_mem || mode_allows_memory(b, insn);
-  switch ((enum op_kind)insn->kind) {
-  case OP_COPY: return mem && !fpu_faults(b, insn);
-  case OP_LEA:
-  case OP_NOP:
-  case OP_INCDEC_REG: return true;
-  case OP_MOV_MOFFS:
-  case OP_XLAT: return mem;
-  case OP_BT_MEM:
-    return mem && insn->address_size == 4 && tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_LIMITED && !block_mode(b, TR_ALIGN);
-  case OP_PUSH_REG:
-  case OP_PUSH_IMM:
-  case OP_POP_REG:
-  case OP_LEAVE:
-  case OP_PUSH_SEG: return stack;
-  case OP_PUSH_MEM: return stack && mem && insn->has_mem;
-  case OP_CALL_REL:
-  case OP_RET: return stack && block_mode(b, TR_CS_FLAT);
-  case OP_CALL_IND: return stack && mem && block_mode(b, TR_CS_FLAT);
-  case OP_JMP_IND: return mem && insn->operand_size == 4 && block_mode(b, TR_CS_FLAT);
-  case OP_JCC:
-  case OP_JMP_REL: return insn->operand_size == 4 && block_mode(b, TR_CS_FLAT);
-  case OP_LOOP:
-  case OP_JCXZ: return insn->operand_size == 4 && insn->address_size == 4 && block_mode(b, TR_CS_FLAT);
-  case OP_CLI:
-  case OP_STI: return block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_STEP);
-  case OP_PUSHF: return stack && !block_mode(b, TR_V86);
-  case OP_POPF: return stack && block_mode(b, TR_IOPL_OK) && !block_mode(b, TR_V86 | TR_STEP | TR_DOWN);
-  case OP_MOV_FROM_SEG: return !insn->has_mem;
-  case OP_MOV_TO_SEG: return !insn->has_mem && segment_load_inline(b, insn->reg);
-  case OP_POP_SEG: return stack && segment_load_inline(b, plan_stack_segment(insn));
-  case OP_LODS:
-  case OP_STOS:
-  case OP_SCAS:
-  case OP_MOVS:
-  case OP_CMPS: return string_inline(b, insn);
-  case OP_RDTSC:
-  case OP_RDTSCP: return block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD);
+static bool insn_condition_holds(const struct block *b, const struct insn *insn, enum inline_condition condition) {
+  switch (condition) {
+  case IF_OPERAND32: return insn->operand_size == 4;
+  case IF_ADDRESS32: return insn->address_size == 4;
+  case IF_MEMORY: return !insn->has_mem || mode_allows_memory(b, insn);
+  case IF_IN_MEMORY: return insn->has_mem;
+  case IF_IN_REGISTER: return !insn->has_mem;
+  case IF_FPU: return !fpu_faults(b, insn);
+  case IF_BIT_STRING: return tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_LIMITED && !block_mode(b, TR_ALIGN);
+  case IF_STRING: return string_inline(b, insn);
+  case IF_NOT_SS: return insn->sreg != SEG_SS;
   default: return false;
   }
+}
+
+/* Does the block have inline code for the instruction in this mode? All else is run by the monitor. */
+static bool emits_inline(const struct block *b, const struct insn *insn) {
+  unsigned when = op_kind_infos[insn->kind].when;
+  if (!kind_has(insn->kind, KIND_INLINE) || (when & IF_OF_MODE & ~b->conditions)) return false;
+  for (when &= ~(unsigned)IF_OF_MODE; when; when &= when - 1)
+    if (!insn_condition_holds(b, insn, (enum inline_condition)(when & -when))) return false;
+  return true;
 }
 
 /* CLD and STD: DF is part of the mode, so one that changes it ends the block. */
 bool plan_changes_direction(const struct block *b, const struct insn *insn) {
-  unsigned op = insn->bytes[insn->opcode_offset];
-  return insn->kind == OP_COPY && insn->row->map == 0 && op == (block_mode(b, TR_DOWN) ? 0xfc : 0xfd);
-}
-
-static bool ends_block(const struct insn *insn) {
-  switch ((enum op_kind)insn->kind) {
-  case OP_JCC:
-  case OP_JMP_REL:
-  case OP_JMP_IND:
-  case OP_CALL_REL:
-  case OP_CALL_IND:
-  case OP_RET:
-  case OP_LOOP:
-  case OP_JCXZ: return true;
-  default: return false;
-  }
+  return insn->kind == OP_COPY && insn->row->does == (block_mode(b, TR_DOWN) ? DOES_CLD : DOES_STD);
 }
 
 static bool uses_r11(const struct insn *insn) {
-  switch ((enum op_kind)insn->kind) {
-  case OP_PUSH_MEM:
-  case OP_CALL_IND:
-  case OP_PUSHF:
-  case OP_POPF:
-  case OP_RDTSC:
-  case OP_RDTSCP:
-  case OP_PUSH_SEG:
-  case OP_POP_SEG:
-  case OP_MOV_TO_SEG:
-  case OP_MOVS:
-  case OP_CMPS:
-  case OP_STOS: return true;
-  case OP_PUSH_REG: return (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
-  default: return false;
-  }
+  if (insn->kind == OP_PUSH_REG) return insn->operand_reg[0] == REG_ESP;
+  return kind_has(insn->kind, KIND_USES_R11);
 }
 
 /* Decodes up to the end of the block. */
@@ -130,6 +88,7 @@ static void decode(struct block *b) {
   unsigned max = rq->max_insns < TR_MAX_INSNS ? rq->max_insns : TR_MAX_INSNS;
   if (block_mode(b, TR_STEP)) max = 1;
   uint32_t at = 0;
+  b->conditions = mode_conditions(b);
   while (b->n < max && at < rq->page_left) {
     struct step *s = &b->steps[b->n];
     *s = (struct step){0};
@@ -147,7 +106,7 @@ static void decode(struct block *b) {
     at += s->insn.length;
     s->callout = !emits_inline(b, &s->insn);
     s->uses_r11 = uses_r11(&s->insn);
-    s->ends = s->callout || ends_block(&s->insn) || plan_changes_direction(b, &s->insn);
+    s->ends = s->callout || kind_has(s->insn.kind, KIND_JUMPS) || plan_changes_direction(b, &s->insn);
     if (s->ends) break;
   }
   if (!b->n) return;
@@ -186,65 +145,38 @@ static void forget(struct tracker *t, unsigned reg, unsigned step) {
 
 static int32_t sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); } /* registers wrap */
 
-static int stack_change(const struct insn *insn) {
-  switch ((enum op_kind)insn->kind) {
-  case OP_PUSH_REG:
-  case OP_PUSH_IMM:
-  case OP_PUSH_MEM:
-  case OP_PUSHF:
-  case OP_PUSH_SEG:
-  case OP_CALL_REL:
-  case OP_CALL_IND: return -4;
-  case OP_POP_REG:
-  case OP_POPF:
-  case OP_POP_SEG: return 4;
-  default: return 0;
-  }
-}
-
 /* Register changes whose result is a constant away from something known. True when handled. */
 static bool follow_copy(struct tracker *t, const struct insn *insn) {
-  const struct opcode_row *row = insn->row;
-  if (row->map != 0 || insn->operand_size != 4) return false;
-  unsigned op = insn->bytes[insn->opcode_offset];
+  unsigned to = insn->operand_reg[0], from = insn->operand_reg[1];
+  if (insn->operand_size != 4 || to == REG_NONE) return false;
   if (insn->kind == OP_LEA) {
     if (insn->address_size != 4 || insn->index != REG_NONE) return false;
     struct value base = insn->base == REG_NONE ? (struct value){0, 0} : t->reg[insn->base];
-    t->reg[insn->reg] = (struct value){base.version, sum(base.k, insn->disp)};
+    t->reg[to] = (struct value){base.version, sum(base.k, insn->disp)};
     return true;
   }
-  if (insn->kind == OP_INCDEC_REG) {
-    t->reg[op & 7].k = sum(t->reg[op & 7].k, op & 8 ? -1 : 1);
+  struct value *r = &t->reg[to];
+  switch ((enum row_does)insn->row->does) {
+  case DOES_INC: r->k = sum(r->k, 1); return true;
+  case DOES_DEC: r->k = sum(r->k, -1); return true;
+  case DOES_ADD_IMM: r->k = sum(r->k, (int32_t)insn->imm); return true;
+  case DOES_SUB_IMM: r->k = sum(r->k, (int32_t)-insn->imm); return true;
+  case DOES_MOV_IMM: *r = (struct value){0, (int32_t)insn->imm}; return true;
+  case DOES_MOV:
+    if (from == REG_NONE) return false;
+    *r = t->reg[from];
     return true;
-  }
-  if (insn->kind != OP_COPY) return false;
-  if ((op & 0xf8) == 0xb8) {
-    t->reg[op & 7] = (struct value){0, (int32_t)insn->imm};
+  case DOES_XOR:
+    if (from != to) return false;
+    *r = (struct value){0, 0};
     return true;
+  default: return false;
   }
-  if (insn->modrm_offset == 0 || insn->mod != 3) return false;
-  if ((op == 0x81 || op == 0x83) && (insn->reg == 0 || insn->reg == 5)) {
-    t->reg[insn->rm].k = sum(t->reg[insn->rm].k, (int32_t)(insn->reg == 0 ? insn->imm : -insn->imm));
-    return true;
-  }
-  if (op == 0x89) {
-    t->reg[insn->rm] = t->reg[insn->reg];
-    return true;
-  }
-  if (op == 0x8b) {
-    t->reg[insn->reg] = t->reg[insn->rm];
-    return true;
-  }
-  if ((op == 0x31 || op == 0x33) && insn->reg == insn->rm) {
-    t->reg[insn->reg] = (struct value){0, 0};
-    return true;
-  }
-  return false;
 }
 
 static void follow(struct tracker *t, const struct insn *insn, unsigned step) {
   if (follow_copy(t, insn)) return;
-  int change = stack_change(insn);
+  int change = op_kind_infos[insn->kind].stack;
   if (insn->kind == OP_LEAVE) {
     struct value frame = t->reg[REG_EBP];
     forget(t, REG_EBP, step);
@@ -254,7 +186,7 @@ static void follow(struct tracker *t, const struct insn *insn, unsigned step) {
   t->reg[REG_ESP].k = sum(t->reg[REG_ESP].k, change);
   for (unsigned r = 0; r < 8; r++) {
     if (!(insn->regs_written >> r & 1)) continue;
-    bool popped = insn->kind == OP_POP_REG && (insn->bytes[insn->opcode_offset] & 7) == REG_ESP;
+    bool popped = insn->kind == OP_POP_REG && insn->operand_reg[0] == REG_ESP;
     if (r == REG_ESP && change && !popped) continue;
     forget(t, r, step);
   }
@@ -280,7 +212,7 @@ static void key_mem(struct block *b, struct step *s) {
 static void stack_slot(struct step *s) {
   const struct insn *insn = &s->insn;
   struct access *a = &s->acc[ACC_STACK];
-  int change = stack_change(insn);
+  int change = op_kind_infos[insn->kind].stack;
   struct value at = s->before[REG_ESP];
   if (insn->kind == OP_LEAVE) at = s->before[REG_EBP];
   else if (insn->kind != OP_RET && !change) return;

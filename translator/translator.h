@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "insn.h"
+#include "optimisations.h"
 #include "state.h"
 
 /* How a segment's accesses are checked. */
@@ -45,24 +46,6 @@ enum {
 };
 static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) { return m.bits >> (TR_SEG_SHIFT + 2 * seg) & 3; }
 
-/* Optimisations that can be left out; the monitor maps --without on them. */
-enum {
-  TR_NO_WINDOWS = 1,
-  TR_NO_HOIST = 2,
-  TR_NO_FOLD = 4,
-  TR_NO_LIVENESS = 8,
-  TR_NO_STRINGS = 16,
-  TR_NO_HASH = 32,
-  TR_EXACT_FLAGS = 128,
-  TR_COUNT = 256 /* -icount: count instructions in R12 */,
-  TR_REAL_TSC = 512 /* RDTSC may be inlined */,
-  TR_NO_LOOPS = 1024,
-  TR_NO_ADDENDS = 2048,
-  TR_NO_STACK_PAGE = 4096,
-  TR_NO_SEGCACHE = 8192,
-  TR_NO_SHRX = 16384 /* the host has no BMI2, or is not to use it */
-};
-
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
   X(PLAIN, "a window's or hoisted check failed: go on in the plain block from here") \
@@ -75,8 +58,7 @@ enum {
   X(STRADDLE, "the second page of this block's instruction is mapped elsewhere now") \
   X(FAULT, "the host may fault at this instruction") \
   X(END, "the block's end was reached without a jump (page end, one instruction a block)") \
-  X(REFILL, "an addend kept in a register changes too often: make the block without") \
-  X(THUNK, "a bounce thunk is done")
+  X(REFILL, "an addend kept in a register changes too often: make the block without")
 enum tr_site_kind {
 #define TR_SITE_ENUM(name, help) TR_SITE_##name,
   TR_SITES(TR_SITE_ENUM) TR_SITE_KINDS
@@ -120,7 +102,7 @@ struct tr_request {
   uint32_t eip, cs_base;
   struct tr_mode mode;
   uint64_t features;  /* of the guest's CPU model */
-  unsigned options;   /* TR_NO_* ... */
+  unsigned options;   /* of optimisations.h */
   unsigned max_insns; /* 1..TR_MAX_INSNS */
   uint32_t frame2;    /* straddling instruction: frame number of its second page */
   uint8_t *code;      /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */

@@ -12,7 +12,7 @@ static const struct item log_items[LOG_COUNT] = {
 #undef LOG_ITEM
 };
 static const struct item optimisations[OPT_COUNT] = {
-#define OPTIMISATION(name, help) {#name, help},
+#define OPTIMISATION(id, name, help) {#name, help},
   OPTIMISATIONS(OPTIMISATION)
 #undef OPTIMISATION
 };

@@ -18,7 +18,7 @@ const struct isa_axis isa_axes[ISA_AXIS_COUNT] = {
 #define AXIS_ROW(name, ...) {#name, {__VA_ARGS__}},
   AXES(AXIS_ROW)
 #undef AXIS_ROW
-#define AXIS_WITHOUT(name, help) {"without_" #name, {.icount_shift = -1, .without = 1u << OPT_##name}},
+#define AXIS_WITHOUT(id, name, help) {"without_" #name, {.icount_shift = -1, .without = TR_NO_##id}},
     OPTIMISATIONS(AXIS_WITHOUT)
 #undef AXIS_WITHOUT
 };

@@ -333,7 +333,7 @@ struct rig_axis {
   const char *name;
   struct monitor_options options;
 };
-#define RIG_ALL ((1u << OPT_COUNT) - 1)
+#define RIG_ALL TR_NO_OPTIMISATIONS
 static const struct rig_axis rig_axes[] = {
   {"default", {.icount_shift = -1}},
   {"one instruction", {.icount_shift = -1, .one_insn = true}},
@@ -344,15 +344,15 @@ static const struct rig_axis rig_axes[] = {
   {"tiny cache", {.icount_shift = -1, .code_size = 1}},
   {"paranoid", {.icount_shift = -1, .paranoid = 3}},
   {"without all", {.icount_shift = -1, .without = RIG_ALL}},
-  {"without windows", {.icount_shift = -1, .without = 1u << OPT_windows}},
-  {"without hoist", {.icount_shift = -1, .without = 1u << OPT_hoist}},
-  {"without fold", {.icount_shift = -1, .without = 1u << OPT_fold}},
-  {"without liveness", {.icount_shift = -1, .without = 1u << OPT_liveness}},
-  {"without loops", {.icount_shift = -1, .without = 1u << OPT_loops}},
-  {"without addends", {.icount_shift = -1, .without = 1u << OPT_addends}},
-  {"without stackpage", {.icount_shift = -1, .without = 1u << OPT_stackpage}},
-  {"without strings", {.icount_shift = -1, .without = 1u << OPT_strings}},
-  {"without hash", {.icount_shift = -1, .without = 1u << OPT_hash}},
+  {"without windows", {.icount_shift = -1, .without = TR_NO_WINDOWS}},
+  {"without hoist", {.icount_shift = -1, .without = TR_NO_HOIST}},
+  {"without fold", {.icount_shift = -1, .without = TR_NO_FOLD}},
+  {"without liveness", {.icount_shift = -1, .without = TR_NO_LIVENESS}},
+  {"without loops", {.icount_shift = -1, .without = TR_NO_LOOPS}},
+  {"without addends", {.icount_shift = -1, .without = TR_NO_ADDENDS}},
+  {"without stackpage", {.icount_shift = -1, .without = TR_NO_STACK_PAGE}},
+  {"without strings", {.icount_shift = -1, .without = TR_NO_STRINGS}},
+  {"without hash", {.icount_shift = -1, .without = TR_NO_HASH}},
   {"counted", {.icount_shift = 2}},
   {"counted, one instruction", {.icount_shift = 2, .one_insn = true}},
   {"counted, no chaining", {.icount_shift = 2, .no_chain = true}},
@@ -360,9 +360,9 @@ static const struct rig_axis rig_axes[] = {
   {"counted, flush every block", {.icount_shift = 2, .flush_every = 1}},
   {"counted, tiny cache", {.icount_shift = 2, .code_size = 1}},
   {"counted, without all", {.icount_shift = 2, .without = RIG_ALL}},
-  {"counted, without windows", {.icount_shift = 2, .without = 1u << OPT_windows}},
-  {"counted, without fold", {.icount_shift = 2, .without = 1u << OPT_fold}},
-  {"counted, without strings", {.icount_shift = 2, .without = 1u << OPT_strings}},
-  {"counted, without hash", {.icount_shift = 2, .without = 1u << OPT_hash}},
+  {"counted, without windows", {.icount_shift = 2, .without = TR_NO_WINDOWS}},
+  {"counted, without fold", {.icount_shift = 2, .without = TR_NO_FOLD}},
+  {"counted, without strings", {.icount_shift = 2, .without = TR_NO_STRINGS}},
+  {"counted, without hash", {.icount_shift = 2, .without = TR_NO_HASH}},
 };
 enum { RIG_AXES = sizeof rig_axes / sizeof rig_axes[0] };

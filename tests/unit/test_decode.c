@@ -273,6 +273,70 @@ static void implicit_memory_has_its_segment(void **state) {
   assert_true(!i.has_mem && i.seg == SEG_ES);
 }
 
+/* What planner, emitter and monitor ask for in place of opcode bytes. Registers are operands in the row's order. */
+static void facts_in_place_of_opcode_bytes(void **state) {
+  (void)state;
+  static const struct {
+    const char *bytes;
+    unsigned length, does, alias, reg0, reg1, sreg;
+    bool waits, aligned;
+  } cases[] = {
+    {"\x89\xe5", 2, DOES_MOV, 0, REG_EBP, REG_ESP, SEG_NONE, false, false},          /* MOV EBP, ESP */
+    {"\x8b\xe5", 2, DOES_MOV, 0, REG_ESP, REG_EBP, SEG_NONE, false, false},          /* MOV ESP, EBP */
+    {"\x89\x03", 2, DOES_MOV, 0, REG_NONE, REG_EAX, SEG_NONE, false, false},         /* MOV [EBX], EAX */
+    {"\x88\xe3", 2, DOES_MOV, 0, REG_EBX, REG_EAX, SEG_NONE, false, false},          /* MOV BL, AH */
+    {"\xa1\0\0\0\0", 5, DOES_MOV, 0, REG_EAX, REG_NONE, SEG_NONE, false, false},     /* MOV EAX, [0] */
+    {"\xc7\xc4\0\0\0\0", 6, DOES_MOV, 0, REG_ESP, REG_NONE, SEG_NONE, false, false}, /* MOV ESP, 0 by ModRM */
+    {"\xbc\0\0\0\0", 5, DOES_MOV_IMM, 0, REG_ESP, REG_NONE, SEG_NONE, false, false},
+    {"\x83\xc4\x08", 3, DOES_ADD_IMM, 0, REG_ESP, REG_NONE, SEG_NONE, false, false},
+    {"\x82\xec\x08", 3, DOES_SUB_IMM, ALIAS_OF_80, REG_EAX, REG_NONE, SEG_NONE, false, false}, /* SUB AH, 8 */
+    {"\x82\x0b\x08", 3, DOES_ANYTHING, ALIAS_OF_80, REG_NONE, REG_NONE, SEG_NONE, false, false},
+    {"\x31\xc0", 2, DOES_XOR, 0, REG_EAX, REG_EAX, SEG_NONE, false, false},
+    {"\x44", 1, DOES_INC, 0, REG_ESP, REG_NONE, SEG_NONE, false, false},
+    {"\x4c", 1, DOES_DEC, 0, REG_ESP, REG_NONE, SEG_NONE, false, false},
+    {"\xf7\xf9", 2, DOES_DIVIDE, 0, REG_ECX, REG_NONE, SEG_NONE, false, false},
+    {"\xf6\xc9\x01", 3, DOES_ANYTHING, ALIAS_OF_REG_0, REG_ECX, REG_NONE, SEG_NONE, false, false}, /* TEST CL, 1 */
+    {"\xfc", 1, DOES_CLD, 0, REG_NONE, REG_NONE, SEG_NONE, false, false},
+    {"\xfd", 1, DOES_STD, 0, REG_NONE, REG_NONE, SEG_NONE, false, false},
+    {"\x16", 1, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_SS, false, false},                  /* PUSH SS */
+    {"\x0f\xa9", 2, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_GS, false, false},              /* POP GS */
+    {"\x8e\xd8", 2, DOES_ANYTHING, 0, REG_NONE, REG_EAX, SEG_DS, false, false},               /* MOV DS, EAX */
+    {"\x8c\xe1", 2, DOES_ANYTHING, 0, REG_ECX, REG_NONE, SEG_FS, false, false},               /* MOV ECX, FS */
+    {"\xd9\x03", 2, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, true, false},             /* FLD */
+    {"\xd9\x3b", 2, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, false, false},            /* FNSTCW */
+    {"\xdd\x3b", 2, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, false, false},            /* FNSTSW */
+    {"\x0f\x2d\x03", 3, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, true, false},         /* CVTPS2PI MM0, [EBX] */
+    {"\x0f\x2a\x03", 3, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, false, false},        /* CVTPI2PS XMM0, [EBX] */
+    {"\xf3\x0f\x2d\x03", 4, DOES_ANYTHING, 0, REG_EAX, REG_NONE, SEG_NONE, false, false},     /* CVTSS2SI EAX, [EBX] */
+    {"\x66\x0f\x6f\x03", 4, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, false, true},     /* MOVDQA */
+    {"\x66\x0f\x38\x2a\x03", 5, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, false, true}, /* MOVNTDQA */
+    {"\x0f\x58\x03", 3, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, false, false},        /* ADDPS */
+  };
+  for (unsigned n = 0; n < sizeof cases / sizeof *cases; n++) {
+    struct insn i = decoded(true, ~0ull, cases[n].bytes, cases[n].length, INSN_OK);
+    bool same = i.row->does == cases[n].does && i.row->alias == cases[n].alias && i.operand_reg[0] == cases[n].reg0 &&
+                i.operand_reg[1] == cases[n].reg1 && i.sreg == cases[n].sreg && insn_waits(&i) == cases[n].waits &&
+                i.row->aligned == cases[n].aligned;
+    if (!same)
+      fail_msg("case %u: does %u alias %u registers %u %u segment %u waits %u aligned %u", n, i.row->does, i.row->alias,
+               i.operand_reg[0], i.operand_reg[1], i.sreg, insn_waits(&i), i.row->aligned);
+  }
+}
+
+/* op_kind_of_opcode[] says of an opcode with one row what that row says, and of a prefix nothing. */
+static void kinds_by_opcode_are_the_rows(void **state) {
+  (void)state;
+  unsigned count;
+  const struct opcode_row *rows = insn_rows(&count);
+  for (unsigned map = 0; map < 2; map++)
+    for (unsigned opcode = 0; opcode < 256; opcode++) {
+      unsigned found = 0, kind = OP_COPY;
+      for (unsigned i = 0; i < count; i++)
+        if (rows[i].map == map && rows[i].opcode == opcode) found++, kind = rows[i].kind;
+      if (found < 2) assert_int_equal(op_kind_of_opcode[map][opcode], kind);
+    }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(rows_are_indexed_and_disjoint),
@@ -287,6 +351,8 @@ int main(void) {
     cmocka_unit_test(system_register_moves_ignore_mod),
     cmocka_unit_test(unsized_copies_stay_unprefixed),
     cmocka_unit_test(implicit_memory_has_its_segment),
+    cmocka_unit_test(facts_in_place_of_opcode_bytes),
+    cmocka_unit_test(kinds_by_opcode_are_the_rows),
   };
   return cmocka_run_group_tests_name("decode", tests, NULL, NULL);
 }

@@ -331,7 +331,7 @@ static void axes(void **state) {
   assert_int_equal(o.monitor.flush_every, 7);
   assert_int_equal(o.monitor.irq_jitter_seed, 12);
   assert_int_equal(o.monitor.paranoid, 1000);
-  assert_int_equal(o.monitor.without, 1u << OPT_windows | 1u << OPT_hoist);
+  assert_int_equal(o.monitor.without, TR_NO_WINDOWS | TR_NO_HOIST);
   PARSE(&o, "-kernel", "k", "-d", "exec");
   assert_true(o.monitor.no_chain);
   BAD("'windoze'", "--without=windoze");

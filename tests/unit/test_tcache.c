@@ -34,7 +34,7 @@ static struct tcache *make(uint64_t size, struct deaths *d) {
   return t;
 }
 
-static struct tc_key key(uint32_t frame, uint32_t eip) { return (struct tc_key){frame, eip, 0, MODE}; }
+static struct tc_key key(uint32_t frame, uint32_t eip) { return (struct tc_key){.eip = eip, .frame = frame, .mode = MODE}; }
 
 /* `jumps` JUMP sites, each: JMP rel32 to its cold exit; guarded ones with an LEA's displacement before it. Then a SAFEPOINT site
  * at the last byte. */
@@ -155,13 +155,15 @@ static void stubs_come_first(void **state) {
 
 static void every_part_of_the_key_counts(void **state) {
   struct tcache *t = make(1 << 20, NULL);
-  const struct tc_key keys[] = {{5, 0x1000, 0, MODE},    {6, 0x1000, 0, MODE},           {5, 0x1001, 0, MODE},
-                                {5, 0x1000, 0x10, MODE}, {5, 0x1000, 0, MODE | TR_USER}, {5, 0x1000, 0, MODE | TR_PLAIN}};
-  for (unsigned i = 0; i < 6; i++) {
-    for (unsigned k = i; k < 6; k++) assert_null(tcache_find(t, keys[k]));
+  enum { KEYS = 7 };
+  const struct tc_key keys[KEYS] = {{0x1000, 5, 0, MODE},     {0x1000, 6, 0, MODE},           {0x1001, 5, 0, MODE},
+                                    {0x1000, 5, 0x10, MODE},  {0x1000, 5, 0, MODE | TR_USER}, {0x1000, 5, 0, MODE | TR_PLAIN},
+                                    {0x100001000, 5, 0, MODE}};
+  for (unsigned i = 0; i < KEYS; i++) {
+    for (unsigned k = i; k < KEYS; k++) assert_null(tcache_find(t, keys[k]));
     add(t, &(struct shape){.key = keys[i], .guest_size = 3, .jumps = i});
   }
-  for (unsigned i = 0; i < 6; i++) {
+  for (unsigned i = 0; i < KEYS; i++) {
     struct tc_block *b = tcache_find(t, keys[i]);
     assert_non_null(b);
     assert_int_equal(b->site_count, i + 1);
@@ -350,7 +352,7 @@ static void unchaining_a_page_leaves_the_others(void **state) {
 static void the_page_is_linear(void **state) {
   struct tcache *t = make(1 << 20, NULL);
   struct tc_block *a = add_simple(t, 1, 0x1000, 5),
-                  *b = add(t, &(struct shape){.key = {4, 0xfff0, 0xffff8000u, MODE}, .guest_size = 3, .jumps = 1});
+                  *b = add(t, &(struct shape){.key = {0xfff0, 4, 0xffff8000u, MODE}, .guest_size = 3, .jumps = 1});
   tcache_chain(t, a->first_site, b);
   tcache_unchain_page(t, 0xf), tcache_unchain_page(t, 0xfffff);
   assert_int_equal(destination(t, a->first_site), b->entry);

@@ -87,7 +87,7 @@ static void add_loop(struct random *r, struct trial *c) {
 static void make_trial(struct random *r, struct trial *c) {
   struct tr_request *rq = &c->t.rq;
   rq->mode.bits = random_mode(r);
-  rq->options = one_in(r, 2) ? 0 : next(r) & 0x7fff & ~64u;
+  rq->options = one_in(r, 2) ? 0 : next(r) & TR_ALL_OPTIONS;
   if (one_in(r, 3)) rq->options = TR_REAL_TSC;
   rq->max_insns = one_in(r, 3) ? 1 + below(r, TR_MAX_INSNS) : TR_MAX_INSNS;
   rq->features = one_in(r, 8) ? next(r) * 0x10001ull : ~0ull;
@@ -124,7 +124,7 @@ static void anything_translates(void **state) {
     insns += c->t.r.insns, long_ones += c->t.r.insns > 20, straddling += c->t.r.straddles;
     for (uint32_t i = 0; i < c->t.r.site_count; i++) kinds[c->t.rq.sites[i].kind]++;
   }
-  for (unsigned i = 0; i < TR_SITE_THUNK; i++) /* the generator reaches all there is */
+  for (unsigned i = 0; i < TR_SITE_KINDS; i++) /* the generator reaches all there is */
     if (!kinds[i] && cases >= 60000) fail_msg("no site of kind %s was ever made", tr_site_name(i));
   assert_true(cases < 60000 || (insns > 4 * cases && long_ones > cases / 100 && straddling > cases / 100));
   translation_free(&c->t);
@@ -156,7 +156,7 @@ static void the_worst_blocks_fit(void **state) {
       c->t.rq.mode.bits = random_mode(&r) & ~(uint32_t)(TR_STEP | TR_WATCH);
       if (n % 3 == 0) c->t.rq.mode.bits = (RIG_FLAT & ~RIG_FLAT_SEGMENTS) | 0xfffu << TR_SEG_SHIFT; /* every segment limited */
       if (n % 3 == 1) c->t.rq.mode.bits |= TR_ALIGN;
-      c->t.rq.options = next(&r) & 0x7fff & ~64u;
+      c->t.rq.options = next(&r) & TR_ALL_OPTIONS;
       c->t.rq.max_insns = TR_MAX_INSNS;
       c->size = 0;
       for (unsigned i = 0; i < TR_MAX_INSNS; i++) memcpy(c->bytes + c->size, worst[w] + 1, worst[w][0]), c->size += worst[w][0];

@@ -274,7 +274,7 @@ static inline void check_sites(struct trial *c) {
   for (uint32_t i = 0; i < r->site_count; i++) {
     const struct tr_site *s = &c->t.rq.sites[i];
     const struct host_insn *cold = host_at(&c->text, s->cold - RIG_OFFSET);
-    CHECK(s->kind < TR_SITE_THUNK, i);
+    CHECK(s->kind < TR_SITE_KINDS, i);
     check_site_insn(c, s);
     CHECK(cold && exit_number(c, behind_restored(s, cold)) == i, s->cold - RIG_OFFSET);
     switch (s->kind) {

@@ -7,11 +7,6 @@
 
 static void translate_failed(const char *what) { guided_failed(what, "see above"); }
 
-enum {
-  OPTIONS_ALL = TR_NO_WINDOWS | TR_NO_HOIST | TR_NO_FOLD | TR_NO_LIVENESS | TR_NO_STRINGS | TR_NO_HASH | TR_EXACT_FLAGS |
-                TR_COUNT | TR_REAL_TSC | TR_NO_LOOPS | TR_NO_ADDENDS | TR_NO_STACK_PAGE | TR_NO_SEGCACHE
-};
-
 /* 0: everything there is; else a model's. */
 static uint64_t features_of(unsigned choice) {
   unsigned count;
@@ -24,7 +19,7 @@ static uint64_t features_of(unsigned choice) {
 static void take_request(struct input *in, struct trial *c) {
   struct tr_request *rq = &c->t.rq;
   rq->mode.bits = (uint32_t)input_number(in, 4);
-  rq->options = (unsigned)input_number(in, 2) & OPTIONS_ALL;
+  rq->options = (unsigned)input_number(in, 2) & TR_ALL_OPTIONS;
   unsigned most = (unsigned)input_number(in, 1) % TR_MAX_INSNS;
   rq->max_insns = most ? most : TR_MAX_INSNS;
   rq->features = features_of((unsigned)input_number(in, 1));
