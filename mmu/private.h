@@ -170,6 +170,7 @@ struct mmu {
   struct map *map;              /* what addresses mean: one of `maps` */
   unsigned last_range;          /* found last in it */
   uint8_t canon_bits;
+  bool unshared;        /* some slot has become private, and nobody knows yet */
   struct space *spaces; /* [0]: the shared kernel half; then pool */
   unsigned pool, made;  /* spaces 1..made have tables */
   uint16_t buckets[BUCKETS];
@@ -178,7 +179,6 @@ struct mmu {
   uint64_t canon_used[KERNEL_SLOTS / 64];
   uint8_t contest[KERNEL_SLOTS];
   unsigned takeovers;
-  bool unshared; /* some slot has become private, and nobody knows yet */
   struct node *nodes;
   uint32_t nnodes, nodes_made, nodes_free;
   struct map maps[2]; /* now, and before the last change */

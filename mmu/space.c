@@ -177,6 +177,11 @@ static struct space *space_make(struct mmu *m, unsigned bits, const uint64_t key
   return s;
 }
 
+static void tell_unshared(struct mmu *m) {
+  m->unshared = false;
+  if (m->config.unshared) m->config.unshared(m->config.opaque);
+}
+
 static void space_select(struct mmu_cpu *cpu, unsigned bits, const uint64_t key[4]) {
   struct mmu *m = cpu->m;
   struct space *s = space_find(m, bits, key);
@@ -185,8 +190,7 @@ static void space_select(struct mmu_cpu *cpu, unsigned bits, const uint64_t key[
   s->last_used = ++m->use_clock;
   s->pd_writes = 0;
   if (s->recheck || s->version != m->canon_version) mmu_kernel_enter(m, s);
-  if (m->unshared && m->config.unshared) m->config.unshared(m->config.opaque);
-  m->unshared = false;
+  if (m->unshared) tell_unshared(m);
   if (s == cpu->current) return;
   if (cpu->current && (cpu->current->nprivate | s->nprivate)) mmu_kernel_leave(m, cpu->current, s);
   cpu->current = s;

@@ -506,7 +506,7 @@ static void tables_under_pam(void **state) {
 /* ---- windows ---- */
 
 static void hundreds_of_windows(void **state) {
-  enum { N = 700 };
+  enum { N = 300 };
   struct guest g;
   static struct io_log logs[N];
   static struct mmu_area *windows[N];
