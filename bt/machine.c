@@ -239,7 +239,8 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
 void machine_destroy(struct machine *m) {
   if (!m) return;
   if (m->clock) clock_on_deadline(m->clock, NULL, NULL);
-  bool stopped = !m->loop || loop_stop(m->loop); /* first: its thread calls into the rest */
+  bool stopped = !m->loop || loop_stop(m->loop);             /* first: its thread calls into the rest */
+  if (stopped && m->can_post) post_queue_destroy(&m->posts); /* before the devices, whose requests hold posts */
   wakeup_detach(&m->wakeup);
   if (m->pc) pc_destroy(m->pc);
   machine_free_devices(m);
@@ -250,7 +251,6 @@ void machine_destroy(struct machine *m) {
   boot_files_free(&m->boot);
   close_log(m);
   if (!stopped) return; /* stuck in a write to a terminal that nobody reads: it keeps what it uses */
-  if (m->can_post) post_queue_destroy(&m->posts);
   machine_free_backends(m);
   loop_destroy(m->loop);
   free(m);

@@ -29,8 +29,8 @@ int replay_expect(struct replay *r, const struct ref_event *e) {
 int replay_expect_tsc(struct replay *r, uint64_t value) { return push(&r->tscs, &(struct replay_access){.value = value}); }
 void replay_show_msr(struct replay *r, uint64_t value) { r->shown_tsc = value, r->tsc_is_shown = true; }
 
-static void complain(struct replay *r, const char *who, const char *what, bool port, uint64_t address, unsigned size,
-                     uint64_t value) {
+static void say_mismatch(struct replay *r, const char *who, const char *what, bool port, uint64_t address, unsigned size,
+                         uint64_t value) {
   if (r->problem[0]) return;
   snprintf(r->problem, sizeof r->problem, "%s %s %u bytes %s %s %#" PRIx64 " (%#" PRIx64 ") at %08x", who, what, size,
            what[0] == 'r' ? "from" : "to", port ? "port" : "address", address, value, r->vcpu->s.eip);
@@ -38,9 +38,9 @@ static void complain(struct replay *r, const char *who, const char *what, bool p
 
 bool replay_settled(struct replay *r) {
   const struct replay_access *read = head(&r->reads), *write = r->check_writes ? head(&r->writes) : NULL;
-  if (read) complain(r, "the reference alone", "reads", read->port, read->address, read->size, read->value);
-  if (write) complain(r, "the reference alone", "writes", write->port, write->address, write->size, write->value);
-  if (head(&r->tscs)) complain(r, "the reference alone", "reads the time-stamp counter:", false, 0, 8, head(&r->tscs)->value);
+  if (read) say_mismatch(r, "the reference alone", "reads", read->port, read->address, read->size, read->value);
+  if (write) say_mismatch(r, "the reference alone", "writes", write->port, write->address, write->size, write->value);
+  if (head(&r->tscs)) say_mismatch(r, "the reference alone", "reads the time-stamp counter:", false, 0, 8, head(&r->tscs)->value);
   r->tsc_is_shown = false;
   return !r->problem[0];
 }
@@ -72,7 +72,7 @@ static uint32_t hook_read(void *opaque, bool port, uint64_t address, unsigned si
   }
   if (done) return (uint32_t)value;
   if (!port) return r->unread++, 0;
-  complain(r, "bt alone", "reads", port, address, size, 0);
+  say_mismatch(r, "bt alone", "reads", port, address, size, 0);
   return 0xffffffff;
 }
 
@@ -88,18 +88,19 @@ static void hook_write(void *opaque, bool port, uint64_t address, unsigned size,
   if (!r->check_writes) return;
   while (done < size && (a = head(&r->writes)) && a->port == port && a->address == address + done && a->size) {
     uint64_t mask = size_mask(a->size < size - done ? a->size : size - done);
-    if ((value >> 8 * done & mask) != (a->value & mask)) complain(r, "bt", "writes another value,", port, address, size, value);
+    if ((value >> 8 * done & mask) != (a->value & mask))
+      say_mismatch(r, "bt", "writes another value,", port, address, size, value);
     done += a->size;
     r->writes.first++;
   }
-  if (!done && port) complain(r, "bt alone", "writes", port, address, size, value);
+  if (!done && port) say_mismatch(r, "bt alone", "writes", port, address, size, value);
 }
 
 static uint64_t hook_tsc(void *opaque) {
   struct replay *r = opaque;
   const struct replay_access *a = head(&r->tscs);
   if (!a && r->tsc_is_shown) return r->shown_tsc;
-  if (!a) return complain(r, "bt alone", "reads the time-stamp counter:", false, 0, 8, 0), 0;
+  if (!a) return say_mismatch(r, "bt alone", "reads the time-stamp counter:", false, 0, 8, 0), 0;
   r->tscs.first++;
   return a->value;
 }

@@ -50,14 +50,13 @@ struct pipe_watch {
   struct loop_watch watch;
   int ends[2];
   atomic_int calls, bytes;
-  bool leave; /* what came stays in the pipe */
-  int sleep_ms;
+  atomic_int sleep_ms;
 };
 static void take(void *opaque, short events) {
   struct pipe_watch *p = opaque;
   char bytes[256];
   nap(p->sleep_ms);
-  ssize_t n = p->leave ? 0 : read(p->ends[0], bytes, sizeof bytes);
+  ssize_t n = read(p->ends[0], bytes, sizeof bytes);
   if (n > 0) atomic_fetch_add(&p->bytes, (int)n);
   atomic_fetch_add(&p->calls, 1);
 }
