@@ -69,19 +69,21 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   if (!m) return NULL;
   m->machine = machine, m->mmu = mmu, m->clock = clock, m->options = *options, m->stop_at = UINT64_MAX;
   if (options->log & (1u << LOG_exec | 1u << LOG_nochain)) m->options.no_chain = true;
-  m->translate_options = translator_options(&m->options);
-  if (m->options.no_chain) m->translate_options |= TR_NO_HASH;
+  m->code.translate_options = translator_options(&m->options);
+  if (m->options.no_chain) m->code.translate_options |= TR_NO_HASH;
   m->jitter_state = options->irq_jitter_seed * 2 + 1;
   if (!map_memory(m)) {
     monitor_destroy(m);
     return NULL;
   }
-  m->tcache = tcache_create(options->code_size ? options->code_size : 64 << 20, options->single_map, run_block_died, m, error);
-  if (!m->tcache) {
+  m->code.tcache =
+    tcache_create(options->code_size ? options->code_size : 64 << 20, options->single_map, run_block_died, m, error);
+  if (!m->code.tcache) {
     monitor_destroy(m);
     return NULL;
   }
-  m->enter = (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->tcache, tcache_stubs(m->tcache)->enter);
+  m->code.enter =
+    (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->code.tcache, tcache_stubs(m->code.tcache)->enter);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->mmu_cpu = mmu_cpu(mmu, 0), m->v->model = model,
   m->v->features = features;
   tsc_ratio(m->v->tsc_ratio, clock_tsc_hz(clock));
@@ -94,7 +96,7 @@ void monitor_destroy(struct monitor *m) {
   if (!m) return;
   if (m->v && m->v->fp_live) vcpu_park_fp(m->v);
   clock_publish_tsc(m->clock, NULL);
-  tcache_destroy(m->tcache);
+  tcache_destroy(m->code.tcache);
   if (m->memory) munmap(m->memory, m->memory_size);
   free(m);
 }

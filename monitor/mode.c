@@ -67,21 +67,21 @@ void mode_update(struct monitor *m) {
 /* A small number for each mode, in the bits of a hash key above the frame number. When they run out the hash is emptied and they
  * start again. */
 static uint64_t find_mode_key(struct monitor *m, uint32_t bits) {
-  for (unsigned i = m->mode_count; i-- > 1;)
-    if (m->mode_ids[i] == bits) return (uint64_t)i << 53;
-  if (m->mode_count == sizeof m->mode_ids / sizeof m->mode_ids[0]) {
+  for (unsigned i = m->code.mode_count; i-- > 1;)
+    if (m->code.mode_ids[i] == bits) return (uint64_t)i << 53;
+  if (m->code.mode_count == sizeof m->code.mode_ids / sizeof m->code.mode_ids[0]) {
     for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i].negated_key = 0;
-    for (unsigned i = 0; i < sizeof m->mode_cache / sizeof m->mode_cache[0]; i++) m->mode_cache[i].key = 0;
-    m->mode_count = 0;
+    for (unsigned i = 0; i < sizeof m->code.mode_cache / sizeof m->code.mode_cache[0]; i++) m->code.mode_cache[i].key = 0;
+    m->code.mode_count = 0;
   }
   /* with number 0, a jump to EIP 0 in a page without fetch entry would find an empty hash entry */
-  if (m->mode_count == 0) m->mode_count = 1;
-  m->mode_ids[m->mode_count] = bits;
-  return (uint64_t)m->mode_count++ << 53;
+  if (m->code.mode_count == 0) m->code.mode_count = 1;
+  m->code.mode_ids[m->code.mode_count] = bits;
+  return (uint64_t)m->code.mode_count++ << 53;
 }
 
 uint64_t mode_key(struct monitor *m, uint32_t bits) {
-  typeof(m->mode_cache[0]) *cached = &m->mode_cache[bits * 0x9e3779b1u >> 28];
+  typeof(m->code.mode_cache[0]) *cached = &m->code.mode_cache[bits * 0x9e3779b1u >> 28];
   if (cached->bits == bits && cached->key) return cached->key - 1;
   uint64_t key = find_mode_key(m, bits);
   cached->bits = bits, cached->key = key + 1;

@@ -16,19 +16,34 @@ enum { RUN_RETRY = EXEC_STOP + 1 /* nothing was done: dispatch again */ };
 enum { REFILLS = 20000 /* allowed between two polls */ };
 enum { SLOW_INSNS = 512, RECENT = 32, NO_SITE = 0xffffffffu };
 
+/* What is the trace cache's, whichever CPU runs its code: what is translated, how, and the numbers of modes in hash keys. */
+struct code {
+  struct tcache *tcache;
+  unsigned translate_options; /* of optimisations.h */
+  void (*enter)(struct tr_state *, const void *);
+  uint64_t blocks_since_flush;
+  uint32_t mode_ids[2048]; /* mode bits of each hash mode id */
+  unsigned mode_count;
+  struct {
+    uint64_t key;
+    uint32_t bits;
+  } mode_cache[16];        /* key + 1; 0: empty */
+  uint32_t scattered[256]; /* EIPs of blocks whose kept addends changed too often */
+};
+
+/* The rest is a CPU's. */
 struct monitor {
   struct vcpu *v; /* in `memory` */
   struct mmu *mmu;
-  struct tcache *tcache;
+  struct code code;
   struct clock *clock;
   struct machine *machine;
   struct monitor_options options;
   struct monitor_counters counters;
-  unsigned translate_options; /* TR_NO_*, TR_COUNT... */
-  struct tr_mode mode;        /* of the current state, when !v->mode_dirty */
-  bool intr;                  /* INTR pin */
-  bool mid_rep;               /* the last round left a REP instruction between two iterations */
-  bool dropped;               /* something derived died since this was cleared */
+  struct tr_mode mode; /* of the current state, when !v->mode_dirty */
+  bool intr;           /* INTR pin */
+  bool mid_rep;        /* the last round left a REP instruction between two iterations */
+  bool dropped;        /* something derived died since this was cleared */
   volatile sig_atomic_t kicked;
   bool exit_requested, running, holds_signals;
   bool (*on_exception)(void *opaque, const struct fault *fault);
@@ -38,12 +53,6 @@ struct monitor {
   uint64_t readable, poison; /* what s.safepoint points to */
   uint8_t *memory;
   uint64_t memory_size;
-  uint32_t mode_ids[2048]; /* mode bits of each hash mode id */
-  unsigned mode_count;
-  struct {
-    uint64_t key;
-    uint32_t bits;
-  } mode_cache[16]; /* key + 1; 0: empty */
   /* host faults in translated code (signals.c fills them) */
   int host_signal, host_code, host_vector /* of the CPU exception behind it */;
   uint32_t thunk_fault, thunk_exit; /* while a thunk runs: where it may fault and where it leaves; 0: none runs */
@@ -52,10 +61,9 @@ struct monitor {
   uint64_t count;     /* instructions run, without those of the block being run */
   uint64_t stop_at;   /* monitor_run() returns when `count` gets there; UINT64_MAX: never */
   int64_t count_left; /* given to the block being run */
-  uint64_t blocks_since_check, blocks_since_flush;
+  uint64_t blocks_since_check;
   uint64_t jitter_state;
   unsigned jitter_delay;
-  uint32_t scattered[256]; /* EIPs of blocks whose kept addends changed too often */
   struct slow_insn slow[SLOW_INSNS];
   struct {
     uint32_t eip, cs_base, mode;
@@ -64,7 +72,6 @@ struct monitor {
   stack_t old_stack;
   void *signal_stack;
   struct monitor *outer; /* the one that this thread ran before (two machines in one process) */
-  void (*enter)(struct tr_state *, const void *);
 };
 
 static inline bool monitor_counted(const struct monitor *m) { return m->options.icount_shift >= 0; }

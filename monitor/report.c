@@ -36,14 +36,14 @@ static void disassemble(struct monitor *m, bool guest, unsigned bits, const uint
 }
 
 static void disassemble_block(struct monitor *m, const struct tc_block *b, const char *indent) {
-  disassemble(m, false, 64, tcache_address(m->tcache, b->code), b->code_size, b->code, indent);
+  disassemble(m, false, 64, tcache_address(m->code.tcache, b->code), b->code_size, b->code, indent);
   if (b->cold_size) machine_log(m->machine, "%scold:", indent);
-  disassemble(m, false, 64, tcache_address(m->tcache, b->cold), b->cold_size, b->cold, indent);
+  disassemble(m, false, 64, tcache_address(m->code.tcache, b->cold), b->cold_size, b->cold, indent);
 }
 
 static void list_sites(struct monitor *m, const struct tc_block *b) {
   for (unsigned i = 0; i < b->site_count; i++) {
-    const struct tr_site *s = tcache_site(m->tcache, b->first_site + i);
+    const struct tr_site *s = tcache_site(m->code.tcache, b->first_site + i);
     machine_log(m->machine, "    site %u %s: host %05x cold %05x guest +%x esp %+d target %08x", b->first_site + i,
                 tr_site_name(s->kind), s->host, s->cold, s->insn_offset, s->esp_delta, s->target);
   }
@@ -134,9 +134,10 @@ void report_stop(struct monitor *m, const char *reason) {
   machine_log(m->machine, "guest code at EIP:");
   disassemble(m, true, m->mode.bits & TR_CODE32 ? 32 : 16, bytes, peek(m, monitor_linear_eip(m), bytes, sizeof bytes),
               monitor_linear_eip(m), "  ");
-  struct tr_site *site =
-    (uint32_t)m->v->s.site < 1u << 31 && tcache_block_count(m->tcache) ? tcache_site(m->tcache, (uint32_t)m->v->s.site) : NULL;
-  const struct tc_block *b = site ? tcache_site_block(m->tcache, site) : NULL;
+  struct tr_site *site = (uint32_t)m->v->s.site < 1u << 31 && tcache_block_count(m->code.tcache)
+                           ? tcache_site(m->code.tcache, (uint32_t)m->v->s.site)
+                           : NULL;
+  const struct tc_block *b = site ? tcache_site_block(m->code.tcache, site) : NULL;
   if (!b || b->code_size > 2048) return;
   machine_log(m->machine, "host code that was left last:");
   disassemble_block(m, b, "  ");
@@ -152,10 +153,10 @@ static void report_recent(struct monitor *m, unsigned back) {
   const struct tc_block *b = NULL;
   /* as it was asked for, in single steps, or with every access checked by itself */
   for (unsigned kind = 0; !b && kind < 4; kind++)
-    b = tcache_find(m->tcache, (struct tc_key){.eip = r->eip,
-                                               .frame = (uint32_t)(at.addr.v >> MMU_PAGE_BITS),
-                                               .cs_base = r->cs_base,
-                                               .mode = r->mode | (kind & 1 ? TR_STEP : 0) | (kind & 2 ? TR_PLAIN : 0)});
+    b = tcache_find(m->code.tcache, (struct tc_key){.eip = r->eip,
+                                                    .frame = (uint32_t)(at.addr.v >> MMU_PAGE_BITS),
+                                                    .cs_base = r->cs_base,
+                                                    .mode = r->mode | (kind & 1 ? TR_STEP : 0) | (kind & 2 ? TR_PLAIN : 0)});
   if (!b) return;
   uint8_t bytes[512];
   disassemble(m, true, r->mode & TR_CODE32 ? 32 : 16, bytes,
@@ -171,10 +172,10 @@ void monitor_report_recent(struct monitor *m, unsigned blocks) {
 void report_crash(struct monitor *m, int number, siginfo_t *info, void *context) {
   const ucontext_t *uc = context;
   const greg_t *g = uc->uc_mcontext.gregs;
-  uint32_t at = m ? tcache_offset(m->tcache, (uint64_t)g[REG_RIP]) : 0;
+  uint32_t at = m ? tcache_offset(m->code.tcache, (uint64_t)g[REG_RIP]) : 0;
   dprintf(STDERR_FILENO, "bt: internal error: signal %d (code %d) at host %llx, code offset %x, address %p\n", number,
           info->si_code, (unsigned long long)g[REG_RIP], at, info->si_addr);
-  struct tc_block *b = at ? tcache_block_at(m->tcache, at) : NULL;
+  struct tc_block *b = at ? tcache_block_at(m->code.tcache, at) : NULL;
   if (b)
     dprintf(STDERR_FILENO, "bt: in the block at guest %08" PRIx64 " (%u instructions, mode %08x), host %s+%x\n", b->key.eip,
             b->insns, b->key.mode, at < b->cold ? "" : "cold ", at < b->cold ? at - b->code : at - b->cold);

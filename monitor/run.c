@@ -46,7 +46,7 @@ void vm_stop(struct vcpu *v, const char *reason) {
 void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) {
   uint64_t left;
   m->dropped = true;
-  m->counters.code_kills += tcache_kill_granules(m->tcache, frame, granules, &left);
+  m->counters.code_kills += tcache_kill_granules(m->code.tcache, frame, granules, &left);
   mmu_untrace_code(m->mmu, frame);
   if (left) mmu_trace_code(m->mmu, frame, left);
 }
@@ -55,17 +55,17 @@ void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) 
 void monitor_fetch_dropped(struct monitor *m, uint32_t space, uint32_t page) {
   if (!sees(m, space)) return;
   m->dropped = true;
-  if (page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) tcache_unchain_page(m->tcache, page);
+  if (page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) tcache_unchain_page(m->code.tcache, page);
 }
 
 /* Free chains in the kernel half rely on its being shared. */
-void monitor_unshared(struct monitor *m) { tcache_unchain_all(m->tcache); }
+void monitor_unshared(struct monitor *m) { tcache_unchain_all(m->code.tcache); }
 
 /* Called while the guest's x87/SSE state is live (a store to code): not in create.c, of which clang makes a store by XMM. */
 void run_block_died(void *opaque, const struct tc_block *b) {
   struct monitor *m = opaque;
   struct tr_hash_entry *e = &m->v->s.hash[tr_hash_index((uint32_t)b->key.eip)];
-  if (e->code == tcache_address(m->tcache, b->entry)) *e = (struct tr_hash_entry){0, NULL};
+  if (e->code == tcache_address(m->code.tcache, b->entry)) *e = (struct tr_hash_entry){0, NULL};
 }
 
 static void untrace(void *opaque, uint32_t frame) {
@@ -75,8 +75,8 @@ static void untrace(void *opaque, uint32_t frame) {
 
 void run_flush(struct monitor *m) {
   m->counters.flushes++;
-  m->blocks_since_flush = 0;
-  tcache_flush(m->tcache, untrace, m);
+  m->code.blocks_since_flush = 0;
+  tcache_flush(m->code.tcache, untrace, m);
   for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i] = (struct tr_hash_entry){0, NULL};
 }
 
@@ -139,7 +139,7 @@ static int straddle(struct monitor *m, struct tr_request *rq, struct source *src
   return EXEC_NEXT;
 }
 
-static uint32_t *scattered(struct monitor *m, uint32_t eip) { return &m->scattered[(eip * 0x9e3779b1u) >> 24]; }
+static uint32_t *scattered(struct monitor *m, uint32_t eip) { return &m->code.scattered[(eip * 0x9e3779b1u) >> 24]; }
 
 /* Makes the block for `key`. NULL with *result: EXEC_FAULT, or EXEC_AGAIN where only slow_step() can go on. */
 static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t linear, int *result) {
@@ -157,13 +157,13 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
                           .cs_base = key.cs_base,
                           .mode = {key.mode},
                           .features = v->features,
-                          .options = m->translate_options,
+                          .options = m->code.translate_options,
                           .max_insns = TR_MAX_INSNS};
   if (limit_left < rq.page_left - 1) rq.page_left = rq.available = limit_left + 1;
-  if (m->options.flush_every && m->blocks_since_flush >= m->options.flush_every) run_flush(m);
-  if (!tcache_begin(m->tcache, &rq)) {
+  if (m->options.flush_every && m->code.blocks_since_flush >= m->options.flush_every) run_flush(m);
+  if (!tcache_begin(m->code.tcache, &rq)) {
     run_flush(m);
-    tcache_begin(m->tcache, &rq);
+    tcache_begin(m->code.tcache, &rq);
   }
   if (*scattered(m, rq.eip) == rq.eip) rq.options |= TR_NO_ADDENDS;
   vcpu_park_fp(v);
@@ -179,10 +179,10 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
     return NULL;
   }
   if (!r.straddles) src.frame2 = 0;
-  struct tc_block *b = tcache_commit(m->tcache, &rq, &r, key, src.frame2);
+  struct tc_block *b = tcache_commit(m->code.tcache, &rq, &r, key, src.frame2);
   mmu_trace_code(m->mmu, key.frame, guest_code_granules(&r, offset, false));
   if (src.frame2) mmu_trace_code(m->mmu, src.frame2 - 1, guest_code_granules(&r, offset, true));
-  m->blocks_since_flush++;
+  m->code.blocks_since_flush++;
   m->counters.translations++, m->counters.translated_insns += r.insns;
   if (m->options.log & (1u << LOG_in_asm | 1u << LOG_out_asm)) report_block(m, b, &rq);
   *result = EXEC_NEXT;
@@ -192,7 +192,7 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t
 /* ---- finding --------------------------------------------------------------------------------------------------- */
 
 static bool hashable(const struct monitor *m, uint32_t mode) {
-  return (mode & TR_CS_FLAT) && !(mode & (TR_STEP | TR_PLAIN)) && !(m->translate_options & TR_NO_HASH);
+  return (mode & TR_CS_FLAT) && !(mode & (TR_STEP | TR_PLAIN)) && !(m->code.translate_options & TR_NO_HASH);
 }
 
 /* The block at CS:EIP in a mode. NULL with *result as translate(). */
@@ -209,7 +209,7 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
     return NULL;
   }
   struct tc_key key = {.eip = v->s.eip, .frame = mmu_fetch_frame(entry), .cs_base = v->s.seg[SEG_CS].base, .mode = mode};
-  struct tc_block *b = tcache_find(m->tcache, key);
+  struct tc_block *b = tcache_find(m->code.tcache, key);
   m->counters.lookups++;
   if (b && b->frame2) { /* still the same second page? */
     uint64_t second = fetch_entry(m, (linear | MMU_PAGE_MASK) + 1, result);
@@ -231,7 +231,7 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
   if (b && hashable(m, mode)) {
     entry = fetch_entry(m, linear, result);
     struct tr_hash_entry *e = &v->s.hash[tr_hash_index(v->s.eip)];
-    *e = (struct tr_hash_entry){-(entry + v->s.eip + v->s.mode_key), tcache_address(m->tcache, b->entry)};
+    *e = (struct tr_hash_entry){-(entry + v->s.eip + v->s.mode_key), tcache_address(m->code.tcache, b->entry)};
   }
   return b;
 }
@@ -254,13 +254,13 @@ void run_enter(struct monitor *m, const void *code) {
     vcpu_unpark_fp(v);
   }
   if (monitor_counted(m)) v->s.safepoint = (uint64_t)v->s.insns_left;
-  tcache_close(m->tcache);
-  m->enter(&v->s, code);
+  tcache_close(m->code.tcache);
+  m->code.enter(&v->s, code);
 }
 
 void run_settle(struct monitor *m, const struct tr_site *site) {
   struct vcpu *v = m->v;
-  const struct tc_block *b = tcache_site_block(m->tcache, site);
+  const struct tc_block *b = tcache_site_block(m->code.tcache, site);
   v->s.eip = (uint32_t)b->key.eip + site->insn_offset;
   v->s.gpr[REG_ESP] += (uint32_t)(int32_t)site->esp_delta;
   v->s.insns_left += b->insns - site->index;
@@ -269,11 +269,11 @@ void run_settle(struct monitor *m, const struct tr_site *site) {
 /* Chains the jump at `number` to the block at its target, if that block exists or can be made now. */
 static void chain(struct monitor *m, uint32_t number, uint32_t mode) {
   int result;
-  uint32_t generation = tcache_generation(m->tcache);
-  struct tc_block *from = tcache_site_block(m->tcache, tcache_site(m->tcache, number));
+  uint32_t generation = tcache_generation(m->code.tcache);
+  struct tc_block *from = tcache_site_block(m->code.tcache, tcache_site(m->code.tcache, number));
   struct tc_block *to = find_block(m, mode, &result);
-  if (!to || generation != tcache_generation(m->tcache) || from->dead) return;
-  tcache_chain(m->tcache, number, to);
+  if (!to || generation != tcache_generation(m->code.tcache) || from->dead) return;
+  tcache_chain(m->code.tcache, number, to);
   m->counters.chains++;
 }
 
@@ -303,7 +303,7 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
   for (;;) {
     uint32_t number = (uint32_t)v->s.site;
-    struct tr_site *site = tcache_site(m->tcache, number);
+    struct tr_site *site = tcache_site(m->code.tcache, number);
     int result = EXEC_NEXT;
     bool shadowed = site->access & TR_ACCESS_SHADOW;
     switch ((enum tr_site_kind)site->kind) {
@@ -322,7 +322,7 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       if (site->host && !m->kicked && !shadowed) chain(m, number, m->mode.bits | TR_PLAIN);
       return retry(m, shadowed);
     case TR_SITE_CALLOUT: {
-      const struct insn *insn = tcache_callout(m->tcache, site->target);
+      const struct insn *insn = tcache_callout(m->code.tcache, site->target);
       run_settle(m, site);
       if (monitor_polls_first(m)) return retry(m, shadowed);
       return counted(m, slow_callout(m, insn));
@@ -339,13 +339,13 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
     case TR_SITE_FAULT: return slow_host_fault(m, site);
     case TR_SITE_REFILL:
       run_settle(m, site);
-      give_up_addends(m, tcache_site_block(m->tcache, site));
+      give_up_addends(m, tcache_site_block(m->code.tcache, site));
       return retry(m, shadowed);
     case TR_SITE_STRADDLE: /* looks its second page up, and makes it anew if it is another */
       run_settle(m, site);
-      return find_block(m, tcache_site_block(m->tcache, site)->key.mode, &result) ? RUN_RETRY
-             : result == EXEC_AGAIN                                               ? counted(m, slow_step(m))
-                                                                                  : result;
+      return find_block(m, tcache_site_block(m->code.tcache, site)->key.mode, &result) ? RUN_RETRY
+             : result == EXEC_AGAIN                                                    ? counted(m, slow_step(m))
+                                                                                       : result;
     case TR_SITE_SAFEPOINT: /* a kick in the midst of a poll leaves the poison alone: only another poll takes it away */
       m->counters.safepoints++;
       m->kicked = 1;
@@ -508,7 +508,7 @@ static int run_block(struct monitor *m, uint32_t mode, uint32_t *plain) {
       *plain = 0;
       return result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
     }
-    code = tcache_address(m->tcache, b->entry);
+    code = tcache_address(m->code.tcache, b->entry);
   }
   *plain = 0;
   m->counters.dispatches++;

@@ -23,23 +23,23 @@ enum { SIGNAL_COUNT = sizeof signals / sizeof signals[0], SIGNAL_STACK = 64 << 1
  * can be read. */
 static bool before_rdtsc(struct monitor *m, uint32_t at) {
   if (at < TR_SAFEPOINT_SIZE) return false;
-  const uint8_t *code = tcache_address(m->tcache, at);
-  return code[0] == 0x0f && code[1] == 0x31 && tcache_site_at(m->tcache, at - TR_SAFEPOINT_SIZE);
+  const uint8_t *code = tcache_address(m->code.tcache, at);
+  return code[0] == 0x0f && code[1] == 0x31 && tcache_site_at(m->code.tcache, at - TR_SAFEPOINT_SIZE);
 }
 
 static void kicked(struct monitor *m, ucontext_t *uc) {
   m->kicked = 1;
   if (monitor_counted(m)) return;
   m->v->s.safepoint = m->poison;
-  uint32_t at = tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
-  const struct tr_stubs *stubs = tcache_stubs(m->tcache);
+  uint32_t at = tcache_offset(m->code.tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
+  const struct tr_stubs *stubs = tcache_stubs(m->code.tcache);
   if (before_rdtsc(m, at)) uc->uc_mcontext.gregs[REG_RIP] -= TR_SAFEPOINT_SIZE; /* its safepoint is run again */
   /* elsewhere R12 is the C code's */
   if (at >= stubs->size || (at && at == stubs->enter_jump)) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;
 }
 
 static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext_t *uc) {
-  uint32_t at = tcache_offset(m->tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
+  uint32_t at = tcache_offset(m->code.tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
   if (!at) return false;
   m->counters.signals++;
   m->host_signal = number, m->host_code = info->si_code, m->host_vector = (int)uc->uc_mcontext.gregs[REG_TRAPNO];
@@ -48,11 +48,11 @@ static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext
     m->thunk_faulted = true;
     leave = m->thunk_exit;
   } else {
-    struct tr_site *site = tcache_site_at(m->tcache, at);
+    struct tr_site *site = tcache_site_at(m->code.tcache, at);
     if (!site) return false;
     leave = site->cold;
   }
-  uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)tcache_address(m->tcache, leave);
+  uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)tcache_address(m->code.tcache, leave);
   return true;
 }
 

@@ -96,24 +96,24 @@ static int host_fault_vector(struct monitor *m, const struct insn *insn) {
 /* Runs e's instruction once with its memory operand at `host`. EXEC_FAULT: the host faulted, v->fault is filled. */
 static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   struct vcpu *v = m->v;
-  if (!e->thunk || e->generation != tcache_generation(m->tcache)) {
+  if (!e->thunk || e->generation != tcache_generation(m->code.tcache)) {
     vcpu_park_fp(v); /* the translator is plain C */
-    uint32_t at = tcache_thunk_space(m->tcache);
+    uint32_t at = tcache_thunk_space(m->code.tcache);
     if (!at) { /* the guest's state is settled: no block is needed any more */
       run_flush(m);
-      at = tcache_thunk_space(m->tcache);
+      at = tcache_thunk_space(m->code.tcache);
     }
     e->thunk_exit = at +
-                    tr_write_thunk(&e->insn, tcache_writable(m->tcache, at, TR_THUNK_SIZE), at, tcache_stubs(m->tcache), NO_SITE,
-                                   &e->thunk_fault) -
+                    tr_write_thunk(&e->insn, tcache_writable(m->code.tcache, at, TR_THUNK_SIZE), at, tcache_stubs(m->code.tcache),
+                                   NO_SITE, &e->thunk_fault) -
                     TR_EXIT_SIZE;
-    e->thunk = at, e->generation = tcache_generation(m->tcache);
+    e->thunk = at, e->generation = tcache_generation(m->code.tcache);
   }
   m->counters.bounces++;
   m->thunk_fault = e->thunk_fault, m->thunk_exit = e->thunk_exit;
   m->thunk_faulted = false;
   v->s.scratch[0] = (uint64_t)(uintptr_t)host;
-  run_enter(m, tcache_address(m->tcache, e->thunk));
+  run_enter(m, tcache_address(m->code.tcache, e->thunk));
   m->thunk_fault = 0;
   if (m->thunk_faulted) return host_fault_vector(m, &e->insn);
   return EXEC_NEXT;
@@ -352,7 +352,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
       *result = RUN_RETRY;
       return false;
     }
-    run_enter(m, tcache_address(m->tcache, site->host));
+    run_enter(m, tcache_address(m->code.tcache, site->host));
     return true;
   }
   run_settle(m, site);

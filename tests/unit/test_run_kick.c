@@ -254,10 +254,10 @@ static void step_or_kick(int number, siginfo_t *info, void *context) {
   enum { TRAP = 0x100 };
   greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
   struct monitor *m = steps.rig->monitor;
-  uint32_t at = tcache_offset(m->tcache, (uint64_t)regs[REG_RIP]);
+  uint32_t at = tcache_offset(m->code.tcache, (uint64_t)regs[REG_RIP]);
   regs[REG_EFL] |= TRAP;
   if (!at || steps.steps++ < steps.kick_at) return;
-  const uint8_t *code = tcache_address(m->tcache, at);
+  const uint8_t *code = tcache_address(m->code.tcache, at);
   steps.kicked = true, steps.at_rdtsc = code[0] == 0x0f && code[1] == 0x31;
   regs[REG_EFL] &= ~(greg_t)TRAP;
   monitor_kick(m); /* SIGUSR1 is blocked here: it comes right at RIP */
