@@ -1,6 +1,7 @@
 /* Options that say what the machine is. */
 #include <string.h>
 #include "options_handlers.h"
+#include "property_values.h"
 #include "../version.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -110,29 +111,38 @@ static const struct {
   {"suppress-vmdesc", NULL},
   {"igd-passthru", "off"},
 };
+/* Those that do something, beside `accel`. */
+static const struct property machine_rows[] = {
+  PROPERTY(PROPERTY_BOOL, bt_options, acpi, "acpi", "on", "ACPI tables and power management"),
+  PROPERTY(PROPERTY_BOOL, bt_options, hpet, "hpet", "on", "high precision event timers"),
+  PROPERTY_END,
+};
 static int machine_property(struct parser *p, const char *key, const char *value) {
-  char text[128];
+  char error[PROPERTY_ERROR];
   if (!strcmp(key, "type")) {
     if (!strcmp(value, "pc") || !strncmp(value, "pc-i440fx-", 10)) return OPTIONS_OK;
     return options_complain(p, "no such machine (there is: pc)");
   }
   if (!strcmp(key, "accel")) return accelerator(p, value);
-  if (!strcmp(key, "acpi")) return value_switch(value, &p->o->acpi) ? OPTIONS_OK : options_complain(p, "acpi is on or off");
-  if (!strcmp(key, "hpet")) return value_switch(value, &p->o->hpet) ? OPTIONS_OK : options_complain(p, "hpet is on or off");
   for (unsigned i = 0; i < sizeof machine_trivial / sizeof machine_trivial[0]; i++)
     if (!strcmp(key, machine_trivial[i].key) && (!machine_trivial[i].value || !strcmp(value, machine_trivial[i].value)))
       return OPTIONS_OK;
-  if (strcmp(key, "usb") || strcmp(value, "on"))
-    return options_complain(p, "bt's machine has no such property or value: %s", value_printable(text, key));
-  options_warn(p, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse");
-  return OPTIONS_OK;
+  if (!strcmp(key, "usb") && !strcmp(value, "on"))
+    return options_warn(p, "there is no USB controller yet: the guest has the PS/2 keyboard and mouse"), OPTIONS_OK;
+  for (unsigned i = 0; i < sizeof machine_trivial / sizeof machine_trivial[0]; i++)
+    if (!strcmp(key, machine_trivial[i].key))
+      return options_complain(p, "bt's machine has %s=%s only", key, machine_trivial[i].value);
+  return properties_set(machine_rows, p->o, key, value, NULL, error) ? OPTIONS_OK : options_complain(p, "%s", error);
 }
 int handle_machine(struct parser *p) {
   int result = options_keyed(p, "machine");
   const struct option_entry *e = NULL;
   ENTRIES_OF(p->o->entries, "machine", last) e = last;
   if (result != OPTIONS_OK) return result;
-  if (entry_asks_help(e)) return puts("pc    the PC with an i440FX host bridge (pc-i440fx-* too)"), OPTIONS_DONE;
+  if (entry_asks_help(e)) {
+    puts("pc    the PC with an i440FX host bridge (pc-i440fx-* too)");
+    return properties_help(machine_rows, stdout), OPTIONS_DONE;
+  }
   for (unsigned i = 0; i < e->count && result == OPTIONS_OK; i++)
     result = machine_property(p, e->pairs[i].key, e->pairs[i].value);
   return result;

@@ -366,11 +366,11 @@ static void accelerators_and_machines(void **state) {
   }
   assert_int_equal(PARSE(&o, "-kernel", "k", "-no-hpet"), OPTIONS_OK);
   assert_false(o.hpet);
-  BAD("hpet is on or off", "-machine", "pc,hpet=maybe");
+  BAD("hpet=maybe: it is on or off", "-machine", "pc,hpet=maybe");
   BAD("no such machine", "-machine", "q35");
-  BAD("no such property", "-M", "pc,colour=red");
+  BAD("no property 'colour'; it has acpi, hpet", "-M", "pc,colour=red");
   GOOD("-M", "pc,smm,noigd-passthru"); /* short forms */
-  BAD("no such property", "-M", "pc,pit=off");
+  BAD("bt's machine has pit=on only", "-M", "pc,pit=off");
   BAD("one CPU", "-smp", "4");
   BAD("number of CPUs", "-smp", "");
   BAD("accelerator", "-accel", "magic");
