@@ -16,6 +16,7 @@
 #include "options/options.h"
 #include "host/chardev.h"
 #include "host/loop.h"
+#include "host/pool.h"
 #include "host/post.h"
 #include "symbols.h"
 #include "host/wakeup.h"
@@ -68,6 +69,12 @@ struct machine {
   struct chardev **chardevs;
   struct device_config *devices; /* of the pc, beside those that every PC has */
   unsigned chardev_count, device_count;
+  struct drive { /* -drive if=none: a back end that a device names by drive=ID */
+    const char *id;
+    struct block_backend *backend;
+  } * drives;
+  unsigned drive_count;
+  struct pool *pool;                /* its threads do what may block; NULL: there are no drives */
   struct clock_timer chardev_flush; /* for the end of a line that does not come */
   struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;

@@ -6,11 +6,11 @@
  *   8 bytes  checksum of all that follows
  *   records  16 bytes name, padded with zeros; 8 bytes size; that many bytes
  * The records are those of parts[] in that order, then "devices", then "ram". A part's holds its field table's record
- * (devices/fields.c), "devices" what devices/state.c writes, "ram" the size of RAM, then (page number, page) for each page that
- * is not all zero, ascending. Derived state is never saved: shadow tables, traces, translated code. A load drops it and it is
- * derived anew. Missing: states are read and written by tests alone, there is no command for them yet; input queued on the host's
- * side is not saved; timers that are due at the same nanosecond are armed in the order of the devices after a load, not in the
- * order in which the guest set them. */
+ * (devices/fields.c), "devices" what devices/state.c writes, "ram" the size of RAM, then (frame number, page) for each page that
+ * is not all zero, ascending: RAM's frames, then those of devices that have memory of their own. Derived state is never saved:
+ * shadow tables, traces, translated code. A load drops it and it is derived anew. Missing: states are read and written by tests
+ * alone, there is no command for them yet; input queued on the host's side is not saved; timers that are due at the same
+ * nanosecond are armed in the order of the devices after a load, not in the order in which the guest set them. */
 #define _GNU_SOURCE
 #include "snapshot.h"
 #include <errno.h>
@@ -41,18 +41,11 @@ static void list_parts(struct machine *m, struct part parts[PART_COUNT]) {
   parts[PART_MACHINE] = (struct part){"machine", m, machine_fields};
 }
 
-/* ---- RAM, by page ---- */
+/* ---- RAM and the memory of devices, by frame ---- */
 
-static uint32_t page_count(struct machine *m) { return (uint32_t)(mmu_ram_size(m->mmu) >> MMU_PAGE_BITS); }
-/* NULL: no memory there. */
-static uint8_t *page_at(struct machine *m, uint32_t page) {
-  return mmu_ram_pointer(m->mmu, to_gpa((uint64_t)page << MMU_PAGE_BITS), MMU_PAGE);
-}
-/* The first page from `page` on that is memory; page_count() at the end. */
-static uint32_t next_page(struct machine *m, uint32_t page) {
-  while (page < page_count(m) && !page_at(m, page)) page++;
-  return page;
-}
+static uint8_t *page_at(struct machine *m, uint32_t page) { return mmu_frame_pointer(m->mmu, page); }
+/* The first page from `page` on; MMU_NO_FRAME at the end. */
+static uint32_t next_page(struct machine *m, uint32_t page) { return mmu_next_frame(m->mmu, page); }
 static bool page_is_zero(const uint8_t *page) { return !page[0] && !memcmp(page, page + 1, MMU_PAGE - 1); }
 /* a store would take the host's memory */
 static void clear_page(uint8_t *page) {
@@ -108,7 +101,7 @@ static void save_ram(struct state_buffer *b, struct machine *m) {
   size_t start = begin_record(b, "ram");
   uint64_t size = mmu_ram_size(m->mmu);
   state_put(b, &size, 8);
-  for (uint32_t page = next_page(m, 0); page < page_count(m); page = next_page(m, page + 1)) {
+  for (uint32_t page = next_page(m, 0); page != MMU_NO_FRAME; page = next_page(m, page + 1)) {
     const uint8_t *at = page_at(m, page);
     if (page_is_zero(at)) continue;
     state_put(b, &page, 4);
@@ -197,7 +190,7 @@ static void check_ram(struct machine *m, struct state_reader r, const char **err
     uint32_t page = 0;
     const uint8_t *number = state_take(&r, 4);
     if (number) memcpy(&page, number, 4);
-    if (number && (page < next || page >= page_count(m) || !page_at(m, page)))
+    if (number && (page < next || page == MMU_NO_FRAME || next_page(m, page) != page))
       r.error = "the saved state has a page that is out of place";
     next = (uint64_t)page + 1;
     state_take(&r, MMU_PAGE);
@@ -241,7 +234,7 @@ static void load_ram(struct machine *m, struct state_reader r) {
     memcpy(page_at(m, number), state_take(&r, MMU_PAGE), MMU_PAGE);
     page = next_page(m, number + 1);
   }
-  for (; page < page_count(m); page = next_page(m, page + 1)) clear_page(page_at(m, page));
+  for (; page != MMU_NO_FRAME; page = next_page(m, page + 1)) clear_page(page_at(m, page));
 }
 
 /* The devices come last: they look at the clock and drive the CPU's pins. */
@@ -250,6 +243,7 @@ const char *machine_load(struct machine *m, const uint8_t *bytes, size_t size) {
   struct checked c;
   const char *error = check(m, bytes, size, &c);
   if (error) return error;
+  if (!machine_quiesce(m)) return "a device waits for its back end: nothing can be loaded before that is done";
   mmu_reset(m->mmu);
   monitor_reset(m->monitor);
   load_ram(m, c.ram);
@@ -276,9 +270,8 @@ static bool pages_equal(struct machine *a, struct machine *b, uint32_t page, cha
 }
 
 static bool ram_equal(struct machine *a, struct machine *b, char *text, size_t text_size) {
-  if (page_count(a) != page_count(b))
-    return snprintf(text, text_size, "RAM: %u pages, %u pages", page_count(a), page_count(b)), false;
-  for (uint32_t page = next_page(a, 0); page < page_count(a); page = next_page(a, page + 1))
+  if (mmu_ram_size(a->mmu) != mmu_ram_size(b->mmu)) return snprintf(text, text_size, "RAM of two sizes"), false;
+  for (uint32_t page = next_page(a, 0); page != MMU_NO_FRAME; page = next_page(a, page + 1))
     if (!pages_equal(a, b, page, text, text_size)) return false;
   return true;
 }

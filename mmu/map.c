@@ -439,6 +439,16 @@ uint64_t mmu_area_size(const struct mmu_area *a) { return a->whole; }
 gpa mmu_area_base(const struct mmu_area *a) { return to_gpa(a->base); }
 int mmu_area_fd(const struct mmu_area *a) { return a->of ? -1 : a->fd; }
 
+uint32_t mmu_next_frame(const struct mmu *m, uint32_t frame) {
+  if (frame < m->ram_frames) return frame;
+  uint32_t next = MMU_NO_FRAME;
+  for (const struct mmu_area *a = m->areas; a; a = a->next) {
+    uint32_t first = a->frame > frame ? a->frame : frame;
+    if (a->owned && frame < a->frame + a->owned && first < next) next = first;
+  }
+  return next;
+}
+
 void *mmu_frame_pointer(struct mmu *m, uint32_t frame) { return frame < m->nframes ? frame_host(m, frame) : NULL; }
 
 void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size) {

@@ -135,6 +135,10 @@ int mmu_area_fd(const struct mmu_area *area); /* the memfd whose offset 0 is the
 /* Host address of a frame; it stays the same as long as the frame lives. Does not honour traces: for reading, and for stores
  * between mmu_traced_store_begin() and _end(). NULL: no such number. */
 void *mmu_frame_pointer(struct mmu *m, uint32_t frame);
+/* The first frame from `frame` on that is some area's own; MMU_NO_FRAME: there is none. For saved states, which hold all memory.
+ */
+#define MMU_NO_FRAME UINT32_MAX
+uint32_t mmu_next_frame(const struct mmu *m, uint32_t frame);
 struct mmu_area *mmu_ram_area(struct mmu *m); /* main RAM: all of it, [A0000h, C0000h) too; its parts are shown by aliases */
 uint64_t mmu_ram_size(const struct mmu *m);
 /* Main RAM for loaders and tests, whatever lies over it; NULL unless [addr, addr+size) is one run of it as it is shown at first.
@@ -145,6 +149,9 @@ void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size);
 /* Device access to guest memory; honours traces; MMIO and holes read as all ones. */
 void mmu_dma_read(struct mmu *m, gpa addr, void *to, uint64_t size);
 void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size);
+/* A device's store to its own memory, wherever it is shown, hidden or read-only too; honours traces. [offset, offset+size) must
+ * be part of the area. */
+void mmu_area_write(struct mmu *m, const struct mmu_area *area, uint64_t offset, const void *from, uint64_t size);
 /* CPU access by physical address (any kind of frame; does not cross a page). Traces are honoured: *dropped tells whether the
  * store dropped or traced anything (the caller must then not return into translated code). */
 void mmu_phys_read(struct mmu *m, gpa addr, void *to, unsigned size);

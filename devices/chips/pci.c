@@ -259,9 +259,21 @@ void pci_function_loaded(struct pci_function *f) {
   remap(f->bus);
 }
 
+int pci_free_devfn(const struct pci *s) {
+  for (unsigned device = 2; device < 32; device++) {
+    bool there = false;
+    for (unsigned n = 0; n < 8; n++) there |= s->function[pci_devfn(device, n)] != 0;
+    if (!there) return pci_devfn(device, 0);
+  }
+  return PCI_NO_SLOT;
+}
+
 static void remove_areas(struct pci *s, struct pci_function *f) {
   for (unsigned n = 0; n < PCI_REGIONS; n++)
-    if (f->area[n]) mmu_remove_area(s->mmu, f->area[n]), f->area[n] = 0;
+    if (f->area[n]) {
+      mmu_remove_area(s->mmu, f->area[n]);
+      f->area[n] = 0;
+    }
 }
 
 static bool add_areas(struct pci *s, struct pci_function *f, const struct pci_info *info) {

@@ -5,8 +5,8 @@
  * FIFO's room alone (can_receive()); the character timeout follows the programmed baud rate. The modem at the other end is
  * always there: CTS, DSR and DCD are on. As on the PC's boards, OUT2 gates the interrupt line - here in loopback too, so that a
  * driver's self test sees its interrupts. QEMU's line ignores OUT2; its chip and ours have it set when a kernel is entered
- * (firmware/handover.c), so that a driver that never writes MCR gets its interrupts on both. Missing: received breaks, parity and framing errors
- * (no back-end makes any); the non-FIFO transmit FIFO depth cannot be observed.
+ * (firmware/handover.c), so that a driver that never writes MCR gets its interrupts on both. Missing: received breaks, parity and
+ * framing errors (no back-end makes any); the non-FIFO transmit FIFO depth cannot be observed.
  */
 #include "uart16550.h"
 
