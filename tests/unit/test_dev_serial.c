@@ -177,7 +177,7 @@ static void room_is_told_to_the_back_end(void **state) {
   struct rig_port *port = &r->ports[0];
   out8(r, IIR, 1);
   send(r, "0123456789abcdef");
-  unsigned before = port->accepts;
+  unsigned before = port->accepts, other = r->ports[1].accepts;
   in8(r, DATA);
   assert_int_equal(port->accepts, before + 1);
   out8(r, IIR, 3); /* FIFO cleared */
@@ -186,7 +186,7 @@ static void room_is_told_to_the_back_end(void **state) {
   assert_int_equal(rig_room(r, 0), 0);
   out8(r, MCR, 0);
   assert_true(rig_room(r, 0) && port->accepts > before + 2);
-  assert_int_equal(r->ports[1].accepts, 0);
+  assert_int_equal(r->ports[1].accepts, other);
 }
 
 /* ---- as devices that are asked for ---- */
