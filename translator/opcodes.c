@@ -9,7 +9,7 @@
  *     need no row when only the mandatory prefix tells them from a row ("(undefined)" serves).
  *  4. COPY means: the same instruction in 64-bit code does the same to 32-bit registers and one memory operand. If it touches
  *     anything else - the stack, a selector, EIP, a second memory operand, more than XMM0-7 - it is another kind.
- *  5. What others know of an opcode beyond its kind is a column (does, alias, quiet, aligned): nobody compares its bytes.
+ *  5. What planner, emitter and slow paths know of an opcode beyond its kind is a column (does, alias, quiet, aligned).
  *  6. tests/unit/test_decode.c compares every row with an independent decoder; a deliberate difference is listed there. */
 #include "opcodes.h"
 #include <stddef.h>
