@@ -67,6 +67,13 @@ def undefined_encodings_have_operands(tool):
     return wrong
 
 
+def absolute_offset_of_16_bits(tool):
+    """MOV AL, [1] with a 16-bit address: the two bytes behind it are no part of the address (they were once)."""
+    event = {"eflags": 0, "cs": layout.S_KCODE, "eip": 0}
+    found = accesses.touched(code_of("67a00100").instruction(0, False), event)
+    return [] if found == [(1, 2)] else [f"MOV AL, [1] touches {found}"]
+
+
 def lengths_are_those_of_capstone(tool):
     """Of all instructions of some programs."""
     data, size = generate(tool, 1, PROGRAMS), programs.SIZE
@@ -87,7 +94,7 @@ def lengths_are_those_of_capstone(tool):
 
 
 TESTS = (structs_are_those_of_the_compiler, modrm_byte_is_no_shift, no_operand_without_modrm, jump_into_an_instruction,
-         undefined_encodings_have_operands, lengths_are_those_of_capstone)
+         undefined_encodings_have_operands, absolute_offset_of_16_bits, lengths_are_those_of_capstone)
 
 
 def check(tool):
