@@ -28,8 +28,7 @@ struct card_properties {
 static const struct property properties[] = {
   PROPERTY(PROPERTY_DRIVE, card_properties, drive, "drive", NULL, "where the blocks are"),
   PROPERTY_RANGE(PROPERTY_NUMBER, card_properties, revision, "revision", 1, 9, "1", "the card's, in its first page"),
-  PROPERTY_END,
-};
+  PROPERTY_END};
 
 static uint64_t offset(const struct card *s) { return (uint64_t)(s->page % PAGES) * MMU_PAGE; }
 
