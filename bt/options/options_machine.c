@@ -1,5 +1,6 @@
 /* Options that say what the machine is. */
 #include <string.h>
+#include "../../mmu/layout.h"
 #include "options_handlers.h"
 #include "property_values.h"
 #include "../version.h"
@@ -40,7 +41,7 @@ static int memory_size(struct parser *p, const char *text) {
   uint64_t bytes;
   if (!value_size(text, MIB, &bytes)) return options_complain(p, "not a size (256, 256M, 1G, size=256M)");
   if (bytes < 16 * MIB) return options_complain(p, "too little: a machine has 16 MiB or more");
-  if (bytes > 3072 * MIB) return options_complain(p, "too much: a machine has 3 GiB at most");
+  if (bytes > MMU_RAM_MAX) return options_complain(p, "too much: a machine has 3 GiB at most");
   p->o->ram_size = (bytes + MIB - 1) / MIB * MIB;
   return OPTIONS_OK;
 }
