@@ -86,8 +86,8 @@ void machine_log(struct machine *m, const char *format, ...) {
   fputc('\n', m->log);
 }
 
-const char *machine_symbol(struct machine *m, uint32_t linear, uint32_t *offset) {
-  return m->symbols ? symbols_find(m->symbols, linear, offset) : NULL;
+const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset) {
+  return m->symbols ? symbols_find(m->symbols, (uint32_t)linear.v, offset) : NULL;
 }
 
 /* ---- callbacks of the devices ---- */

@@ -36,7 +36,7 @@ void io_bus_write(struct io_bus *b, uint16_t port, unsigned size, uint32_t value
  * reverse one). What else a chip can be told is functions of its own header, for pc.c alone: no chip calls another but through a
  * line or a bus. All run in the vCPU's thread. */
 struct device {
-  const char *name;           /* of its record in saved states: no two devices of a machine have the same */
+  const char *name;           /* of its record in saved states. Records are in the list's order, so two of a type may share it */
   void *state;                /* what fields[] describes; the machine's, for as long as the device */
   const struct field *fields; /* all that a guest can notice, and nothing that follows from it (D10) */
   void (*reset)(void *state); /* the machine's reset line; lowers the lines that the device drives */

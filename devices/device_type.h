@@ -1,6 +1,7 @@
 /* A kind of device that a machine may have any number of (-device NAME). What every PC has is listed in pc.c instead.
  *
- * To add one: a `const struct device_type` in the device's file, and its line in device_types.c. */
+ * To add one: a `const struct device_type` in the device's file, declared in its header, and its place in device_types.c
+ * (docs/hacking.md, "Add a device"). */
 #pragma once
 #include <stdbool.h>
 #include "bus.h"

@@ -1,6 +1,6 @@
 /* What can be said of a device by -device NAME,key=value: a row a property, in the device's own file. -device NAME,help, the
- * checks of the command line and what -global sets derive from the rows; values end up in a struct of the device's. Descriptions
- * only: bt/options/property_values.c does the reading. */
+ * checks of the command line and what -global sets derive from the rows; values end up in a struct of the device's. Those of back
+ * ends are in bt/options/devices.c. Descriptions only: bt/options/property_values.c does the reading. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -7,18 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "address.h"
 #include "layout.h"
-
-enum { MMU_PAGE_BITS = 12, MMU_PAGE = 1 << MMU_PAGE_BITS };
-
-typedef struct {
-  uint64_t v;
-} gla; /* guest linear address */
-typedef struct {
-  uint64_t v;
-} gpa; /* guest physical address */
-static inline gla to_gla(uint64_t v) { return (gla){v}; }
-static inline gpa to_gpa(uint64_t v) { return (gpa){v}; }
 
 /* A shadow table is three arrays of 2^20 64-bit entries at constant distances from its read array (R14 in translated code).
  * Read and write entries: what to add to a linear address to get the host address; 0: ask the monitor.

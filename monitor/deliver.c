@@ -28,7 +28,7 @@ static int deliver_real(struct vcpu *v, const struct event *e) {
   uint32_t pointer = 0, words[3] = {e->eip, v->s.seg[SEG_CS].selector, e->eflags};
   struct stack st = stack_current(v, 0);
   if (e->vector * 4u + 3 > v->idt.limit) return fault_raise_error(v, VEC_GP, idt_error(e));
-  TRY(mem_read(v, v->idt.base + e->vector * 4u, 4, MEM_SYSTEM, &pointer));
+  TRY(mem_read(v, dtable_linear(&v->idt, e->vector * 4u), 4, MEM_SYSTEM, &pointer));
   TRY(frame_reserve(v, &st, 3, 2));
   TRY(frame_store(v, &st, words, 3, 2));
   vcpu_set_sp(v, st.esp);
@@ -133,7 +133,7 @@ static int deliver_protected(struct vcpu *v, const struct event *e) {
   struct descriptor gate = {0};
   uint64_t raw = 0;
   if (e->vector * 8u + 7 > v->idt.limit) return fault_raise_error(v, VEC_GP, idt_error(e));
-  TRY(mem_read(v, v->idt.base + e->vector * 8u, 8, MEM_SYSTEM, &raw));
+  TRY(mem_read(v, dtable_linear(&v->idt, e->vector * 8u), 8, MEM_SYSTEM, &raw));
   gate.low = (uint32_t)raw;
   gate.high = (uint32_t)(raw >> 32);
   if (!desc_is_system(&gate) || !(gates >> desc_type(&gate) & 1)) return fault_raise_error(v, VEC_GP, idt_error(e));
@@ -156,7 +156,7 @@ static uint32_t pushed_eflags(const struct vcpu *v, const struct fault *f) {
 /* What v->fault does by being recognised, delivered or not: CR2 and DR6. */
 static struct event recognise_fault(struct vcpu *v) {
   const struct fault *f = &v->fault;
-  if (f->vector == VEC_PF) v->cr2 = f->cr2;
+  if (f->vector == VEC_PF) v->cr2 = (uint32_t)f->cr2.v;
   if (f->vector == VEC_DB) v->dr[6] |= f->dr6;
   struct event e = {.vector = f->vector,
                     .exception = !f->software,

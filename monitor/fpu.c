@@ -335,9 +335,9 @@ int x_fpu_mode(struct vcpu *v, const struct insn *i) {
 /* ---- FXSAVE, FXRSTOR (SDM vol. 1, 10.5; vol. 2) ---- */
 
 static int aligned_check(struct vcpu *v, const struct insn *i, uint32_t offset, bool write) {
-  uint32_t linear;
+  gla linear;
   if (seg_check(v, i->seg, offset, FX_SIZE, write, &linear) != EXEC_NEXT) return EXEC_FAULT;
-  return linear & 15 ? fault_raise_error(v, VEC_GP, 0) : EXEC_NEXT;
+  return linear.v & 15 ? fault_raise_error(v, VEC_GP, 0) : EXEC_NEXT;
 }
 
 /* Bytes 288 on (XMM8-15 and what software may use) are not written in 32-bit mode, nor MXCSR and XMM while CR4.OSFXSR is
@@ -383,7 +383,8 @@ static void image_enter_mmx(uint8_t *image) {
 
 /* Bytes whose mask is clear are neither written nor do their pages matter, beyond the segment's limit. */
 static int store_masked(struct vcpu *v, const struct insn *i, const uint8_t *data, const uint8_t *mask, unsigned size) {
-  uint32_t offset = v->s.gpr[REG_EDI] & size_mask(i->address_size), linear;
+  gla linear;
+  uint32_t offset = v->s.gpr[REG_EDI] & size_mask(i->address_size);
   if (seg_check(v, i->seg, offset, size, true, &linear) != EXEC_NEXT) return EXEC_FAULT;
   for (unsigned n = 0; n < size; n++)
     if (mask[n] & 0x80 && seg_probe_write(v, i->seg, offset + n, 1) != EXEC_NEXT) return EXEC_FAULT;

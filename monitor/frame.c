@@ -31,7 +31,7 @@ int frame_reserve(struct vcpu *v, struct stack *st, unsigned n, unsigned width) 
   else
     for (unsigned k = 0; k < n; k++) fits &= stack_fits(st->seg, (top + k * width) & mask, width);
   if (!fits) return fault_raise_error(v, VEC_SS, st->error);
-  if (st->priv == MEM_CPL && alignment_checked(v) && ((st->seg->base + top) & (width - 1)))
+  if (st->priv == MEM_CPL && alignment_checked(v) && (segment_linear(st->seg, top).v & (width - 1)))
     return fault_raise_error(v, VEC_AC, 0);
   return EXEC_NEXT;
 }
@@ -39,9 +39,9 @@ int frame_reserve(struct vcpu *v, struct stack *st, unsigned n, unsigned width) 
 /* Word by word, as the manual pushes them: a #PF names the first that faults, from the top down. */
 static int store_words(struct vcpu *v, const struct stack *st, const uint8_t *bytes, unsigned n, unsigned width) {
   uint32_t mask = stack_mask(st->seg);
-  for (unsigned k = n; k-- > 0;) TRY(mem_probe_write(v, st->seg->base + ((st->esp + k * width) & mask), width, st->priv));
+  for (unsigned k = n; k-- > 0;) TRY(mem_probe_write(v, segment_linear(st->seg, (st->esp + k * width) & mask), width, st->priv));
   for (unsigned k = n; k-- > 0;)
-    TRY(mem_write(v, st->seg->base + ((st->esp + k * width) & mask), width, st->priv, bytes + k * width));
+    TRY(mem_write(v, segment_linear(st->seg, (st->esp + k * width) & mask), width, st->priv, bytes + k * width));
   return EXEC_NEXT;
 }
 
@@ -53,7 +53,7 @@ int frame_store(struct vcpu *v, const struct stack *st, const uint32_t *words, u
     bytes = narrow;
   }
   if (in_one_piece(st->esp, n * width, stack_mask(st->seg)) &&
-      mem_write(v, st->seg->base + st->esp, n * width, st->priv, bytes) == EXEC_NEXT)
+      mem_write(v, segment_linear(st->seg, st->esp), n * width, st->priv, bytes) == EXEC_NEXT)
     return EXEC_NEXT;
   return store_words(v, st, bytes, n, width);
 }
@@ -62,7 +62,7 @@ int frame_read(struct vcpu *v, uint32_t depth, uint32_t *words, unsigned n, unsi
   uint32_t mask = vcpu_stack_mask(v), esp = (v->s.gpr[REG_ESP] + depth) & mask;
   uint8_t *bytes = (uint8_t *)words;
   if (in_one_piece(esp, n * width, mask) && !alignment_checked(v) && !(v->dr[7] & 0xff)) {
-    uint32_t linear;
+    gla linear;
     TRY(seg_check(v, SEG_SS, esp, n * width, false, &linear));
     TRY(mem_read(v, linear, n * width, MEM_CPL, bytes));
   } else {

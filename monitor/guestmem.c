@@ -12,42 +12,36 @@ static bool priv_is_user(const struct vcpu *v, enum mem_priv priv) {
 }
 
 /* NULL: ask the mmu. */
-static inline uint8_t *host_pointer(struct vcpu *v, uint32_t linear, unsigned size, bool user, unsigned array) {
-  if ((linear & (MMU_PAGE - 1)) + size > MMU_PAGE) return NULL;
+static inline uint8_t *host_pointer(struct vcpu *v, gla linear, unsigned size, bool user, unsigned array) {
+  if (gla_in_page(linear) + size > MMU_PAGE) return NULL;
   const char *table = (const char *)mmu_table(v->mmu_cpu, user);
-  uint64_t entry = *(const uint64_t *)(table + array + (uint64_t)(linear >> MMU_PAGE_BITS) * 8);
-  return entry ? (uint8_t *)(uintptr_t)(entry + linear) : NULL;
-}
-
-static int page_fault(struct vcpu *v, uint32_t linear, uint32_t error) {
-  fault_raise_error(v, VEC_PF, error);
-  v->fault.cr2 = linear;
-  return EXEC_FAULT;
+  uint64_t entry = *(const uint64_t *)(table + array + gla_page(linear) * 8);
+  return entry ? (uint8_t *)(uintptr_t)(entry + linear.v) : NULL;
 }
 
 /* An access of at most 512 bytes lies in one page or in two. */
 struct piece {
-  uint32_t linear;
+  gla linear;
   unsigned size;
   struct mmu_result where;
 };
 
-static unsigned split(struct piece pieces[2], uint32_t linear, unsigned size) {
-  unsigned first = MMU_PAGE - (linear & (MMU_PAGE - 1));
+static unsigned split(struct piece pieces[2], gla linear, unsigned size) {
+  unsigned first = MMU_PAGE - gla_in_page(linear);
   pieces[0].linear = linear;
   pieces[0].size = size < first ? size : first;
-  pieces[1].linear = linear + first; /* modulo 4 GiB */
+  pieces[1].linear = gla_add(linear, first);
   pieces[1].size = size - pieces[0].size;
   return pieces[1].size ? 2 : 1;
 }
 
 /* Raises what the access would and changes nothing, not even an A or D bit. */
-static int probe(struct vcpu *v, uint32_t linear, unsigned size, bool user, enum mmu_access access) {
+static int probe(struct vcpu *v, gla linear, unsigned size, bool user, enum mmu_access access) {
   struct piece pieces[2];
   unsigned n = split(pieces, linear, size);
   for (unsigned k = 0; k < n; k++)
-    if (!mmu_peek(v->mmu_cpu, to_gla(pieces[k].linear), access, user, &pieces[k].where))
-      return page_fault(v, pieces[k].linear, pieces[k].where.error);
+    if (!mmu_peek(v->mmu_cpu, pieces[k].linear, access, user, &pieces[k].where))
+      return fault_raise_page(v, pieces[k].linear, pieces[k].where.error);
   return EXEC_NEXT;
 }
 
@@ -55,12 +49,12 @@ static int probe(struct vcpu *v, uint32_t linear, unsigned size, bool user, enum
 static int translate(struct vcpu *v, struct piece *pieces, unsigned n, bool user, enum mmu_access access) {
   if (n == 2 && probe(v, pieces[0].linear, pieces[0].size + pieces[1].size, user, access) != EXEC_NEXT) return EXEC_FAULT;
   for (unsigned k = 0; k < n; k++)
-    if (!mmu_translate(v->mmu_cpu, to_gla(pieces[k].linear), access, user, &pieces[k].where))
-      return page_fault(v, pieces[k].linear, pieces[k].where.error);
+    if (!mmu_translate(v->mmu_cpu, pieces[k].linear, access, user, &pieces[k].where))
+      return fault_raise_page(v, pieces[k].linear, pieces[k].where.error);
   return EXEC_NEXT;
 }
 
-static int read_slow(struct vcpu *v, uint32_t linear, unsigned size, bool user, uint8_t *out) {
+static int read_slow(struct vcpu *v, gla linear, unsigned size, bool user, uint8_t *out) {
   struct piece pieces[2];
   unsigned n = split(pieces, linear, size);
   if (translate(v, pieces, n, user, MMU_READ) != EXEC_NEXT) return EXEC_FAULT;
@@ -72,7 +66,7 @@ static int read_slow(struct vcpu *v, uint32_t linear, unsigned size, bool user, 
   return EXEC_NEXT;
 }
 
-static int write_slow(struct vcpu *v, uint32_t linear, unsigned size, bool user, const uint8_t *data) {
+static int write_slow(struct vcpu *v, gla linear, unsigned size, bool user, const uint8_t *data) {
   struct piece pieces[2];
   unsigned n = split(pieces, linear, size);
   if (translate(v, pieces, n, user, MMU_WRITE) != EXEC_NEXT) return EXEC_FAULT;
@@ -84,7 +78,7 @@ static int write_slow(struct vcpu *v, uint32_t linear, unsigned size, bool user,
   return EXEC_NEXT;
 }
 
-int mem_read(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv, void *out) {
+int mem_read(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv, void *out) {
   bool user = priv_is_user(v, priv);
   const uint8_t *host = host_pointer(v, linear, size, user, MMU_READ_ARRAY);
   if (!host) return read_slow(v, linear, size, user, out);
@@ -92,7 +86,7 @@ int mem_read(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv,
   return EXEC_NEXT;
 }
 
-int mem_write(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv, const void *data) {
+int mem_write(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv, const void *data) {
   bool user = priv_is_user(v, priv);
   uint8_t *host = host_pointer(v, linear, size, user, MMU_WRITE_ARRAY);
   if (!host) return write_slow(v, linear, size, user, data);
@@ -100,13 +94,13 @@ int mem_write(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv
   return EXEC_NEXT;
 }
 
-int mem_probe_write(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv) {
+int mem_probe_write(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv) {
   bool user = priv_is_user(v, priv);
   if (host_pointer(v, linear, size, user, MMU_WRITE_ARRAY)) return EXEC_NEXT;
   return probe(v, linear, size, user, MMU_WRITE);
 }
 
-int mem_probe_read(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv) {
+int mem_probe_read(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv) {
   bool user = priv_is_user(v, priv);
   if (host_pointer(v, linear, size, user, MMU_READ_ARRAY)) return EXEC_NEXT;
   return probe(v, linear, size, user, MMU_READ);
@@ -137,10 +131,10 @@ static bool type_allows(const struct vcpu *v, const struct tr_segment *s, bool w
   return !(s->attr & TYPE_CODE) || s->attr & TYPE_RW;
 }
 
-int seg_check(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, bool write, uint32_t *linear) {
+int seg_check(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, bool write, gla *linear) {
   const struct tr_segment *s = &v->s.seg[seg];
   if (__builtin_expect(!type_allows(v, s, write) || !within_limit(s, offset, size), 0)) return segment_fault(v, seg);
-  *linear = s->base + offset;
+  *linear = segment_linear(s, offset);
   return EXEC_NEXT;
 }
 
@@ -162,8 +156,8 @@ static uint32_t alignment_mask(unsigned size) {
   }
 }
 
-static int alignment_check(struct vcpu *v, uint32_t linear, unsigned size) {
-  if (!(v->s.sys_flags & FLAG_AC) || !(v->cr0 & CR0_AM) || v->cpl != 3 || !(linear & alignment_mask(size))) return EXEC_NEXT;
+static inline int alignment_check(struct vcpu *v, gla linear, unsigned size) {
+  if (!(v->s.sys_flags & FLAG_AC) || !(v->cr0 & CR0_AM) || v->cpl != 3 || !(linear.v & alignment_mask(size))) return EXEC_NEXT;
   return fault_raise_error(v, VEC_AC, 0);
 }
 
@@ -175,23 +169,24 @@ bool db_armed(const struct vcpu *v) {
 }
 
 /* SDM vol. 3B, 17.2.5: RW 01 watches writes, 11 reads and writes; LEN 10 is eight bytes only in 64-bit CPUs, here undefined. */
-static void data_breakpoints(struct vcpu *v, uint32_t linear, unsigned size, bool write) {
+static void data_breakpoints(struct vcpu *v, gla linear, unsigned size, bool write) {
   for (unsigned n = 0; n < 4; n++) {
     uint32_t control = v->dr[7] >> (16 + 4 * n), length = (control >> 2 & 3) + 1;
     bool watches = (control & 3) == 3 || ((control & 3) == 1 && write);
-    uint32_t start = v->dr[n] & ~(length - 1);
-    if (v->dr[7] >> 2 * n & 3 && watches && length != 3 && (linear - start < length || start - linear < size))
+    gla start = to_gla(v->dr[n] & ~(length - 1));
+    if (v->dr[7] >> 2 * n & 3 && watches && length != 3 &&
+        (gla_distance(start, linear) < length || gla_distance(linear, start) < size))
       v->pending_db |= 1u << n;
   }
 }
 
-static inline int seg_linear(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, bool write, uint32_t *linear) {
+static inline int seg_linear(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, bool write, gla *linear) {
   if (seg_check(v, seg, offset, size, write, linear) != EXEC_NEXT) return EXEC_FAULT;
   return alignment_check(v, *linear, size);
 }
 
 int seg_read(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, void *out) {
-  uint32_t linear;
+  gla linear;
   if (seg_linear(v, seg, offset, size, false, &linear) != EXEC_NEXT || mem_read(v, linear, size, MEM_CPL, out) != EXEC_NEXT)
     return EXEC_FAULT;
   if (v->dr[7] & 0xff) data_breakpoints(v, linear, size, false);
@@ -199,7 +194,7 @@ int seg_read(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, void 
 }
 
 int seg_write(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, const void *data) {
-  uint32_t linear;
+  gla linear;
   if (seg_linear(v, seg, offset, size, true, &linear) != EXEC_NEXT || mem_write(v, linear, size, MEM_CPL, data) != EXEC_NEXT)
     return EXEC_FAULT;
   if (v->dr[7] & 0xff) data_breakpoints(v, linear, size, true);
@@ -207,13 +202,13 @@ int seg_write(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, cons
 }
 
 int seg_probe_write(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size) {
-  uint32_t linear;
+  gla linear;
   if (seg_linear(v, seg, offset, size, true, &linear) != EXEC_NEXT) return EXEC_FAULT;
   return mem_probe_write(v, linear, size, MEM_CPL);
 }
 
 int seg_probe_read(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size) {
-  uint32_t linear;
+  gla linear;
   if (seg_linear(v, seg, offset, size, false, &linear) != EXEC_NEXT) return EXEC_FAULT;
   return mem_probe_read(v, linear, size, MEM_CPL);
 }

@@ -9,10 +9,10 @@ static int denied(struct vcpu *v) { return fault_raise_error(v, VEC_GP, 0); }
 static int bitmap_check(struct vcpu *v, uint16_t port, unsigned size) {
   uint16_t base, bits;
   if (!v->tr.usable || (v->tr.attr & 0xf & TSS_TYPE_MASK) != TSS_TYPE_32 || v->tr.limit < TSS_IO_BASE + 1) return denied(v);
-  if (mem_read(v, v->tr.base + TSS_IO_BASE, 2, MEM_SYSTEM, &base) != EXEC_NEXT) return EXEC_FAULT;
+  if (mem_read(v, segment_linear(&v->tr, TSS_IO_BASE), 2, MEM_SYSTEM, &base) != EXEC_NEXT) return EXEC_FAULT;
   uint32_t at = base + (port >> 3);
   if (at + 1 > v->tr.limit) return denied(v);
-  if (mem_read(v, v->tr.base + at, 2, MEM_SYSTEM, &bits) != EXEC_NEXT) return EXEC_FAULT;
+  if (mem_read(v, segment_linear(&v->tr, at), 2, MEM_SYSTEM, &bits) != EXEC_NEXT) return EXEC_FAULT;
   return bits >> (port & 7) & ((1u << size) - 1) ? denied(v) : EXEC_NEXT;
 }
 

@@ -92,7 +92,7 @@ static int iret_to_v86(struct vcpu *v) {
 static int iret_task(struct vcpu *v, const struct insn *i) {
   uint16_t link = 0;
   struct descriptor tss;
-  TRY(mem_read(v, v->tr.base, 2, MEM_SYSTEM, &link));
+  TRY(mem_read(v, segment_linear(&v->tr, 0), 2, MEM_SYSTEM, &link));
   TRY(task_check_tss(v, link, true, VEC_TS, 0, &tss));
   TRY(task_switch(v, &tss, TASK_IRET, 0, exec_next_eip(v, i), vcpu_eflags(v) & ~(uint32_t)FLAG_NT));
   return task_check_eip(v, 0);

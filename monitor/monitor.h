@@ -96,7 +96,7 @@ int machine_ack_interrupt(struct machine *m); /* vector, or -1 when it went away
 void machine_idle(struct machine *m);
 void machine_log(struct machine *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Symbol for a guest linear address, or NULL; *offset from it. */
-const char *machine_symbol(struct machine *m, uint32_t linear, uint32_t *offset);
+const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
 
 #define MONITOR_COUNTERS(X) \
   X(dispatches, "returns to the dispatcher") \

@@ -7,8 +7,10 @@
 /* Decoded instructions of the slow paths, with the thunk that runs them on a buffer. Found by address, believed only if the bytes
  * agree. */
 struct slow_insn {
-  uint32_t linear, generation;             /* tcache generation that `thunk` belongs to */
-  uint32_t thunk, thunk_fault, thunk_exit; /* code-memory offsets; 0: none */
+  gla linear;
+  uint32_t generation;        /* of the tcache, that `thunk` belongs to */
+  uint32_t thunk, thunk_exit; /* code-memory offsets; 0: none */
+  uint16_t thunk_fault;       /* from `thunk` on: 96 bytes in all */
   bool valid, code32;
   struct insn insn;
 };
@@ -78,7 +80,7 @@ static inline bool monitor_counted(const struct monitor *m) { return m->options.
 /* Something was asked for, and a device that is asked for the time now might tell of some in which the CPU was away (clock.c,
  * "busy hosts"): the poll comes first. -icount polls at exact instructions. */
 static inline bool monitor_polls_first(const struct monitor *m) { return m->kicked && !monitor_counted(m); }
-static inline uint32_t monitor_linear_eip(const struct monitor *m) { return m->v->s.eip + m->v->s.seg[SEG_CS].base; }
+static inline gla monitor_linear_eip(const struct monitor *m) { return segment_linear(&m->v->s.seg[SEG_CS], m->v->s.eip); }
 
 /* mode.c */
 void mode_update(struct monitor *m); /* after v->mode_dirty */

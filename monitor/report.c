@@ -9,7 +9,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-static const char *where(struct monitor *m, uint32_t linear, char *buffer, size_t size) {
+static const char *where(struct monitor *m, gla linear, char *buffer, size_t size) {
   uint32_t offset = 0;
   const char *name = machine_symbol(m->machine, linear, &offset);
   if (name) snprintf(buffer, size, "%s+0x%x", name, offset);
@@ -27,7 +27,7 @@ static void disassemble(struct monitor *m, bool guest, unsigned bits, const uint
   for (size_t i = 0; i < n; i++) {
     char hex[64] = "", symbol[128] = "";
     for (unsigned k = 0; k < insns[i].size; k++) snprintf(hex + 2 * k, sizeof hex - 2 * k, "%02x", insns[i].bytes[k]);
-    if (guest) where(m, (uint32_t)insns[i].address, symbol, sizeof symbol);
+    if (guest) where(m, gla_wrap(insns[i].address), symbol, sizeof symbol);
     machine_log(m->machine, "%s0x%08" PRIx64 ":  %-22s %s %s%s%s", indent, insns[i].address, hex, insns[i].mnemonic,
                 insns[i].op_str, symbol[0] ? "    ; " : "", symbol);
   }
@@ -51,11 +51,12 @@ static void list_sites(struct monitor *m, const struct tc_block *b) {
 
 void report_block(struct monitor *m, const struct tc_block *b, const struct tr_request *rq) {
   unsigned bits = b->key.mode & TR_CODE32 ? 32 : 16;
-  uint32_t eip = (uint32_t)b->key.eip, linear = eip + b->key.cs_base;
+  uint32_t eip = (uint32_t)b->key.eip;
+  gla linear = gla_add(to_gla(b->key.cs_base), eip);
   if (m->options.log & 1u << LOG_in_asm) {
     machine_log(m->machine, "IN: %04x:%08x frame %05x mode %08x%s", m->v->s.seg[SEG_CS].selector, eip, b->key.frame, b->key.mode,
                 b->key.mode & TR_PLAIN ? " (plain)" : "");
-    disassemble(m, true, bits, rq->bytes, b->guest_size, linear, "");
+    disassemble(m, true, bits, rq->bytes, b->guest_size, linear.v, "");
   }
   if (m->options.log & 1u << LOG_out_asm) {
     machine_log(m->machine, "OUT: %04x:%08x size %u + %u at code offset %05x", m->v->s.seg[SEG_CS].selector, eip, b->code_size,
@@ -91,7 +92,7 @@ static void system_registers(struct monitor *m) {
 void report_exec(struct monitor *m, uint32_t eip) {
   char symbol[128];
   machine_log(m->machine, "Trace %04x:%08x %s", m->v->s.seg[SEG_CS].selector, eip,
-              where(m, eip + m->v->s.seg[SEG_CS].base, symbol, sizeof symbol));
+              where(m, segment_linear(&m->v->s.seg[SEG_CS], eip), symbol, sizeof symbol));
   if (m->options.log & 1u << LOG_cpu) registers(m);
 }
 
@@ -100,8 +101,9 @@ void report_fault(struct monitor *m, const char *what, int vector) {
   const struct fault *f = &v->fault;
   bool exception = what[0] == 'e';
   machine_log(m->machine, "%04x:%08x %s %02x e=%04x cr2=%08x cpl=%u sp=%04x:%08x eax=%08x", v->s.seg[SEG_CS].selector, v->s.eip,
-              what, (unsigned)vector, exception && f->has_error ? f->error : 0, exception && vector == VEC_PF ? f->cr2 : 0,
-              v->cpl, v->s.seg[SEG_SS].selector, v->s.gpr[REG_ESP], v->s.gpr[REG_EAX]);
+              what, (unsigned)vector, exception && f->has_error ? f->error : 0,
+              exception && vector == VEC_PF ? (uint32_t)f->cr2.v : 0, v->cpl, v->s.seg[SEG_SS].selector, v->s.gpr[REG_ESP],
+              v->s.gpr[REG_EAX]);
 }
 
 void report_mmu(struct monitor *m, const char *what, uint32_t a, uint32_t b) {
@@ -110,11 +112,11 @@ void report_mmu(struct monitor *m, const char *what, uint32_t a, uint32_t b) {
 }
 
 /* Guest bytes at a linear address as they are now; returns how many. */
-static unsigned peek(struct monitor *m, uint32_t linear, uint8_t *to, unsigned size) {
+static unsigned peek(struct monitor *m, gla linear, uint8_t *to, unsigned size) {
   unsigned n = 0;
   for (; n < size; n++) {
     struct mmu_result r;
-    if (!mmu_peek(m->v->mmu_cpu, to_gla(linear + n), MMU_READ, false, &r) || !r.host) break;
+    if (!mmu_peek(m->v->mmu_cpu, gla_add(linear, n), MMU_READ, false, &r) || !r.host) break;
     to[n] = *r.host;
   }
   return n;
@@ -129,11 +131,12 @@ void report_stop(struct monitor *m, const char *reason) {
   machine_log(m->machine, "last blocks, newest first:");
   for (unsigned i = 0; i < 8 && i < m->recent_at; i++) {
     typeof(m->recent[0]) *r = &m->recent[(m->recent_at - 1 - i) % RECENT];
-    machine_log(m->machine, "  %08x mode %08x %s", r->eip, r->mode, where(m, r->eip + r->cs_base, symbol, sizeof symbol));
+    machine_log(m->machine, "  %08x mode %08x %s", r->eip, r->mode,
+                where(m, gla_add(to_gla(r->cs_base), r->eip), symbol, sizeof symbol));
   }
   machine_log(m->machine, "guest code at EIP:");
   disassemble(m, true, m->mode.bits & TR_CODE32 ? 32 : 16, bytes, peek(m, monitor_linear_eip(m), bytes, sizeof bytes),
-              monitor_linear_eip(m), "  ");
+              monitor_linear_eip(m).v, "  ");
   struct tr_site *site = (uint32_t)m->v->s.site < 1u << 31 && tcache_block_count(m->code.tcache)
                            ? tcache_site(m->code.tcache, (uint32_t)m->v->s.site)
                            : NULL;
@@ -147,9 +150,9 @@ static void report_recent(struct monitor *m, unsigned back) {
   typeof(m->recent[0]) *r = &m->recent[(m->recent_at - 1 - back) % RECENT];
   char symbol[128];
   struct mmu_result at;
-  uint32_t linear = r->eip + r->cs_base;
+  gla linear = gla_add(to_gla(r->cs_base), r->eip);
   machine_log(m->machine, "  %08x mode %08x %s", r->eip, r->mode, where(m, linear, symbol, sizeof symbol));
-  if (!mmu_peek(m->v->mmu_cpu, to_gla(linear), MMU_FETCH, false, &at)) return;
+  if (!mmu_peek(m->v->mmu_cpu, linear, MMU_FETCH, false, &at)) return;
   const struct tc_block *b = NULL;
   /* as it was asked for, in single steps, or with every access checked by itself */
   for (unsigned kind = 0; !b && kind < 4; kind++)
@@ -160,7 +163,7 @@ static void report_recent(struct monitor *m, unsigned back) {
   if (!b) return;
   uint8_t bytes[512];
   disassemble(m, true, r->mode & TR_CODE32 ? 32 : 16, bytes,
-              peek(m, linear, bytes, b->guest_size < sizeof bytes ? b->guest_size : sizeof bytes), linear, "    ");
+              peek(m, linear, bytes, b->guest_size < sizeof bytes ? b->guest_size : sizeof bytes), linear.v, "    ");
   disassemble_block(m, b, "        ");
 }
 

@@ -31,7 +31,7 @@ void monitor_data_dropped(struct monitor *m, uint32_t space, uint32_t page) {
   if (!sees(m, space)) return;
   m->dropped = true;
   if (m->v->s.stack_page >> MMU_PAGE_BITS == page) m->v->s.stack_page = 1ull << 40;
-  if (m->v->gdt.base >> MMU_PAGE_BITS == page) m->v->s.gdt_host = 0;
+  if (gla_page(dtable_linear(&m->v->gdt, 0)) == page) m->v->s.gdt_host = 0;
 }
 void monitor_set_intr(struct monitor *m, bool level) {
   m->intr = level;
@@ -94,20 +94,14 @@ void monitor_reset(struct monitor *m) {
 
 /* ---- translating ----------------------------------------------------------------------------------------------- */
 
-static int fetch_fault(struct monitor *m, uint32_t linear, uint32_t error) {
-  fault_raise_error(m->v, VEC_PF, error);
-  m->v->fault.cr2 = linear;
-  return EXEC_FAULT;
-}
-
 /* Fetch entry of a linear page, made if need be; 0 with *result set: fault, or no RAM there. */
-static uint64_t fetch_entry(struct monitor *m, uint32_t linear, int *result) {
-  const uint64_t *entry = (const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY) + (linear >> MMU_PAGE_BITS);
+static uint64_t fetch_entry(struct monitor *m, gla linear, int *result) {
+  const uint64_t *entry = (const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY) + gla_page(linear);
   struct mmu_result r;
   *result = EXEC_NEXT;
   if (*entry) return *entry;
-  if (!mmu_translate(m->v->mmu_cpu, to_gla(linear), MMU_FETCH, m->v->cpl == 3, &r)) {
-    *result = fetch_fault(m, linear, r.error);
+  if (!mmu_translate(m->v->mmu_cpu, linear, MMU_FETCH, m->v->cpl == 3, &r)) {
+    *result = fault_raise_page(m->v, linear, r.error);
     return 0;
   }
   return *entry;
@@ -125,10 +119,10 @@ struct source {
 }; /* frame2: + 1, straddling */
 
 /* The bytes of an instruction that straddles two pages, put together. */
-static int straddle(struct monitor *m, struct tr_request *rq, struct source *src, uint32_t linear, const uint8_t *page) {
+static int straddle(struct monitor *m, struct tr_request *rq, struct source *src, gla linear, const uint8_t *page) {
   int result;
-  uint32_t left = MMU_PAGE - (linear & MMU_PAGE_MASK), next = linear + left;
-  uint64_t entry = fetch_entry(m, next, &result);
+  uint32_t left = MMU_PAGE - gla_in_page(linear);
+  uint64_t entry = fetch_entry(m, gla_add(linear, left), &result);
   if (!entry) return result == EXEC_NEXT ? EXEC_AGAIN : result;
   src->frame2 = mmu_fetch_frame(entry) + 1;
   const uint8_t *second = mmu_frame_pointer(m->mmu, src->frame2 - 1);
@@ -142,9 +136,9 @@ static int straddle(struct monitor *m, struct tr_request *rq, struct source *src
 static uint32_t *scattered(struct monitor *m, uint32_t eip) { return &m->code.scattered[(eip * 0x9e3779b1u) >> 24]; }
 
 /* Makes the block for `key`. NULL with *result: EXEC_FAULT, or EXEC_AGAIN where only slow_step() can go on. */
-static struct tc_block *translate(struct monitor *m, struct tc_key key, uint32_t linear, int *result) {
+static struct tc_block *translate(struct monitor *m, struct tc_key key, gla linear, int *result) {
   struct vcpu *v = m->v;
-  uint32_t offset = linear & MMU_PAGE_MASK, limit_left = v->s.seg[SEG_CS].limit - (uint32_t)key.eip;
+  uint32_t offset = gla_in_page(linear), limit_left = v->s.seg[SEG_CS].limit - (uint32_t)key.eip;
   struct source src = {.frame = key.frame};
   const uint8_t *page = mmu_frame_pointer(m->mmu, key.frame);
   *result = EXEC_AGAIN;
@@ -198,7 +192,7 @@ static bool hashable(const struct monitor *m, uint32_t mode) {
 /* The block at CS:EIP in a mode. NULL with *result as translate(). */
 static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result) {
   struct vcpu *v = m->v;
-  uint32_t linear = monitor_linear_eip(m);
+  gla linear = monitor_linear_eip(m);
   if (v->s.eip > v->s.seg[SEG_CS].limit) {
     *result = fault_raise_error(v, VEC_GP, 0);
     return NULL;
@@ -212,13 +206,13 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
   struct tc_block *b = tcache_find(m->code.tcache, key);
   m->counters.lookups++;
   if (b && b->frame2) { /* still the same second page? */
-    uint64_t second = fetch_entry(m, (linear | MMU_PAGE_MASK) + 1, result);
+    uint64_t second = fetch_entry(m, gla_add(to_gla(linear.v | MMU_PAGE_MASK), 1), result);
     if (!second) {
       if (*result == EXEC_NEXT) *result = EXEC_AGAIN;
       return NULL;
     }
     if (mmu_fetch_frame(second) + 1 != b->frame2) {
-      monitor_code_written(m, key.frame, tc_granules(linear & MMU_PAGE_MASK, 1));
+      monitor_code_written(m, key.frame, tc_granules(gla_in_page(linear), 1));
       b = NULL;
     }
   }
@@ -283,7 +277,7 @@ static void give_up_addends(struct monitor *m, const struct tc_block *b) {
   m->v->s.refill_budget = REFILLS;
   uint32_t eip = (uint32_t)b->key.eip;
   *scattered(m, eip) = eip;
-  monitor_code_written(m, b->key.frame, tc_granules((eip + b->key.cs_base) & MMU_PAGE_MASK, 1));
+  monitor_code_written(m, b->key.frame, tc_granules(gla_in_page(gla_add(to_gla(b->key.cs_base), eip)), 1));
 }
 
 /* -icount: an instruction that the monitor ran counts when it is done. */
@@ -460,7 +454,7 @@ static bool code_breakpoint(struct monitor *m, bool behind_ss) {
   uint32_t hit = 0;
   if ((v->s.sys_flags & FLAG_RF) || (behind_ss && !cpu_model_is_amd(v->model))) return false;
   for (unsigned i = 0; i < 4; i++)
-    if ((v->dr[7] >> 2 * i & 3) && (v->dr[7] >> (16 + 4 * i) & 3) == 0 && v->dr[i] == monitor_linear_eip(m)) hit |= 1u << i;
+    if ((v->dr[7] >> 2 * i & 3) && (v->dr[7] >> (16 + 4 * i) & 3) == 0 && v->dr[i] == monitor_linear_eip(m).v) hit |= 1u << i;
   if (!hit) return false;
   v->fault = (struct fault){.vector = VEC_DB, .dr6 = hit};
   deliver(m);

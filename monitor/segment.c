@@ -5,16 +5,17 @@
 #include "segment.h"
 
 int desc_lookup(struct vcpu *v, uint16_t selector, struct descriptor *d, bool *found) {
-  uint32_t base = v->gdt.base, limit = v->gdt.limit;
+  gla base = dtable_linear(&v->gdt, 0);
+  uint32_t limit = v->gdt.limit;
   if (selector & 4) {
-    base = v->ldt.base;
+    base = segment_linear(&v->ldt, 0);
     limit = v->ldt.limit;
   }
   *found = (selector | 7u) <= limit && (!(selector & 4) || v->ldt.usable);
   if (!*found) return EXEC_NEXT;
   uint64_t raw = 0;
   d->selector = selector;
-  d->linear = base + (selector & 0xfff8u);
+  d->linear = gla_add(base, selector & 0xfff8u);
   TRY(mem_read(v, d->linear, 8, MEM_SYSTEM, &raw));
   d->low = (uint32_t)raw;
   d->high = (uint32_t)(raw >> 32);
@@ -59,12 +60,12 @@ struct tr_segment segment_real(const struct vcpu *v, unsigned seg, uint16_t sele
 }
 
 int desc_probe_accessed_slow(struct vcpu *v, const struct descriptor *d) {
-  return mem_probe_write(v, d->linear + 5, 1, MEM_SYSTEM);
+  return mem_probe_write(v, gla_add(d->linear, 5), 1, MEM_SYSTEM);
 }
 
 void desc_set_accessed_slow(struct vcpu *v, const struct descriptor *d) {
   uint8_t byte = (uint8_t)((d->high | DESC_ACCESSED) >> 8);
-  (void)mem_write(v, d->linear + 5, 1, MEM_SYSTEM, &byte); /* probed before: it cannot fault */
+  (void)mem_write(v, gla_add(d->linear, 5), 1, MEM_SYSTEM, &byte); /* probed before: it cannot fault */
 }
 
 int segment_check_stack(struct vcpu *v, uint16_t selector, unsigned cpl, enum vector vector, uint32_t ext, struct descriptor *d) {

@@ -15,7 +15,7 @@
 /* A descriptor as it is in memory (SDM vol. 3A, 3.4.5), with where it came from. */
 struct descriptor {
   uint32_t low, high;
-  uint32_t linear;   /* of its first byte */
+  gla linear;        /* of its first byte */
   uint16_t selector; /* as given, RPL included */
 };
 

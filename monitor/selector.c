@@ -85,7 +85,7 @@ int x_ltr(struct vcpu *v, const struct insn *i) {
   if (!desc_present(&d)) return segment_fault(v, VEC_NP, selector, 0);
   d.high |= SYS_BUSY << 8;
   uint8_t busy = (uint8_t)(d.high >> 8);
-  TRY(mem_write(v, d.linear + 5, 1, MEM_SYSTEM, &busy));
+  TRY(mem_write(v, gla_add(d.linear, 5), 1, MEM_SYSTEM, &busy));
   v->tr = desc_segment(&d, selector);
   return exec_done(v, i);
 }

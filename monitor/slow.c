@@ -10,16 +10,15 @@
 /* ---- the instruction at EIP ------------------------------------------------------------------------------------ */
 
 /* Up to 15 bytes at linear `from`, fetched as the CPU would; a page is touched only if `need` bytes reach into it. */
-static int fetch_bytes(struct monitor *m, uint32_t from, uint8_t *to, unsigned have, unsigned need) {
+static int fetch_bytes(struct monitor *m, gla from, uint8_t *to, unsigned have, unsigned need) {
   struct vcpu *v = m->v;
   while (have < need) {
     struct mmu_result r;
-    uint32_t linear = from + have;
-    unsigned n = MMU_PAGE - (linear & MMU_PAGE_MASK);
+    gla linear = gla_add(from, have);
+    unsigned n = MMU_PAGE - gla_in_page(linear);
     if (n > need - have) n = need - have;
-    if (!mmu_translate(m->v->mmu_cpu, to_gla(linear), MMU_FETCH, v->cpl == 3, &r)) {
-      fault_raise_error(v, VEC_PF, r.error);
-      v->fault.cr2 = linear;
+    if (!mmu_translate(m->v->mmu_cpu, linear, MMU_FETCH, v->cpl == 3, &r)) {
+      fault_raise_page(v, linear, r.error);
       return -1;
     }
     if (r.host) bytes_copy(to + have, r.host, n);
@@ -34,9 +33,10 @@ static int fetch_bytes(struct monitor *m, uint32_t from, uint8_t *to, unsigned h
 static int decode_fresh(struct monitor *m, struct slow_insn *e) {
   struct vcpu *v = m->v;
   uint8_t bytes[16];
-  uint32_t linear = monitor_linear_eip(m), limit = v->s.seg[SEG_CS].limit;
+  gla linear = monitor_linear_eip(m);
+  uint32_t limit = v->s.seg[SEG_CS].limit;
   if (v->s.eip > limit) return fault_raise_error(v, VEC_GP, 0);
-  unsigned most = limit - v->s.eip < 15 ? limit - v->s.eip + 1 : 15, page = MMU_PAGE - (linear & MMU_PAGE_MASK);
+  unsigned most = limit - v->s.eip < 15 ? limit - v->s.eip + 1 : 15, page = MMU_PAGE - gla_in_page(linear);
   int have = fetch_bytes(m, linear, bytes, 0, page < most ? page : most);
   if (have < 0) return EXEC_FAULT;
   vcpu_park_fp(v);
@@ -54,20 +54,20 @@ static int decode_fresh(struct monitor *m, struct slow_insn *e) {
 }
 
 /* Still what memory holds? Only asked where the whole instruction lies in one page of RAM with a fetch entry. */
-static bool still_there(struct monitor *m, const struct slow_insn *e, uint32_t linear) {
-  if (!e->valid || e->linear != linear || e->code32 != !!(m->mode.bits & TR_CODE32)) return false;
-  if ((linear & MMU_PAGE_MASK) + e->insn.length > MMU_PAGE || m->v->s.seg[SEG_CS].limit != 0xffffffff) return false;
-  uint64_t entry = *(const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY + (uint64_t)(linear >> 12) * 8);
+static bool still_there(struct monitor *m, const struct slow_insn *e, gla linear) {
+  if (!e->valid || e->linear.v != linear.v || e->code32 != !!(m->mode.bits & TR_CODE32)) return false;
+  if (gla_in_page(linear) + e->insn.length > MMU_PAGE || m->v->s.seg[SEG_CS].limit != 0xffffffff) return false;
+  uint64_t entry = *(const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY + gla_page(linear) * 8);
   if (!entry) return false;
-  const uint8_t *p = (const uint8_t *)mmu_frame_pointer(m->mmu, mmu_fetch_frame(entry)) + (linear & MMU_PAGE_MASK);
+  const uint8_t *p = (const uint8_t *)mmu_frame_pointer(m->mmu, mmu_fetch_frame(entry)) + gla_in_page(linear);
   for (unsigned i = 0; i < e->insn.length; i++)
     if (p[i] != e->insn.bytes[i]) return false;
   return true;
 }
 
 static int find_insn(struct monitor *m, struct slow_insn **out) {
-  uint32_t linear = monitor_linear_eip(m);
-  struct slow_insn *e = *out = &m->slow[(linear ^ linear >> 9) % SLOW_INSNS];
+  gla linear = monitor_linear_eip(m);
+  struct slow_insn *e = *out = &m->slow[(linear.v ^ linear.v >> 9) % SLOW_INSNS];
   if (still_there(m, e, linear)) return EXEC_NEXT;
   e->valid = false;
   return decode_fresh(m, e);
@@ -98,19 +98,19 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   struct vcpu *v = m->v;
   if (!e->thunk || e->generation != tcache_generation(m->code.tcache)) {
     vcpu_park_fp(v); /* the translator is plain C */
-    uint32_t at = tcache_thunk_space(m->code.tcache);
+    uint32_t fault, at = tcache_thunk_space(m->code.tcache);
     if (!at) { /* the guest's state is settled: no block is needed any more */
       run_flush(m);
       at = tcache_thunk_space(m->code.tcache);
     }
     e->thunk_exit = at +
                     tr_write_thunk(&e->insn, tcache_writable(m->code.tcache, at, TR_THUNK_SIZE), at, tcache_stubs(m->code.tcache),
-                                   NO_SITE, &e->thunk_fault) -
+                                   NO_SITE, &fault) -
                     TR_EXIT_SIZE;
-    e->thunk = at, e->generation = tcache_generation(m->code.tcache);
+    e->thunk = at, e->thunk_fault = (uint16_t)(fault - at), e->generation = tcache_generation(m->code.tcache);
   }
   m->counters.bounces++;
-  m->thunk_fault = e->thunk_fault, m->thunk_exit = e->thunk_exit;
+  m->thunk_fault = e->thunk + e->thunk_fault, m->thunk_exit = e->thunk_exit;
   m->thunk_faulted = false;
   v->s.scratch[0] = (uint64_t)(uintptr_t)host;
   run_enter(m, tcache_address(m->code.tcache, e->thunk));
@@ -137,11 +137,11 @@ static bool may_be_misaligned(struct vcpu *v, const struct insn *insn) {
 
 /* What comes before any fault of the memory operand's address, as on Intel's CPUs (Sapphire Rapids): #MF of an earlier x87
  * instruction, then #GP for an SSE operand that is not aligned. */
-static int faults_before_operand(struct monitor *m, const struct insn *insn, uint32_t linear) {
+static int faults_before_operand(struct monitor *m, const struct insn *insn, gla linear) {
   struct vcpu *v = m->v;
   if (insn->row->fpu == FPU_NONE) return EXEC_NEXT;
   if (insn_waits(insn) && (v->cr0 & CR0_NE) && exception_pending(v)) return fault_raise(v, VEC_MF);
-  if (insn_requires_alignment(insn) && (linear & 15) && !may_be_misaligned(v, insn)) return fault_raise_error(v, VEC_GP, 0);
+  if (insn_requires_alignment(insn) && (linear.v & 15) && !may_be_misaligned(v, insn)) return fault_raise_error(v, VEC_GP, 0);
   return EXEC_NEXT;
 }
 
@@ -151,14 +151,15 @@ static int bounce(struct monitor *m, struct slow_insn *e) {
   struct vcpu *v = m->v;
   const struct insn *insn = &e->insn;
   uint8_t buffer[64 + 512 + 64];
-  uint32_t offset = insn_offset(v, insn), linear, size = insn->mem_size;
+  gla linear;
+  uint32_t offset = insn_offset(v, insn), size = insn->mem_size;
   int r = fpu_check(v, insn->row->fpu);
   if (r != EXEC_NEXT) return r;
   uint8_t *at;
   bool write = insn->access & ACCESS_W, read = insn->access & ACCESS_R;
-  if ((r = faults_before_operand(m, insn, v->s.seg[insn->seg].base + offset)) != EXEC_NEXT) return r;
+  if ((r = faults_before_operand(m, insn, segment_linear(&v->s.seg[insn->seg], offset))) != EXEC_NEXT) return r;
   if ((r = seg_check(v, insn->seg, offset, size, write, &linear)) != EXEC_NEXT) return r;
-  at = (uint8_t *)(((uintptr_t)buffer + 63) & ~(uintptr_t)63) + (linear & 15);
+  at = (uint8_t *)(((uintptr_t)buffer + 63) & ~(uintptr_t)63) + (linear.v & 15);
   if (write && (r = seg_probe_write(v, insn->seg, offset, size)) != EXEC_NEXT) return r;
   read |= insn->row->fpu == FPU_X87 && unmasked_exceptions(v);
   if (read && (r = seg_read(v, insn->seg, offset, size, at)) != EXEC_NEXT) return r;
@@ -200,10 +201,11 @@ int slow_step(struct monitor *m) {
 /* After a segment load: what its descriptor was, so that loading the same again need not come here (emit_mov_to_seg). */
 static void remember_descriptor(struct vcpu *v, unsigned seg) {
   uint32_t selector = v->s.seg[seg].selector, offset = selector & 0xfff8;
-  if (!vcpu_protected(v) || (selector & 4) || !offset || (v->gdt.base & MMU_PAGE_MASK) + offset + 8 > MMU_PAGE) return;
-  uint64_t entry = mmu_table(v->mmu_cpu, false)[v->gdt.base >> MMU_PAGE_BITS];
+  gla table = dtable_linear(&v->gdt, 0);
+  if (!vcpu_protected(v) || (selector & 4) || !offset || gla_in_page(table) + offset + 8 > MMU_PAGE) return;
+  uint64_t entry = mmu_table(v->mmu_cpu, false)[gla_page(table)];
   if (!entry) return;
-  v->s.gdt_host = entry + v->gdt.base;
+  v->s.gdt_host = entry + table.v;
   uint64_t raw = load64((const void *)(uintptr_t)(v->s.gdt_host + offset));
   if ((raw >> 45 & 3) == 3) v->s.seg_raw[seg] = raw;
 }
@@ -238,9 +240,10 @@ static bool run_may_go_on(struct monitor *m) {
 static struct slow_insn *next_of_run(struct monitor *m) {
   struct vcpu *v = m->v;
   struct slow_insn *e;
-  uint32_t linear = monitor_linear_eip(m), offset = linear & MMU_PAGE_MASK;
+  gla linear = monitor_linear_eip(m);
+  uint32_t offset = gla_in_page(linear);
   if (offset > MMU_PAGE - 16 || v->s.seg[SEG_CS].limit != 0xffffffff) return NULL;
-  uint64_t entry = *(const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY + (uint64_t)(linear >> 12) * 8);
+  uint64_t entry = *(const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY + gla_page(linear) * 8);
   const uint8_t *page = entry ? mmu_frame_pointer(m->mmu, mmu_fetch_frame(entry)) : NULL;
   return page && run_goes_on(page + offset) && find_insn(m, &e) == EXEC_NEXT ? e : NULL;
 }
@@ -262,16 +265,15 @@ int slow_callout(struct monitor *m, const struct insn *insn) {
 
 /* ---- a check failed -------------------------------------------------------------------------------------------- */
 
-static int page_fault(struct monitor *m, uint32_t linear, uint32_t error) {
+static int page_fault(struct monitor *m, gla linear, uint32_t error) {
   struct vcpu *v = m->v;
   struct slow_insn *e;
   int r = find_insn(m, &e);
   if (r == EXEC_NEXT) r = faults_before_operand(m, &e->insn, linear);
   if (r != EXEC_NEXT) return r;
   m->counters.slow_fault++;
-  fault_raise_error(v, VEC_PF, error);
-  v->fault.cr2 = linear;
-  if (m->options.log & 1u << LOG_mmu) report_mmu(m, "page fault at", linear, error);
+  fault_raise_page(v, linear, error);
+  if (m->options.log & 1u << LOG_mmu) report_mmu(m, "page fault at", (uint32_t)linear.v, error);
   return EXEC_FAULT;
 }
 
@@ -329,9 +331,9 @@ static int in_device(struct monitor *m, const struct mmu_result *r, unsigned siz
 
 bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   struct vcpu *v = m->v;
-  uint32_t linear = (uint32_t)v->s.exit_linear;
+  gla linear = gla_wrap(v->s.exit_linear);
   unsigned size = site->size ? site->size : 256;
-  bool write = site->access & ACCESS_W, one_page = (linear & MMU_PAGE_MASK) + size <= MMU_PAGE;
+  bool write = site->access & ACCESS_W, one_page = gla_in_page(linear) + size <= MMU_PAGE;
   struct mmu_result r;
   m->dropped = false;
   if (!one_page || (m->mode.bits & TR_ALIGN) || (site->access & TR_ACCESS_LIMITED)) {
@@ -340,7 +342,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
     *result = monitor_polls_first(m) ? RUN_RETRY : slow_step(m); /* whether it ends in a device is not known yet */
     return false;
   }
-  if (!mmu_translate(m->v->mmu_cpu, to_gla(linear), write ? MMU_WRITE : MMU_READ, v->cpl == 3, &r)) {
+  if (!mmu_translate(m->v->mmu_cpu, linear, write ? MMU_WRITE : MMU_READ, v->cpl == 3, &r)) {
     run_settle(m, site);
     *result = page_fault(m, linear, r.error);
     return false;

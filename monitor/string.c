@@ -102,8 +102,8 @@ static int one_outs(struct vcpu *v, const struct string_op *op) {
 /* ---- runs ---- */
 
 /* How many elements from linear on lie in its page, in the direction of op? None if the first crosses it. */
-static uint32_t elements_in_page(const struct string_op *op, uint32_t linear) {
-  uint32_t at = linear & (MMU_PAGE - 1);
+static uint32_t elements_in_page(const struct string_op *op, gla linear) {
+  uint32_t at = gla_in_page(linear);
   if (at + op->size > MMU_PAGE) return 0;
   return op->step & 1u << 31 ? at / op->size + 1 : (MMU_PAGE - at) / op->size;
 }
@@ -117,16 +117,17 @@ static uint32_t elements_before_wrap(const struct string_op *op, uint32_t offset
 
 /* The host address for a run of *n elements at seg:offset, *n cut down to what one page and one segment hold; NULL: no run. */
 static uint8_t *run_pointer(struct vcpu *v, const struct string_op *op, unsigned seg, uint32_t offset, bool write, uint32_t *n) {
-  uint32_t linear = v->s.seg[seg].base + offset, most = elements_in_page(op, linear), other = elements_before_wrap(op, offset);
+  gla linear = segment_linear(&v->s.seg[seg], offset), first;
+  uint32_t most = elements_in_page(op, linear), other = elements_before_wrap(op, offset);
   most = most < other ? most : other;
   *n = *n < most ? *n : most;
   if (*n < 2) return NULL;
-  uint32_t below = op->step & 1u << 31 ? (*n - 1) * op->size : 0, first;
+  uint32_t below = op->step & 1u << 31 ? (*n - 1) * op->size : 0;
   if (seg_check(v, seg, offset - below, *n * op->size, write, &first) != EXEC_NEXT)
     return NULL; /* the fault is for the element that it belongs to: the reference finds it */
   const char *table = (const char *)mmu_table(v->mmu_cpu, v->cpl == 3) + (write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY);
-  uint64_t entry = *(const uint64_t *)(table + (uint64_t)(linear >> MMU_PAGE_BITS) * 8);
-  return entry ? (uint8_t *)(uintptr_t)(entry + linear) : NULL;
+  uint64_t entry = *(const uint64_t *)(table + gla_page(linear) * 8);
+  return entry ? (uint8_t *)(uintptr_t)(entry + linear.v) : NULL;
 }
 
 /* The host's instruction `insn` (movs, stos, cmps, scas) in the element size and direction of op, DF clear afterwards as C wants

@@ -194,7 +194,7 @@ int x_mov_to_dr(struct vcpu *v, const struct insn *i) {
 /* No segment check: only the address counts (SDM vol. 2, INVLPG). */
 int x_invlpg(struct vcpu *v, const struct insn *i) {
   if (privileged(v) != EXEC_NEXT) return EXEC_FAULT;
-  mmu_invlpg(v->mmu_cpu, to_gla((uint32_t)(v->s.seg[i->seg].base + insn_offset(v, i))));
+  mmu_invlpg(v->mmu_cpu, segment_linear(&v->s.seg[i->seg], insn_offset(v, i)));
   v->s.stack_page = (uint64_t)1 << 40;
   return exec_done(v, i);
 }

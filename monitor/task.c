@@ -31,7 +31,7 @@ int task_inner_stack(struct vcpu *v, unsigned dpl, uint32_t ext, struct inner_st
   uint32_t at = wide ? dpl * 8 + 4 : dpl * 4 + 2, size = wide ? 8 : 4;
   uint8_t image[8];
   if (!v->tr.usable || at + size - 1 > v->tr.limit) return segment_fault(v, VEC_TS, v->tr.selector, ext);
-  TRY(mem_read(v, v->tr.base + at, size, MEM_SYSTEM, image));
+  TRY(mem_read(v, segment_linear(&v->tr, at), size, MEM_SYSTEM, image));
   out->esp = wide ? load32(image) : load16(image);
   uint16_t selector = load16(image + size / 2);
   TRY(segment_check_stack(v, selector, dpl, VEC_TS, ext, &out->ss));
@@ -52,18 +52,19 @@ int task_check_eip(struct vcpu *v, uint32_t ext) {
 }
 
 /* The byte with the type, in the GDT, of the current task's descriptor. */
-static uint32_t current_type_byte(const struct vcpu *v) { return v->gdt.base + (v->tr.selector & 0xfff8u) + 5; }
+static gla current_type_byte(const struct vcpu *v) { return dtable_linear(&v->gdt, (v->tr.selector & 0xfff8u) + 5); }
 
 /* Step 6: everything that the switch itself touches is there (and writable). */
 static int task_probe(struct vcpu *v, const struct descriptor *tss, enum task_cause cause, uint32_t ext) {
   bool wide = gate_is_32bit(tss), old_wide = tss_is_wide(&v->tr);
-  uint32_t base = desc_base(tss);
+  gla base = to_gla(desc_base(tss));
   if (desc_limit(tss) < (wide ? TSS32_LIMIT : TSS16_LIMIT)) return segment_fault(v, VEC_TS, tss->selector, ext);
   if (!v->tr.usable || v->tr.limit < (old_wide ? TSS32_LIMIT : TSS16_LIMIT)) return segment_fault(v, VEC_TS, v->tr.selector, ext);
   TRY(mem_probe_read(v, base, (wide ? TSS32_LIMIT : TSS16_LIMIT) + 1, MEM_SYSTEM));
-  TRY(mem_probe_write(v, v->tr.base + (old_wide ? TSS32_EIP : TSS16_IP), old_wide ? TSS32_SAVED : TSS16_SAVED, MEM_SYSTEM));
+  TRY(mem_probe_write(v, segment_linear(&v->tr, old_wide ? TSS32_EIP : TSS16_IP), old_wide ? TSS32_SAVED : TSS16_SAVED,
+                      MEM_SYSTEM));
   if (cause == TASK_CALL) TRY(mem_probe_write(v, base, 2, MEM_SYSTEM));
-  if (cause != TASK_IRET) TRY(mem_probe_write(v, tss->linear + 5, 1, MEM_SYSTEM));
+  if (cause != TASK_IRET) TRY(mem_probe_write(v, gla_add(tss->linear, 5), 1, MEM_SYSTEM));
   if (cause != TASK_CALL) TRY(mem_probe_write(v, current_type_byte(v), 1, MEM_SYSTEM));
   return EXEC_NEXT;
 }
@@ -71,12 +72,12 @@ static int task_probe(struct vcpu *v, const struct descriptor *tss, enum task_ca
 /* Step 9. The upper halves of the selectors' slots are reserved and keep what is in them. */
 static int save_task32(struct vcpu *v, uint32_t eip, uint32_t eflags) {
   uint8_t block[TSS32_SAVED];
-  TRY(mem_read(v, v->tr.base + TSS32_EIP, sizeof block, MEM_SYSTEM, block));
+  TRY(mem_read(v, segment_linear(&v->tr, TSS32_EIP), sizeof block, MEM_SYSTEM, block));
   store32(block, eip);
   store32(block + 4, eflags);
   for (unsigned k = 0; k < 8; k++) store32(block + 8 + 4 * k, v->s.gpr[k]);
   for (unsigned k = 0; k < 6; k++) store16(block + TSS32_SEGS - TSS32_EIP + 4 * k, v->s.seg[k].selector);
-  return mem_write(v, v->tr.base + TSS32_EIP, sizeof block, MEM_SYSTEM, block);
+  return mem_write(v, segment_linear(&v->tr, TSS32_EIP), sizeof block, MEM_SYSTEM, block);
 }
 
 static int save_task16(struct vcpu *v, uint32_t eip, uint32_t eflags) {
@@ -85,10 +86,10 @@ static int save_task16(struct vcpu *v, uint32_t eip, uint32_t eflags) {
   store16(block + 2, (uint16_t)eflags);
   for (unsigned k = 0; k < 8; k++) store16(block + 4 + 2 * k, (uint16_t)v->s.gpr[k]);
   for (unsigned k = 0; k < 4; k++) store16(block + TSS16_SEGS - TSS16_IP + 2 * k, v->s.seg[k].selector);
-  return mem_write(v, v->tr.base + TSS16_IP, sizeof block, MEM_SYSTEM, block);
+  return mem_write(v, segment_linear(&v->tr, TSS16_IP), sizeof block, MEM_SYSTEM, block);
 }
 
-static int read_task32(struct vcpu *v, uint32_t base, struct task_image *t) {
+static int read_task32(struct vcpu *v, gla base, struct task_image *t) {
   uint8_t image[TSS32_LIMIT + 1];
   TRY(mem_read(v, base, sizeof image, MEM_SYSTEM, image));
   t->cr3 = load32(image + TSS32_CR3);
@@ -103,7 +104,7 @@ static int read_task32(struct vcpu *v, uint32_t base, struct task_image *t) {
 }
 
 /* A 286 task: FS and GS become null; the registers' upper halves are all ones, as on the CPUs where QEMU looked. */
-static int read_task16(struct vcpu *v, uint32_t base, struct task_image *t) {
+static int read_task16(struct vcpu *v, gla base, struct task_image *t) {
   uint8_t image[TSS16_LIMIT + 1];
   TRY(mem_read(v, base, sizeof image, MEM_SYSTEM, image));
   t->cr3 = 0;
@@ -126,10 +127,10 @@ static int task_write_memory(struct vcpu *v, const struct descriptor *tss, enum 
     TRY(mem_write(v, current_type_byte(v), 1, MEM_SYSTEM, &type));
   }
   TRY(tss_is_wide(&v->tr) ? save_task32(v, eip, eflags) : save_task16(v, eip, eflags));
-  if (cause == TASK_CALL) TRY(mem_write(v, desc_base(tss), 2, MEM_SYSTEM, &v->tr.selector));
+  if (cause == TASK_CALL) TRY(mem_write(v, to_gla(desc_base(tss)), 2, MEM_SYSTEM, &v->tr.selector));
   if (cause != TASK_IRET) {
     type = (uint8_t)(tss->high >> 8 | SYS_BUSY);
-    TRY(mem_write(v, tss->linear + 5, 1, MEM_SYSTEM, &type));
+    TRY(mem_write(v, gla_add(tss->linear, 5), 1, MEM_SYSTEM, &type));
   }
   return EXEC_NEXT;
 }
@@ -212,7 +213,8 @@ int task_switch(struct vcpu *v, const struct descriptor *tss, enum task_cause ca
   struct task_image t = {0};
   TRY(task_probe(v, tss, cause, ext));
   TRY(task_write_memory(v, tss, cause, saved_eip, saved_eflags));
-  TRY(gate_is_32bit(tss) ? read_task32(v, desc_base(tss), &t) : read_task16(v, desc_base(tss), &t));
+  gla base = to_gla(desc_base(tss));
+  TRY(gate_is_32bit(tss) ? read_task32(v, base, &t) : read_task16(v, base, &t));
   if (cause == TASK_CALL) t.eflags |= FLAG_NT;
   v->tr = desc_segment(tss, tss->selector);
   v->tr.attr |= SYS_BUSY;

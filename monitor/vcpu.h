@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "../mmu/address.h"
 #include "../translator/insn.h"
 #include "../translator/state.h"
 
@@ -64,7 +65,7 @@ struct fault {
   uint8_t vector;
   bool has_error;
   uint32_t error;
-  uint32_t cr2;   /* VEC_PF: becomes CR2 at delivery */
+  gla cr2;        /* VEC_PF: becomes CR2 at delivery */
   uint32_t dr6;   /* VEC_DB: bits to set in DR6 at delivery */
   bool trap;      /* reported after the instruction (v->s.eip is already the next one): #BP, #OF, trap #DB */
   bool software;  /* INT n, INT3, INTO: gate DPL is checked and RF is not set in the image */
@@ -168,6 +169,11 @@ int vcpu_mtrr_index(uint32_t msr);    /* of vcpu.mtrr; -1: that is none */
 void vcpu_reset_msrs(struct vcpu *v); /* PAT, MTRRs, MISC_ENABLE, microcode revision, EFER... after power-up (msr.c) */
 void vm_stop(struct vcpu *v, const char *reason); /* sticky: the first reason is kept; `reason` is a literal */
 
+/* Where an offset lies in a segment, unchecked; 0: its base. */
+static inline gla segment_linear(const struct tr_segment *s, uint32_t offset) { return gla_add(to_gla(s->base), offset); }
+/* ... and in the GDT or IDT. */
+static inline gla dtable_linear(const struct dtable *t, uint32_t offset) { return gla_add(to_gla(t->base), offset); }
+
 /* Fills v->fault and returns EXEC_FAULT: inline, so that the compiler, too, knows that a caller's results are not looked at
  * then. */
 void fault_fill(struct vcpu *v, enum vector vector, bool has_error, uint32_t error);
@@ -175,6 +181,9 @@ void fault_fill(struct vcpu *v, enum vector vector, bool has_error, uint32_t err
 static inline int fault_raise(struct vcpu *v, enum vector vector) { return fault_fill(v, vector, false, 0), EXEC_FAULT; }
 static inline int fault_raise_error(struct vcpu *v, enum vector vector, uint32_t error) {
   return fault_fill(v, vector, true, error), EXEC_FAULT;
+}
+static inline int fault_raise_page(struct vcpu *v, gla linear, uint32_t error) {
+  return fault_fill(v, VEC_PF, true, error), v->fault.cr2 = linear, EXEC_FAULT;
 }
 
 /* ---- guest memory from C (guestmem.c). All return EXEC_NEXT or EXEC_FAULT with v->fault filled; nothing is changed
@@ -184,13 +193,13 @@ enum mem_priv {
   MEM_SYSTEM /* implicit supervisor access: descriptor tables, TSS, stack switch */,
   MEM_USER
 };
-int mem_read(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv, void *out); /* 1 <= size <= 512 */
-int mem_write(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv, const void *data);
-int mem_probe_write(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv); /* raises what the write would */
-int mem_probe_read(struct vcpu *v, uint32_t linear, unsigned size, enum mem_priv priv);
+int mem_read(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv, void *out); /* 1 <= size <= 512 */
+int mem_write(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv, const void *data);
+int mem_probe_write(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv); /* raises what the write would */
+int mem_probe_read(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv);
 /* seg:offset, with type, limit and null checks (D5): #SS for SEG_SS, else #GP, error code 0; then as mem_*(MEM_CPL).
  * `write` probing included: seg_check only translates seg:offset to a linear address. */
-int seg_check(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, bool write, uint32_t *linear);
+int seg_check(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, bool write, gla *linear);
 int seg_read(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, void *out);
 int seg_write(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size, const void *data);
 int seg_probe_write(struct vcpu *v, unsigned seg, uint32_t offset, unsigned size);

@@ -26,7 +26,8 @@ struct unit { /* between two blocks of the reference */
 
 struct under_push {
   bool known;
-  uint32_t at, value;
+  gla at;
+  uint32_t value;
 }; /* what lies where PUSH is about to write */
 
 /* ---- ends ---- */
@@ -143,7 +144,7 @@ static void find_rep_interrupt(struct lockstep *l, struct unit *u) {
 static void note_unmarked(struct lockstep *l, uint16_t selector, uint32_t *high) {
   enum { LDT = 4, ACCESSED = 0x100, NO_SYSTEM = 0x1000, PRESENT = 0x8000 };
   struct vcpu *v = l->replay.vcpu;
-  uint32_t at = (selector & LDT ? v->ldt.base : v->gdt.base) + (selector & 0xfff8u) + 4;
+  gla at = gla_add(to_gla(selector & LDT ? v->ldt.base : v->gdt.base), (selector & 0xfff8u) + 4);
   if (mem_read(v, at, 4, MEM_SYSTEM, high) != EXEC_NEXT) *high = 0;
   if ((*high & (ACCESSED | NO_SYSTEM | PRESENT)) == (NO_SYSTEM | PRESENT)) l->unmarked[l->unmarked_count++] = at;
 }
@@ -157,10 +158,10 @@ static void note_gate(struct lockstep *l, uint8_t vector) {
   uint32_t code, stack, selector = 0;
   l->unmarked_count = 0;
   if (l->deviations.reference != REF_QEMU || !(v->cr0 & 1) || vector * 8u + 7 > v->idt.limit) return;
-  if (mem_read(v, v->idt.base + vector * 8u, 8, MEM_SYSTEM, &gate) == EXEC_NEXT && GATES >> (gate >> 40 & 31) & 1) {
+  if (mem_read(v, dtable_linear(&v->idt, vector * 8u), 8, MEM_SYSTEM, &gate) == EXEC_NEXT && GATES >> (gate >> 40 & 31) & 1) {
     note_unmarked(l, (uint16_t)(gate >> 16), &code);
     unsigned level = code >> 13 & 3;
-    uint32_t at = v->tr.base + (v->tr.attr & TSS_32BIT ? 8 + 8 * level : 4 + 4 * level); /* SSn, figures 7-2 and 7-10 */
+    gla at = segment_linear(&v->tr, v->tr.attr & TSS_32BIT ? 8 + 8 * level : 4 + 4 * level); /* SSn, figures 7-2 and 7-10 */
     bool inner = !(code & CONFORMING) && level < v->cpl;
     if (inner && mem_read(v, at, 2, MEM_SYSTEM, &selector) == EXEC_NEXT) note_unmarked(l, (uint16_t)selector, &stack);
   }
@@ -188,12 +189,12 @@ static bool on_exception(void *opaque, const struct fault *f) {
   note_gate(l, f->vector);
   if (!e) {
     snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x) where the reference raises none", f->vector,
-             f->has_error ? f->error : 0, f->cr2);
+             f->has_error ? f->error : 0, (uint32_t)f->cr2.v);
     diverge(l, why);
   } else if (f->vector != e->vector || f->software != e->software || (e->has_error && f->error != e->error) ||
-             (f->vector == VEC_PF && f->cr2 != e->cpu.cr2)) {
+             (f->vector == VEC_PF && f->cr2.v != e->cpu.cr2)) {
     snprintf(why, sizeof why, "bt raises vector %02x (error %x, CR2 %08x), the reference %02x (error %x, CR2 %08x)", f->vector,
-             f->has_error ? f->error : 0, f->cr2, e->vector, e->error, e->cpu.cr2);
+             f->has_error ? f->error : 0, (uint32_t)f->cr2.v, e->vector, e->error, e->cpu.cr2);
     diverge(l, why);
   } else {
     struct ref_cpu at = e->cpu;
@@ -208,12 +209,15 @@ static bool on_exception(void *opaque, const struct fault *f) {
   return true;
 }
 
+static gla stack_top(const struct vcpu *v) { return segment_linear(&v->s.seg[SEG_SS], v->s.gpr[REG_ESP] & vcpu_stack_mask(v)); }
+
 /* QEMU 7.2 pushes RF clear for all faults and Bochs for the one of DR7.GD; the manual has it set. */
 static void clear_pushed_rf(struct lockstep *l, const struct ref_event *e) {
   struct vcpu *v = l->replay.vcpu;
   enum deviation why = l->deviations.reference == REF_QEMU ? DEV_resume_flag : DEV_resume_flag_gd;
   if (why == DEV_resume_flag_gd && e->vector != VEC_DB) return;
-  uint32_t image = 0, at = v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) + (e->has_error ? 12 : 8);
+  uint32_t image = 0;
+  gla at = gla_add(stack_top(v), e->has_error ? 12 : 8);
   if (e->software || mem_read(v, at, 4, MEM_SYSTEM, &image) != EXEC_NEXT || ((image ^ e->cpu.eflags) & ~(uint32_t)FLAG_RF) ||
       !(image & ~e->cpu.eflags & FLAG_RF))
     return;
@@ -225,7 +229,7 @@ static void clear_pushed_rf(struct lockstep *l, const struct ref_event *e) {
  * ours has not run yet. */
 static void read_under_push(struct lockstep *l, const struct unit *u, struct under_push *p) {
   struct vcpu *v = l->replay.vcpu;
-  p->at = v->s.seg[SEG_SS].base + ((v->s.gpr[REG_ESP] - 4) & vcpu_stack_mask(v));
+  p->at = segment_linear(&v->s.seg[SEG_SS], (v->s.gpr[REG_ESP] - 4) & vcpu_stack_mask(v));
   p->known = l->deviations.reference == REF_BOCHS && u->info->last_kind == OP_PUSH_SEG && !u->count &&
              mem_read(v, p->at, 4, MEM_SYSTEM, &p->value) == EXEC_NEXT;
 }
@@ -233,7 +237,7 @@ static void read_under_push(struct lockstep *l, const struct unit *u, struct und
 static void restore_under_push(struct lockstep *l, const struct under_push *p) {
   struct vcpu *v = l->replay.vcpu;
   uint32_t value = 0;
-  bool wide = p->known && v->s.seg[SEG_SS].base + (v->s.gpr[REG_ESP] & vcpu_stack_mask(v)) == p->at; /* else 16-bit operands */
+  bool wide = p->known && stack_top(v).v == p->at.v; /* else 16-bit operands */
   if (!wide || p->value < 0x10000 || mem_read(v, p->at, 4, MEM_SYSTEM, &value) != EXEC_NEXT) return;
   value = (value & 0xffff) | (p->value & 0xffff0000);
   if (mem_write(v, p->at, 4, MEM_SYSTEM, &value) == EXEC_NEXT) deviations_explain(&l->deviations, DEV_selector_push);
@@ -255,7 +259,8 @@ static void mark_accessed(struct lockstep *l, const struct unit *u, const struct
   if (e->vector != VEC_PF || (e->error & PRESENT_WRITE) != PRESENT_WRITE || !insn_at(l, u, linear_eip(&e->cpu), &insn) ||
       insn.access != ACCESS_RW)
     return;
-  if (deviations_explain(&l->deviations, DEV_accessed_early)) (void)mem_read(l->replay.vcpu, e->cpu.cr2, 1, MEM_SYSTEM, &byte);
+  if (deviations_explain(&l->deviations, DEV_accessed_early))
+    (void)mem_read(l->replay.vcpu, to_gla(e->cpu.cr2), 1, MEM_SYSTEM, &byte);
 }
 
 /* breakpoint_after_ss: our side stands behind MOV SS or POP SS, where the reference raises a debug exception: without its shadow,

@@ -37,7 +37,7 @@ struct lockstep {
   bool pausing;
   const struct ref_event *expected; /* exception that our side is to raise now */
   bool raised, wrong;               /* it did; not as expected */
-  uint32_t unmarked[2]; /* linear addresses of the upper halves of descriptors that the delivery at hand will mark accessed */
+  gla unmarked[2];                  /* the upper halves of descriptors that the delivery at hand will mark accessed */
   unsigned unmarked_count;
 };
 

@@ -54,7 +54,7 @@ void report_divergence(struct lockstep *l, FILE *out) {
   fprintf(out, "after:\n");
   print_gprs(out, "bt", v->s.gpr, v->s.eip, vcpu_eflags(v), v->cpl);
   print_gprs(out, "reference", theirs->gpr, theirs->eip, theirs->eflags, theirs->cpl);
-  symbol = machine_symbol(l->replay.machine, b->eip + b->seg[SEG_CS].base, &offset);
+  symbol = machine_symbol(l->replay.machine, gla_add(to_gla(b->seg[SEG_CS].base), b->eip), &offset);
   fprintf(out, "the reference ran, from %04x:%08x%s%s:\n", b->seg[SEG_CS].selector, b->eip, symbol ? " " : "",
           symbol ? symbol : "");
   if (l->before.insns) disassemble(out, b->seg[SEG_CS].attr & 1 << 14, l->before.insns);

@@ -250,7 +250,7 @@ static inline void run_faults_on_pages(struct fixture *f, const struct insn *i, 
   for (unsigned k = 0; k < n; k++) {
     set_page(f, pages[k], PAGE_ABSENT);
     run_fault(f, i, VEC_PF, error[k]);
-    assert_int_equal(f->v.fault.cr2, cr2[k]);
+    assert_int_equal(f->v.fault.cr2.v, cr2[k]);
     set_page(f, pages[k], PAGE_RAM);
   }
 }

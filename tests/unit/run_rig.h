@@ -201,7 +201,7 @@ void machine_idle(struct machine *r) {
   }
 }
 void machine_log(struct machine *r, const char *format, ...) {}
-const char *machine_symbol(struct machine *r, uint32_t linear, uint32_t *offset) { return NULL; }
+const char *machine_symbol(struct machine *r, gla linear, uint32_t *offset) { return NULL; }
 
 /* ---- making one ---- */
 

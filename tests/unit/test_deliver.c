@@ -4,7 +4,7 @@
 #include "vcpu_world.h"
 
 static int raise(enum vector vector, bool has_error, uint32_t error) {
-  v->fault = (struct fault){.vector = (uint8_t)vector, .has_error = has_error, .error = error, .cr2 = 0x1234567};
+  v->fault = (struct fault){.vector = (uint8_t)vector, .has_error = has_error, .error = error, .cr2 = {0x1234567}};
   return deliver_fault(v);
 }
 

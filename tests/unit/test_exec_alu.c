@@ -183,7 +183,7 @@ static void bit_test_faults(void **state) {
   run_ok(f, &bt);
   f->v.s.gpr[REG_ECX] = 0x80000000; /* 256 MiB below, modulo 4 GiB */
   run_fault(f, &bt, VEC_PF, 0);
-  assert_int_equal(f->v.fault.cr2, 0xf0005000);
+  assert_int_equal(f->v.fault.cr2.v, 0xf0005000);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -6,7 +6,7 @@ static void crossing_read_joins_both_pages(void **state) {
   struct fixture *f = *state;
   uint8_t got[512];
   for (unsigned size = 2; size <= 512; size += 51) {
-    assert_int_equal(mem_read(&f->v, 0x3000 - size / 2, size, MEM_CPL, got), EXEC_NEXT);
+    assert_int_equal(mem_read(&f->v, to_gla(0x3000 - size / 2), size, MEM_CPL, got), EXEC_NEXT);
     assert_memory_equal(got, f->mmu.ram + 0x3000 - size / 2, size);
   }
 }
@@ -15,15 +15,15 @@ static void crossing_write_faults_before_the_first_byte(void **state) {
   struct fixture *f = *state;
   uint32_t old = ram32(f, 0x2ffe), value = 0xdeadbeef;
   set_page(f, 3, PAGE_READ_ONLY);
-  assert_int_equal(mem_write(&f->v, 0x2ffe, 4, MEM_CPL, &value), EXEC_FAULT);
+  assert_int_equal(mem_write(&f->v, to_gla(0x2ffe), 4, MEM_CPL, &value), EXEC_FAULT);
   assert_int_equal(f->v.fault.vector, VEC_PF);
-  assert_int_equal(f->v.fault.cr2, 0x3000);
+  assert_int_equal(f->v.fault.cr2.v, 0x3000);
   assert_int_equal(f->v.fault.error, 3);
   assert_int_equal(ram32(f, 0x2ffe), old);
   assert_int_equal(*mock_entry(&f->mmu, 0x2000, MMU_WRITE_ARRAY), 0); /* no D bit of the first page either */
   set_page(f, 2, PAGE_ABSENT);
-  assert_int_equal(mem_write(&f->v, 0x2ffe, 4, MEM_CPL, &value), EXEC_FAULT);
-  assert_int_equal(f->v.fault.cr2, 0x2ffe);
+  assert_int_equal(mem_write(&f->v, to_gla(0x2ffe), 4, MEM_CPL, &value), EXEC_FAULT);
+  assert_int_equal(f->v.fault.cr2.v, 0x2ffe);
 }
 
 static void wraps_at_4_gib(void **state) {
@@ -36,8 +36,8 @@ static void wraps_at_4_gib(void **state) {
   assert_int_equal(seg_read(&f->v, SEG_DS, 0xfffffffe, 4, &got), EXEC_NEXT);
   assert_int_equal(got, value);
   set_page(f, 0, PAGE_ABSENT);
-  assert_int_equal(mem_read(&f->v, 0xffffffff, 2, MEM_CPL, &got), EXEC_FAULT);
-  assert_int_equal(f->v.fault.cr2, 0);
+  assert_int_equal(mem_read(&f->v, to_gla(0xffffffff), 2, MEM_CPL, &got), EXEC_FAULT);
+  assert_int_equal(f->v.fault.cr2.v, 0);
 }
 
 static void privilege_of_the_access(void **state) {
@@ -45,19 +45,19 @@ static void privilege_of_the_access(void **state) {
   uint32_t value = 0;
   set_page(f, 2, PAGE_SUPERVISOR);
   f->v.cpl = 3;
-  assert_int_equal(mem_read(&f->v, 0x2000, 4, MEM_CPL, &value), EXEC_FAULT);
+  assert_int_equal(mem_read(&f->v, to_gla(0x2000), 4, MEM_CPL, &value), EXEC_FAULT);
   assert_int_equal(f->v.fault.error, 5);
-  assert_int_equal(mem_read(&f->v, 0x2000, 4, MEM_SYSTEM, &value), EXEC_NEXT);
+  assert_int_equal(mem_read(&f->v, to_gla(0x2000), 4, MEM_SYSTEM, &value), EXEC_NEXT);
   f->v.cpl = 0;
-  assert_int_equal(mem_read(&f->v, 0x2000, 4, MEM_CPL, &value), EXEC_NEXT);
-  assert_int_equal(mem_probe_write(&f->v, 0x2000, 4, MEM_USER), EXEC_FAULT);
+  assert_int_equal(mem_read(&f->v, to_gla(0x2000), 4, MEM_CPL, &value), EXEC_NEXT);
+  assert_int_equal(mem_probe_write(&f->v, to_gla(0x2000), 4, MEM_USER), EXEC_FAULT);
   assert_int_equal(f->v.fault.error, 7);
 }
 
 static void probes_change_nothing(void **state) {
   struct fixture *f = *state;
-  assert_int_equal(mem_probe_write(&f->v, 0x2ffe, 4, MEM_CPL), EXEC_NEXT);
-  assert_int_equal(mem_probe_read(&f->v, 0x2ffe, 4, MEM_CPL), EXEC_NEXT);
+  assert_int_equal(mem_probe_write(&f->v, to_gla(0x2ffe), 4, MEM_CPL), EXEC_NEXT);
+  assert_int_equal(mem_probe_read(&f->v, to_gla(0x2ffe), 4, MEM_CPL), EXEC_NEXT);
   for (uint32_t page = 0x2000; page <= 0x3000; page += MMU_PAGE) {
     assert_int_equal(*mock_entry(&f->mmu, page, MMU_WRITE_ARRAY), 0);
     assert_int_equal(*mock_entry(&f->mmu, page, MMU_READ_ARRAY), 0);
@@ -69,27 +69,27 @@ static void traced_and_mmio_pages(void **state) {
   uint32_t value = 0xcafef00d, got;
   set_page(f, 2, PAGE_TRACED);
   set_page(f, 3, PAGE_MMIO);
-  assert_int_equal(mem_write(&f->v, 0x3010, 4, MEM_CPL, &value), EXEC_NEXT);
+  assert_int_equal(mem_write(&f->v, to_gla(0x3010), 4, MEM_CPL, &value), EXEC_NEXT);
   assert_false(f->v.dropped);
   assert_int_equal(f->mmu.io_writes, 1);
-  assert_int_equal(mem_write(&f->v, 0x2ffe, 4, MEM_CPL, &value), EXEC_NEXT); /* one half each */
+  assert_int_equal(mem_write(&f->v, to_gla(0x2ffe), 4, MEM_CPL, &value), EXEC_NEXT); /* one half each */
   assert_true(f->v.dropped);
   assert_int_equal(f->mmu.io_writes, 2);
   assert_int_equal(f->mmu.traced_writes, 1);
-  assert_int_equal(mem_read(&f->v, 0x2ffe, 4, MEM_CPL, &got), EXEC_NEXT);
+  assert_int_equal(mem_read(&f->v, to_gla(0x2ffe), 4, MEM_CPL, &got), EXEC_NEXT);
   assert_int_equal(got, value);
   assert_int_equal(f->mmu.io_reads, 1);
 }
 
 static void check_seg(struct fixture *f, unsigned seg, uint32_t offset, unsigned size, bool write, int vector) {
-  uint32_t linear = 0;
+  gla linear = {0};
   int result = seg_check(&f->v, seg, offset, size, write, &linear);
   assert_int_equal(result, vector < 0 ? EXEC_NEXT : EXEC_FAULT);
   if (vector >= 0) {
     assert_int_equal(f->v.fault.vector, vector);
     assert_true(f->v.fault.has_error);
     assert_int_equal(f->v.fault.error, 0);
-  } else assert_int_equal(linear, f->v.s.seg[seg].base + offset);
+  } else assert_int_equal(linear.v, f->v.s.seg[seg].base + offset);
 }
 
 static void limits(void **state) {
@@ -153,7 +153,7 @@ static void alignment_only_in_ring_3(void **state) {
   assert_true(f->v.fault.has_error && f->v.fault.error == 0);
   assert_int_equal(seg_probe_write(&f->v, SEG_DS, 0x2001, 2), EXEC_FAULT);
   assert_int_equal(f->v.fault.vector, VEC_AC);
-  assert_int_equal(mem_read(&f->v, 0x2002, 4, MEM_CPL, &value), EXEC_NEXT);
+  assert_int_equal(mem_read(&f->v, to_gla(0x2002), 4, MEM_CPL, &value), EXEC_NEXT);
   f->v.cr0 &= ~CR0_AM;
   assert_int_equal(seg_read(&f->v, SEG_DS, 0x2002, 4, &value), EXEC_NEXT);
 }

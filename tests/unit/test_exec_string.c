@@ -181,7 +181,7 @@ static void fault_at_the_exact_iteration(void **state) {
         assert_regs(f, from + done * size, to + done * size, 200 - done);
         assert_int_equal(f->v.s.eip, CODE);
         assert_int_equal(f->v.fault.vector, VEC_PF);
-        assert_int_equal(f->v.fault.cr2, rows[n].write ? 0xb000 : 0x6000);
+        assert_int_equal(f->v.fault.cr2.v, rows[n].write ? 0xb000 : 0x6000);
         assert_int_equal(f->v.fault.error, rows[n].write ? 2 : 0);
         set_page(f, rows[n].page, PAGE_RAM);
         assert_int_equal(run_all(f, &movs), EXEC_NEXT);
@@ -233,7 +233,7 @@ static void runs_end_where_they_must(void **state) {
   f->v.s.flags = FLAG_DF;
   set_regs(f, 0, 0x5ffe, 8);
   run_fault(f, &stos, VEC_PF, 2);
-  assert_int_equal(f->v.fault.cr2, 0x6000);
+  assert_int_equal(f->v.fault.cr2.v, 0x6000);
   f->v.s.flags = 0;
   f->v.s.gpr[REG_EAX] = 0xabababab;
   stos.address_size = 2;
@@ -263,7 +263,7 @@ static void traced_and_mmio_go_one_by_one(void **state) {
   assert_int_equal(f->mmu.io_reads, 16);
   set_page(f, 5, PAGE_ABSENT); /* the source's fault comes first */
   run_fault(f, &movs, VEC_PF, 0);
-  assert_int_equal(f->v.fault.cr2, 0x5000);
+  assert_int_equal(f->v.fault.cr2.v, 0x5000);
 }
 
 static void stops_for_interrupts(void **state) {

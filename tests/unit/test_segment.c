@@ -35,7 +35,7 @@ static void load_accessed_bit_page_fault_changes_nothing(void **state) {
   gdt(DATA3, 0, 0xfffff, 0xc0f2);
   w.pages[GDT_AT >> 12] = PAGE_UNWRITABLE;
   assert_fault(load(SEG_FS, DATA3), VEC_PF, 2);
-  assert_int_equal(v->fault.cr2, GDT_AT + (DATA3 & ~7) + 5);
+  assert_int_equal(v->fault.cr2.v, GDT_AT + (DATA3 & ~7) + 5);
   assert_int_equal(v->s.seg[SEG_FS].selector, DATA0);
   assert_int_equal(v->s.eip, CODE);
 }

@@ -64,36 +64,36 @@ static struct vcpu *const v = &w.v;
 
 /* ---- memory ---- */
 
-static int mock_access(struct vcpu *c, uint32_t linear, unsigned size, bool write, enum mem_priv priv) {
+static int mock_access(struct vcpu *c, gla linear, unsigned size, bool write, enum mem_priv priv) {
   for (unsigned k = 0; k < size; k++) {
-    uint32_t at = linear + k;
+    uint32_t at = (uint32_t)gla_add(linear, k).v;
     if (at >= MEMORY || w.pages[at >> 12] & (write ? PAGE_UNREADABLE | PAGE_UNWRITABLE : PAGE_UNREADABLE)) {
       bool user = priv == MEM_USER || (priv == MEM_CPL && c->cpl == 3);
       fault_raise_error(c, VEC_PF, (write ? 2 : 0) | (user ? 4 : 0));
-      c->fault.cr2 = at;
+      c->fault.cr2 = to_gla(at);
       return EXEC_FAULT;
     }
   }
   return EXEC_NEXT;
 }
-int mem_probe_read(struct vcpu *c, uint32_t linear, unsigned size, enum mem_priv priv) {
+int mem_probe_read(struct vcpu *c, gla linear, unsigned size, enum mem_priv priv) {
   return mock_access(c, linear, size, false, priv);
 }
-int mem_probe_write(struct vcpu *c, uint32_t linear, unsigned size, enum mem_priv priv) {
+int mem_probe_write(struct vcpu *c, gla linear, unsigned size, enum mem_priv priv) {
   return mock_access(c, linear, size, true, priv);
 }
-int mem_read(struct vcpu *c, uint32_t linear, unsigned size, enum mem_priv priv, void *out) {
+int mem_read(struct vcpu *c, gla linear, unsigned size, enum mem_priv priv, void *out) {
   TRY(mock_access(c, linear, size, false, priv));
-  memcpy(out, w.mem + linear, size);
+  memcpy(out, w.mem + linear.v, size);
   return EXEC_NEXT;
 }
-int mem_write(struct vcpu *c, uint32_t linear, unsigned size, enum mem_priv priv, const void *data) {
+int mem_write(struct vcpu *c, gla linear, unsigned size, enum mem_priv priv, const void *data) {
   TRY(mock_access(c, linear, size, true, priv));
-  memcpy(w.mem + linear, data, size);
+  memcpy(w.mem + linear.v, data, size);
   w.writes++;
   return EXEC_NEXT;
 }
-int seg_check(struct vcpu *c, unsigned seg, uint32_t offset, unsigned size, bool write, uint32_t *linear) {
+int seg_check(struct vcpu *c, unsigned seg, uint32_t offset, unsigned size, bool write, gla *linear) {
   const struct tr_segment *s = &c->s.seg[seg];
   uint32_t last = offset + size - 1;
   bool down = (s->attr & (ATTR_CODE | ATTR_EXPAND_DOWN)) == ATTR_EXPAND_DOWN;
@@ -102,16 +102,16 @@ int seg_check(struct vcpu *c, unsigned seg, uint32_t offset, unsigned size, bool
   bool type =
     !vcpu_protected(c) || (write ? (s->attr & (ATTR_CODE | ATTR_WRITABLE)) == ATTR_WRITABLE : (s->attr & 10) != ATTR_CODE);
   if (!fits || !type || !s->usable) return fault_raise_error(c, seg == SEG_SS ? VEC_SS : VEC_GP, 0);
-  *linear = s->base + offset;
+  *linear = segment_linear(s, offset);
   return EXEC_NEXT;
 }
 int seg_read(struct vcpu *c, unsigned seg, uint32_t offset, unsigned size, void *out) {
-  uint32_t linear;
+  gla linear;
   TRY(seg_check(c, seg, offset, size, false, &linear));
   return mem_read(c, linear, size, MEM_CPL, out);
 }
 int seg_write(struct vcpu *c, unsigned seg, uint32_t offset, unsigned size, const void *data) {
-  uint32_t linear;
+  gla linear;
   TRY(seg_check(c, seg, offset, size, true, &linear));
   return mem_write(c, linear, size, MEM_CPL, data);
 }
