@@ -163,6 +163,16 @@ static void unmark_dying(struct mmu *m, const struct map *old) {
   }
 }
 
+/* How far from `at` on, up to `next`, the new meaning differs from the old one; `at`: not at all. A page of the same memory that
+ * is cut in pieces, or not any more (a window under a ROM may do that to where its stores go), has entries only when it is whole.
+ */
+static uint64_t changed_until(const struct range *before, const struct range *now, uint64_t at, uint64_t next) {
+  if (!means_same(before, now, at)) return next;
+  if (whole_page(before, at) == whole_page(now, at)) return at;
+  uint64_t page_end = (at | (MMU_PAGE - 1)) + 1;
+  return page_end < next ? page_end : next;
+}
+
 /* Compares piece by piece; true: something that was memory is not the same any more. */
 static bool mark_changes(struct mmu *m, const struct map *old, const struct map *new) {
   bool dying = false;
@@ -172,9 +182,10 @@ static bool mark_changes(struct mmu *m, const struct map *old, const struct map 
     if (until < next) next = until;
     if (next == UINT64_MAX) break;
     const struct range *before = range_in(old, at), *now = range_in(new, at);
-    if (means_same(before, now, at)) continue;
-    dying |= mark_dying(m, before, at, next);
-    mark_covered(m, now, at, next);
+    uint64_t end = changed_until(before, now, at, next);
+    if (end == at) continue;
+    dying |= mark_dying(m, before, at, end);
+    mark_covered(m, now, at, end);
   }
   return dying;
 }

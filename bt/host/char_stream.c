@@ -127,14 +127,17 @@ unsigned char_stream_write(struct char_stream *h, const uint8_t *bytes, unsigned
   return done;
 }
 
+/* One that cannot be had for want of descriptors or memory stays in the queue, and the listener readable. */
+static void take_client(struct char_stream *h) {
+  int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
+  h->lacks = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM);
+  if (fd < 0) return;
+  h->in = fd;
+  __atomic_store_n(&h->out, fd, __ATOMIC_RELAXED);
+}
+
 unsigned char_stream_read(struct char_stream *h, uint8_t *to, unsigned max) {
-  if (h->in < 0) {
-    int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
-    if (fd < 0) return 0;
-    h->in = fd;
-    __atomic_store_n(&h->out, fd, __ATOMIC_RELAXED);
-    return 0;
-  }
+  if (h->in < 0) return take_client(h), 0;
   ssize_t n = max ? h->in_socket ? recv(h->in, to, max, MSG_DONTWAIT) : read(h->in, to, max) : 0;
   if (n > 0) return (unsigned)n;
   if (max && (n == 0 || (errno != EAGAIN && errno != EINTR))) end_input(h);

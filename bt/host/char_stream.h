@@ -12,6 +12,7 @@ struct char_stream {
   bool in_socket, out_socket; /* in == out: a connection, which ends as a whole */
   bool blocking;              /* `out` may block: the loop's thread alone writes to it */
   bool complained;
+  bool lacks;                     /* the host had no descriptor for a client, who waits: chardev.c says when to look again */
   char path[SOCKET_PATH_MAX + 1]; /* of the socket that we made and take away again */
 };
 void char_stream_init(struct char_stream *h);
@@ -21,6 +22,6 @@ void char_stream_close(struct char_stream *h);
 unsigned char_stream_write(struct char_stream *h, const uint8_t *bytes, unsigned n);
 static inline bool char_stream_has_output(const struct char_stream *h) { return __atomic_load_n(&h->out, __ATOMIC_RELAXED) >= 0; }
 /* What to wait on for input: data, or the next client. -1: nothing will come. */
-static inline int char_stream_input_fd(const struct char_stream *h) { return h->in >= 0 ? h->in : h->listener; }
+static inline int char_stream_input_fd(const struct char_stream *h) { return h->in >= 0 ? h->in : h->lacks ? -1 : h->listener; }
 /* It is readable: takes a client (0 bytes), reads, or notes that input has ended. The loop's thread only. */
 unsigned char_stream_read(struct char_stream *h, uint8_t *to, unsigned max);

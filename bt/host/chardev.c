@@ -11,6 +11,7 @@
 #include "console.h"
 #include "queue.h"
 
+enum { PATIENCE = 100000000 /* ns, until a client is tried again for whom there was no descriptor */ };
 enum { INPUT_SIZE = 4096, OUTPUT_SIZE = 64 << 10, CHUNK = 4096 /* PIPE_BUF: POLLOUT promises that much */, LINE = 512 };
 
 struct chardev {
@@ -24,9 +25,10 @@ struct chardev {
   struct char_stream stream; /* under the lock, as what follows */
   struct queue input, output;
   struct loop_watch in, out;
+  struct loop_timer again;
   atomic_bool pending; /* input.count != 0 */
   atomic_bool cancelled;
-  struct post arrived; /* input has come, or the other end has come or gone */
+  struct post arrived; /* input has come, or the other end has come or gone: whoever notices */
   bool told_open;      /* vCPU thread, as what follows: what the front end knows */
   uint8_t line[LINE];  /* output not handed on yet */
   unsigned line_count;
@@ -44,6 +46,7 @@ static void watch(struct chardev *c) {
 
 static void hand_on(struct chardev *c, const uint8_t *bytes, unsigned n) {
   pthread_mutex_lock(&c->lock);
+  bool was_open = char_stream_has_output(&c->stream);
   if (!c->output.count && !c->stream.blocking && char_stream_has_output(&c->stream)) {
     unsigned done = char_stream_write(&c->stream, bytes, n);
     bytes += done, n -= done;
@@ -57,7 +60,9 @@ static void hand_on(struct chardev *c, const uint8_t *bytes, unsigned n) {
     if (!n || atomic_load(&c->cancelled)) break;
     pthread_cond_wait(&c->progress, &c->lock);
   }
+  bool ended = was_open && !char_stream_has_output(&c->stream);
   pthread_mutex_unlock(&c->lock);
+  if (ended) post_add(c->host.posts, &c->arrived);
 }
 
 void chardev_flush(struct chardev *c) {
@@ -177,8 +182,17 @@ static void take_input(void *opaque, short events) {
   queue_put(&c->input, bytes, n); /* fits: this thread alone fills it */
   if (n) atomic_store(&c->pending, true);
   watch(c);
+  if (c->stream.lacks) loop_timer_set(c->host.loop, &c->again, loop_now() + PATIENCE);
   pthread_mutex_unlock(&c->lock);
   if (n || was_open != is_open) post_add(c->host.posts, &c->arrived);
+}
+
+static void try_again(void *opaque) {
+  struct chardev *c = opaque;
+  pthread_mutex_lock(&c->lock);
+  c->stream.lacks = false;
+  watch(c);
+  pthread_mutex_unlock(&c->lock);
 }
 
 /* A write that may block is done outside the lock, and by this thread alone; what was peeked stays in the queue meanwhile, which
@@ -193,8 +207,10 @@ static void give_output(void *opaque, short events) {
   if (c->stream.blocking) pthread_mutex_lock(&c->lock);
   queue_drop(&c->output, char_stream_has_output(&c->stream) ? done : c->output.count);
   watch(c);
+  bool ended = !char_stream_has_output(&c->stream);
   pthread_cond_broadcast(&c->progress);
   pthread_mutex_unlock(&c->lock);
+  if (ended) post_add(c->host.posts, &c->arrived);
 }
 
 /* ---- beginning and end ---- */
@@ -204,6 +220,7 @@ static bool fill_in(struct chardev *c, const struct chardev_option *option, char
   c->output = (struct queue){.bytes = malloc(OUTPUT_SIZE), .size = OUTPUT_SIZE};
   c->in = (struct loop_watch){.fd = -1, .ready = take_input, .opaque = c};
   c->out = (struct loop_watch){.fd = -1, .ready = give_output, .opaque = c};
+  c->again = (struct loop_timer){.due = try_again, .opaque = c};
   c->arrived = (struct post){.function = arrived, .argument = c};
   if (!c->input.bytes || !c->output.bytes || !loop_add(c->host.loop, &c->in) || !loop_add(c->host.loop, &c->out))
     return snprintf(error, ERROR_TEXT, "not enough memory"), false;
@@ -237,6 +254,7 @@ void chardev_destroy(struct chardev *c) {
   if (!c) return;
   loop_remove(c->host.loop, &c->in);
   loop_remove(c->host.loop, &c->out);
+  loop_timer_cancel(c->host.loop, &c->again);
   char_stream_close(&c->stream);
   free(c->input.bytes), free(c->output.bytes);
   pthread_cond_destroy(&c->progress);

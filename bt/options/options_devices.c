@@ -140,12 +140,23 @@ static void *find_backend(void *opaque, enum property_type type, const char *id)
   return (void *)entry_find(p->o->entries, group, id);
 }
 
+/* The id of a device's back end: its own, or what -global says for its type; NULL: none. */
+static const char *chardev_of(const struct option_entry *list, const struct option_entry *e) {
+  const struct device_type *type = device_entry_type(e);
+  const char *id = type ? entry_value(e, "chardev") : NULL;
+  if (!type || id) return id;
+  ENTRIES_OF(list, "global", g)
+  if (!strcmp(entry_value(g, "driver"), type->name) && !strcmp(entry_value(g, "property"), "chardev"))
+    id = entry_value(g, "value");
+  return id;
+}
+
 static bool chardev_is_taken(const struct option_entry *list, const struct option_entry *e) {
-  const char *id = entry_value(e, "chardev");
+  const char *id = chardev_of(list, e);
   ENTRIES_OF(list, "device", before) {
-    const char *its = entry_value(before, "chardev");
     if (before == e) break;
-    if (id && its && device_entry_type(before) && !strcmp(id, its)) return true;
+    const char *its = chardev_of(list, before);
+    if (id && its && !strcmp(id, its)) return true;
   }
   return false;
 }

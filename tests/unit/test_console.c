@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -447,6 +448,73 @@ static void socket_clients_in_turn(void **state) {
   rmdir(folder);
 }
 
+/* A socket of the test's that clients connect to. */
+static char *open_server(struct fixture *f, char folder[static 24], char path[static 64]) {
+  struct chardev_option option = {.option = "-serial", .kind = CHARDEV_SOCKET, .server = true, .path = path};
+  strcpy(folder, "/tmp/bt-serial-XXXXXX");
+  assert_non_null(mkdtemp(folder));
+  snprintf(path, 64, "%s/s", folder);
+  assert_non_null(open_other(f, &option));
+  return path;
+}
+
+/* There is no descriptor for a client: nothing spins while it waits, and it is taken when there is one. */
+static void a_client_without_a_descriptor_waits(void **state) {
+  char folder[24], path[64], seen[16];
+  struct fixture f;
+  struct rlimit old, none;
+  int client = connect_to(open_server(&f, folder, path)), next = socket(AF_UNIX, SOCK_STREAM, 0);
+  assert_int_equal(write(client, "in", 2), 2);
+  assert_true(wait_for_input(&f, 2));
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+  none = (struct rlimit){3, old.rlim_max}; /* those that are open stay so */
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strcpy(address.sun_path, path);
+  assert_int_equal(connect(next, (struct sockaddr *)&address, sizeof address), 0);
+  shutdown(client, SHUT_RDWR);
+  for (int i = 0; i < 2000 && !f.closed; i++) nap(1), post_run(&f.posts);
+  double before = cpu_seconds();
+  nap(300);
+  double spent = cpu_seconds() - before;
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+  assert_true(spent < 0.05);
+  assert_int_equal(f.opened, 1);
+  for (int i = 0; i < 2000 && f.opened < 2; i++) nap(1), post_run(&f.posts);
+  assert_int_equal(f.opened, 2);
+  put(&f, "out");
+  assert_int_equal(read(next, seen, sizeof seen), 3);
+  close(client), close(next);
+  close_pipes(&f);
+  rmdir(folder);
+}
+
+/* Nobody reads the socket any more, since there is no room for input: the vCPU's write finds that the client has gone, and the
+ * front end is told of that, too. */
+static void the_end_is_told_when_output_finds_it(void **state) {
+  static uint8_t much[20000];
+  char folder[24], path[64];
+  struct fixture f;
+  signal(SIGPIPE, SIG_IGN);
+  int client = connect_to(open_server(&f, folder, path));
+  for (int i = 0; i < 2000 && !f.opened; i++) nap(1), post_run(&f.posts);
+  f.room = 0;
+  assert_int_equal(write(client, much, sizeof much), sizeof much);
+  nap(50);
+  post_run(&f.posts); /* all that has arrived is known */
+  close(client);
+  for (int i = 0; i < 200 && !f.closed; i++) put(&f, "x"), nap(1), post_run(&f.posts);
+  assert_int_equal(f.closed, 1);
+  client = connect_to(path);
+  f.room = GOT;
+  char_accept(chardev_backend(f.c)); /* what the first one left */
+  for (int i = 0; i < 2000 && f.opened < 2; i++) nap(1), post_run(&f.posts);
+  assert_int_equal(f.opened, 2);
+  close(client);
+  close_pipes(&f);
+  rmdir(folder);
+}
+
 /* ---- the terminal: a pseudo terminal and a process that dies ---- */
 
 static bool cooked(int master) {
@@ -521,6 +589,8 @@ int main(void) {
     cmocka_unit_test(null_backend),
     cmocka_unit_test(file_backend),
     cmocka_unit_test(socket_clients_in_turn),
+    cmocka_unit_test(a_client_without_a_descriptor_waits),
+    cmocka_unit_test(the_end_is_told_when_output_finds_it),
     cmocka_unit_test(terminal_comes_back),
     cmocka_unit_test(terminal_comes_back_after_sigkill),
     cmocka_unit_test(no_terminal_no_keeper),

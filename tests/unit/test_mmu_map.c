@@ -594,6 +594,33 @@ static void window_in_a_page_of_ram(void **state) {
   mmu_destroy(g.m);
 }
 
+/* Registers below a ROM whose stores go there cut its page in two, though all of it is read as before: no entries. */
+static void window_below_a_page_of_rom(void **state) {
+  struct guest g;
+  struct io_log log = {0};
+  guest_make(&g, 1, 0);
+  struct mmu_area *rom = memory(&g, 0x8000, 0x3000, MMU_LEVEL(MMU_LEVEL_ROM));
+  struct mmu_area *io = mmu_add_io(g.m, to_gpa(0x9100), 0x10, &log_ops, &log);
+  mmu_set_area_level(g.m, io, MMU_LEVEL_RAM + 1);
+  for (unsigned round = 0; round < 4; round++) {
+    mmu_show_area(g.m, io, round & 1);
+    mmu_set_area_stores(g.m, rom, MMU_STORES_BELOW);
+    for (unsigned page = 8; page < 11; page++) touch(&g, page << 12, MMU_READ, false), touch(&g, page << 12, MMU_FETCH, false);
+    guest_check(&g);
+    mmu_show_area(g.m, io, !(round & 1));
+    guest_check(&g);
+    assert_int_not_equal(alive(&g, 0x8000), 0);
+    assert_int_not_equal(alive(&g, 0xa000), 0);
+    assert_int_equal(alive(&g, 0x9000), 0);
+  }
+  put32(&g, 0x9100, 1);
+  assert_int_equal(log.writes, 0);
+  mmu_show_area(g.m, io, true);
+  put32(&g, 0x9100, 1);
+  assert_int_equal(log.writes, 1);
+  mmu_destroy(g.m);
+}
+
 static void dma_crosses_areas(void **state) {
   struct guest g;
   uint8_t bytes[0x4000];
@@ -632,6 +659,7 @@ int main(void) {
     cmocka_unit_test(windows_overlap_and_move),
     cmocka_unit_test(device_moves_its_own_window),
     cmocka_unit_test(window_in_a_page_of_ram),
+    cmocka_unit_test(window_below_a_page_of_rom),
     cmocka_unit_test(dma_crosses_areas),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -264,6 +264,10 @@ static void keyed_serial_ports(void **state) {
   BAD("chardev=x: there is no -chardev with that id", "-kernel", "k", "-device", "isa-serial,chardev=x");
   BAD("another device has that -chardev", "-kernel", "k", "-chardev", "null,id=a", "-device", "isa-serial,chardev=a", "-device",
       "isa-serial,chardev=a");
+  BAD("another device has that -chardev", "-kernel", "k", "-chardev", "null,id=a", "-global", "isa-serial.chardev=a", "-device",
+      "isa-serial", "-device", "isa-serial");
+  BAD("another device has that -chardev", "-kernel", "k", "-chardev", "null,id=a", "-device", "isa-serial", "-serial",
+      "chardev:a", "-global", "isa-serial.chardev=a");
   BAD("-device isa-serial,foo=1: no property 'foo'; it has index, iobase, irq, chardev", "-kernel", "k", "-device",
       "isa-serial,foo=1");
   BAD("index=4: it is a number from 0 to 3", "-kernel", "k", "-device", "isa-serial,index=4");
