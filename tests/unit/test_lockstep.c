@@ -102,6 +102,7 @@ static int tear_down(void **state) {
   for (unsigned i = 0; i < s->block_count; i++) free(s->blocks[i]);
   replay_close(&s->lockstep->replay);
   lockstep_free(s->lockstep);
+  options_free(&s->options);
   free(s->lockstep);
   free(s->ram);
   free(s);
