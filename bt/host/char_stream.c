@@ -53,10 +53,11 @@ static bool open_unix(struct char_stream *h, const struct chardev_option *option
   memcpy(address.sun_path, option->path, strnlen(option->path, sizeof address.sun_path - 1));
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   h->in_socket = h->out_socket = true;
+  if (fd < 0) return fail(h, error, "unix:", option->path, strerror(errno));
   if (!option->server) {
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
       fail(h, error, "unix:", option->path, strerror(errno));
-      if (fd >= 0) close(fd);
+      close(fd);
       return false;
     }
     h->in = h->out = fd;
@@ -65,7 +66,7 @@ static bool open_unix(struct char_stream *h, const struct chardev_option *option
   struct stat st;
   if (stat(option->path, &st) == 0 && S_ISSOCK(st.st_mode)) unlink(option->path); /* left over from an earlier run */
   h->listener = fd;
-  if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0)
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0)
     return fail(h, error, "unix:", option->path, strerror(errno));
   strcpy(h->path, option->path);
   if (!option->wait) return true;

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "bt/host/char_stream.h"
 #include "bt/host/chardev.h"
 #include "bt/host/console.h"
 #include "bt/host/queue.h"
@@ -489,6 +490,23 @@ static void a_client_without_a_descriptor_waits(void **state) {
   rmdir(folder);
 }
 
+/* What is missing is said, and not what was found out on the way. */
+static void a_server_without_a_descriptor_says_so(void **state) {
+  struct char_stream h;
+  struct rlimit old, none;
+  char error[ERROR_TEXT];
+  const struct chardev_option option = {
+    .option = "-serial", .kind = CHARDEV_SOCKET, .server = true, .path = "/tmp/bt-serial-nothing"};
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+  none = (struct rlimit){3, old.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  char_stream_init(&h);
+  bool opened = char_stream_open(&h, &option, error);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+  assert_false(opened);
+  assert_non_null(strstr(error, strerror(EMFILE)));
+}
+
 /* Nobody reads the socket any more, since there is no room for input: the vCPU's write finds that the client has gone, and the
  * front end is told of that, too. */
 static void the_end_is_told_when_output_finds_it(void **state) {
@@ -590,6 +608,7 @@ int main(void) {
     cmocka_unit_test(file_backend),
     cmocka_unit_test(socket_clients_in_turn),
     cmocka_unit_test(a_client_without_a_descriptor_waits),
+    cmocka_unit_test(a_server_without_a_descriptor_says_so),
     cmocka_unit_test(the_end_is_told_when_output_finds_it),
     cmocka_unit_test(terminal_comes_back),
     cmocka_unit_test(terminal_comes_back_after_sigkill),
