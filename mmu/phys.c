@@ -180,7 +180,8 @@ void mmu_dma_read(struct mmu *m, gpa addr, void *to, uint64_t size) {
 
 void mmu_area_write(struct mmu *m, const struct mmu_area *area, uint64_t offset, const void *from, uint64_t size) {
   const uint8_t *at = from;
-  if (area->kind != AREA_MEMORY || offset > area->whole || size > area->whole - offset) __builtin_trap(); /* a device's own bug */
+  if (area->kind != AREA_MEMORY || area->orphan || offset > area->whole || size > area->whole - offset)
+    __builtin_trap(); /* a device's own bug */
   for (uint64_t part; size; offset += part, at += part, size -= part) {
     part = page_part(offset, size);
     frame_write(m, area->frame + (uint32_t)(offset >> MMU_PAGE_BITS), offset % MMU_PAGE, at, (unsigned)part);
