@@ -1,12 +1,13 @@
 /* 8254 programmable interval timer. Intel 82C54 data sheet (231244).
  *
  * Owns nothing that moves: a channel is the tick at which its counter was loaded, and count, OUT and null count are computed from
- * the guest clock whenever somebody looks, so that readings agree with TSC, PM timer and local APIC to the tick. Only channel 0
- * has a timer, at each rise of OUT; IRQ 0 then gets a low pulse and a rise (the 8259 latches edges, so the half period for which
- * mode 3 is low is not shown to it). Catch-up after a stall: rises that are overdue are delivered one by one, at least a quarter
- * of a period apart, until the schedule is met again; what is older than a second is dropped. Rises are never closer than
- * MIN_GAP, whatever the guest programs. Deviation: mode 3 takes a count that is written while counting at the end of the period,
- * not of the half period.
+ * the guest clock whenever somebody looks, so that readings agree with TSC, PM timer and local APIC to the tick. Channel 0
+ * has a timer, at each rise of OUT, and channel 2 at the end of a one-shot: kernels wait for that in a loop to see how fast other
+ * clocks are, and a deadline is what guest time stands still at when the CPU is away (clock.c). IRQ 0 then gets a low pulse and a
+ * rise (the 8259 latches edges, so the half period for which mode 3 is low is not shown to it). Catch-up after a stall: rises
+ * that are overdue are delivered one by one, at least a quarter of a period apart, until the schedule is met again; what is older
+ * than a second is dropped. Rises are never closer than MIN_GAP, whatever the guest programs. Deviation: mode 3 takes a count
+ * that is written while counting at the end of the period, not of the half period.
  */
 #include "i8254.h"
 
@@ -131,8 +132,18 @@ static void fire(void *opaque) {
   arm(s, clock_now(s->clock) + (gap > MIN_GAP ? gap : MIN_GAP));
 }
 
+static void seen(void *opaque) { (void)opaque; }
+
+static void schedule_polled(struct i8254 *s, uint64_t now) {
+  const struct pit_channel *c = &s->channel[2];
+  uint64_t rise = periodic(c) ? UINT64_MAX : next_rise(c, now);
+  bool far = rise == UINT64_MAX || rise - now > 2 * 0x10000; /* none, or what a file says */
+  clock_timer_set(s->clock, &s->polled, far ? INT64_MAX : clock_ticks_to_ns(rise, PIT_HZ));
+}
+
 /* After every change of a channel. OUT0 is low only where mode 0 or a one-shot holds it. */
 static void changed(struct i8254 *s, unsigned n, uint64_t now) {
+  if (n == 2) schedule_polled(s, now);
   if (n != 0) return;
   irq_set(&s->irq0, s->connected && out_at(&s->channel[0], now));
   schedule(s, now);
@@ -298,8 +309,10 @@ static uint32_t read_61(void *dev, uint16_t offset, unsigned size) {
 
 static void write_61(void *dev, uint16_t offset, unsigned size, uint32_t value) {
   struct i8254 *s = dev;
+  uint64_t now = tick_now(s);
   s->speaker = value & SPEAKER_BITS;
-  set_gate(&s->channel[2], value & GATE2, tick_now(s));
+  set_gate(&s->channel[2], value & GATE2, now);
+  changed(s, 2, now);
 }
 
 /* ---- life ---- */
@@ -317,6 +330,7 @@ static void reset(void *state) {
   s->speaker = 0;
   s->connected = 1;
   changed(s, 0, now);
+  changed(s, 2, now);
 }
 
 static void loaded(void *state) {
@@ -341,17 +355,20 @@ static void loaded(void *state) {
   s->speaker &= SPEAKER_BITS;
   s->connected = s->connected != 0;
   clock_timer_set(s->clock, &s->timer, s->timer.deadline);
+  schedule_polled(s, tick_now(s));
 }
 
 static void destroy(void *state) {
   struct i8254 *s = state;
   clock_timer_cancel(s->clock, &s->timer);
+  clock_timer_cancel(s->clock, &s->polled);
 }
 
 struct device i8254_init(struct i8254 *s, struct io_bus *io, struct clock *clock, struct irq_line irq0) {
   static const struct io_ops ops = {read, write, 1}, port_61 = {read_61, write_61, 1};
   *s = (struct i8254){.clock = clock, .irq0 = irq0};
   clock_timer_init(&s->timer, "pit", fire, s);
+  clock_timer_init(&s->polled, "pit channel 2", seen, s);
   reset(s);
   io_bus_add(io, 0x40, 4, &ops, s, "pit");
   io_bus_add(io, 0x61, 1, &port_61, s, "port61");

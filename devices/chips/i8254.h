@@ -32,6 +32,7 @@ struct i8254 {
   uint8_t speaker;   /* port 61h bits 0-3 */
   uint64_t due;      /* PIT tick of the next rise of OUT0 */
   struct clock_timer timer;
+  struct clock_timer polled; /* channel 2's one-shot ends (nothing happens then) */
   struct clock *clock;
   struct irq_line irq0;
 };

@@ -300,6 +300,25 @@ static void calibration_sources_agree(void **state) {
   assert_true(apic > ns * 0.999 && apic < ns * 1.001);
 }
 
+/* Guest time stands still at a deadline when the CPU is away: a kernel that waits for OUT2 in a loop, and reads another clock
+ * before and behind, must not see more of that (Linux then leaves the PM timer alone). */
+static void the_end_of_a_polled_one_shot_is_a_deadline(void **state) {
+  struct rig *r = *state;
+  program(r, 0, 2, 0); /* the next rise of channel 0 is 55 ms away */
+  out8(r, 0x61, 1);
+  program(r, 2, 0, 11932);
+  int64_t end = clock_ticks_to_ns(tick(r) + 1 + 11932, HZ);
+  assert_true(clock_next_deadline(r->clock) == end);
+  out8(r, 0x61, 0); /* the gate holds the count */
+  assert_true(clock_next_deadline(r->clock) > end);
+  out8(r, 0x61, 1);
+  assert_true(clock_next_deadline(r->clock) > end - 2000 && clock_next_deadline(r->clock) < end + 2000);
+  advance(r, 11000000);
+  assert_true(in8(r, 0x61) & 0x20);
+  program(r, 2, 3, 1000); /* a tone has none */
+  assert_true(clock_next_deadline(r->clock) > clock_now(r->clock) + 2000000);
+}
+
 int main(void) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
   const struct CMUnitTest tests[] = {
@@ -323,6 +342,7 @@ int main(void) {
     RIG(long_stall_is_not_caught_up),
     RIG(absurd_rate_is_limited),
     RIG(refresh_toggles_every_15_us),
+    RIG(the_end_of_a_polled_one_shot_is_a_deadline),
     cmocka_unit_test_setup_teardown(calibration_sources_agree, rig_setup_apic, rig_teardown),
   };
   return cmocka_run_group_tests(tests, 0, 0);
