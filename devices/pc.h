@@ -4,6 +4,7 @@
 #include "bus.h"
 #include "device_type.h"
 
+struct vga_config;
 struct pc_config {
   struct mmu *mmu;
   struct clock *clock;
@@ -17,6 +18,7 @@ struct pc_config {
   void (*debug_exit)(void *opaque, uint32_t value); /* isa-debug-exit */
   const struct device_config *devices;              /* beside those that every PC has; they outlive the pc */
   unsigned device_count;
+  const struct vga_config *vga;         /* display/vga.h; NULL: there is no adapter. Outlives pc_create() */
   bool acpi, apic, hpet;                /* apic: the CPU model has a local APIC */
   uint32_t cpu_signature, cpu_features; /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
   uint16_t com[4]; /* pc_create()'s own, for tables: ports of the serial ports at their usual places; 0: none there */
