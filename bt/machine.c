@@ -178,6 +178,9 @@ static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   struct cpuid_regs version = cpuid_leaf(v->model, v->features, 1, 0);
   config.apic = v->features >> FEAT_APIC & 1;
   config.cpu_signature = version.eax, config.cpu_features = version.edx;
+  struct vga_config vga;
+  machine_vga_config(m, &vga);
+  config.vga = m->options->vga ? &vga : NULL;
   m->pc = pc_create(&config, &why);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
@@ -192,6 +195,8 @@ static void signalled(void *opaque, short events) {
 static bool make_loop(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
   post_queue_init(&m->posts, machine_kick, m);
   m->can_post = true;
+  m->screen = screen_create(&m->posts);
+  if (!m->screen) return boot_fail(error, "not enough memory");
   m->loop = loop_create();
   if (!m->loop) return boot_fail(error, errno == ENOMEM ? "not enough memory" : "eventfd: %s", strerror(errno));
   if (!host || host->signal_fd < 0) return true;
@@ -202,6 +207,7 @@ static bool make_loop(struct machine *m, const struct machine_host *host, char e
 
 static bool read_what_is_booted(struct machine *m, char error[ERROR_TEXT]) {
   const struct bt_options *o = m->options;
+  m->roms.options = o; /* cards have ROMs under -kernel, too */
   if (machine_has_firmware(m)) return roms_read(&m->roms, o, error);
   return boot_files_read(&m->boot, o->kernel, o->initrd, o->append, o->ram_size, error);
 }

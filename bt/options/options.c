@@ -68,7 +68,7 @@ static const struct option_row rows[] = {
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
   {"display", ARG_VALUE, "none", "there is no display yet: others warn", handle_display},
-  {"vga", ARG_VALUE, "none", "there is no display adapter yet: others warn", handle_vga},
+  {"vga", ARG_VALUE, "std|none", "the display adapter: a VGA with Bochs' extensions, or none (default: std)", handle_vga},
   {"monitor", ARG_VALUE, "none", "there is no monitor console yet: others warn", handle_monitor},
   {"parallel", ARG_VALUE, "none", "there is no parallel port: others warn", handle_parallel},
   {"net", ARG_VALUE, "none", "there is no network yet", handle_net},
@@ -279,6 +279,7 @@ int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
   *o = (struct bt_options){.ram_size = UINT64_C(128) << 20,
                            .acpi = true,
                            .hpet = true,
+                           .vga = true,
                            .escape = 1,
                            .boot = {.splash_time = -1, .reboot_timeout = -1},
                            .monitor.icount_shift = -1};

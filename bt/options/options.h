@@ -35,6 +35,7 @@ struct bt_options {
   const struct option_entry *entries; /* -device, -chardev and so on, also what -serial stands for; checked (devices.h) */
   uint8_t escape;                     /* of the console: Ctrl-A, or -echr */
   bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
+  bool vga; /* there is a standard VGA */
   const char *log_file, *symbols, *pidfile, *name;
   bool no_shutdown; /* a guest that has ended leaves a machine that stays */
   bool stats, stats_json;

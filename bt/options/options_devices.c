@@ -213,6 +213,7 @@ int options_finish_devices(struct parser *p) {
   p->option = "-serial", p->value = p->o->nographic ? "mon:stdio" : "null";
   /* QEMU's default without -nographic is a window's: nobody to show it */
   if (p->serial_default && !p->o->nodefaults) result = add_serial(p, 0, p->value);
+  if (p->o->nodefaults && !p->vga_said) p->o->vga = false;
   for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) {
     p->option = e->option, p->value = e->text;
     if (!strcmp(e->group, "global")) result = check_global(p, e);

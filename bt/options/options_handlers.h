@@ -10,6 +10,7 @@ struct parser {
   const char *value;     /* NULL for options without one */
   bool alone;            /* no options at all */
   bool serial_default;   /* no serial port yet */
+  bool vga_said;         /* -vga */
   unsigned serial_count; /* -serial options */
   uint64_t warned[2];    /* by row of options_qemu.c */
 };
