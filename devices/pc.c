@@ -20,12 +20,13 @@
 #include "chips/lapic.h"
 #include "chips/mc146818.h"
 #include "chips/piix3.h"
+#include "chips/piix3_ide.h"
 #include "chips/port92.h"
 #include "firmware/handover.h"
 #include "firmware/tables.h"
 #include <stdlib.h>
 
-enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12, IDE_IRQ = 14 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
@@ -48,6 +49,7 @@ struct pc {
   struct pci pci;
   struct i440fx host;
   struct piix3 isa;
+  struct piix3_ide ide;
   struct acpi_pm pm;
   struct crtc crtc;
   struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
@@ -229,6 +231,7 @@ static const char *add_configured(struct pc *pc, unsigned number) {
     .mmu = pc->config.mmu,
     .clock = pc->config.clock,
     .pci = &pc->pci,
+    .ide = pc->ide.channel,
     .opaque = a,
     .isa_irq = isa_irq,
     .com_port = com_port,
@@ -262,6 +265,7 @@ static const char *assemble(struct pc *pc) {
   add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
   add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu));
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
+  add(pc, piix3_ide_init(&pc->ide, pc->io, c->mmu, &pc->pci, isa_source(pc, IDE_IRQ), isa_source(pc, IDE_IRQ + 1)));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_source(pc, ACPI_SCI), wire(pc, power_line, 0)));
   add(pc, crtc_init(&pc->crtc, pc->io));
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
