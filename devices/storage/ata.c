@@ -151,7 +151,10 @@ static void check_power(struct ata_disk *s, uint8_t how) {
   regs(s)[IDE_COUNT] = 0xff; /* active or idle */
   succeed(s);
 }
-static void change_power(struct ata_disk *s, uint8_t how) { succeed(s); }
+static void change_power(struct ata_disk *s, uint8_t how) {
+  succeed(s);
+  s->drive.unit->status = ATA_DRDY; /* no seek was completed, as in QEMU */
+}
 
 static void set_transfer_mode(struct ata_disk *s) {
   uint8_t mode = regs(s)[IDE_COUNT];
@@ -279,7 +282,7 @@ static bool moved_sectors(const struct ata_disk *s) {
 static void finished(struct ide_drive *d) {
   struct ata_disk *s = disk(d);
   bool quiet = d->phase == IDE_PIO_IN;
-  if (moved_sectors(s)) show_progress(s);
+  if (moved_sectors(s) && d->phase != IDE_VERIFY) show_progress(s);
   if (quiet) ide_end(d, 0);
   else succeed(s);
 }

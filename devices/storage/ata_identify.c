@@ -64,7 +64,7 @@ static void put_size(const struct ata_disk *s, uint8_t *data) {
   uint32_t physical = s->properties->physical_block_size;
   put_words(data, 60, 2, sectors28);
   put_words(data, 100, 4, s->sectors);
-  if (physical > ATA_SECTOR) ata_put_word(data, 106, 0x6000 | (unsigned)__builtin_ctz(physical / ATA_SECTOR));
+  ata_put_word(data, 106, 0x6000 | (unsigned)__builtin_ctz(physical / ATA_SECTOR));
 }
 
 /* Words 82 to 87: what there is, and what of it is on. */

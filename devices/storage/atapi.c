@@ -74,7 +74,7 @@ static void succeed(struct atapi_cd *s) { end(s, 0); }
 static void check(struct atapi_cd *s, uint8_t key, uint8_t code) {
   s->sense_key = key;
   s->sense_code = code;
-  end(s, (uint8_t)(key << 4 | (key == ILLEGAL_REQUEST ? ATA_ABRT : 0)));
+  end(s, (uint8_t)(key << 4));
 }
 
 static void abort_command(struct atapi_cd *s) { ide_end_irq(&s->drive, ATA_ABRT); }

@@ -23,7 +23,7 @@ void atapi_identify(const struct atapi_cd *s, uint8_t *data) {
   ata_put_word(data, 49, LBA | DMA);
   ata_put_word(data, 53, 7);
   ata_put_modes(data, s->transfer_mode);
-  ata_put_word(data, 64, 1);
+  ata_put_word(data, 64, 3);
   ata_put_word(data, 65, 0xb4); /* times of DMA and PIO cycles, in ns */
   ata_put_word(data, 66, 0xb4);
   ata_put_word(data, 67, 0x12c);

@@ -11,7 +11,7 @@
 
 enum { ANY = UINT32_MAX };
 
-/* By bus=ide.N and unit=, where they are given; else the first that is free, as QEMU looks for it. */
+/* By bus=ide.N and unit=, where they are given; else the first that is free. */
 static const char *find_unit(const struct device_place *place, const char *bus, uint32_t unit, struct ide_channel **c,
                              unsigned *n) {
   bool known = !bus || !strcmp(bus, "ide.0") || !strcmp(bus, "ide.1");

@@ -31,7 +31,7 @@ void ide_set_irq(struct ide_channel *c, bool level) {
 void ide_end(struct ide_drive *d, uint8_t error) {
   ide_stop(d);
   d->unit->error = error;
-  d->unit->status = ATA_DRDY | ATA_DSC | (error ? ATA_ERR : 0);
+  d->unit->status = ATA_DRDY | (error ? ATA_ERR : ATA_DSC);
 }
 
 void ide_end_irq(struct ide_drive *d, uint8_t error) {

@@ -101,10 +101,10 @@ static void what_it_does_not_know_is_aborted(void **state) {
   BENCH;
   static const uint8_t codes[] = {0x00, 0x08, 0x06, 0x22, 0x50, 0x60, 0xa0, 0xa1, 0xe4, 0xf1, 0xff};
   for (unsigned i = 0; i < sizeof codes; i++) {
-    assert_int_equal(run(b, LBA, 1, 0, codes[i]), READY | ERR);
+    assert_int_equal(run(b, LBA, 1, 0, codes[i]), DRDY | ERR);
     assert_int_equal(in8(b->r, PRIMARY + ERROR), ABRT);
   }
-  assert_int_equal(set_feature(b, 0x44, 0), READY | ERR);
+  assert_int_equal(set_feature(b, 0x44, 0), DRDY | ERR);
 }
 
 /* ---- PIO ---- */
@@ -132,8 +132,8 @@ static void pio_reads_have_an_interrupt_a_sector(void **state) {
 static void read_multiple_has_an_interrupt_a_block(void **state) {
   BENCH;
   uint8_t data[4 * 512];
-  assert_int_equal(run(b, 0, 3, 0, 0xc6), READY | ERR); /* no power of two */
-  assert_int_equal(run(b, 0, 32, 0, 0xc6), READY | ERR);
+  assert_int_equal(run(b, 0, 3, 0, 0xc6), DRDY | ERR); /* no power of two */
+  assert_int_equal(run(b, 0, 32, 0, 0xc6), DRDY | ERR);
   assert_int_equal(run(b, 0, 4, 0, 0xc6), READY);
   put_command(b, PRIMARY, LBA, 7, 5, 0xc4);
   serve(&b->disk);
@@ -145,7 +145,7 @@ static void read_multiple_has_an_interrupt_a_block(void **state) {
   }
   assert_int_equal(status(b, PRIMARY), READY);
   assert_int_equal(run(b, 0, 0, 0, 0xc6), READY); /* off */
-  assert_int_equal(run(b, LBA, 1, 0, 0xc4), READY | ERR);
+  assert_int_equal(run(b, LBA, 1, 0, 0xc4), DRDY | ERR);
 }
 
 static void a_read_larger_than_the_buffer_goes_on(void **state) {
@@ -220,11 +220,11 @@ static void chs_counts_as_the_guest_has_set_it(void **state) {
   assert_int_equal(word(data, 54), (64 << 20) / 512 / (8 * 17));
   assert_int_equal(word(data, 55), 8);
   assert_int_equal(word(data, 56), 17);
-  assert_int_equal(word(data, 3), 16);                   /* the factory's */
-  assert_int_equal(run(b, 5, 1, 18, 0x20), READY | ERR); /* no such sector, no such head */
-  assert_int_equal(run(b, 5, 1, 0, 0x20), READY | ERR);
-  assert_int_equal(run(b, 8, 1, 1, 0x20), READY | ERR);
-  assert_int_equal(run(b, 0, 0, 0, 0x91), READY | ERR);
+  assert_int_equal(word(data, 3), 16);                  /* the factory's */
+  assert_int_equal(run(b, 5, 1, 18, 0x20), DRDY | ERR); /* no such sector, no such head */
+  assert_int_equal(run(b, 5, 1, 0, 0x20), DRDY | ERR);
+  assert_int_equal(run(b, 8, 1, 1, 0x20), DRDY | ERR);
+  assert_int_equal(run(b, 0, 0, 0, 0x91), DRDY | ERR);
 }
 
 static void forty_eight_bits(void **state) {
@@ -256,11 +256,11 @@ static void forty_eight_bits(void **state) {
 static void beyond_the_end_is_aborted(void **state) {
   BENCH;
   uint32_t end = (64 << 20) / 512;
-  assert_int_equal(run(b, LBA, 1, end, 0x20), READY | ERR);
-  assert_int_equal(run(b, LBA, 2, end - 1, 0x20), READY | ERR);
-  assert_int_equal(run(b, LBA, 2, end - 1, 0xca), READY | ERR);
+  assert_int_equal(run(b, LBA, 1, end, 0x20), DRDY | ERR);
+  assert_int_equal(run(b, LBA, 2, end - 1, 0x20), DRDY | ERR);
+  assert_int_equal(run(b, LBA, 2, end - 1, 0xca), DRDY | ERR);
   assert_int_equal(in8(b->r, PRIMARY + ERROR), ABRT);
-  assert_int_equal(run(b, LBA, 1, end, 0x70), READY | ERR); /* SEEK */
+  assert_int_equal(run(b, LBA, 1, end, 0x70), DRDY | ERR); /* SEEK */
   assert_int_equal(run(b, LBA, 1, end - 1, 0x70), READY);
   assert_int_equal(run(b, LBA, 1, end - 1, 0x40), READY); /* VERIFY */
   assert_int_equal(b->disk.reads, 1);
@@ -395,11 +395,11 @@ static void a_bad_sector_is_named_and_those_before_it_arrive(void **state) {
     assert_medium(data, (1000 + i) * 512, 512);
   }
   serve(&b->disk);
-  assert_int_equal(acknowledge(b, PRIMARY), READY | ERR);
+  assert_int_equal(acknowledge(b, PRIMARY), DRDY | ERR);
   assert_int_equal(in8(b->r, PRIMARY + ERROR), UNC);
   assert_int_equal(address_registers(b), 1002);
   assert_int_equal(in8(b->r, PRIMARY + COUNT), 6);
-  assert_int_equal(run(b, LBA, 8, 1000, 0x40), READY | ERR); /* VERIFY finds it too */
+  assert_int_equal(run(b, LBA, 8, 1000, 0x40), DRDY | ERR); /* VERIFY finds it too */
   assert_int_equal(address_registers(b), 1002);
 }
 
@@ -411,7 +411,7 @@ static void a_bad_sector_by_dma(void **state) {
     put_command(b, PRIMARY, LBA, 8, 1000, write ? 0xca : 0xc8);
     start_bus_master(b, PRIMARY, 0x1000, !write);
     serve(&b->disk);
-    assert_int_equal(acknowledge(b, PRIMARY), READY | ERR);
+    assert_int_equal(acknowledge(b, PRIMARY), DRDY | ERR);
     assert_int_equal(in8(b->r, PRIMARY + ERROR), write ? ABRT : UNC);
     assert_int_equal(address_registers(b), 1002);
     assert_int_equal(stop_bus_master(b, PRIMARY), BM_INTERRUPT);
@@ -422,7 +422,7 @@ static void a_bad_sector_by_dma(void **state) {
 static void a_flush_that_fails_is_an_error(void **state) {
   BENCH;
   b->disk.error = EIO;
-  assert_int_equal(run(b, 0, 0, 0, 0xe7), READY | ERR);
+  assert_int_equal(run(b, 0, 0, 0, 0xe7), DRDY | ERR);
   assert_int_equal(in8(b->r, PRIMARY + ERROR), ABRT);
 }
 
@@ -517,8 +517,8 @@ static void transfer_modes_show_in_identify(void **state) {
     assert_int_equal(word(data, 63), rows[i].words[1]);
     assert_int_equal(word(data, 88), rows[i].words[2]);
   }
-  assert_int_equal(set_feature(b, 3, 0x47), READY | ERR);
-  assert_int_equal(set_feature(b, 3, 0x80), READY | ERR);
+  assert_int_equal(set_feature(b, 3, 0x47), DRDY | ERR);
+  assert_int_equal(set_feature(b, 3, 0x80), DRDY | ERR);
 }
 
 static void smart_is_well(void **state) {
@@ -537,11 +537,11 @@ static void smart_is_well(void **state) {
   out8(b->r, PRIMARY + FEATURE, 0xda);
   assert_int_equal(run(b, 0, 0, 0xc24f00, 0xb0), READY);
   assert_int_equal(address_registers(b), 0xc24f00); /* no threshold is exceeded */
-  assert_int_equal(run(b, 0, 0, 0, 0xb0), READY | ERR);
+  assert_int_equal(run(b, 0, 0, 0, 0xb0), DRDY | ERR);
   out8(b->r, PRIMARY + FEATURE, 0xd9);
   assert_int_equal(run(b, 0, 0, 0xc24f00, 0xb0), READY);
   out8(b->r, PRIMARY + FEATURE, 0xda);
-  assert_int_equal(run(b, 0, 0, 0xc24f00, 0xb0), READY | ERR);
+  assert_int_equal(run(b, 0, 0, 0xc24f00, 0xb0), DRDY | ERR);
 }
 
 /* ---- saved states ---- */
