@@ -32,6 +32,14 @@ static const char *serial_number(const struct device_place *place, const struct 
   return given ? given : d->block && d->block->serial ? d->block->serial : own;
 }
 
+/* As firmware is told of the place (QEMU's path of it). NULL, or what is wrong. */
+static const char *tell_boot_order(const struct device_place *place, const struct ide_channel *c, unsigned number,
+                                   uint32_t index) {
+  char path[64];
+  snprintf(path, sizeof path, "/pci@i0cf8/ide@1,1/drive@%u/disk@%u", (unsigned)(c - place->ide), number);
+  return place->boot_path(place->opaque, index, path);
+}
+
 static void attach(struct ide_drive *d, struct ide_channel *c, unsigned number) {
   d->channel = c;
   d->unit = &c->unit[number];
@@ -126,6 +134,7 @@ static const char *hd_make(void *state, const void *properties, const struct dev
   if (p->drive->size < ATA_SECTOR) return "ide-hd: a hard disk needs a medium, and that has no sector";
   if (p->drive->read_only) return "ide-hd: a hard disk can be written to, and its drive= is read-only";
   const char *error = find_unit(place, p->bus, p->unit, &c, &number);
+  if (!error) error = tell_boot_order(place, c, number, p->bootindex);
   if (error) return error;
   s->disk.properties = p;
   s->disk.sectors = p->drive->size / ATA_SECTOR;
@@ -200,6 +209,7 @@ static const char *cd_make(void *state, const void *properties, const struct dev
   struct ide_channel *c;
   unsigned number;
   const char *error = find_unit(place, p->bus, p->unit, &c, &number);
+  if (!error) error = tell_boot_order(place, c, number, p->bootindex);
   if (error) return error;
   s->cd.properties = p;
   ide_drive_init(&s->cd.drive, &atapi_kind, p->drive, CD_SECTOR);
