@@ -8,6 +8,7 @@
 #include "property.h"
 
 struct pci;
+struct ide_channel;
 
 /* Where a device is put: what it may connect to. Lives as long as the machine. */
 struct device_place {
@@ -15,7 +16,8 @@ struct device_place {
   struct mmu *mmu;
   struct clock *clock;
   struct pci *pci;
-  void *opaque; /* for the callbacks */
+  struct ide_channel *ide; /* two: the PIIX3's, ide.0 and ide.1 */
+  void *opaque;            /* for the callbacks */
   /* An ISA interrupt line that is this device's own source: its level does not clear another's. */
   struct irq_line (*isa_irq)(void *opaque, unsigned irq);
   /* Makes it serial port `wanted` of 0 to 3 (UINT32_MAX: the first that is free), and fills in *base and *irq where they are
