@@ -8,6 +8,7 @@
 #include "property.h"
 
 struct pci;
+struct block_backend;
 
 /* Where a device is put: what it may connect to. Lives as long as the machine. */
 struct device_place {
@@ -22,6 +23,9 @@ struct device_place {
    * UINT32_MAX. Ports with the usual two are in the firmware's tables. The port's number; -1: there is that one already. */
   int (*com_port)(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq);
   void (*debug_exit)(void *opaque, uint32_t value);
+  /* A drive for the floppy controller: unit 0 or 1 (UINT32_MAX: the first that is free), of an enum floppy_type
+   * (storage/floppy.h), with that back end (NULL: it stays empty). NULL, or what is wrong, a literal. */
+  const char *(*floppy)(void *opaque, uint32_t unit, unsigned type, struct block_backend *backend);
 };
 
 struct device_type {

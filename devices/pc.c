@@ -23,9 +23,11 @@
 #include "chips/port92.h"
 #include "firmware/handover.h"
 #include "firmware/tables.h"
+#include "storage/fdc.h"
 #include <stdlib.h>
 
 enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum { FLOPPY_IRQ = 6, FLOPPY_DMA = 2 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
@@ -45,6 +47,7 @@ struct pc {
   struct port92 port92;
   struct ferr ferr;
   struct dma8237 dma;
+  struct fdc fdc;
   struct pci pci;
   struct i440fx host;
   struct piix3 isa;
@@ -192,6 +195,10 @@ static int com_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq
   return (int)port;
 }
 
+static const char *floppy(void *opaque, uint32_t unit, unsigned type, struct block_backend *backend) {
+  return fdc_attach(&((struct added *)opaque)->pc->fdc, unit, (enum floppy_type)type, backend);
+}
+
 /* ---- the machine ---- */
 
 static struct irq_line wire(struct pc *pc, void (*set)(void *, int, bool), int n) { return (struct irq_line){set, pc, n}; }
@@ -233,6 +240,7 @@ static const char *add_configured(struct pc *pc, unsigned number) {
     .isa_irq = isa_irq,
     .com_port = com_port,
     .debug_exit = debug_exit,
+    .floppy = floppy,
   };
   const char *error = c->type->make(a->state, c->properties, &place, &device);
   if (!error) add(pc, device);
@@ -258,7 +266,8 @@ static const char *assemble(struct pc *pc) {
   add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, isa_source(pc, KEYBOARD_IRQ), isa_source(pc, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
   add(pc, ferr_init(&pc->ferr, pc->io, isa_source(pc, FERR_IRQ)));
-  add(pc, dma8237_init(&pc->dma, pc->io));
+  add(pc, dma8237_init(&pc->dma, pc->io, c->mmu));
+  add(pc, fdc_init(&pc->fdc, pc->io, c->clock, isa_source(pc, FLOPPY_IRQ), dma8237_channel(&pc->dma, FLOPPY_DMA)));
   add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
   add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu));
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
