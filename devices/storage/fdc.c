@@ -491,11 +491,12 @@ struct device fdc_init(struct fdc *s, struct io_bus *io, struct clock *clock, st
 
 static void medium_changed(void *opaque, bool loaded) { floppy_changed(opaque); }
 
-const char *fdc_attach(struct fdc *s, uint32_t unit, enum floppy_type type, struct block_backend *backend) {
-  if (unit == UINT32_MAX) unit = s->drive[0].attached ? 1 : 0;
-  if (unit >= FDC_DRIVES || s->drive[unit].attached) return "there are two floppy drives, unit 0 and unit 1, each once";
-  floppy_attach(&s->drive[unit], type, backend);
-  block_connect(backend, &(struct block_front){.opaque = &s->drive[unit], .medium = medium_changed});
+const char *fdc_attach(struct fdc *s, uint32_t *unit, enum floppy_type type, struct block_backend *backend) {
+  if (*unit == UINT32_MAX) *unit = s->drive[0].attached ? 1 : 0;
+  if (*unit >= FDC_DRIVES || s->drive[*unit].attached) return "there are two floppy drives, unit 0 and unit 1, each once";
+  struct floppy_drive *d = &s->drive[*unit];
+  floppy_attach(d, type, backend);
+  block_connect(backend, &(struct block_front){.opaque = d, .medium = medium_changed});
   return NULL;
 }
 

@@ -73,9 +73,9 @@ struct fdc {
 };
 
 struct device fdc_init(struct fdc *s, struct io_bus *io, struct clock *clock, struct irq_line irq, struct isa_dma dma);
-/* A drive is connected, before the machine runs: as unit 0 or 1, UINT32_MAX: the first that is free. `type` may be FLOPPY_AUTO;
+/* A drive is connected, before the machine runs: as *unit 0 or 1; UINT32_MAX: the first that is free. `type` may be FLOPPY_AUTO;
  * `backend` (NULL: the drive stays empty) belongs to the machine. NULL, or what is wrong: a literal. */
-const char *fdc_attach(struct fdc *s, uint32_t unit, enum floppy_type type, struct block_backend *backend);
+const char *fdc_attach(struct fdc *s, uint32_t *unit, enum floppy_type type, struct block_backend *backend);
 /* Of unit 0 or 1, as CMOS byte 10h has it; FLOPPY_NONE: there is no such drive. */
 enum floppy_type fdc_drive_type(const struct fdc *s, unsigned unit);
 

@@ -8,6 +8,7 @@
  * Missing: deleted data marks, sectors of other sizes than 512 bytes, tracks of their own formats (images cannot say so).
  */
 #include "floppy.h"
+#include <stdio.h>
 #include <string.h>
 
 static const struct floppy_format formats[] = {
@@ -101,6 +102,8 @@ uint32_t floppy_lba(const struct floppy_drive *d, unsigned cylinder, unsigned he
 static const struct property properties[] = {
   PROPERTY(PROPERTY_DRIVE, floppy_properties, drive, "drive", NULL, "what is in it; without, it stays empty"),
   PROPERTY_RANGE(PROPERTY_NUMBER, floppy_properties, unit, "unit", 0, 1, NULL, "0: A:, 1: B:"),
+  PROPERTY_RANGE(PROPERTY_NUMBER, floppy_properties, bootindex, "bootindex", 0, UINT32_MAX - 1, NULL,
+                 "its place in the firmware's order"),
   PROPERTY(PROPERTY_TEXT, floppy_properties, drive_type, "drive-type", "auto",
            "360, 120, 720, 144, 288 (capacity), or by the medium"),
   PROPERTY_END,
@@ -129,8 +132,13 @@ static void reset(void *state) { (void)state; }
 static const char *make(void *state, const void *properties_, const struct device_place *place, struct device *out) {
   static const struct field none[] = {FIELD_END};
   const struct floppy_properties *p = properties_;
+  uint32_t unit = p->unit;
+  char path[64];
+  const char *error = place->floppy(place->opaque, &unit, type_named(p->drive_type), p->drive);
+  if (error) return error;
   *out = (struct device){.name = "floppy", .state = state, .fields = none, .reset = reset};
-  return place->floppy(place->opaque, p->unit, type_named(p->drive_type), p->drive);
+  snprintf(path, sizeof path, "/pci@i0cf8/isa@1/fdc@03f0/floppy@%u", unit);
+  return place->boot_path(place->opaque, p->bootindex, path);
 }
 
 const struct device_type floppy_type = {

@@ -36,6 +36,7 @@ struct floppy_drive {
 struct floppy_properties {
   struct block_backend *drive;
   uint32_t unit; /* UINT32_MAX: the first that is free */
+  uint32_t bootindex;
   const char *drive_type;
 };
 extern const struct device_type floppy_type;

@@ -75,7 +75,8 @@ static struct bench *bench_create(uint64_t size, const char *type, bool second) 
   struct bench *b = calloc(1, sizeof *b);
   insert(&b->disk[0], size);
   if (second) insert(&b->disk[1], 368640);
-  struct floppy_properties a = {&b->disk[0].backend, UINT32_MAX, type}, other = {&b->disk[1].backend, 1, "auto"};
+  struct floppy_properties a = {&b->disk[0].backend, UINT32_MAX, UINT32_MAX, type},
+                           other = {&b->disk[1].backend, 1, UINT32_MAX, "auto"};
   const struct device_config devices[] = {{&floppy_type, &a}, {&floppy_type, &other}};
   const char *error = NULL;
   b->rig = rig_create_with(false, devices, second ? 2 : 1, &error);
@@ -391,16 +392,27 @@ static void drives_are_of_the_type_that_was_said_or_the_mediums(void **state) {
   for (unsigned i = 0; i <= MEDIA; i++) {
     struct fdc fdc = {0};
     struct disk d = {0};
+    uint32_t first = UINT32_MAX, second = UINT32_MAX, third = UINT32_MAX, again = 0;
     insert(&d, i < MEDIA ? media[i].size : 0);
-    assert_null(fdc_attach(&fdc, UINT32_MAX, FLOPPY_AUTO, &d.backend));
+    assert_null(fdc_attach(&fdc, &first, FLOPPY_AUTO, &d.backend));
+    assert_int_equal(first, 0);
     assert_int_equal(fdc_drive_type(&fdc, 0), i < MEDIA ? media[i].type : FLOPPY_2880K);
     assert_int_equal(fdc_drive_type(&fdc, 1), FLOPPY_NONE);
-    assert_non_null(fdc_attach(&fdc, 0, FLOPPY_AUTO, NULL));
-    assert_null(fdc_attach(&fdc, UINT32_MAX, FLOPPY_720K, NULL));
+    assert_non_null(fdc_attach(&fdc, &again, FLOPPY_AUTO, NULL));
+    assert_null(fdc_attach(&fdc, &second, FLOPPY_720K, NULL));
     assert_int_equal(fdc_drive_type(&fdc, 1), FLOPPY_720K);
-    assert_non_null(fdc_attach(&fdc, UINT32_MAX, FLOPPY_AUTO, NULL));
+    assert_non_null(fdc_attach(&fdc, &third, FLOPPY_AUTO, NULL));
     free(d.bytes);
   }
+}
+
+static void the_firmware_finds_the_drives_in_cmos(void **state) {
+  struct bench *b = bench_create(1474560, "auto", true);
+  out8(b->rig, 0x70, 0x10);
+  assert_int_equal(in8(b->rig, 0x71), FLOPPY_1440K << 4 | FLOPPY_1200K);
+  out8(b->rig, 0x70, 0x14);
+  assert_int_equal(in8(b->rig, 0x71) & 0xc1, 0x41);
+  bench_destroy(b);
 }
 
 static void a_drive_reads_no_more_than_it_can(void **state) {
@@ -1024,6 +1036,7 @@ int main(void) {
     cmocka_unit_test(disk_change_is_cleared_by_a_step),
     cmocka_unit_test(every_format_is_read_to_its_last_sector_at_its_rate),
     cmocka_unit_test(drives_are_of_the_type_that_was_said_or_the_mediums),
+    cmocka_unit_test(the_firmware_finds_the_drives_in_cmos),
     cmocka_unit_test(a_drive_reads_no_more_than_it_can),
     cmocka_unit_test(a_short_image_has_the_sectors_that_it_has),
     cmocka_unit_test(an_empty_drive_has_no_address_marks),
