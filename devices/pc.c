@@ -29,19 +29,12 @@
 #include "firmware/handover.h"
 #include "firmware/tables.h"
 #include "storage/drives.h"
+#include "storage/fdc.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-  MAX_ADDED = 16,
-  SERIAL_PORTS = 4,
-  FERR_IRQ = 13,
-  RTC_IRQ = 8,
-  KEYBOARD_IRQ = 1,
-  AUX_IRQ = 12,
-  IDE_IRQ = 14,
-  VGA_DEVFN = 2 << 3
-};
+enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum { IDE_IRQ = 14, FLOPPY_IRQ = 6, FLOPPY_DMA = 2, VGA_DEVFN = 2 << 3 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
@@ -61,6 +54,7 @@ struct pc {
   struct port92 port92;
   struct ferr ferr;
   struct dma8237 dma;
+  struct fdc fdc;
   struct pci pci;
   struct bios_rom bios; /* this and fw_cfg: with config.firmware */
   struct fw_cfg fw_cfg;
@@ -215,6 +209,10 @@ static int com_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq
   return (int)port;
 }
 
+static const char *floppy(void *opaque, uint32_t *unit, unsigned type, struct block_backend *backend) {
+  return fdc_attach(&((struct added *)opaque)->pc->fdc, unit, (enum floppy_type)type, backend);
+}
+
 static const char *boot_path(void *opaque, uint32_t bootindex, const char *path) {
   return boot_order_add(&((struct added *)opaque)->pc->boot_order, bootindex, path);
 }
@@ -266,6 +264,7 @@ static const char *add_configured(struct pc *pc, unsigned number) {
     .isa_irq = isa_irq,
     .com_port = com_port,
     .debug_exit = debug_exit,
+    .floppy = floppy,
     .boot_path = boot_path,
     .rom = rom,
   };
@@ -330,7 +329,8 @@ static const char *assemble(struct pc *pc) {
   add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, isa_source(pc, KEYBOARD_IRQ), isa_source(pc, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
   add(pc, ferr_init(&pc->ferr, pc->io, isa_source(pc, FERR_IRQ)));
-  add(pc, dma8237_init(&pc->dma, pc->io));
+  add(pc, dma8237_init(&pc->dma, pc->io, c->mmu));
+  add(pc, fdc_init(&pc->fdc, pc->io, c->clock, isa_source(pc, FLOPPY_IRQ), dma8237_channel(&pc->dma, FLOPPY_DMA)));
   add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
   if (c->firmware) add(pc, bios_rom_init(&pc->bios, c->mmu, c->firmware));
   add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu, pc->bios.area));
@@ -340,6 +340,7 @@ static const char *assemble(struct pc *pc) {
   if (c->vga) add_vga(pc);
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
   tell_disks(pc);
+  cmos_set_floppies(pc->rtc.cmos, (enum cmos_floppy)fdc_drive_type(&pc->fdc, 0), (enum cmos_floppy)fdc_drive_type(&pc->fdc, 1));
   if (c->firmware && !error) error = add_firmware(pc);
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
   return error;
