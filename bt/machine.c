@@ -178,6 +178,8 @@ static void signalled(void *opaque, short events) {
 static bool make_loop(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
   post_queue_init(&m->posts, machine_kick, m);
   m->can_post = true;
+  m->screen = screen_create(&m->posts);
+  if (!m->screen) return boot_fail(error, "not enough memory");
   m->loop = loop_create();
   if (!m->loop) return boot_fail(error, errno == ENOMEM ? "not enough memory" : "eventfd: %s", strerror(errno));
   if (!host || host->signal_fd < 0) return true;

@@ -18,6 +18,7 @@
 #include "host/loop.h"
 #include "host/pool.h"
 #include "host/post.h"
+#include "host/screen.h"
 #include "symbols.h"
 #include "host/wakeup.h"
 
@@ -65,7 +66,8 @@ struct machine {
   struct machine_host host; /* of signal_watch */
   struct loop_watch signal_watch;
   struct post_queue posts;
-  bool can_post; /* `posts` is made */
+  bool can_post;         /* `posts` is made */
+  struct screen *screen; /* there is one whether or not an adapter is connected to it */
   struct chardev **chardevs;
   struct device_config *devices; /* of the pc, beside those that every PC has */
   unsigned chardev_count, device_count;

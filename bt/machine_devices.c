@@ -114,4 +114,5 @@ void machine_free_backends(struct machine *m) {
   free(m->chardevs);
   for (unsigned i = 0; i < m->drive_count; i++) block_raw_destroy(m->drives[i].backend);
   free(m->drives);
+  screen_destroy(m->screen);
 }
