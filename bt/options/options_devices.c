@@ -109,6 +109,17 @@ int handle_parallel(struct parser *p) {
   return add_port(p, &parallel_kind, p->parallel_count++, p->value);
 }
 
+/* Its port is E9h, or what -global isa-debugcon.iobase says. */
+int handle_debugcon(struct parser *p) {
+  char *elements = NULL;
+  if (!short_backend(p->value, "debugcon", &elements))
+    return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, null)");
+  if (!elements) return options_complain(p, "not enough memory");
+  int result = check_chardev(p, add_entry(p, "chardev", elements));
+  free(elements);
+  return result == OPTIONS_OK && !add_entry(p, "device", "isa-debugcon,chardev=debugcon") ? OPTIONS_BAD : result;
+}
+
 /* ---- devices ---- */
 
 int handle_device(struct parser *p) {
