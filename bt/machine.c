@@ -181,7 +181,12 @@ static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   struct cpuid_regs version = cpuid_leaf(v->model, v->features, 1, 0);
   config.apic = v->features >> FEAT_APIC & 1;
   config.cpu_signature = version.eax, config.cpu_features = version.edx;
+  struct vga_config vga;
+  struct image rom;
+  machine_vga_config(m, &vga, &rom);
+  config.vga = m->options->vga ? &vga : NULL;
   m->pc = pc_create(&config, &why);
+  image_free(&rom);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
   return true;

@@ -104,6 +104,15 @@ bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]) {
   return true;
 }
 
+void machine_vga_config(struct machine *m, struct vga_config *vga, struct image *rom) {
+  enum { ROM_MAX = 64 << 10 };
+  char why[ERROR_TEXT];
+  *rom = (struct image){0};
+  *vga = (struct vga_config){.screen = screen_backend(m->screen)};
+  if (!m->options->vga || !image_read(rom, "/usr/share/seabios/vgabios-stdvga.bin", ROM_MAX, why)) return;
+  vga->rom = rom->bytes, vga->rom_size = (uint32_t)rom->size;
+}
+
 void machine_free_devices(struct machine *m) {
   for (unsigned i = 0; i < m->device_count; i++) free((void *)m->devices[i].properties);
   free(m->devices);

@@ -9,7 +9,6 @@
 #include "pc.h"
 #include "irq.h"
 #include "chips/acpi_pm.h"
-#include "chips/crtc.h"
 #include "chips/dma8237.h"
 #include "chips/hpet.h"
 #include "input/i8042.h"
@@ -21,6 +20,7 @@
 #include "chips/mc146818.h"
 #include "chips/piix3.h"
 #include "chips/port92.h"
+#include "display/vga.h"
 #include "firmware/bios_rom.h"
 #include "firmware/boot_order.h"
 #include "firmware/cmos.h"
@@ -30,7 +30,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_ADDED = 16, SERIAL_PORTS = 4, PARALLEL_PORTS = 3, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum {
+  MAX_ADDED = 16,
+  SERIAL_PORTS = 4,
+  PARALLEL_PORTS = 3,
+  FERR_IRQ = 13,
+  RTC_IRQ = 8,
+  KEYBOARD_IRQ = 1,
+  AUX_IRQ = 12,
+  VGA_DEVFN = 2 << 3
+};
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
@@ -59,7 +68,7 @@ struct pc {
   struct i440fx host;
   struct piix3 isa;
   struct acpi_pm pm;
-  struct crtc crtc;
+  struct vga *vga;                    /* NULL: there is none */
   struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
   struct irq_line pit_line, rtc_line; /* the sources that the HPET can replace */
   struct added {                      /* by config.devices */
@@ -301,6 +310,14 @@ static const char *add_firmware(struct pc *pc) {
   return error;
 }
 
+/* In the slot that QEMU's has. */
+static void add_vga(struct pc *pc) {
+  const struct pc_config *c = &pc->config;
+  struct device device = vga_init(c->vga, VGA_DEVFN, &pc->pci, pc->io, c->mmu, c->clock);
+  pc->vga = device.state;
+  add(pc, device);
+}
+
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
 static const char *assemble(struct pc *pc) {
   const char *error = NULL;
@@ -326,7 +343,7 @@ static const char *assemble(struct pc *pc) {
   add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu, pc->bios.area));
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_source(pc, ACPI_SCI), wire(pc, power_line, 0)));
-  add(pc, crtc_init(&pc->crtc, pc->io));
+  if (c->vga) add_vga(pc);
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
   if (c->firmware && !error) error = add_firmware(pc);
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
@@ -372,7 +389,12 @@ void pc_reset(struct pc *pc) {
   for (unsigned i = 0; i < pc->count; i++) pc->devices[i].reset(pc->devices[i].state);
 }
 
-void pc_leave_as_bios(struct pc *pc) { handover_write(pc->io, pc->config.mmu); }
+void pc_leave_as_bios(struct pc *pc) {
+  handover_write(pc->io, pc->config.mmu);
+  if (!pc->vga) return;
+  handover_place_vga(pc->io, VGA_DEVFN);
+  vga_leave_as_bios(pc->vga);
+}
 
 /* ---- what the rest of bt sees ---- */
 

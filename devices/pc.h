@@ -6,6 +6,7 @@
 #include "firmware/firmware.h"
 #include "input/keys.h"
 
+struct vga_config;
 struct pc_config {
   struct mmu *mmu;
   struct clock *clock;
@@ -20,6 +21,7 @@ struct pc_config {
   const uint8_t *(*rom)(void *opaque, const char *name, uint32_t *size); /* for struct device_place's; NULL: no device has one */
   const struct device_config *devices;                                   /* beside those that every PC has; they outlive the pc */
   unsigned device_count;
+  const struct vga_config *vga;           /* display/vga.h; NULL: there is no adapter. Outlives pc_create() */
   bool acpi, apic, hpet;                  /* apic: the CPU model has a local APIC */
   const struct firmware_config *firmware; /* NULL: none is run: a kernel is started as if one had been (pc_leave_as_bios()) */
   bool rtc_slew;                          /* the RTC tells each of its periods, late if need be */

@@ -72,7 +72,7 @@ static const struct option_row rows[] = {
   {"display", ARG_VALUE, "curses|none",
    "where the screen is: in this terminal, text alone (Alt-2: menu); or nowhere. Others warn", handle_display},
   {"curses", ARG_NONE, "", "as -display curses", handle_curses},
-  {"vga", ARG_VALUE, "none", "there is no display adapter yet: others warn", handle_vga},
+  {"vga", ARG_VALUE, "std|none", "the display adapter: a VGA with Bochs' extensions, or none (default: std)", handle_vga},
   {"monitor", ARG_VALUE, "none", "there is no monitor console yet: others warn", handle_monitor},
   {"parallel", ARG_VALUE, "stdio|file:F|unix:P[,server=on][,wait=off]|null|none",
    "what the next parallel port prints to (up to three; without a word LPT1 prints to null)", handle_parallel},
@@ -284,6 +284,7 @@ int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
   *o = (struct bt_options){.ram_size = UINT64_C(128) << 20,
                            .acpi = true,
                            .hpet = true,
+                           .vga = true,
                            .escape = 1,
                            .boot = {.splash_time = -1, .reboot_timeout = -1},
                            .monitor.icount_shift = -1};

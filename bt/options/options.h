@@ -39,6 +39,7 @@ struct bt_options {
   const struct option_entry *entries; /* -device, -chardev and so on, also what -serial stands for; checked (devices.h) */
   uint8_t escape;                     /* of the console: Ctrl-A, or -echr */
   bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
+  bool vga; /* there is a standard VGA */
   const char *log_file, *symbols, *pidfile, *name;
   enum rtc_base rtc_base; /* what the clock chip shows at the machine's start: the host's time, or ... */
   int64_t rtc_date;       /* ... RTC_DATE: this, in seconds since 1970 */

@@ -230,6 +230,7 @@ int options_finish_devices(struct parser *p) {
   if (p->serial_default && !p->o->nodefaults) result = add_port(p, &serial_kind, 0, p->value);
   p->option = "-parallel", p->value = "null";
   if (p->parallel_default && !p->o->nodefaults && result == OPTIONS_OK) result = add_port(p, &parallel_kind, 0, p->value);
+  if (p->o->nodefaults && !p->vga_said) p->o->vga = false;
   for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) {
     p->option = e->option, p->value = e->text;
     if (!strcmp(e->group, "global")) result = check_global(p, e);

@@ -10,6 +10,7 @@ struct parser {
   const char *value;                     /* NULL for options without one */
   bool alone;                            /* no options at all */
   bool serial_default, parallel_default; /* no such port yet */
+  bool vga_said;                         /* -vga */
   unsigned serial_count, parallel_count; /* -serial, -parallel options */
   uint64_t warned[2];                    /* by row of options_qemu.c */
 };

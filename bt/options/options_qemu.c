@@ -177,10 +177,12 @@ int handle_curses(struct parser *p) { return p->o->display = DISPLAY_CURSES, OPT
 
 int handle_vga(struct parser *p) {
   static const struct qemu_value adapters[] = {
-    {"none", IGNORED, NULL},
-    {"std cirrus vmware qxl virtio xenfb", WARNED, "there is no display adapter yet: the guest finds none"},
+    {"none std", IGNORED, NULL},
+    {"cirrus vmware qxl virtio xenfb", REFUSED,
+     "bt has no such display adapter yet: -vga std is what every system has a driver for"},
   };
-  return APPLY(p, adapters, p->value, "no such display adapter (there is: none)");
+  p->vga_said = true, p->o->vga = strcmp(p->value, "none");
+  return APPLY(p, adapters, p->value, "no such display adapter (there are: std, none)");
 }
 
 /* A console or port that would talk to somebody: nobody is there. */
@@ -223,7 +225,7 @@ int qemu_device(struct parser *p, const char *driver) {
      "there is no USB controller yet: the guest finds none"},
     {"VGA secondary-vga cirrus-vga isa-vga isa-cirrus-vga vmware-svga qxl qxl-vga virtio-vga* virtio-gpu* bochs-display ramfb "
      "ati-vga",
-     WARNED, "there is no display adapter yet: the guest finds none"},
+     WARNED, "the display adapter is what -vga says: the guest finds no other"},
     {"AC97 ES1370 sb16 adlib cs4231a gus intel-hda ich9-intel-hda hda-* usb-audio", WARNED, NO_SOUND},
     {"i6300esb ib700", WARNED, "there is no watchdog: nothing resets a guest that hangs"},
     {"virtio-balloon* virtio-rng* virtio-keyboard* virtio-mouse* virtio-tablet* pvpanic* vmcoreinfo vmgenid vmmouse intel-iommu "
