@@ -182,11 +182,9 @@ static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   config.apic = v->features >> FEAT_APIC & 1;
   config.cpu_signature = version.eax, config.cpu_features = version.edx;
   struct vga_config vga;
-  struct image rom;
-  machine_vga_config(m, &vga, &rom);
+  machine_vga_config(m, &vga);
   config.vga = m->options->vga ? &vga : NULL;
   m->pc = pc_create(&config, &why);
-  image_free(&rom);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
   return true;
@@ -221,6 +219,7 @@ static void set_epoch(struct machine *m) {
 
 static bool read_what_is_booted(struct machine *m, char error[ERROR_TEXT]) {
   const struct bt_options *o = m->options;
+  m->roms.options = o; /* cards have ROMs under -kernel, too */
   if (machine_has_firmware(m)) return roms_read(&m->roms, o, error);
   return boot_files_read(&m->boot, o->kernel, o->initrd, o->append, o->ram_size, error);
 }

@@ -124,8 +124,8 @@ void machine_kick(void *m); /* any thread: the vCPU thread comes to a safepoint,
 /* machine_devices.c. False: `error` says why; what has been made is to be freed all the same. */
 bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]);
 bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]); /* after the back ends: m->devices, for the pc */
-/* The VGA, with its BIOS where that is found, else without; *rom is to be freed behind it. */
-void machine_vga_config(struct machine *m, struct vga_config *vga, struct image *rom);
+/* The VGA, with its BIOS where that is found, else without. */
+void machine_vga_config(struct machine *m, struct vga_config *vga);
 void machine_free_devices(struct machine *m);
 void machine_free_backends(struct machine *m);
 /* Calls f for every character back end. */
