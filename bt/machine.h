@@ -13,6 +13,7 @@
 #include "../monitor/clock.h"
 #include "../monitor/monitor.h"
 #include "boot/boot.h"
+#include "boot/roms.h"
 #include "options/options.h"
 #include "host/block_drive.h"
 #include "host/chardev.h"
@@ -56,7 +57,8 @@ struct machine_host {              /* the program's side */
 struct machine {
   const struct bt_options *options;
   const struct machine_foreign *foreign; /* NULL: an ordinary machine; else there is no pc, boot, loop, wakeup */
-  struct boot_files boot;
+  struct boot_files boot;                /* of -kernel */
+  struct roms roms;                      /* what is run without one */
   struct clock *clock;
   struct mmu *mmu;
   struct monitor *monitor;
@@ -77,8 +79,8 @@ struct machine {
   struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;
   FILE *log;
-  bool log_io; /* -d io */
-  bool reset_wanted;
+  bool log_io;                    /* -d io */
+  bool reset_wanted, init_wanted; /* init: of the CPU alone */
   struct machine_end end;
   atomic_bool quit; /* any thread: machine_quit() */
 };
@@ -111,6 +113,7 @@ struct block_drive *machine_find_drive(struct machine *m, const char *id); /* NU
 /* ---- between machine.c, machine_glue.c, machine_devices.c and machine_drives.c ---- */
 void machine_finish(struct machine *m, enum end_kind kind, int status); /* the first end counts */
 void machine_request_reset(struct machine *m);
+bool machine_has_firmware(const struct machine *m); /* else a kernel is started without one */
 struct pc_config machine_pc_config(struct machine *m);
 struct mmu_config machine_mmu_config(struct machine *m);
 void machine_add_foreign_io(struct machine *m); /* all that is not RAM goes to m->foreign */

@@ -8,6 +8,7 @@ struct parser {
   FILE *err;
   const char *option;    /* as it was written, dashes included */
   const char *value;     /* NULL for options without one */
+  bool alone;            /* no options at all */
   bool serial_default;   /* no serial port yet */
   unsigned serial_count; /* -serial options */
   uint64_t warned[2];    /* by row of options_qemu.c */
@@ -25,6 +26,12 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(kernel) \
   X(initrd) \
   X(append) \
+  X(bios) \
+  X(folder) \
+  X(option_rom) \
+  X(boot) \
+  X(nofdbootchk) \
+  X(debugcon) \
   X(cpu) \
   X(machine) \
   X(accel) \

@@ -78,9 +78,14 @@ void mmu_show_area(struct mmu *m, struct mmu_area *area, bool shown) {}
 void mmu_set_area_stores(struct mmu *m, struct mmu_area *area, enum mmu_stores stores) {}
 void mmu_change_begin(struct mmu *m) {}
 void mmu_change_end(struct mmu *m) {}
+uint64_t mmu_area_size(const struct mmu_area *area) { return sizeof rig_area; }
 uint32_t mmu_area_frame(const struct mmu_area *area) { return 0; }
 void *mmu_frame_pointer(struct mmu *m, uint32_t frame) { return rig_area; }
 
+void mmu_dma_read(struct mmu *m, gpa addr, void *to, uint64_t size) {
+  assert_true(addr.v + size <= sizeof m->low);
+  memcpy(to, m->low + addr.v, size);
+}
 void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size) {
   assert_true(addr.v + size <= sizeof m->low);
   memcpy(m->low + addr.v, from, size);
