@@ -20,6 +20,7 @@ static void transmits_at_once(void **state) {
 /* What SeaBIOS boots finds the chip as after power-on; a system that wants five bits says so. */
 static void eight_bits_until_lcr_is_written(void **state) {
   struct rig *r = *state;
+  pc_reset(r->pc);
   assert_int_equal(in8(r, LCR), 0);
   out8(r, DATA, 's');
   out8(r, LCR, 0);
