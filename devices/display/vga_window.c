@@ -26,10 +26,11 @@ static struct vga_window wanted(const struct vga_registers *r) {
   } maps[] = {{0, WINDOW_SIZE}, {0, 0x10000}, {MONO_TEXT, VGA_CELLS}, {COLOUR_TEXT, VGA_CELLS}};
   unsigned map = r->gfx[GFX_MISC] >> 2 & 3;
   struct vga_window w = {.start = maps[map].start, .size = r->misc & MISC_RAM ? maps[map].size : 0};
-  w.chain_4 = r->seq[SEQ_MEMORY] & MEMORY_CHAIN_4;
+  bool vbe = r->vbe[VBE_ENABLE] & VBE_ENABLED, linear = vbe && r->vbe[VBE_BITS] != 4; /* whatever the sequencer says */
+  w.chain_4 = vbe ? linear : r->seq[SEQ_MEMORY] & MEMORY_CHAIN_4;
   w.odd_even = !w.chain_4 && r->gfx[GFX_MODE] & MODE_ODD_EVEN;
   w.bank = map == 1 ? (uint32_t)r->vbe[VBE_BANK] << 16 : 0;
-  if (w.size && w.chain_4 && r->seq[SEQ_MAP_MASK] == 15) w.layout = WINDOW_LINEAR;
+  if (w.size && w.chain_4 && (linear || r->seq[SEQ_MAP_MASK] == 15)) w.layout = WINDOW_LINEAR;
   if (w.size && w.odd_even && map >= 2 && cells_only(r)) w.layout = WINDOW_CELLS;
   return w;
 }
