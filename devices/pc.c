@@ -20,7 +20,7 @@
 #include "chips/mc146818.h"
 #include "chips/piix3.h"
 #include "chips/port92.h"
-#include "display/vga.h"
+#include "display/vga_state.h"
 #include "firmware/handover.h"
 #include "firmware/tables.h"
 #include <stdlib.h>
@@ -49,7 +49,7 @@ struct pc {
   struct i440fx host;
   struct piix3 isa;
   struct acpi_pm pm;
-  struct vga *vga;                    /* NULL: there is none */
+  struct vga vga;                     /* with config.vga */
   struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
   struct irq_line pit_line, rtc_line; /* the sources that the HPET can replace */
   struct added {                      /* by config.devices */
@@ -239,14 +239,6 @@ static const char *add_configured(struct pc *pc, unsigned number) {
   return error;
 }
 
-/* In the slot that QEMU's has. */
-static void add_vga(struct pc *pc) {
-  const struct pc_config *c = &pc->config;
-  struct device device = vga_init(c->vga, VGA_DEVFN, &pc->pci, pc->io, c->mmu, c->clock);
-  pc->vga = device.state;
-  add(pc, device);
-}
-
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
 static const char *assemble(struct pc *pc) {
   const char *error = NULL;
@@ -271,7 +263,7 @@ static const char *assemble(struct pc *pc) {
   add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu));
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_source(pc, ACPI_SCI), wire(pc, power_line, 0)));
-  if (c->vga) add_vga(pc);
+  if (c->vga) add(pc, vga_init(&pc->vga, c->vga, VGA_DEVFN, &pc->pci, pc->io, c->mmu, c->clock));
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
   return error;
@@ -308,9 +300,9 @@ void pc_reset(struct pc *pc) {
 
 void pc_leave_as_bios(struct pc *pc) {
   handover_write(pc->io, pc->config.mmu);
-  if (!pc->vga) return;
+  if (!pc->config.vga) return;
   handover_place_vga(pc->io, VGA_DEVFN);
-  vga_leave_as_bios(pc->vga);
+  vga_leave_as_bios(&pc->vga);
 }
 
 /* ---- what the rest of bt sees ---- */

@@ -10,7 +10,6 @@
  * overscan border.
  */
 #include "vga_state.h"
-#include <stdlib.h>
 #include <string.h>
 
 enum { MONO_CRTC = 0x3b4, MONO_STATUS = 0x3ba, PORTS = 0x3c0, COLOUR_CRTC = 0x3d4, COLOUR_STATUS = 0x3da, VBE_PORTS = 0x1ce };
@@ -304,7 +303,6 @@ static void destroy(void *state) {
   display_connect(s->screen, NULL);
   vga_copy_free(s);
   vga_window_destroy(s);
-  free(s);
 }
 
 static uint64_t cells(void *opaque, uint64_t since, struct display_text *text) {
@@ -326,12 +324,10 @@ static void fill_rom(struct vga *s, const struct vga_config *config) {
   mmu_set_area_stores(s->mmu, area, MMU_STORES_DROPPED);
 }
 
-struct device vga_init(const struct vga_config *config, uint8_t devfn, struct pci *pci, struct io_bus *io, struct mmu *mmu,
-                       struct clock *clock) {
-  struct vga *s = calloc(1, sizeof *s);
-  if (!s) return (struct device){0};
-  s->mmu = mmu, s->clock = clock, s->screen = config->screen;
-  if (!pci_attach(pci, &s->function, devfn, config->rom ? &info : &info_without_rom, s)) return free(s), (struct device){0};
+struct device vga_init(struct vga *s, const struct vga_config *config, uint8_t devfn, struct pci *pci, struct io_bus *io,
+                       struct mmu *mmu, struct clock *clock) {
+  *s = (struct vga){.mmu = mmu, .clock = clock, .screen = config->screen};
+  if (!pci_attach(pci, &s->function, devfn, config->rom ? &info : &info_without_rom, s)) return (struct device){0};
   s->dwords = mmu_frame_pointer(mmu, mmu_area_frame(s->function.area[VGA_BAR]));
   vbe_make_edid(s->edid);
   fill_rom(s, config);
