@@ -14,6 +14,7 @@
 #include "../monitor/clock.h"
 #include "../monitor/monitor.h"
 #include "boot/boot.h"
+#include "boot/roms.h"
 #include "options/options.h"
 #include "host/chardev.h"
 #include "host/loop.h"
@@ -57,7 +58,8 @@ struct machine_host {              /* the program's side */
 struct machine {
   const struct bt_options *options;
   const struct machine_foreign *foreign; /* NULL: an ordinary machine; else there is no pc, boot, loop, wakeup */
-  struct boot_files boot;
+  struct boot_files boot;                /* of -kernel */
+  struct roms roms;                      /* what is run without one */
   struct clock *clock;
   struct mmu *mmu;
   struct monitor *monitor;
@@ -82,8 +84,8 @@ struct machine {
   struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;
   FILE *log;
-  bool log_io; /* -d io */
-  bool reset_wanted;
+  bool log_io;                    /* -d io */
+  bool reset_wanted, init_wanted; /* init: of the CPU alone */
   struct machine_end end;
   atomic_bool quit; /* any thread: machine_quit() */
 };
@@ -113,6 +115,7 @@ void machine_destroy(struct machine *m);
 /* ---- between machine.c, machine_glue.c and machine_devices.c ---- */
 void machine_finish(struct machine *m, enum end_kind kind, int status); /* the first end counts */
 void machine_request_reset(struct machine *m);
+bool machine_has_firmware(const struct machine *m); /* else a kernel is started without one */
 struct pc_config machine_pc_config(struct machine *m);
 struct mmu_config machine_mmu_config(struct machine *m);
 void machine_add_foreign_io(struct machine *m); /* all that is not RAM goes to m->foreign */
@@ -121,8 +124,8 @@ void machine_kick(void *m); /* any thread: the vCPU thread comes to a safepoint,
 /* machine_devices.c. False: `error` says why; what has been made is to be freed all the same. */
 bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]);
 bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]); /* after the back ends: m->devices, for the pc */
-/* The VGA, with its BIOS where that is found, else without; *rom is to be freed behind it. */
-void machine_vga_config(struct machine *m, struct vga_config *vga, struct image *rom);
+/* The VGA, with its BIOS where that is found, else without. */
+void machine_vga_config(struct machine *m, struct vga_config *vga);
 void machine_free_devices(struct machine *m);
 void machine_free_backends(struct machine *m);
 /* Calls f for every character back end. */

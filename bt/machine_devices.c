@@ -104,13 +104,13 @@ bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]) {
   return true;
 }
 
-void machine_vga_config(struct machine *m, struct vga_config *vga, struct image *rom) {
-  enum { ROM_MAX = 64 << 10 };
+void machine_vga_config(struct machine *m, struct vga_config *vga) {
+  const struct image *rom;
   char why[ERROR_TEXT];
-  *rom = (struct image){0};
   *vga = (struct vga_config){.screen = screen_backend(m->screen)};
-  if (!m->options->vga || !image_read(rom, "/usr/share/seabios/vgabios-stdvga.bin", ROM_MAX, why)) return;
-  vga->rom = rom->bytes, vga->rom_size = (uint32_t)rom->size;
+  if (!m->options->vga) return;
+  if (roms_of_card(&m->roms, "vgabios-stdvga.bin", &rom, why)) vga->rom = rom->bytes, vga->rom_size = (uint32_t)rom->size;
+  else if (machine_has_firmware(m)) fprintf(stderr, "bt: warning: -vga std: %s: without it nothing is on the screen\n", why);
 }
 
 void machine_free_devices(struct machine *m) {

@@ -50,17 +50,18 @@ int handle_chardev(struct parser *p) {
   return check_chardev(p, e);
 }
 
-/* The chardev of a -serial. *elements: as of -chardev, to be freed; NULL: no memory. False: there is no such back end. */
-static bool serial_backend(const char *text, unsigned index, char **elements) {
+/* The chardev `id` of a -serial or the like. *elements: as of -chardev, to be freed; NULL: no memory. False: there is no such
+ * back end. */
+static bool short_backend(const char *text, const char *id, char **elements) {
   char head[64];
   const char *backend = NULL, *rest = "";
-  if (!strcmp(text, "stdio")) backend = "stdio,id=serial%u";
-  else if (!strcmp(text, "mon:stdio")) backend = "stdio,mux=on,signal=off,id=serial%u";
-  else if (!strcmp(text, "null") || !strcmp(text, "vc") || !strncmp(text, "vc:", 3)) backend = "null,id=serial%u";
-  else if (!strncmp(text, "file:", 5) && text[5]) backend = "file,id=serial%u,path=", rest = text + 5;
-  else if (!strncmp(text, "unix:", 5)) backend = "socket,id=serial%u,path=", rest = text + 5;
+  if (!strcmp(text, "stdio")) backend = "stdio,id=%s";
+  else if (!strcmp(text, "mon:stdio")) backend = "stdio,mux=on,signal=off,id=%s";
+  else if (!strcmp(text, "null") || !strcmp(text, "vc") || !strncmp(text, "vc:", 3)) backend = "null,id=%s";
+  else if (!strncmp(text, "file:", 5) && text[5]) backend = "file,id=%s,path=", rest = text + 5;
+  else if (!strncmp(text, "unix:", 5)) backend = "socket,id=%s,path=", rest = text + 5;
   else return false;
-  snprintf(head, sizeof head, backend, index);
+  snprintf(head, sizeof head, backend, id);
   if (strncmp(text, "unix:", 5)) *elements = escape(head, rest);
   else if ((*elements = malloc(strlen(head) + strlen(rest) + 1))) sprintf(*elements, "%s%s", head, rest); /* P,server=on... */
   return true;
@@ -81,12 +82,12 @@ static int add_serial(struct parser *p, unsigned index, const char *text) {
   if (!strcmp(text, "none")) return OPTIONS_OK;
   if (!strncmp(text, "chardev:", 8)) return add_port(p, index, text + 8);
   if (!strncmp(text, "mon:", 4) && strcmp(text, "mon:stdio")) return options_complain(p, "mon: goes with stdio only");
-  if (!serial_backend(text, index, &elements))
+  snprintf(id, sizeof id, "serial%u", index);
+  if (!short_backend(text, id, &elements))
     return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, chardev:ID, null, none)");
   if (!elements) return options_complain(p, "not enough memory");
   int result = check_chardev(p, add_entry(p, "chardev", elements));
   free(elements);
-  snprintf(id, sizeof id, "serial%u", index);
   return result == OPTIONS_OK ? add_port(p, index, id) : result;
 }
 
@@ -94,6 +95,17 @@ int handle_serial(struct parser *p) {
   if (p->serial_count == SERIAL_PORTS) return options_complain(p, "there are four serial ports");
   p->serial_default = false;
   return add_serial(p, p->serial_count++, p->value);
+}
+
+/* Its port is E9h, or what -global isa-debugcon.iobase says. */
+int handle_debugcon(struct parser *p) {
+  char *elements = NULL;
+  if (!short_backend(p->value, "debugcon", &elements))
+    return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, null)");
+  if (!elements) return options_complain(p, "not enough memory");
+  int result = check_chardev(p, add_entry(p, "chardev", elements));
+  free(elements);
+  return result == OPTIONS_OK && !add_entry(p, "device", "isa-debugcon,chardev=debugcon") ? OPTIONS_BAD : result;
 }
 
 /* ---- devices ---- */

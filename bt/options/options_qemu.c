@@ -75,9 +75,7 @@ static const struct qemu_option rows[] = {
   {"blockdev", true, REFUSED, NO_DISK},
   {"sd", true, REFUSED, NO_DISK},
   {"mtdblock", true, REFUSED, NO_DISK},
-  {"pflash", true, REFUSED, "bt has no flash memory and no firmware yet: boot with -kernel"},
-  {"bios", true, REFUSED, "bt has no firmware yet: boot with -kernel"},
-  {"option-rom", true, REFUSED, "bt has no firmware yet that would run it: boot with -kernel"},
+  {"pflash", true, REFUSED, "bt has no flash memory yet: -bios FILE runs a firmware that needs none"},
   {"fsdev", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   {"virtfs", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   {"fw_cfg", true, REFUSED, "bt has no fw_cfg device in which the guest would find it"},
@@ -85,7 +83,6 @@ static const struct qemu_option rows[] = {
   {"dtb", true, REFUSED, "a PC has no device tree"},
   {"tpmdev", true, REFUSED, "bt has no TPM"},
   {"numa", true, REFUSED, "bt's memory is one node: leave it out"},
-  {"debugcon", true, REFUSED, "bt has no debug console: let the guest write to -serial"},
   {"gdb", true, REFUSED, NO_DEBUGGER},
   {"s", false, REFUSED, NO_DEBUGGER},
   {"S", false, REFUSED, "bt has no monitor yet that would start the machine: leave it out"},
@@ -246,7 +243,6 @@ int qemu_device(struct parser *p, const char *driver) {
      REFUSED, NO_DISK},
     {"pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED,
      "bt's serial ports are isa-serial: the four of -serial"},
-    {"isa-debugcon", REFUSED, "bt has no debug console: let the guest write to -serial"},
     {"virtio-9p* vhost-user-fs*", REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   };
   return APPLY(p, devices, driver, "bt has no such device ('help' lists them)");
