@@ -41,20 +41,19 @@ static uint8_t *cell_memory(struct vga *s) { return mmu_frame_pointer(s->mmu, mm
 
 /* A page at a time, and only those that differ: what is written counts as changed for a screen. */
 static void take_cells(struct vga *s) {
-  uint8_t page[MMU_PAGE];
+  uint16_t page[MMU_PAGE / 2];
   const uint8_t *cells = cell_memory(s);
   for (uint32_t at = 0; at < VGA_CELLS; at += MMU_PAGE) {
-    for (uint32_t i = 0; i < MMU_PAGE / 2; i++) memcpy(page + 2 * i, &s->dwords[at / 2 + i], 2);
+    for (uint32_t i = 0; i < MMU_PAGE / 2; i++) page[i] = (uint16_t)s->dwords[at / 2 + i];
     if (memcmp(page, cells + at, MMU_PAGE)) mmu_area_write(s->mmu, s->cells, at, page, MMU_PAGE);
   }
 }
 
 static void give_cells(struct vga *s) {
   uint32_t page[MMU_PAGE / 4];
-  const uint8_t *cells = cell_memory(s);
+  const uint16_t *cells = (const uint16_t *)cell_memory(s);
   for (uint32_t dword = 0; dword < VGA_CELL_DWORDS; dword += MMU_PAGE / 4) {
-    memcpy(page, s->dwords + dword, MMU_PAGE);
-    for (uint32_t i = 0; i < MMU_PAGE / 4; i++) memcpy(&page[i], cells + 2 * (dword + i), 2);
+    for (uint32_t i = 0; i < MMU_PAGE / 4; i++) page[i] = (s->dwords[dword + i] & 0xffff0000) | cells[dword + i];
     if (memcmp(page, s->dwords + dword, MMU_PAGE))
       mmu_area_write(s->mmu, s->function.area[VGA_BAR], (uint64_t)dword * 4, page, MMU_PAGE);
   }
