@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE
 #include "machine.h"
 #include <errno.h>
 #include <pthread.h>
@@ -5,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include "../monitor/cpuid.h"
 #include "host/host_limits.h"
 
@@ -45,6 +47,7 @@ static bool load_kernel(struct machine *m, char error[ERROR_TEXT]) {
   pc_leave_as_bios(m->pc);
   struct boot_platform platform = {.rsdp = pc_write_tables(m->pc).v, .day_seconds = pc_day_seconds(m->pc)};
   for (unsigned i = 0; i < 4; i++) platform.serial[i] = pc_serial_base(m->pc, i);
+  for (unsigned i = 0; i < 3; i++) platform.parallel[i] = pc_parallel_base(m->pc, i);
   if (!boot_load(&m->boot, &mem, &platform, &cpu, error)) return false;
   enter_kernel(monitor_vcpu(m->monitor), &cpu);
   return true;
@@ -178,6 +181,9 @@ static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   struct cpuid_regs version = cpuid_leaf(v->model, v->features, 1, 0);
   config.apic = v->features >> FEAT_APIC & 1;
   config.cpu_signature = version.eax, config.cpu_features = version.edx;
+  struct vga_config vga;
+  machine_vga_config(m, &vga);
+  config.vga = m->options->vga ? &vga : NULL;
   m->pc = pc_create(&config, &why);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
@@ -192,6 +198,8 @@ static void signalled(void *opaque, short events) {
 static bool make_loop(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
   post_queue_init(&m->posts, machine_kick, m);
   m->can_post = true;
+  m->screen = screen_create(&m->posts);
+  if (!m->screen) return boot_fail(error, "not enough memory");
   m->loop = loop_create();
   if (!m->loop) return boot_fail(error, errno == ENOMEM ? "not enough memory" : "eventfd: %s", strerror(errno));
   if (!host || host->signal_fd < 0) return true;
@@ -200,8 +208,18 @@ static bool make_loop(struct machine *m, const struct machine_host *host, char e
   return loop_add(m->loop, &m->signal_watch) ? true : boot_fail(error, "not enough memory");
 }
 
+/* -rtc base=. What the local time is, is for the host to know. */
+static void set_epoch(struct machine *m) {
+  const struct bt_options *o = m->options;
+  time_t now = (time_t)clock_epoch(m->clock);
+  struct tm local;
+  if (o->rtc_base == RTC_DATE) clock_set_epoch(m->clock, o->rtc_date);
+  if (o->rtc_base == RTC_LOCAL_TIME && localtime_r(&now, &local)) clock_set_epoch(m->clock, now + local.tm_gmtoff);
+}
+
 static bool read_what_is_booted(struct machine *m, char error[ERROR_TEXT]) {
   const struct bt_options *o = m->options;
+  m->roms.options = o; /* cards have ROMs under -kernel, too */
   if (machine_has_firmware(m)) return roms_read(&m->roms, o, error);
   return boot_files_read(&m->boot, o->kernel, o->initrd, o->append, o->ram_size, error);
 }
@@ -213,6 +231,7 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   if (!read_what_is_booted(m, error) || !read_symbols(m, error)) return false;
   m->clock = clock_create(o->monitor.icount_shift, 0);
   if (!m->clock) return boot_fail(error, "the guest clock cannot be made");
+  set_epoch(m);
   struct mmu_config mmu = machine_mmu_config(m);
   m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why, error);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "../devices/display/vga.h"
 #include "../devices/pc.h"
 #include "../mmu/mmu.h"
 #include "../monitor/clock.h"
@@ -20,6 +21,7 @@
 #include "host/loop.h"
 #include "host/pool.h"
 #include "host/post.h"
+#include "host/screen.h"
 #include "symbols.h"
 #include "host/wakeup.h"
 
@@ -68,7 +70,8 @@ struct machine {
   struct machine_host host; /* of signal_watch */
   struct loop_watch signal_watch;
   struct post_queue posts;
-  bool can_post; /* `posts` is made */
+  bool can_post;         /* `posts` is made */
+  struct screen *screen; /* there is one whether or not an adapter is connected to it */
   struct chardev **chardevs;
   struct device_config *devices; /* of the pc, beside those that every PC has */
   unsigned chardev_count, device_count;
@@ -122,6 +125,8 @@ void machine_kick(void *m); /* any thread: the vCPU thread comes to a safepoint,
 /* machine_devices.c. False: `error` says why; what has been made is to be freed all the same. */
 bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]);
 bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]); /* after the back ends: m->devices, for the pc */
+/* The VGA, with its BIOS where that is found, else without. */
+void machine_vga_config(struct machine *m, struct vga_config *vga);
 void machine_free_devices(struct machine *m);
 void machine_free_backends(struct machine *m);
 /* machine_drives.c */

@@ -120,29 +120,70 @@ static inline void block_connect(struct block_backend *b, const struct block_fro
   if (b) b->front = front ? *front : (struct block_front){0};
 }
 
-/* ---- screens (D17) ---- */
+/* ---- screens (D17) ----
+ *
+ * An adapter renders nothing. Who shows its screen lets it take a *copy* of what the picture is made of - registers, palettes,
+ * and of video memory what has been written since the last copy - in the vCPU thread, and then makes cells or pixels of the copy,
+ * in any thread, at its own pace. One lock, the back end's, is held around each of these calls, so that a copy is never half
+ * made. A screen that nobody copies costs nothing. Each copy that found something new has a number, higher than those before; who
+ * shows the screen keeps the number of what he has shown and gets only what is newer. */
 
 struct display_geometry {
-  uint32_t width, height; /* pixels */
-  uint16_t columns, rows; /* character cells; 0: graphics */
+  uint32_t width, height;          /* pixels; 0: there is no picture (no copy yet, or the adapter is off) */
+  uint16_t columns, rows;          /* character cells; 0: graphics */
+  uint8_t cell_width, cell_height; /* pixels of a cell; width and height are whole cells, but for a last row that is cut */
+};
+enum display_cell_flags {
+  DISPLAY_BLINKS = 1,     /* the character comes and goes */
+  DISPLAY_UNDERLINED = 2, /* monochrome text */
+  DISPLAY_FONT_B = 4      /* of the second font that is loaded: `character` may be any glyph */
+};
+struct display_cell {
+  uint8_t character;              /* code page 437 where the guest has loaded no font of its own */
+  uint8_t foreground, background; /* of palette[] */
+  uint8_t flags;
+};
+struct display_cursor {
+  bool shown; /* it is on, and within the screen; it blinks (DISPLAY_NO_BLINK) */
+  uint16_t column, row;
+  uint8_t first, last; /* pixel lines of the cell */
+};
+struct display_text {
+  struct display_geometry geometry;
+  uint32_t palette[16]; /* xRGB */
+  struct display_cursor cursor;
+  struct display_cell *cells; /* the caller's: rows of `columns` */
+  size_t capacity;            /* how many cells there is room for */
+};
+enum display_how {
+  DISPLAY_ALL = 1,      /* every line is drawn, changed or not */
+  DISPLAY_NO_BLINK = 2, /* the dark half of blinking: cursor and blinking characters are away */
+  DISPLAY_NO_CURSOR = 4
+};
+struct display_pixels {
+  struct display_geometry geometry;
+  uint32_t *pixels;      /* the caller's: xRGB, x is 0 */
+  size_t stride;         /* pixels from a line to the next */
+  size_t capacity;       /* pixels there is room for: `stride` times lines */
+  unsigned how;          /* the caller's: enum display_how */
+  uint32_t first, count; /* lines that were drawn */
 };
 struct display_front {
   void *opaque;
-  /* The back end's thread, at its own pace: the picture as it is now, under the front end's one lock. Writes what has changed
-   * since state number `since` (0: all) as 32-bit xRGB pixels to `pixels`, `stride` bytes a row, where the geometry is what
-   * *geometry says; else only sets *geometry. Returns the new state's number, `since` where nothing has changed. */
-  uint64_t (*refresh)(void *opaque, uint64_t since, struct display_geometry *geometry, uint32_t *pixels, size_t stride);
-};
-struct display_backend;
-struct display_ops {
-  /* Something may have changed, for the first time since the last refresh(). */
-  void (*changed)(struct display_backend *b);
+  void (*copy)(void *opaque); /* vCPU thread */
+  /* Any thread: the copy's number where it is newer than `since`, and then the text is all there; else `since`, and nothing is
+   * written but the geometry. That is also so where the cells do not fit (ask again with room), and in graphics modes. */
+  uint64_t (*cells)(void *opaque, uint64_t since, struct display_text *text);
+  /* The same for pixels, of text too. Of the lines those are drawn that may differ from copy number `since` (0: all, as after a
+   * change of geometry); the caller keeps the others. */
+  uint64_t (*pixels)(void *opaque, uint64_t since, struct display_pixels *pixels);
 };
 struct display_backend {
-  const struct display_ops *ops;
-  struct display_front front;
-  bool watched; /* false: nobody looks, the front end need not find out what changes (an unwatched screen costs nothing) */
+  struct display_front front; /* copy NULL: there is no adapter */
 };
+static inline void display_connect(struct display_backend *b, const struct display_front *front /* NULL: nobody */) {
+  if (b) b->front = front ? *front : (struct display_front){0};
+}
 
 /* ---- networks ---- */
 

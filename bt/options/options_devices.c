@@ -4,7 +4,7 @@
 #include "devices.h"
 #include "options_handlers.h"
 
-enum { SERIAL_PORTS = 4 };
+enum { SERIAL_PORTS = 4, PARALLEL_PORTS = 3 };
 
 /* ---- making entries ---- */
 
@@ -52,6 +52,12 @@ int handle_chardev(struct parser *p) {
   return check_chardev(p, e);
 }
 
+/* What -serial and -parallel have in common: a device a port, and its back end, of that id and a number. */
+struct port_kind {
+  const char *driver, *id;
+};
+static const struct port_kind serial_kind = {"isa-serial", "serial"}, parallel_kind = {"isa-parallel", "parallel"};
+
 /* The chardev `id` of a -serial or the like. *elements: as of -chardev, to be freed; NULL: no memory. False: there is no such
  * back end. */
 static bool short_backend(const char *text, const char *id, char **elements) {
@@ -69,9 +75,9 @@ static bool short_backend(const char *text, const char *id, char **elements) {
   return true;
 }
 
-static int add_port(struct parser *p, unsigned index, const char *chardev) {
+static int make_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *chardev) {
   char head[64];
-  snprintf(head, sizeof head, "isa-serial,index=%u,chardev=", index);
+  snprintf(head, sizeof head, "%s,index=%u,chardev=", kind->driver, index);
   char *elements = options_escape(head, chardev);
   if (!elements) return options_complain(p, "not enough memory");
   const struct option_entry *e = add_entry(p, "device", elements);
@@ -79,24 +85,30 @@ static int add_port(struct parser *p, unsigned index, const char *chardev) {
   return e ? OPTIONS_OK : OPTIONS_BAD;
 }
 
-static int add_serial(struct parser *p, unsigned index, const char *text) {
+static int add_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *text) {
   char *elements = NULL, id[16];
   if (!strcmp(text, "none")) return OPTIONS_OK;
-  if (!strncmp(text, "chardev:", 8)) return add_port(p, index, text + 8);
+  if (!strncmp(text, "chardev:", 8)) return make_port(p, kind, index, text + 8);
   if (!strncmp(text, "mon:", 4) && strcmp(text, "mon:stdio")) return options_complain(p, "mon: goes with stdio only");
-  snprintf(id, sizeof id, "serial%u", index);
+  snprintf(id, sizeof id, "%s%u", kind->id, index);
   if (!short_backend(text, id, &elements))
     return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, chardev:ID, null, none)");
   if (!elements) return options_complain(p, "not enough memory");
   int result = check_chardev(p, add_entry(p, "chardev", elements));
   free(elements);
-  return result == OPTIONS_OK ? add_port(p, index, id) : result;
+  return result == OPTIONS_OK ? make_port(p, kind, index, id) : result;
 }
 
 int handle_serial(struct parser *p) {
   if (p->serial_count == SERIAL_PORTS) return options_complain(p, "there are four serial ports");
   p->serial_default = false;
-  return add_serial(p, p->serial_count++, p->value);
+  return add_port(p, &serial_kind, p->serial_count++, p->value);
+}
+
+int handle_parallel(struct parser *p) {
+  if (p->parallel_count == PARALLEL_PORTS) return options_complain(p, "there are three parallel ports");
+  p->parallel_default = false;
+  return add_port(p, &parallel_kind, p->parallel_count++, p->value);
 }
 
 /* Its port is E9h, or what -global isa-debugcon.iobase says. */
@@ -123,7 +135,8 @@ int handle_device(struct parser *p) {
   unsigned count = 0;
   ENTRIES_OF(p->o->entries, "device", other) count += device_entry_type(other) == type;
   if (type->single && count > 1) return options_complain(p, "there is one already");
-  if (!strcmp(type->name, "isa-serial")) p->serial_default = false;
+  if (!strcmp(type->name, serial_kind.driver)) p->serial_default = false;
+  if (!strcmp(type->name, parallel_kind.driver)) p->parallel_default = false;
   return OPTIONS_OK;
 }
 
@@ -206,15 +219,20 @@ static int check_terminal(struct parser *p) {
     p->option = e->option, p->value = NULL;
     if (stdio++) return options_complain(p, "only one port can be on the terminal");
     if (p->o->daemonize) return p->option = "-daemonize", options_complain(p, "a serial port is on the terminal");
+    if (p->o->display == DISPLAY_CURSES) return options_complain(p, "the terminal is the screen's (-display curses)");
   }
-  return OPTIONS_OK;
+  p->option = "-daemonize", p->value = NULL;
+  return p->o->daemonize && p->o->display == DISPLAY_CURSES ? options_complain(p, "the screen is in the terminal") : OPTIONS_OK;
 }
 
 int options_finish_devices(struct parser *p) {
   int result = OPTIONS_OK;
   p->option = "-serial", p->value = p->o->nographic ? "mon:stdio" : "null";
   /* QEMU's default without -nographic is a window's: nobody to show it */
-  if (p->serial_default && !p->o->nodefaults) result = add_serial(p, 0, p->value);
+  if (p->serial_default && !p->o->nodefaults) result = add_port(p, &serial_kind, 0, p->value);
+  p->option = "-parallel", p->value = "null";
+  if (p->parallel_default && !p->o->nodefaults && result == OPTIONS_OK) result = add_port(p, &parallel_kind, 0, p->value);
+  if (p->o->nodefaults && !p->vga_said) p->o->vga = false;
   if (result == OPTIONS_OK) result = options_finish_drives(p);
   for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) {
     p->option = e->option, p->value = e->text;

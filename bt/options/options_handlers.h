@@ -6,12 +6,13 @@
 struct parser {
   struct bt_options *o;
   FILE *err;
-  const char *option;    /* as it was written, dashes included */
-  const char *value;     /* NULL for options without one */
-  bool alone;            /* no options at all */
-  bool serial_default;   /* no serial port yet */
-  unsigned serial_count; /* -serial options */
-  uint64_t warned[2];    /* by row of options_qemu.c */
+  const char *option;                    /* as it was written, dashes included */
+  const char *value;                     /* NULL for options without one */
+  bool alone;                            /* no options at all */
+  bool serial_default, parallel_default; /* no such port yet */
+  bool vga_said;                         /* -vga */
+  unsigned serial_count, parallel_count; /* -serial, -parallel options */
+  uint64_t warned[2];                    /* by row of options_qemu.c */
 };
 
 /* One handler an option of the table. True: understood. False: the complaint has been printed. */
@@ -47,6 +48,7 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(disk) \
   X(snapshot) \
   X(display) \
+  X(curses) \
   X(vga) \
   X(monitor) \
   X(parallel) \

@@ -16,7 +16,7 @@ struct qemu_option {
   const char *words; /* IGNORED: none */
 };
 
-#define NO_SCREEN "there is no screen yet: the guest runs without"
+#define NO_SCREEN "there is no window yet: the guest runs without a screen (-display curses shows text in the terminal)"
 #define NO_DISK "bt has no such disk: it has those of -hda, -cdrom, -fda and -drive"
 #define NO_SOUND "there is no sound: the guest finds no sound card"
 #define NO_DEBUGGER "bt has no stub for a debugger yet: -d logs what happens (-d help)"
@@ -28,7 +28,6 @@ static const struct qemu_option rows[] = {
   {"vnc", true, WARNED, "there is no VNC server yet: the guest runs without a screen"},
   {"spice", true, WARNED, "there is no SPICE server: the guest runs without a screen"},
   {"sdl", false, WARNED, NO_SCREEN},
-  {"curses", false, WARNED, NO_SCREEN},
   {"portrait", false, WARNED, NO_SCREEN},
   {"rotate", true, WARNED, NO_SCREEN},
   {"alt-grab", false, IGNORED, NULL},
@@ -155,26 +154,26 @@ static bool first_word(const struct parser *p, struct suboption *s) {
 
 int handle_display(struct parser *p) {
   static const struct qemu_value displays[] = {
-    {"none", IGNORED, NULL},
-    {"gtk sdl curses cocoa egl-headless default", WARNED, NO_SCREEN},
+    {"none curses", IGNORED, NULL},
+    {"gtk sdl cocoa egl-headless default", WARNED, NO_SCREEN},
     {"spice-app dbus", WARNED, NO_SCREEN},
     {"vnc=*", WARNED, "there is no VNC server yet: the guest runs without a screen"},
   };
   struct suboption s;
-  return APPLY(p, displays,
-               !first_word(p, &s)                  ? ""
-               : !strcmp(s.key, "vnc")             ? s.text
-               : s.value && !strcmp(s.key, "type") ? s.value
-                                                   : s.text,
-               "no such display (there is: none)");
+  const char *name = !first_word(p, &s) ? "" : strcmp(s.key, "vnc") && s.value && !strcmp(s.key, "type") ? s.value : s.text;
+  p->o->display = strcmp(name, "curses") ? DISPLAY_NONE : DISPLAY_CURSES;
+  return APPLY(p, displays, name, "no such display (there are: curses, none)");
 }
+int handle_curses(struct parser *p) { return p->o->display = DISPLAY_CURSES, OPTIONS_OK; }
 
 int handle_vga(struct parser *p) {
   static const struct qemu_value adapters[] = {
-    {"none", IGNORED, NULL},
-    {"std cirrus vmware qxl virtio xenfb", WARNED, "there is no display adapter yet: the guest finds none"},
+    {"none std", IGNORED, NULL},
+    {"cirrus vmware qxl virtio xenfb", REFUSED,
+     "bt has no such display adapter yet: -vga std is what every system has a driver for"},
   };
-  return APPLY(p, adapters, p->value, "no such display adapter (there is: none)");
+  p->vga_said = true, p->o->vga = strcmp(p->value, "none");
+  return APPLY(p, adapters, p->value, "no such display adapter (there are: std, none)");
 }
 
 /* A console or port that would talk to somebody: nobody is there. */
@@ -190,7 +189,6 @@ static int handle_backend(struct parser *p, const char *words) {
 int handle_monitor(struct parser *p) {
   return handle_backend(p, "there is no monitor console yet: Ctrl-A x or SIGTERM ends the machine");
 }
-int handle_parallel(struct parser *p) { return handle_backend(p, "there is no parallel port: the guest finds none"); }
 
 int handle_net(struct parser *p) {
   static const struct qemu_value networks[] = {
@@ -218,7 +216,7 @@ int qemu_device(struct parser *p, const char *driver) {
      "there is no USB controller yet: the guest finds none"},
     {"VGA secondary-vga cirrus-vga isa-vga isa-cirrus-vga vmware-svga qxl qxl-vga virtio-vga* virtio-gpu* bochs-display ramfb "
      "ati-vga",
-     WARNED, "there is no display adapter yet: the guest finds none"},
+     WARNED, "the display adapter is what -vga says: the guest finds no other"},
     {"AC97 ES1370 sb16 adlib cs4231a gus intel-hda ich9-intel-hda hda-* usb-audio", WARNED, NO_SOUND},
     {"i6300esb ib700", WARNED, "there is no watchdog: nothing resets a guest that hangs"},
     {"virtio-balloon* virtio-rng* virtio-keyboard* virtio-mouse* virtio-tablet* pvpanic* vmcoreinfo vmgenid vmmouse intel-iommu "
@@ -226,7 +224,7 @@ int qemu_device(struct parser *p, const char *driver) {
      WARNED, "there is no such device yet: the guest finds none"},
     {"e1000* rtl8139 ne2k_* pcnet i8255* i82801 tulip vmxnet3 virtio-net* usb-net rocker sungem", REFUSED,
      "bt has no network yet: leave it out"},
-    {"ide-* scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* floppy isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* "
+    {"ide-cf ide-drive scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* "
      "am53c974 dc390 pvscsi sdhci-pci "
      "sd-card usb-storage usb-bot usb-uas vhost-user-blk*",
      REFUSED, NO_DISK},
