@@ -9,6 +9,7 @@
 
 struct pci;
 struct ide_channel;
+struct block_backend;
 
 /* Where a device is put: what it may connect to. Lives as long as the machine. */
 struct device_place {
@@ -23,7 +24,11 @@ struct device_place {
   /* Makes it serial port `wanted` of 0 to 3 (UINT32_MAX: the first that is free), and fills in *base and *irq where they are
    * UINT32_MAX. Ports with the usual two are in the firmware's tables. The port's number; -1: there is that one already. */
   int (*com_port)(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq);
+  int (*lpt_port)(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq); /* the same for parallel ports, 0 to 2 */
   void (*debug_exit)(void *opaque, uint32_t value);
+  /* A drive for the floppy controller: unit 0 or 1 (UINT32_MAX: the first that is free, which is filled in), of an enum
+   * floppy_type (storage/floppy.h), with that back end (NULL: it stays empty). NULL, or what is wrong, a literal. */
+  const char *(*floppy)(void *opaque, uint32_t *unit, unsigned type, struct block_backend *backend);
   /* For bootindex= (UINT32_MAX: none): the device is tried in that order by a firmware, which knows it by this OpenFirmware path,
    * as QEMU writes it ("/pci@i0cf8/ethernet@3/ethernet-phy@0"). NULL, or what is wrong, a literal. */
   const char *(*boot_path)(void *opaque, uint32_t bootindex, const char *path);
