@@ -49,7 +49,15 @@ static inline void char_accept(struct char_backend *b) {
   if (b && b->ops->accept) b->ops->accept(b);
 }
 
-/* ---- blocks: disks (D16) ---- */
+/* ---- blocks: disks, CDs, floppies (D16) ----
+ *
+ * What -drive makes is a drive, which may have a medium: an image. A drive that a front end has connected to with a medium() can
+ * be given another one, or none, by its user while the guest runs; others keep theirs. The policies werror= and rerror= are the
+ * back end's: where they say that the machine stops, a request is simply not done before its user has the machine go on and it
+ * has succeeded or failed once more. A front end hears of errors that are to be reported to the guest, and of no others.
+ *
+ * Devices name their drive by drive=ID (PROPERTY_DRIVE). What -drive if=ide and if=floppy (-hda, -cdrom, -fda, ...) make is an
+ * entry as `-device ide-hd|ide-cd,drive=ID,bus=ide.B,unit=U` or `-device floppy,drive=ID,unit=U` would. */
 
 enum block_operation { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD };
 struct block_piece { /* of host memory: guest RAM that the front end has claimed for DMA, or a buffer of its own */
@@ -64,11 +72,24 @@ struct block_request {
   uint64_t size; /* bytes: of the pieces together; BLOCK_DISCARD has none */
   const struct block_piece *pieces;
   unsigned piece_count;
-  /* error: 0, or an errno: ENOSPC, EIO, EINVAL (beyond the end), EROFS, ENOTSUP (discard). After an error the buffers of a read,
-   * or that part of the medium, may hold anything. The request may be submitted again by now. */
+  /* error: 0, or an errno: ENOSPC, EIO, EINVAL (beyond the end), EROFS, ENOTSUP (discard), ENOMEDIUM (there is none). After an
+   * error the buffers of a read, or that part of the medium, may hold anything. The request may be submitted again by now. */
   void (*done)(struct block_request *r, int error);
   void *opaque;      /* the front end's */
   void *backend[12]; /* the back end's while it has it */
+};
+struct block_front {
+  void *opaque;
+  /* The medium is another one now (loaded), or has been taken out: block_backend's members say what there is. No request is under
+   * way; those that were have been done. `loaded` comes with a closed tray, taking out with an open one: a front end that has a
+   * tray takes over b->tray_open. NULL: the medium cannot be changed (a hard disk). */
+  void (*medium)(void *opaque, bool loaded);
+  /* Somebody wants the medium out, but b->locked: the guest may be told that its user has pressed the button. May be NULL. */
+  void (*eject_wanted)(void *opaque);
+};
+/* What -drive said of the disk's shape: zeros are the front end's own choice. */
+struct block_geometry {
+  uint32_t cylinders, heads, sectors;
 };
 struct block_backend;
 struct block_ops {
@@ -79,10 +100,25 @@ struct block_ops {
 };
 struct block_backend {
   const struct block_ops *ops;
-  uint64_t size; /* bytes; does not change while a front end is connected */
+  struct block_front front;
+  /* Of the medium. They change right before front.medium() is called, and at no other time while a front end is connected. */
+  bool present;  /* false: the drive is empty, requests end with ENOMEDIUM */
+  uint64_t size; /* bytes, a multiple of 512: a tail that is shorter reads as if zeros followed it; 0 without a medium */
   bool read_only;
+  /* Of the drive, as long as it lives. */
+  bool write_cache;   /* false (cache=writethrough, directsync): a write that is done is on the medium, as with `fua` */
+  bool is_cdrom;      /* media=cdrom */
+  const char *serial; /* number that the guest is told; NULL: the front end's own choice */
+  struct block_geometry geometry;
+  /* The front end's, for the back end to look at: the guest has locked the door, has opened the tray (whose medium is still in
+   * it). Whoever changes media sets tray_open too. */
+  bool locked, tray_open;
 };
 static inline void block_submit(struct block_backend *b, struct block_request *r) { b->ops->submit(b, r); }
+/* `front` NULL: nobody; no request is under way then. Nothing is called for the medium that is in it already. */
+static inline void block_connect(struct block_backend *b, const struct block_front *front) {
+  if (b) b->front = front ? *front : (struct block_front){0};
+}
 
 /* ---- screens (D17) ----
  *

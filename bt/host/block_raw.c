@@ -147,7 +147,10 @@ struct block_backend *block_raw_create(const char *path, bool read_only, struct 
   static const struct block_ops ops = {submit};
   struct raw *raw = calloc(1, sizeof *raw);
   if (!raw) return fail(error, path, "not enough memory"), NULL;
-  *raw = (struct raw){.backend = {.ops = &ops, .read_only = read_only}, .fd = -1, .pool = pool, .posts = posts};
+  *raw = (struct raw){.backend = {.ops = &ops, .present = true, .read_only = read_only, .write_cache = true},
+                      .fd = -1,
+                      .pool = pool,
+                      .posts = posts};
   if (open_file(raw, path, error)) return &raw->backend;
   block_raw_destroy(&raw->backend);
   return NULL;
