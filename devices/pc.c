@@ -317,6 +317,11 @@ void pc_set_apic_base(struct pc *pc, uint64_t value) {
 void pc_set_ferr(struct pc *pc, bool level) { ferr_set(&pc->ferr, level); }
 
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes, unsigned n) { i8042_key(&pc->keyboard, scancodes, n); }
+void pc_keyboard_press(struct pc *pc, enum pc_key key, bool down) {
+  uint8_t bytes[KEY_BYTES];
+  unsigned n = pc_key_bytes(key, 2, down, 0, bytes);
+  i8042_key(&pc->keyboard, bytes, n);
+}
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons) { i8042_mouse(&pc->keyboard, dx, dy, dz, buttons); }
 
 void pc_power_button(struct pc *pc) {

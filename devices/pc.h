@@ -3,6 +3,7 @@
 #include "backend.h"
 #include "bus.h"
 #include "device_type.h"
+#include "input/keys.h"
 
 struct pc_config {
   struct mmu *mmu;
@@ -37,6 +38,7 @@ bool pc_interrupt_pending(struct pc *pc);
 uint64_t pc_apic_base(struct pc *pc);
 void pc_set_apic_base(struct pc *pc, uint64_t value); /* IA32_APIC_BASE */
 void pc_set_ferr(struct pc *pc, bool level);          /* IRQ 13 */
+void pc_keyboard_press(struct pc *pc, enum pc_key key, bool down);
 void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes /* set 2 */, unsigned n);
 /* The mouse moved (counts; dy up, dz: the wheel, towards the user), and which buttons are down: bit 0 left, 1 right, 2 middle. */
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons);

@@ -15,6 +15,7 @@ struct bt_options {
   uint8_t escape;                       /* of the console: Ctrl-A, or -echr */
   bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
   const char *log_file, *symbols, *pidfile, *name;
+  bool stopped;     /* -S: the machine begins standing still */
   bool no_shutdown; /* a guest that has ended leaves a machine that stays */
   bool stats, stats_json;
   struct monitor_options monitor;

@@ -10,7 +10,9 @@ struct parser {
   const char *value;     /* NULL for options without one */
   bool serial_default;   /* no serial port yet */
   unsigned serial_count; /* -serial options */
-  uint64_t warned[2];    /* by row of options_qemu.c */
+  bool monitor_default;  /* no -monitor, no -mon yet */
+  unsigned monitor_count;
+  uint64_t warned[2]; /* by row of options_qemu.c */
 };
 
 /* One handler an option of the table. True: understood. False: the complaint has been printed. */
@@ -39,6 +41,8 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(display) \
   X(vga) \
   X(monitor) \
+  X(mon) \
+  X(stopped) \
   X(parallel) \
   X(net) \
   X(usbdevice) \
@@ -75,8 +79,16 @@ OPTION_HANDLERS(HANDLER_DECL)
 /* ---- options_devices.c ---- */
 /* The value as an entry of that group, if it is well-formed. */
 int options_keyed(struct parser *p, const char *group);
+/* The same of given elements; those of a -chardev are checked. */
+int options_entry(struct parser *p, const char *group, const char *elements);
 /* Default devices; then all entries are checked, with globals and back ends. */
 int options_finish_devices(struct parser *p);
+
+/* ---- options_backends.c ---- */
+/* The back end that a short form stands for (-serial's: "unix:P,server=on"; not none, nor chardev:ID), as a -chardev of that id;
+ * "mon:" makes a monitor on it, too. */
+int options_backend(struct parser *p, const char *text, const char *id);
+int options_check_monitor(struct parser *p, const struct option_entry *e);
 
 /* ---- options_qemu.c: what QEMU has and bt does not ---- */
 struct qemu_option;

@@ -41,7 +41,6 @@ static const struct qemu_option rows[] = {
   {"audio-help", false, REFUSED, NO_SOUND},
   {"soundhw", true, WARNED, NO_SOUND},
   {"netdev", true, WARNED, "there is no network yet: no card will be at this end of it"},
-  {"mon", true, WARNED, "there is no monitor console yet"},
   {"set", true, WARNED, "devices have no properties to be set so: left as they are"},
   {"smbios", true, WARNED, "the guest finds no SMBIOS tables with these words"},
   {"uuid", true, WARNED, "the guest finds no SMBIOS table with it"},
@@ -88,7 +87,6 @@ static const struct qemu_option rows[] = {
   {"debugcon", true, REFUSED, "bt has no debug console: let the guest write to -serial"},
   {"gdb", true, REFUSED, NO_DEBUGGER},
   {"s", false, REFUSED, NO_DEBUGGER},
-  {"S", false, REFUSED, "bt has no monitor yet that would start the machine: leave it out"},
   {"qmp", true, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
   {"qmp-pretty", true, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
   {"preconfig", false, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
@@ -198,9 +196,6 @@ static const struct qemu_value backends[] = {
 static int handle_backend(struct parser *p, const char *words) {
   if (!names_hold(backends[1].names, p->value)) return APPLY(p, backends, p->value, "no such backend (there are: none, null)");
   return options_warn(p, "%s", words), OPTIONS_OK;
-}
-int handle_monitor(struct parser *p) {
-  return handle_backend(p, "there is no monitor console yet: Ctrl-A x or SIGTERM ends the machine");
 }
 int handle_parallel(struct parser *p) { return handle_backend(p, "there is no parallel port: the guest finds none"); }
 
