@@ -8,11 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "../devices/display/vga.h"
 #include "../devices/pc.h"
 #include "../mmu/mmu.h"
 #include "../monitor/clock.h"
 #include "../monitor/monitor.h"
 #include "boot/boot.h"
+#include "boot/roms.h"
 #include "options/options.h"
 #include "host/chardev.h"
 #include "host/loop.h"
@@ -69,7 +71,8 @@ struct machine_host {              /* the program's side */
 struct machine {
   const struct bt_options *options;
   const struct machine_foreign *foreign; /* NULL: an ordinary machine; else there is no pc, boot, loop, wakeup */
-  struct boot_files boot;
+  struct boot_files boot;                /* of -kernel */
+  struct roms roms;                      /* what is run without one */
   struct clock *clock;
   struct mmu *mmu;
   struct monitor *monitor;
@@ -97,10 +100,10 @@ struct machine {
   char *log_file;     /* its name; NULL: stderr */
   uint32_t log_items; /* bit per enum log_item */
   bool log_io;
-  bool reset_wanted;
-  enum pause_reason pause;   /* PAUSE_NONE: it runs */
-  struct controls *controls; /* people's command lines (bt/control/); NULL: none */
-  uint64_t interrupts[256];  /* that the CPU took, by vector */
+  bool reset_wanted, init_wanted; /* init: of the CPU alone */
+  enum pause_reason pause;        /* PAUSE_NONE: it runs */
+  struct controls *controls;      /* people's command lines (bt/control/); NULL: none */
+  uint64_t interrupts[256];       /* that the CPU took, by vector */
   struct machine_end end;
   atomic_bool quit; /* any thread: machine_quit() */
 };
@@ -140,8 +143,9 @@ void machine_destroy(struct machine *m);
 /* ---- between machine.c, machine_glue.c and machine_devices.c ---- */
 void machine_finish(struct machine *m, enum end_kind kind, int status); /* the first end counts */
 void machine_request_reset(struct machine *m);
-void machine_stay(struct machine *m); /* -no-shutdown: where it has ended it stands still in place of that */
-void machine_wait(struct machine *m); /* while it stands still */
+void machine_stay(struct machine *m);               /* -no-shutdown: where it has ended it stands still in place of that */
+void machine_wait(struct machine *m);               /* while it stands still */
+bool machine_has_firmware(const struct machine *m); /* else a kernel is started without one */
 struct pc_config machine_pc_config(struct machine *m);
 struct mmu_config machine_mmu_config(struct machine *m);
 void machine_add_foreign_io(struct machine *m); /* all that is not RAM goes to m->foreign */
@@ -152,6 +156,8 @@ bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]);
 bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]);  /* after the back ends: m->devices, for the pc */
 bool machine_make_controls(struct machine *m, char error[ERROR_TEXT]); /* after the devices, which have the focus where they share
                                                                         */
+/* The VGA, with its BIOS where that is found, else without. */
+void machine_vga_config(struct machine *m, struct vga_config *vga);
 void machine_free_devices(struct machine *m);
 void machine_free_backends(struct machine *m);
 /* Calls f for every character back end. */

@@ -132,6 +132,15 @@ bool machine_make_controls(struct machine *m, char error[ERROR_TEXT]) {
   return true;
 }
 
+void machine_vga_config(struct machine *m, struct vga_config *vga) {
+  const struct image *rom;
+  char why[ERROR_TEXT];
+  *vga = (struct vga_config){.screen = screen_backend(m->screen)};
+  if (!m->options->vga) return;
+  if (roms_of_card(&m->roms, "vgabios-stdvga.bin", &rom, why)) vga->rom = rom->bytes, vga->rom_size = (uint32_t)rom->size;
+  else if (machine_has_firmware(m)) fprintf(stderr, "bt: warning: -vga std: %s: without it nothing is on the screen\n", why);
+}
+
 void machine_free_devices(struct machine *m) {
   for (unsigned i = 0; i < m->device_count; i++) free((void *)m->devices[i].properties);
   free(m->devices);

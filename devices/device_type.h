@@ -22,6 +22,12 @@ struct device_place {
    * UINT32_MAX. Ports with the usual two are in the firmware's tables. The port's number; -1: there is that one already. */
   int (*com_port)(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq);
   void (*debug_exit)(void *opaque, uint32_t value);
+  /* For bootindex= (UINT32_MAX: none): the device is tried in that order by a firmware, which knows it by this OpenFirmware path,
+   * as QEMU writes it ("/pci@i0cf8/ethernet@3/ethernet-phy@0"). NULL, or what is wrong, a literal. */
+  const char *(*boot_path)(void *opaque, uint32_t bootindex, const char *path);
+  /* The image of a card's ROM by its file's name (romfile=); it lives as long as the machine. NULL: there is none, or no firmware
+   * that would run it. */
+  const uint8_t *(*rom)(void *opaque, const char *name, uint32_t *size);
 };
 
 struct device_type {

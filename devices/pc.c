@@ -9,7 +9,6 @@
 #include "pc.h"
 #include "irq.h"
 #include "chips/acpi_pm.h"
-#include "chips/crtc.h"
 #include "chips/dma8237.h"
 #include "chips/hpet.h"
 #include "input/i8042.h"
@@ -21,11 +20,17 @@
 #include "chips/mc146818.h"
 #include "chips/piix3.h"
 #include "chips/port92.h"
+#include "display/vga.h"
+#include "firmware/bios_rom.h"
+#include "firmware/boot_order.h"
+#include "firmware/cmos.h"
+#include "firmware/fw_cfg.h"
 #include "firmware/handover.h"
 #include "firmware/tables.h"
+#include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12, VGA_DEVFN = 2 << 3 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
@@ -46,10 +51,13 @@ struct pc {
   struct ferr ferr;
   struct dma8237 dma;
   struct pci pci;
+  struct bios_rom bios; /* this and fw_cfg: with config.firmware */
+  struct fw_cfg fw_cfg;
+  struct boot_order boot_order;
   struct i440fx host;
   struct piix3 isa;
   struct acpi_pm pm;
-  struct crtc crtc;
+  struct vga *vga;                    /* NULL: there is none */
   struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
   struct irq_line pit_line, rtc_line; /* the sources that the HPET can replace */
   struct added {                      /* by config.devices */
@@ -61,7 +69,8 @@ struct pc {
   bool ready; /* every chip is there: INTR may be worked out */
   struct device *devices;
   unsigned count, capacity;
-  bool failed; /* a part could not be made */
+  bool failed;    /* a part could not be made */
+  uint8_t booted; /* the firmware was started, and -boot once= has been used */
 };
 
 /* ---- interrupts ---- */
@@ -139,7 +148,8 @@ static void apic_init(void *opaque) {
 }
 
 /* The lines' levels are saved too: a chip that drives its line again after a load then makes no edge. */
-static const struct field wiring_fields[] = {IRQ_FANIN_FIELDS(pc, irqs), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD_END};
+static const struct field wiring_fields[] = {IRQ_FANIN_FIELDS(pc, irqs), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD(pc, booted),
+                                             FIELD_END};
 
 static void wiring_reset(void *state) { update_intr(state); }
 
@@ -147,6 +157,7 @@ static void wiring_reset(void *state) { update_intr(state); }
 static void wiring_loaded(void *state) {
   struct pc *pc = state;
   irq_fanin_loaded(&pc->irqs);
+  pc->booted = pc->booted != 0;
   pc->intr = pc_interrupt_pending(pc);
   if (pc->config.cpu_intr) pc->config.cpu_intr(pc->config.opaque, pc->intr);
 }
@@ -192,6 +203,15 @@ static int com_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq
   return (int)port;
 }
 
+static const char *boot_path(void *opaque, uint32_t bootindex, const char *path) {
+  return boot_order_add(&((struct added *)opaque)->pc->boot_order, bootindex, path);
+}
+
+static const uint8_t *rom(void *opaque, const char *name, uint32_t *size) {
+  const struct pc_config *c = &((struct added *)opaque)->pc->config;
+  return c->rom ? c->rom(c->opaque, name, size) : NULL;
+}
+
 /* ---- the machine ---- */
 
 static struct irq_line wire(struct pc *pc, void (*set)(void *, int, bool), int n) { return (struct irq_line){set, pc, n}; }
@@ -233,10 +253,37 @@ static const char *add_configured(struct pc *pc, unsigned number) {
     .isa_irq = isa_irq,
     .com_port = com_port,
     .debug_exit = debug_exit,
+    .boot_path = boot_path,
+    .rom = rom,
   };
   const char *error = c->type->make(a->state, c->properties, &place, &device);
   if (!error) add(pc, device);
   return error;
+}
+
+/* What the machine's firmware hears of it, when all that is in it is known. NULL, or what is wrong. */
+static const char *add_firmware(struct pc *pc) {
+  const struct pc_config *c = &pc->config;
+  char order[BOOT_PLACES * BOOT_PATH + 1];
+  const char *error = NULL;
+  for (unsigned i = 0; i < c->firmware->file_count && !error; i++) {
+    const struct firmware_file *f = &c->firmware->files[i];
+    char path[BOOT_PATH];
+    snprintf(path, sizeof path, "/rom@%s", f->name);
+    error = boot_order_add(&pc->boot_order, f->bootindex, path);
+  }
+  boot_order_text(&pc->boot_order, order);
+  add(pc, fw_cfg_init(&pc->fw_cfg, pc->io, c->mmu));
+  if (!fw_cfg_fill(&pc->fw_cfg, c, order)) pc->failed = true;
+  return error;
+}
+
+/* In the slot that QEMU's has. */
+static void add_vga(struct pc *pc) {
+  const struct pc_config *c = &pc->config;
+  struct device device = vga_init(c->vga, VGA_DEVFN, &pc->pci, pc->io, c->mmu, c->clock);
+  pc->vga = device.state;
+  add(pc, device);
 }
 
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
@@ -260,11 +307,13 @@ static const char *assemble(struct pc *pc) {
   add(pc, ferr_init(&pc->ferr, pc->io, isa_source(pc, FERR_IRQ)));
   add(pc, dma8237_init(&pc->dma, pc->io));
   add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
-  add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu));
+  if (c->firmware) add(pc, bios_rom_init(&pc->bios, c->mmu, c->firmware));
+  add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu, pc->bios.area));
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_source(pc, ACPI_SCI), wire(pc, power_line, 0)));
-  add(pc, crtc_init(&pc->crtc, pc->io));
+  if (c->vga) add_vga(pc);
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
+  if (c->firmware && !error) error = add_firmware(pc);
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
   return error;
 }
@@ -294,11 +343,26 @@ void pc_destroy(struct pc *pc) {
   free(pc);
 }
 
+/* -boot once= is what the first start finds in CMOS; what the guest makes of its order is left alone where nothing is said. */
+static void set_boot_order(struct pc *pc) {
+  const struct firmware_config *f = pc->config.firmware;
+  bool first = !pc->booted;
+  pc->booted = 1;
+  if (f && (first || f->boot_once))
+    cmos_set_boot(pc->rtc.cmos, first && f->boot_once ? f->boot_once : f->boot_order, f->floppy_unchecked);
+}
+
 void pc_reset(struct pc *pc) {
+  set_boot_order(pc);
   for (unsigned i = 0; i < pc->count; i++) pc->devices[i].reset(pc->devices[i].state);
 }
 
-void pc_leave_as_bios(struct pc *pc) { handover_write(pc->io, pc->config.mmu); }
+void pc_leave_as_bios(struct pc *pc) {
+  handover_write(pc->io, pc->config.mmu);
+  if (!pc->vga) return;
+  handover_place_vga(pc->io, VGA_DEVFN);
+  vga_leave_as_bios(pc->vga);
+}
 
 /* ---- what the rest of bt sees ---- */
 

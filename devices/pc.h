@@ -4,7 +4,9 @@
 #include "bus.h"
 #include "device_type.h"
 #include "input/keys.h"
+#include "firmware/firmware.h"
 
+struct vga_config;
 struct pc_config {
   struct mmu *mmu;
   struct clock *clock;
@@ -13,13 +15,16 @@ struct pc_config {
   void (*cpu_nmi)(void *opaque);
   void (*cpu_init)(void *opaque); /* INIT: APIC message */
   void (*a20)(void *opaque, bool on);
-  void (*reset)(void *opaque);                      /* port 92h, CF9h, i8042 pulse, triple fault */
-  void (*power_off)(void *opaque);                  /* ACPI S5 */
-  void (*debug_exit)(void *opaque, uint32_t value); /* isa-debug-exit */
-  const struct device_config *devices;              /* beside those that every PC has; they outlive the pc */
+  void (*reset)(void *opaque);                                           /* port 92h, CF9h, i8042 pulse, triple fault */
+  void (*power_off)(void *opaque);                                       /* ACPI S5 */
+  void (*debug_exit)(void *opaque, uint32_t value);                      /* isa-debug-exit */
+  const uint8_t *(*rom)(void *opaque, const char *name, uint32_t *size); /* for struct device_place's; NULL: no device has one */
+  const struct device_config *devices;                                   /* beside those that every PC has; they outlive the pc */
   unsigned device_count;
-  bool acpi, apic, hpet;                /* apic: the CPU model has a local APIC */
-  uint32_t cpu_signature, cpu_features; /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
+  const struct vga_config *vga;           /* display/vga.h; NULL: there is no adapter. Outlives pc_create() */
+  bool acpi, apic, hpet;                  /* apic: the CPU model has a local APIC */
+  const struct firmware_config *firmware; /* NULL: none is run: a kernel is started as if one had been (pc_leave_as_bios()) */
+  uint32_t cpu_signature, cpu_features;   /* CPUID leaf 1: EAX, EDX; for MP and SMBIOS tables */
   uint16_t com[4]; /* pc_create()'s own, for tables: ports of the serial ports at their usual places; 0: none there */
 };
 

@@ -29,6 +29,15 @@ static const struct option_row rows[] = {
   {"kernel", ARG_VALUE, "FILE", "boot this kernel: bzImage, Multiboot 1, or an ELF file with a PVH note", handle_kernel},
   {"initrd", ARG_VALUE, "FILE", "initial RAM disk; with Multiboot: 'FILE ARGUMENTS,FILE ARGUMENTS' modules", handle_initrd},
   {"append", ARG_VALUE, "TEXT", "the kernel's command line", handle_append},
+  {"bios", ARG_VALUE, "FILE", "the firmware that is run where there is no -kernel (default: SeaBIOS's bios-256k.bin)",
+   handle_bios},
+  {"L", ARG_VALUE, "DIR", "look for firmware in DIR first (up to 16 times); 'help' lists where", handle_folder},
+  {"option-rom", ARG_VALUE, "FILE", "an option ROM for the firmware to run", handle_option_rom},
+  {"boot", ARG_VALUE, "[order=]acdn[,once=D][,menu=on]...",
+   "what the firmware boots: a: floppy, c: disk, d: CD, n: network; once=: the first time; also splash-time=MS, reboot-timeout=MS, "
+   "splash=FILE, strict=on",
+   handle_boot},
+  {"no-fd-bootchk", ARG_NONE, "", "boot floppies whose first sector has no signature, too", handle_nofdbootchk},
   {NULL, ARG_NONE, "", "The machine", NULL},
   {"m", ARG_VALUE, "[size=]N[K|M|G]", "guest RAM, in MiB without a suffix: 16M to 3G (default 128M)", handle_memory},
   {"cpu", ARG_VALUE, "MODEL[,+X][,-X]", "CPU model and features to add or take away; 'help' lists them", handle_cpu},
@@ -50,6 +59,8 @@ static const struct option_row rows[] = {
    "backend of the next serial port (up to four); mon: a monitor shares it; chardev:ID is one of -chardev's", handle_serial},
   {"chardev", ARG_VALUE, "stdio|file|pipe|pty|socket|null,id=ID[,KEY=VALUE]...",
    "a back end for -serial, -mon and -device to name; 'help' lists them, 'NAME,help' what each has", handle_chardev},
+  {"debugcon", ARG_VALUE, "stdio|file:F|unix:P|null", "text that the guest writes to port E9h (-device isa-debugcon)",
+   handle_debugcon},
   {"nographic", ARG_NONE, "",
    "no display; serial port and monitor on the terminal, Ctrl-A c goes from one to the other (Ctrl-A h lists more)",
    handle_nographic},
@@ -59,7 +70,7 @@ static const struct option_row rows[] = {
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
   {"display", ARG_VALUE, "none", "there is no display yet: others warn", handle_display},
-  {"vga", ARG_VALUE, "none", "there is no display adapter yet: others warn", handle_vga},
+  {"vga", ARG_VALUE, "std|none", "the display adapter: a VGA with Bochs' extensions, or none (default: std)", handle_vga},
   {"monitor", ARG_VALUE, "stdio|unix:P[,server=on][,wait=off]|tcp:H:P|pty|none",
    "a command line to the machine there, as -serial's backends; 'help' lists commands", handle_monitor},
   {"mon", ARG_VALUE, "[chardev=]ID[,mode=readline]", "the same on one of -chardev's", handle_mon},
@@ -79,9 +90,6 @@ static const struct option_row rows[] = {
   {"D", ARG_VALUE, "FILE", "log to FILE in place of stderr", handle_logfile},
   {NULL, ARG_NONE, "", "QEMU's, for command lines that have them", NULL},
   {"k", ARG_VALUE, "LAYOUT", "accepted, without effect here", handle_ignored},
-  {"L", ARG_VALUE, "DIR", NULL, handle_ignored},
-  {"boot", ARG_VALUE, "ORDER", NULL, handle_ignored},
-  {"no-fd-bootchk", ARG_NONE, "", NULL, handle_ignored},
   {"no-user-config", ARG_NONE, "", NULL, handle_ignored},
   {NULL, ARG_NONE, "", "The translator, and what can be seen of it", NULL},
   {"singlestep", ARG_NONE, "", "one instruction a block", handle_singlestep},
@@ -264,16 +272,23 @@ static int finish(struct parser *p) {
   if (options_finish_devices(p) != OPTIONS_OK) return OPTIONS_BAD;
   const char *problem = !o->kernel && o->append   ? "-append is for -kernel"
                         : !o->kernel && o->initrd ? "-initrd is for -kernel"
-                        : !o->kernel              ? "nothing to boot: give a -kernel (-help lists the options)"
-                                                  : NULL;
+                        : p->alone ? "nothing to boot: give a -kernel, or something for its BIOS (-help lists the options)"
+                                   : NULL;
+  if (!problem && o->kernel && o->bios) fprintf(p->err, "bt: warning: -bios: a -kernel is started without firmware\n");
   if (!problem) return OPTIONS_OK;
   fprintf(p->err, "bt: %s\n", problem);
   return OPTIONS_BAD;
 }
 
 int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
-  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20, .acpi = true, .hpet = true, .escape = 1, .monitor.icount_shift = -1};
-  struct parser p = {.o = o, .err = err, .serial_default = true, .monitor_default = true};
+  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20,
+                           .acpi = true,
+                           .hpet = true,
+                           .vga = true,
+                           .escape = 1,
+                           .boot = {.splash_time = -1, .reboot_timeout = -1},
+                           .monitor.icount_shift = -1};
+  struct parser p = {.o = o, .err = err, .serial_default = true, .monitor_default = true, .alone = argc <= 1};
   int result = OPTIONS_OK;
   for (int i = 1; i < argc && result == OPTIONS_OK; i++) result = parse_one(&p, argc, argv, &i);
   if (result == OPTIONS_OK) result = finish(&p);

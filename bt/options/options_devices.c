@@ -82,6 +82,12 @@ int handle_serial(struct parser *p) {
   return add_serial(p, p->serial_count++, p->value);
 }
 
+/* Its port is E9h, or what -global isa-debugcon.iobase says. */
+int handle_debugcon(struct parser *p) {
+  int result = options_backend(p, p->value, "debugcon");
+  return result == OPTIONS_OK && !add_entry(p, "device", "isa-debugcon,chardev=debugcon") ? OPTIONS_BAD : result;
+}
+
 /* ---- devices ---- */
 
 int handle_device(struct parser *p) {
@@ -215,6 +221,7 @@ static int add_defaults(struct parser *p) {
 
 int options_finish_devices(struct parser *p) {
   int result = add_defaults(p);
+  if (p->o->nodefaults && !p->vga_said) p->o->vga = false;
   for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) result = check_entry(p, e);
   return result == OPTIONS_OK ? check_terminal(p) : result;
 }

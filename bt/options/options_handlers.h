@@ -8,7 +8,9 @@ struct parser {
   FILE *err;
   const char *option;    /* as it was written, dashes included */
   const char *value;     /* NULL for options without one */
+  bool alone;            /* no options at all */
   bool serial_default;   /* no serial port yet */
+  bool vga_said;         /* -vga */
   unsigned serial_count; /* -serial options */
   bool monitor_default;  /* no -monitor, no -mon yet */
   unsigned monitor_count;
@@ -27,6 +29,12 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(kernel) \
   X(initrd) \
   X(append) \
+  X(bios) \
+  X(folder) \
+  X(option_rom) \
+  X(boot) \
+  X(nofdbootchk) \
+  X(debugcon) \
   X(cpu) \
   X(machine) \
   X(accel) \

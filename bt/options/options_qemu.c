@@ -74,9 +74,7 @@ static const struct qemu_option rows[] = {
   {"blockdev", true, REFUSED, NO_DISK},
   {"sd", true, REFUSED, NO_DISK},
   {"mtdblock", true, REFUSED, NO_DISK},
-  {"pflash", true, REFUSED, "bt has no flash memory and no firmware yet: boot with -kernel"},
-  {"bios", true, REFUSED, "bt has no firmware yet: boot with -kernel"},
-  {"option-rom", true, REFUSED, "bt has no firmware yet that would run it: boot with -kernel"},
+  {"pflash", true, REFUSED, "bt has no flash memory yet: -bios FILE runs a firmware that needs none"},
   {"fsdev", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   {"virtfs", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   {"fw_cfg", true, REFUSED, "bt has no fw_cfg device in which the guest would find it"},
@@ -84,7 +82,6 @@ static const struct qemu_option rows[] = {
   {"dtb", true, REFUSED, "a PC has no device tree"},
   {"tpmdev", true, REFUSED, "bt has no TPM"},
   {"numa", true, REFUSED, "bt's memory is one node: leave it out"},
-  {"debugcon", true, REFUSED, "bt has no debug console: let the guest write to -serial"},
   {"gdb", true, REFUSED, NO_DEBUGGER},
   {"s", false, REFUSED, NO_DEBUGGER},
   {"qmp", true, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
@@ -181,10 +178,12 @@ int handle_display(struct parser *p) {
 
 int handle_vga(struct parser *p) {
   static const struct qemu_value adapters[] = {
-    {"none", IGNORED, NULL},
-    {"std cirrus vmware qxl virtio xenfb", WARNED, "there is no display adapter yet: the guest finds none"},
+    {"none std", IGNORED, NULL},
+    {"cirrus vmware qxl virtio xenfb", REFUSED,
+     "bt has no such display adapter yet: -vga std is what every system has a driver for"},
   };
-  return APPLY(p, adapters, p->value, "no such display adapter (there is: none)");
+  p->vga_said = true, p->o->vga = strcmp(p->value, "none");
+  return APPLY(p, adapters, p->value, "no such display adapter (there are: std, none)");
 }
 
 /* A console or port that would talk to somebody: nobody is there. */
@@ -225,7 +224,7 @@ int qemu_device(struct parser *p, const char *driver) {
      "there is no USB controller yet: the guest finds none"},
     {"VGA secondary-vga cirrus-vga isa-vga isa-cirrus-vga vmware-svga qxl qxl-vga virtio-vga* virtio-gpu* bochs-display ramfb "
      "ati-vga",
-     WARNED, "there is no display adapter yet: the guest finds none"},
+     WARNED, "the display adapter is what -vga says: the guest finds no other"},
     {"AC97 ES1370 sb16 adlib cs4231a gus intel-hda ich9-intel-hda hda-* usb-audio", WARNED, NO_SOUND},
     {"i6300esb ib700", WARNED, "there is no watchdog: nothing resets a guest that hangs"},
     {"virtio-balloon* virtio-rng* virtio-keyboard* virtio-mouse* virtio-tablet* pvpanic* vmcoreinfo vmgenid vmmouse intel-iommu "
@@ -239,7 +238,6 @@ int qemu_device(struct parser *p, const char *driver) {
      REFUSED, NO_DISK},
     {"pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED,
      "bt's serial ports are isa-serial: the four of -serial"},
-    {"isa-debugcon", REFUSED, "bt has no debug console: let the guest write to -serial"},
     {"virtio-9p* vhost-user-fs*", REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   };
   return APPLY(p, devices, driver, "bt has no such device ('help' lists them)");

@@ -74,6 +74,7 @@ static void lay_out_bar(struct pci_function *f, unsigned n) {
 /* The command bits that mean something for this function. */
 static uint16_t command_bits(const struct pci_info *info) {
   uint16_t bits = PCI_COMMAND_SERR | (info->master ? PCI_COMMAND_MASTER : 0) | (info->pin ? PCI_COMMAND_INTX_OFF : 0);
+  if (info->class_code == 0x030000) bits |= PCI_COMMAND_IO | PCI_COMMAND_MEMORY; /* a VGA's own places, which no BAR says */
   for (unsigned n = 0; n < PCI_REGIONS; n++)
     if (info->region[n].size) bits |= info->region[n].type & PCI_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
   return bits;

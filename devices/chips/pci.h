@@ -12,7 +12,8 @@ enum {
   PCI_COMMAND_SERR = 1 << 8,
   PCI_COMMAND_INTX_OFF = 1 << 10
 };
-#define PCI_NOWHERE UINT64_MAX /* not decoded */
+enum { PCI_QEMU_VENDOR = 0x1af4, PCI_QEMU_DEVICE = 0x1100 }; /* subsystem of all that QEMU's PC has on its bus */
+#define PCI_NOWHERE UINT64_MAX                               /* not decoded */
 
 /* What a BAR's low bits show. 64-bit memory takes the next BAR's register too, which must be left empty. */
 enum pci_region_type {

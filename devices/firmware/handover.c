@@ -4,7 +4,7 @@
  */
 #include "handover.h"
 #include "../chips/acpi_pm.h"
-#include "../chips/crtc.h"
+#include "../chips/pci.h"
 #include "../map.h"
 
 /* ---- PCI ---- */
@@ -39,6 +39,19 @@ static void write_pci(struct io_bus *io) {
   io_bus_write(io, 0xcf8, 4, 0);
 }
 
+/* Where SeaBIOS puts the card's regions where there is no other card. */
+void handover_place_vga(struct io_bus *io, uint8_t devfn) {
+  static const struct {
+    uint8_t reg;
+    uint32_t value;
+  } writes[] = {{0x10, 0xfd000000}, {0x18, 0xfebf0000}, {0x04, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_SERR}};
+  for (unsigned i = 0; i < sizeof writes / sizeof *writes; i++) {
+    config_read(io, devfn, writes[i].reg);
+    io_bus_write(io, 0xcfc, 4, writes[i].value);
+  }
+  io_bus_write(io, 0xcf8, 4, 0);
+}
+
 /* ---- ports ---- */
 
 static const struct {
@@ -57,15 +70,9 @@ static const struct {
   /* clang-format on */
 };
 
-/* A VGA BIOS's CRTC in text mode 3, registers 00h on. */
-static const uint8_t mode3[CRTC_REGISTERS] = {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00, 0x4f, 0x0d, 0x0e, 0x00,
-                                              0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff};
-
 static void write_ports(struct io_bus *io) {
   for (unsigned i = 0; i < sizeof port_writes / sizeof *port_writes; i++)
     io_bus_write(io, port_writes[i].port, 1, port_writes[i].value);
-  for (unsigned i = 0; i < CRTC_REGISTERS; i++) io_bus_write(io, 0x3d4, 2, mode3[i] << 8 | i);
-  io_bus_write(io, 0x3d4, 1, 0);
 }
 
 /* ---- serial ports ---- */

@@ -78,9 +78,22 @@ void mmu_show_area(struct mmu *m, struct mmu_area *area, bool shown) {}
 void mmu_set_area_stores(struct mmu *m, struct mmu_area *area, enum mmu_stores stores) {}
 void mmu_change_begin(struct mmu *m) {}
 void mmu_change_end(struct mmu *m) {}
+uint64_t mmu_area_size(const struct mmu_area *area) { return sizeof rig_area; }
+/* Of the VGA, which these PCs have not (test_dev_vga.c has one). */
+void mmu_set_io_plain(struct mmu_area *window) {}
+void mmu_area_write(struct mmu *m, const struct mmu_area *area, uint64_t offset, const void *from, uint64_t size) {}
+struct mmu_dirty *mmu_dirty_start(struct mmu *m, const struct mmu_area *area, uint64_t offset, uint64_t size) {
+  return NULL;
+}
+uint64_t mmu_dirty_collect(struct mmu *m, struct mmu_dirty *dirty, uint64_t *bitmap) { return 0; }
+void mmu_dirty_stop(struct mmu *m, struct mmu_dirty *dirty) {}
 uint32_t mmu_area_frame(const struct mmu_area *area) { return 0; }
 void *mmu_frame_pointer(struct mmu *m, uint32_t frame) { return rig_area; }
 
+void mmu_dma_read(struct mmu *m, gpa addr, void *to, uint64_t size) {
+  assert_true(addr.v + size <= sizeof m->low);
+  memcpy(to, m->low + addr.v, size);
+}
 void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size) {
   assert_true(addr.v + size <= sizeof m->low);
   memcpy(m->low + addr.v, from, size);

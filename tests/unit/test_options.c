@@ -11,6 +11,7 @@
 #include "bt/options/devices.h"
 #include "bt/options/options.h"
 #include "bt/options/values.h"
+#include "devices/chips/debugcon.h"
 #include "devices/chips/port92.h"
 #include "devices/chips/uart16550.h"
 
@@ -432,8 +433,9 @@ static void what_the_guest_does_not_need_warns_once(void **state) {
   WARNS("-full-screen: there is no screen yet", "-full-screen");
   static char *const displays[] = {"gtk", "sdl,gl=on", "curses", "vnc=:1", "egl-headless", "spice-app", "cocoa", "dbus,p2p=on"};
   for (unsigned i = 0; i < sizeof displays / sizeof displays[0]; i++) WARNS("runs without", "-display", displays[i]);
-  static char *const adapters[] = {"std", "cirrus", "vmware", "qxl", "virtio"};
-  for (unsigned i = 0; i < sizeof adapters / sizeof adapters[0]; i++) WARNS("no display adapter yet", "-vga", adapters[i]);
+  static char *const adapters[] = {"cirrus", "vmware", "qxl", "virtio"};
+  for (unsigned i = 0; i < sizeof adapters / sizeof adapters[0]; i++)
+    BAD("-vga std is what every system has a driver for", "-kernel", "k", "-vga", adapters[i]);
   static char *const devices[] = {"usb-tablet", "qemu-xhci,id=x", "driver=VGA,vgamem_mb=16",
                                   "AC97",       "virtio-rng-pci", "ich9-usb-ehci1"};
   for (unsigned i = 0; i < sizeof devices / sizeof devices[0]; i++) WARNS("warning: -device", "-device", devices[i]);
@@ -525,7 +527,7 @@ static void what_qemu_has_and_the_guest_needs_is_refused(void **state) {
   BAD("stub for a debugger", "-gdb", "tcp::1234");
   BAD("stub for a debugger", "-s");
   BAD("no QMP", "-qmp", "unix:q,server");
-  BAD("no firmware", "-bios", "b.bin");
+  BAD("no flash memory", "-pflash", "b.bin");
   BAD("no network", "-net", "user,hostfwd=tcp::2222-:22");
   BAD("no network", "-nic", "user");
   BAD("no network", "-device", "e1000,netdev=n");
@@ -542,8 +544,56 @@ static void what_qemu_has_and_the_guest_needs_is_refused(void **state) {
   BAD("disk", "-");
 }
 
+/* What the firmware is and is told; without a kernel it is run. */
+static void firmware_and_what_it_boots(void **state) {
+  struct bt_options o;
+  assert_int_equal(parse_words(&o, (char *[]){NULL}), OPTIONS_BAD);
+  assert_one_line("nothing to boot");
+  assert_int_equal(PARSE(&o, "-m", "64"), OPTIONS_OK);
+  assert_true(!o.kernel && !o.bios && !o.boot.order && o.boot.splash_time == -1 && o.boot.reboot_timeout == -1);
+  assert_int_equal(PARSE(&o, "-bios", "b", "-L", "x", "-L", "y,z", "-boot", "da", "-boot", "menu=on,once=c,strict", "-option-rom",
+                         "a.rom", "-option-rom", "romfile=b.rom,bootindex=3", "-no-fd-bootchk"),
+                   OPTIONS_OK);
+  assert_string_equal(o.bios, "b");
+  assert_int_equal(o.folder_count, 2);
+  assert_string_equal(o.folders[1], "y,z");
+  assert_string_equal(o.boot.order, "da");
+  assert_string_equal(o.boot.once, "c");
+  assert_true(o.boot.menu == FIRMWARE_ON && o.boot.strict == FIRMWARE_ON && o.boot.floppy_unchecked);
+  assert_int_equal(o.option_rom_count, 2);
+  assert_string_equal(o.option_roms[1].path, "b.rom");
+  assert_true(o.option_roms[0].bootindex == UINT32_MAX && o.option_roms[1].bootindex == 3);
+  assert_int_equal(PARSE(&o, "-boot", "order=n,splash-time=65535,reboot-timeout=-1,splash=s.bmp,menu=off"), OPTIONS_OK);
+  assert_true(o.boot.splash_time == 65535 && o.boot.reboot_timeout == -1 && o.boot.menu == FIRMWARE_OFF);
+  assert_string_equal(o.boot.splash, "s.bmp");
+  BAD("'z' is no drive", "-boot", "az");
+  BAD("twice", "-boot", "once=cc");
+  BAD("on or off", "-boot", "menu=maybe");
+  BAD("65535", "-boot", "splash-time=65536");
+  BAD("65535", "-boot", "reboot-timeout=-2");
+  BAD("there are order", "-boot", "colour=red");
+  BAD("names no file", "-option-rom", "bootindex=1");
+  BAD("no property", "-option-rom", "a.rom,colour=red");
+  BAD("empty", "-bios", "");
+  BAD("empty", "-L", "");
+  PARSE(&o, "-kernel", "k", "-bios", "b");
+  assert_one_line("without firmware");
+}
+
+static void debugcon_is_a_device_with_a_back_end(void **state) {
+  struct bt_options o;
+  struct debugcon_properties p;
+  assert_int_equal(PARSE(&o, "-debugcon", "file:a,b", "-global", "isa-debugcon.iobase=0x402", "-nodefaults"), OPTIONS_OK);
+  assert_string_equal(device(&o, 0, &p), "isa-debugcon");
+  assert_true(p.iobase == 0x402 && p.readback == 0xe9 && p.chardev);
+  assert_string_equal(chardev(&o, 0).path, "a,b");
+  BAD("no such backend", "-debugcon", "carrier-pigeon");
+  BAD("that id already", "-debugcon", "null", "-debugcon", "null");
+  BAD("needs a chardev=", "-device", "isa-debugcon");
+  BAD("one port or monitor can be on the terminal", "-debugcon", "stdio", "-serial", "stdio");
+}
+
 static void what_contradicts_itself(void **state) {
-  BAD("nothing to boot", "-m", "64");
   BAD("-append", "-append", "x");
   BAD("-initrd", "-initrd", "x");
   BAD("-daemonize", "-kernel", "k", "-nographic", "-daemonize");
@@ -683,6 +733,8 @@ int main(void) {
     cmocka_unit_test(every_option_of_qemu_has_a_row),
     cmocka_unit_test(no_shutdown_and_its_action),
     cmocka_unit_test(what_qemu_has_and_the_guest_needs_is_refused),
+    cmocka_unit_test(firmware_and_what_it_boots),
+    cmocka_unit_test(debugcon_is_a_device_with_a_back_end),
     cmocka_unit_test(what_contradicts_itself),
     cmocka_unit_test(cpu_help_needs_no_kernel),
     cmocka_unit_test(help_lists_what_is_understood),

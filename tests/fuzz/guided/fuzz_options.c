@@ -47,7 +47,12 @@ static void check_understood(const struct bt_options *o) {
   require_kept(o->kernel), require_kept(o->initrd), require_kept(o->append), require_kept(o->cpu);
   require_kept(o->log_file), require_kept(o->symbols), require_kept(o->pidfile), require_kept(o->name);
   if (options_cpu_help(o)) return;
-  REQUIRE(o->kernel && *o->kernel, "nothing to boot");
+  REQUIRE(!o->kernel || *o->kernel, "a kernel without a name");
+  REQUIRE(o->kernel || !(o->initrd || o->append), "an initrd without a kernel");
+  REQUIRE(!o->bios || *o->bios, "a BIOS without a name");
+  REQUIRE(o->folder_count <= FIRMWARE_FOLDERS && o->option_rom_count <= OPTION_ROMS, "too many");
+  for (unsigned i = 0; i < o->option_rom_count; i++) REQUIRE(*o->option_roms[i].path, "an option ROM without a name");
+  REQUIRE(o->boot.splash_time >= -1 && o->boot.splash_time <= 65535 && o->boot.reboot_timeout >= -1, "times of -boot");
   REQUIRE(o->ram_size >= 16u << 20 && o->ram_size <= 3ull << 30 && !(o->ram_size & 0xfffff), "RAM of %llu",
           (unsigned long long)o->ram_size);
   check_entries(o);
