@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE
 #include "machine.h"
 #include <errno.h>
 #include <pthread.h>
@@ -5,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include "../monitor/cpuid.h"
 #include "control/control.h"
 #include "host/host_limits.h"
@@ -46,6 +48,7 @@ static bool load_kernel(struct machine *m, char error[ERROR_TEXT]) {
   pc_leave_as_bios(m->pc);
   struct boot_platform platform = {.rsdp = pc_write_tables(m->pc).v, .day_seconds = pc_day_seconds(m->pc)};
   for (unsigned i = 0; i < 4; i++) platform.serial[i] = pc_serial_base(m->pc, i);
+  for (unsigned i = 0; i < 3; i++) platform.parallel[i] = pc_parallel_base(m->pc, i);
   if (!boot_load(&m->boot, &mem, &platform, &cpu, error)) return false;
   enter_kernel(monitor_vcpu(m->monitor), &cpu);
   return true;
@@ -221,6 +224,15 @@ static bool make_loop(struct machine *m, const struct machine_host *host, char e
   return loop_add(m->loop, &m->signal_watch) ? true : boot_fail(error, "not enough memory");
 }
 
+/* -rtc base=. What the local time is, is for the host to know. */
+static void set_epoch(struct machine *m) {
+  const struct bt_options *o = m->options;
+  time_t now = (time_t)clock_epoch(m->clock);
+  struct tm local;
+  if (o->rtc_base == RTC_DATE) clock_set_epoch(m->clock, o->rtc_date);
+  if (o->rtc_base == RTC_LOCAL_TIME && localtime_r(&now, &local)) clock_set_epoch(m->clock, now + local.tm_gmtoff);
+}
+
 static bool read_what_is_booted(struct machine *m, char error[ERROR_TEXT]) {
   const struct bt_options *o = m->options;
   m->roms.options = o; /* cards have ROMs under -kernel, too */
@@ -235,6 +247,7 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   if (!read_what_is_booted(m, error) || !read_symbols(m, error)) return false;
   m->clock = clock_create(o->monitor.icount_shift, 0);
   if (!m->clock) return boot_fail(error, "the guest clock cannot be made");
+  set_epoch(m);
   struct mmu_config mmu = machine_mmu_config(m);
   m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why, error);

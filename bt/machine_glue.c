@@ -155,6 +155,7 @@ struct pc_config machine_pc_config(struct machine *m) {
     .device_count = m->device_count,
     .acpi = o->acpi,
     .hpet = o->hpet,
+    .rtc_slew = o->rtc_slew,
     .firmware = machine_has_firmware(m) ? &m->roms.config : NULL,
   };
 }

@@ -21,6 +21,7 @@ struct device_place {
   /* Makes it serial port `wanted` of 0 to 3 (UINT32_MAX: the first that is free), and fills in *base and *irq where they are
    * UINT32_MAX. Ports with the usual two are in the firmware's tables. The port's number; -1: there is that one already. */
   int (*com_port)(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq);
+  int (*lpt_port)(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq); /* the same for parallel ports, 0 to 2 */
   void (*debug_exit)(void *opaque, uint32_t value);
   /* For bootindex= (UINT32_MAX: none): the device is tried in that order by a firmware, which knows it by this OpenFirmware path,
    * as QEMU writes it ("/pci@i0cf8/ethernet@3/ethernet-phy@0"). NULL, or what is wrong, a literal. */

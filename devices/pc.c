@@ -30,10 +30,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12, VGA_DEVFN = 2 << 3 };
+enum {
+  MAX_ADDED = 16,
+  SERIAL_PORTS = 4,
+  PARALLEL_PORTS = 3,
+  FERR_IRQ = 13,
+  RTC_IRQ = 8,
+  KEYBOARD_IRQ = 1,
+  AUX_IRQ = 12,
+  VGA_DEVFN = 2 << 3
+};
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
+static const uint16_t parallel_base[PARALLEL_PORTS] = {0x378, 0x278, 0x3bc};
+static const uint8_t parallel_irq[PARALLEL_PORTS] = {7, 7, 7};
 /* IRQ 2 is no ISA line: as a line's number here it means the I/O APIC's pin 2, which IRQ 0 is wired to as well. */
 enum { IRQ_PIN_2 = 2 };
 
@@ -64,7 +75,7 @@ struct pc {
     struct pc *pc;
     void *state;
   } added[MAX_ADDED];
-  uint8_t com_ports; /* bit by serial port that is taken, at its usual place or not */
+  uint8_t com_ports, lpt_ports; /* bit by port that is taken, at its usual place or not */
   uint8_t pic_intr, intr;
   bool ready; /* every chip is there: INTR may be worked out */
   struct device *devices;
@@ -191,16 +202,36 @@ static void debug_exit(void *opaque, uint32_t value) {
 /* Each output is a source of its own: COM1 and COM3 share IRQ 4. */
 static struct irq_line isa_irq(void *opaque, unsigned irq) { return isa_source(((struct added *)opaque)->pc, (int)irq); }
 
+/* Ports of one kind: where BIOSes look for them, which are taken, and what the tables say of those that are at their place. */
+struct usual {
+  unsigned count;
+  const uint16_t *base;
+  const uint8_t *irq;
+  uint8_t *taken;
+  uint16_t *told;
+};
+
+static int take_port(const struct usual *u, uint32_t wanted, uint32_t *base, uint32_t *irq) {
+  unsigned port = wanted;
+  if (wanted == UINT32_MAX) port = (unsigned)__builtin_ctz(~(unsigned)*u->taken);
+  if (port >= u->count || *u->taken >> port & 1) return -1;
+  *u->taken |= (uint8_t)(1 << port);
+  if (*base == UINT32_MAX) *base = u->base[port];
+  if (*irq == UINT32_MAX) *irq = u->irq[port];
+  if (*base == u->base[port] && *irq == u->irq[port]) u->told[port] = u->base[port];
+  return (int)port;
+}
+
 static int com_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq) {
   struct pc *pc = ((struct added *)opaque)->pc;
-  unsigned port = wanted;
-  if (wanted == UINT32_MAX) port = (unsigned)__builtin_ctz(~(unsigned)pc->com_ports);
-  if (port >= SERIAL_PORTS || pc->com_ports >> port & 1) return -1;
-  pc->com_ports |= (uint8_t)(1 << port);
-  if (*base == UINT32_MAX) *base = serial_base[port];
-  if (*irq == UINT32_MAX) *irq = serial_irq[port];
-  if (*base == serial_base[port] && *irq == serial_irq[port]) pc->config.com[port] = serial_base[port];
-  return (int)port;
+  const struct usual usual = {SERIAL_PORTS, serial_base, serial_irq, &pc->com_ports, pc->config.com};
+  return take_port(&usual, wanted, base, irq);
+}
+
+static int lpt_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq) {
+  struct pc *pc = ((struct added *)opaque)->pc;
+  const struct usual usual = {PARALLEL_PORTS, parallel_base, parallel_irq, &pc->lpt_ports, pc->config.lpt};
+  return take_port(&usual, wanted, base, irq);
 }
 
 static const char *boot_path(void *opaque, uint32_t bootindex, const char *path) {
@@ -252,6 +283,7 @@ static const char *add_configured(struct pc *pc, unsigned number) {
     .opaque = a,
     .isa_irq = isa_irq,
     .com_port = com_port,
+    .lpt_port = lpt_port,
     .debug_exit = debug_exit,
     .boot_path = boot_path,
     .rom = rom,
@@ -300,7 +332,7 @@ static const char *assemble(struct pc *pc) {
   }
   add(pc, i8259_init(&pc->pic, pc->io, wire(pc, pic_intr, 0)));
   add(pc, i8254_init(&pc->pit, pc->io, c->clock, pc->pit_line));
-  add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), pc->rtc_line));
+  add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), c->rtc_slew, pc->rtc_line));
   if (c->hpet) add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, isa_source(pc, 0), wire(pc, legacy_line, 0)));
   add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, isa_source(pc, KEYBOARD_IRQ), isa_source(pc, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
@@ -380,12 +412,8 @@ void pc_set_apic_base(struct pc *pc, uint64_t value) {
 
 void pc_set_ferr(struct pc *pc, bool level) { ferr_set(&pc->ferr, level); }
 
-void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes, unsigned n) { i8042_key(&pc->keyboard, scancodes, n); }
-void pc_keyboard_press(struct pc *pc, enum pc_key key, bool down) {
-  uint8_t bytes[KEY_BYTES];
-  unsigned n = pc_key_bytes(key, 2, down, 0, bytes);
-  i8042_key(&pc->keyboard, bytes, n);
-}
+void pc_keyboard_press(struct pc *pc, enum pc_key key, bool down) { i8042_press(&pc->keyboard, key, down); }
+unsigned pc_keyboard_room(const struct pc *pc) { return i8042_key_room(&pc->keyboard); }
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons) { i8042_mouse(&pc->keyboard, dx, dy, dz, buttons); }
 
 void pc_power_button(struct pc *pc) {
@@ -406,6 +434,7 @@ uint32_t pc_day_seconds(struct pc *pc) {
 }
 
 uint16_t pc_serial_base(struct pc *pc, unsigned port) { return port < SERIAL_PORTS ? pc->config.com[port] : 0; }
+uint16_t pc_parallel_base(struct pc *pc, unsigned port) { return port < PARALLEL_PORTS ? pc->config.lpt[port] : 0; }
 
 const struct device *pc_devices(struct pc *pc, unsigned *count) {
   *count = pc->count;

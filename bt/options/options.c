@@ -51,7 +51,9 @@ static const struct option_row rows[] = {
   {"enable-kvm", ARG_NONE, "", "warns, and goes on translating", handle_kvm},
   {"no-acpi", ARG_NONE, "", "no ACPI tables", handle_noacpi},
   {"no-hpet", ARG_NONE, "", "no high precision event timers", handle_nohpet},
-  {"rtc", ARG_VALUE, "base=utc", "what the clock chip shows: UTC", handle_rtc},
+  {"rtc", ARG_VALUE, "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]",
+   "what the clock chip shows at the start (DATE: 2006-06-17T16:01:21); slew: none of its periodic interrupts is left out",
+   handle_rtc},
   {"icount", ARG_VALUE, "[shift=]N", "deterministic time: an instruction takes 2^N ns", handle_icount},
   {NULL, ARG_NONE, "", "Devices", NULL},
   {"serial", ARG_VALUE,
@@ -69,12 +71,15 @@ static const struct option_row rows[] = {
   {"global", ARG_VALUE, "NAME.KEY=VALUE", "a property of every device NAME that is not given its own", handle_global},
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
-  {"display", ARG_VALUE, "none", "there is no display yet: others warn", handle_display},
+  {"display", ARG_VALUE, "curses|none",
+   "where the screen is: in this terminal, text alone (Alt-2: menu); or nowhere. Others warn", handle_display},
+  {"curses", ARG_NONE, "", "as -display curses", handle_curses},
   {"vga", ARG_VALUE, "std|none", "the display adapter: a VGA with Bochs' extensions, or none (default: std)", handle_vga},
   {"monitor", ARG_VALUE, "stdio|unix:P[,server=on][,wait=off]|tcp:H:P|pty|none",
    "a command line to the machine there, as -serial's backends; 'help' lists commands", handle_monitor},
   {"mon", ARG_VALUE, "[chardev=]ID[,mode=readline]", "the same on one of -chardev's", handle_mon},
-  {"parallel", ARG_VALUE, "none", "there is no parallel port: others warn", handle_parallel},
+  {"parallel", ARG_VALUE, "stdio|file:F|pipe:F|pty|unix:P[,server=on][,wait=off]|tcp:H:P|null|none",
+   "what the next parallel port prints to (up to three; without a word LPT1 prints to null)", handle_parallel},
   {"net", ARG_VALUE, "none", "there is no network yet", handle_net},
   {"nic", ARG_VALUE, "none", NULL, handle_net},
   {NULL, ARG_NONE, "", "The program", NULL},
@@ -288,7 +293,8 @@ int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
                            .escape = 1,
                            .boot = {.splash_time = -1, .reboot_timeout = -1},
                            .monitor.icount_shift = -1};
-  struct parser p = {.o = o, .err = err, .serial_default = true, .monitor_default = true, .alone = argc <= 1};
+  struct parser p = {
+    .o = o, .err = err, .serial_default = true, .parallel_default = true, .monitor_default = true, .alone = argc <= 1};
   int result = OPTIONS_OK;
   for (int i = 1; i < argc && result == OPTIONS_OK; i++) result = parse_one(&p, argc, argv, &i);
   if (result == OPTIONS_OK) result = finish(&p);

@@ -8,6 +8,10 @@
 #include "../../monitor/monitor.h"
 #include "entries.h"
 
+enum rtc_base { RTC_UTC, RTC_LOCAL_TIME, RTC_DATE };
+
+enum bt_display { DISPLAY_NONE, DISPLAY_CURSES };
+
 enum { FIRMWARE_FOLDERS = 16, OPTION_ROMS = 16 };
 
 struct option_rom {
@@ -37,7 +41,11 @@ struct bt_options {
   bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
   bool vga; /* there is a standard VGA */
   const char *log_file, *symbols, *pidfile, *name;
-  bool stopped;     /* -S: the machine begins standing still */
+  bool stopped;           /* -S: the machine begins standing still */
+  enum rtc_base rtc_base; /* what the clock chip shows at the machine's start: the host's time, or ... */
+  int64_t rtc_date;       /* ... RTC_DATE: this, in seconds since 1970 */
+  bool rtc_slew;          /* driftfix=slew */
+  enum bt_display display;
   bool no_shutdown; /* a guest that has ended leaves a machine that stays */
   bool stats, stats_json;
   struct monitor_options monitor;

@@ -5,7 +5,7 @@
 #include "devices.h"
 #include "options_handlers.h"
 
-enum { SERIAL_PORTS = 4 };
+enum { SERIAL_PORTS = 4, PARALLEL_PORTS = 3 };
 
 /* ---- making entries ---- */
 
@@ -57,9 +57,15 @@ int handle_chardev(struct parser *p) {
   return check_chardev(p, e);
 }
 
-static int add_port(struct parser *p, unsigned index, const char *chardev) {
+/* What -serial and -parallel have in common: a device a port, and its back end, of that id and a number. */
+struct port_kind {
+  const char *driver, *id;
+};
+static const struct port_kind serial_kind = {"isa-serial", "serial"}, parallel_kind = {"isa-parallel", "parallel"};
+
+static int make_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *chardev) {
   char head[64];
-  snprintf(head, sizeof head, "isa-serial,index=%u,chardev=", index);
+  snprintf(head, sizeof head, "%s,index=%u,chardev=", kind->driver, index);
   char *elements = escape(head, chardev);
   if (!elements) return options_complain(p, "not enough memory");
   const struct option_entry *e = add_entry(p, "device", elements);
@@ -67,19 +73,25 @@ static int add_port(struct parser *p, unsigned index, const char *chardev) {
   return e ? OPTIONS_OK : OPTIONS_BAD;
 }
 
-static int add_serial(struct parser *p, unsigned index, const char *text) {
+static int add_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *text) {
   char id[16];
   if (!strcmp(text, "none")) return OPTIONS_OK;
-  if (!strncmp(text, "chardev:", 8)) return add_port(p, index, text + 8);
-  snprintf(id, sizeof id, "serial%u", index);
+  if (!strncmp(text, "chardev:", 8)) return make_port(p, kind, index, text + 8);
+  snprintf(id, sizeof id, "%s%u", kind->id, index);
   int result = options_backend(p, text, id);
-  return result == OPTIONS_OK ? add_port(p, index, id) : result;
+  return result == OPTIONS_OK ? make_port(p, kind, index, id) : result;
 }
 
 int handle_serial(struct parser *p) {
   if (p->serial_count == SERIAL_PORTS) return options_complain(p, "there are four serial ports");
   p->serial_default = false;
-  return add_serial(p, p->serial_count++, p->value);
+  return add_port(p, &serial_kind, p->serial_count++, p->value);
+}
+
+int handle_parallel(struct parser *p) {
+  if (p->parallel_count == PARALLEL_PORTS) return options_complain(p, "there are three parallel ports");
+  p->parallel_default = false;
+  return add_port(p, &parallel_kind, p->parallel_count++, p->value);
 }
 
 /* Its port is E9h, or what -global isa-debugcon.iobase says. */
@@ -101,7 +113,8 @@ int handle_device(struct parser *p) {
   unsigned count = 0;
   ENTRIES_OF(p->o->entries, "device", other) count += device_entry_type(other) == type;
   if (type->single && count > 1) return options_complain(p, "there is one already");
-  if (!strcmp(type->name, "isa-serial")) p->serial_default = false;
+  if (!strcmp(type->name, serial_kind.driver)) p->serial_default = false;
+  if (!strcmp(type->name, parallel_kind.driver)) p->parallel_default = false;
   return OPTIONS_OK;
 }
 
@@ -205,8 +218,10 @@ static int check_terminal(struct parser *p) {
     p->option = e->option, p->value = NULL;
     if (stdio++) return options_complain(p, "only one port or monitor can be on the terminal");
     if (p->o->daemonize) return p->option = "-daemonize", options_complain(p, "a port or monitor is on the terminal");
+    if (p->o->display == DISPLAY_CURSES) return options_complain(p, "the terminal is the screen's (-display curses)");
   }
-  return OPTIONS_OK;
+  p->option = "-daemonize", p->value = NULL;
+  return p->o->daemonize && p->o->display == DISPLAY_CURSES ? options_complain(p, "the screen is in the terminal") : OPTIONS_OK;
 }
 
 /* QEMU's defaults without -nographic are windows: nobody to show them. */
@@ -214,7 +229,9 @@ static int add_defaults(struct parser *p) {
   bool serial = p->serial_default && !p->o->nodefaults, monitor = p->monitor_default && !p->o->nodefaults && p->o->nographic;
   int result = OPTIONS_OK;
   p->option = "-serial", p->value = !p->o->nographic ? "null" : monitor ? "mon:stdio" : "stdio";
-  if (serial) result = add_serial(p, 0, p->value);
+  if (serial) result = add_port(p, &serial_kind, 0, p->value);
+  p->option = "-parallel", p->value = "null";
+  if (p->parallel_default && !p->o->nodefaults && result == OPTIONS_OK) result = add_port(p, &parallel_kind, 0, p->value);
   p->option = "-monitor", p->value = "stdio";
   return monitor && !serial && result == OPTIONS_OK ? handle_monitor(p) : result;
 }

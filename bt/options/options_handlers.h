@@ -6,13 +6,13 @@
 struct parser {
   struct bt_options *o;
   FILE *err;
-  const char *option;    /* as it was written, dashes included */
-  const char *value;     /* NULL for options without one */
-  bool alone;            /* no options at all */
-  bool serial_default;   /* no serial port yet */
-  bool vga_said;         /* -vga */
-  unsigned serial_count; /* -serial options */
-  bool monitor_default;  /* no -monitor, no -mon yet */
+  const char *option;                    /* as it was written, dashes included */
+  const char *value;                     /* NULL for options without one */
+  bool alone;                            /* no options at all */
+  bool serial_default, parallel_default; /* no such port yet */
+  bool vga_said;                         /* -vga */
+  unsigned serial_count, parallel_count; /* -serial, -parallel options */
+  bool monitor_default;                  /* no -monitor, no -mon yet */
   unsigned monitor_count;
   uint64_t warned[2]; /* by row of options_qemu.c */
 };
@@ -47,6 +47,7 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(global) \
   X(device) \
   X(display) \
+  X(curses) \
   X(vga) \
   X(monitor) \
   X(mon) \

@@ -16,7 +16,7 @@ struct qemu_option {
   const char *words; /* IGNORED: none */
 };
 
-#define NO_SCREEN "there is no screen yet: the guest runs without"
+#define NO_SCREEN "there is no window yet: the guest runs without a screen (-display curses shows text in the terminal)"
 #define NO_DISK "bt has no disks yet: give the system as -kernel, with an -initrd"
 #define NO_SOUND "there is no sound: the guest finds no sound card"
 #define NO_DEBUGGER "bt has no stub for a debugger yet: -d logs what happens (-d help)"
@@ -28,7 +28,6 @@ static const struct qemu_option rows[] = {
   {"vnc", true, WARNED, "there is no VNC server yet: the guest runs without a screen"},
   {"spice", true, WARNED, "there is no SPICE server: the guest runs without a screen"},
   {"sdl", false, WARNED, NO_SCREEN},
-  {"curses", false, WARNED, NO_SCREEN},
   {"portrait", false, WARNED, NO_SCREEN},
   {"rotate", true, WARNED, NO_SCREEN},
   {"alt-grab", false, IGNORED, NULL},
@@ -162,19 +161,17 @@ static bool first_word(const struct parser *p, struct suboption *s) {
 
 int handle_display(struct parser *p) {
   static const struct qemu_value displays[] = {
-    {"none", IGNORED, NULL},
-    {"gtk sdl curses cocoa egl-headless default", WARNED, NO_SCREEN},
+    {"none curses", IGNORED, NULL},
+    {"gtk sdl cocoa egl-headless default", WARNED, NO_SCREEN},
     {"spice-app dbus", WARNED, NO_SCREEN},
     {"vnc=*", WARNED, "there is no VNC server yet: the guest runs without a screen"},
   };
   struct suboption s;
-  return APPLY(p, displays,
-               !first_word(p, &s)                  ? ""
-               : !strcmp(s.key, "vnc")             ? s.text
-               : s.value && !strcmp(s.key, "type") ? s.value
-                                                   : s.text,
-               "no such display (there is: none)");
+  const char *name = !first_word(p, &s) ? "" : strcmp(s.key, "vnc") && s.value && !strcmp(s.key, "type") ? s.value : s.text;
+  p->o->display = strcmp(name, "curses") ? DISPLAY_NONE : DISPLAY_CURSES;
+  return APPLY(p, displays, name, "no such display (there are: curses, none)");
 }
+int handle_curses(struct parser *p) { return p->o->display = DISPLAY_CURSES, OPTIONS_OK; }
 
 int handle_vga(struct parser *p) {
   static const struct qemu_value adapters[] = {
@@ -185,18 +182,6 @@ int handle_vga(struct parser *p) {
   p->vga_said = true, p->o->vga = strcmp(p->value, "none");
   return APPLY(p, adapters, p->value, "no such display adapter (there are: std, none)");
 }
-
-/* A console or port that would talk to somebody: nobody is there. */
-static const struct qemu_value backends[] = {
-  {"none null", IGNORED, NULL},
-  {"stdio mon:stdio vc vc:* pty file:* unix:* tcp:* telnet:* websocket:* udp:* pipe:* chardev:* msmouse braille /dev/*", WARNED,
-   NULL},
-};
-static int handle_backend(struct parser *p, const char *words) {
-  if (!names_hold(backends[1].names, p->value)) return APPLY(p, backends, p->value, "no such backend (there are: none, null)");
-  return options_warn(p, "%s", words), OPTIONS_OK;
-}
-int handle_parallel(struct parser *p) { return handle_backend(p, "there is no parallel port: the guest finds none"); }
 
 int handle_net(struct parser *p) {
   static const struct qemu_value networks[] = {

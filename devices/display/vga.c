@@ -304,6 +304,7 @@ static void destroy(void *state) {
   display_connect(s->screen, NULL);
   vga_copy_free(s);
   vga_window_destroy(s);
+  pci_detach(&s->function);
   free(s);
 }
 

@@ -67,6 +67,7 @@ static const struct {
   {0x43, 0x34}, {0x40, 0}, {0x40, 0},                       /* channel 0: mode 2, 65536: 18.2 Hz */
   {0x70, 0x0b}, {0x71, 0x02},                               /* RTC: 24 hours, BCD, no interrupts */
   {0x64, 0x60}, {0x60, 0x65},                               /* keyboard: interrupts and translation on, aux port off */
+  {0x378, 0xaa}, {0x278, 0xaa},                             /* left by the search for parallel ports */
   /* clang-format on */
 };
 

@@ -149,7 +149,8 @@ static inline void rig_receive(struct rig *r, unsigned port, const uint8_t *byte
 }
 
 /* With these devices in place of four serial ports and isa-debug-exit. NULL, and *error: they cannot be. */
-static inline struct rig *rig_create_with(bool apic, const struct device_config *devices, unsigned count, const char **error) {
+static inline struct rig *rig_create_as(bool apic, bool slew, const struct device_config *devices, unsigned count,
+                                        const char **error) {
   static const struct char_ops port_ops = {.write = rig_output, .accept = rig_accept};
   static const struct debug_exit_properties debug_exit = {0xf4, 4};
   struct rig *r = calloc(1, sizeof *r);
@@ -169,7 +170,8 @@ static inline struct rig *rig_create_with(bool apic, const struct device_config 
                         .device_count = devices ? count : RIG_DEVICES,
                         .acpi = true,
                         .apic = apic,
-                        .hpet = true};
+                        .hpet = true,
+                        .rtc_slew = slew};
   for (uint32_t i = 0; i < 4; i++) {
     r->ports[i] = (struct rig_port){{&port_ops, {0}}, r, 0};
     r->serial[i] = (struct uart16550_properties){i, UINT32_MAX, UINT32_MAX, &r->ports[i].backend};
@@ -186,6 +188,10 @@ static inline struct rig *rig_create_with(bool apic, const struct device_config 
   free(r);
   return NULL;
 }
+static inline struct rig *rig_create_with(bool apic, const struct device_config *devices, unsigned count, const char **error) {
+  return rig_create_as(apic, false, devices, count, error);
+}
+static inline struct rig *rig_create_slewing(const char **error) { return rig_create_as(false, true, NULL, 0, error); }
 static inline struct rig *rig_create(bool apic) {
   const char *error = NULL;
   struct rig *r = rig_create_with(apic, NULL, 0, &error);

@@ -68,7 +68,7 @@ static void wiring_isa_irq_reaches_cpu_through_pic(void **state) {
   struct rig *r = *state;
   pic_setup(r, 1 << 1 | 1 << 2);
   assert_false(r->intr);
-  pc_keyboard_key(r->pc, (const uint8_t[]){0x1c}, 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
   assert_true(r->intr);
   assert_true(pc_interrupt_pending(r->pc));
   assert_int_equal(pc_ack_interrupt(r->pc), 0x31);
@@ -249,7 +249,7 @@ static void reset_gives_the_state_of_creation(void **state) {
 
 static uint16_t interesting_port(uint64_t x) {
   static const uint16_t bases[] = {0x00, 0x20,  0x40,  0x60,  0x70,  0x80,  0x90,  0xa0,  0xb0,  0xc0,
-                                   0xf0, 0x2e8, 0x2f8, 0x3e8, 0x3f8, 0x4d0, 0x600, 0xcf8, 0xafe0};
+                                   0xf0, 0x2e8, 0x2f8, 0x378, 0x3e8, 0x3f8, 0x4d0, 0x600, 0xcf8, 0xafe0};
   return x & 0x300 ? (uint16_t)(bases[x % (sizeof bases / sizeof *bases)] + (x >> 10 & 15)) : (uint16_t)(x >> 16);
 }
 
@@ -270,7 +270,7 @@ static void fuzz_step(struct rig *r, uint64_t *seed) {
     break;
   case 13: pc_ack_interrupt(r->pc); break;
   case 14:
-    pc_keyboard_key(r->pc, (const uint8_t *)&y, x & 7);
+    pc_keyboard_press(r->pc, (enum pc_key)(y % PC_KEY_COUNT), x & 1);
     rig_receive(r, x & 7, (const uint8_t *)&y, x >> 3 & 7);
     break;
   default:

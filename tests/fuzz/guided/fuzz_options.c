@@ -56,6 +56,7 @@ static void check_understood(const struct bt_options *o) {
   REQUIRE(o->ram_size >= 16u << 20 && o->ram_size <= 3ull << 30 && !(o->ram_size & 0xfffff), "RAM of %llu",
           (unsigned long long)o->ram_size);
   check_entries(o);
+  REQUIRE(o->rtc_base != RTC_DATE || (o->rtc_date >= 0 && o->rtc_date <= 253402300799), "-rtc base=%lld", (long long)o->rtc_date);
   const struct monitor_options *m = &o->monitor;
   REQUIRE(m->icount_shift >= -1 && m->icount_shift <= 10, "-icount %d", m->icount_shift);
   REQUIRE(m->code_size <= 1u << 30 && !(m->code_size && m->code_size < 64 << 10), "code cache of %zu", (size_t)m->code_size);
