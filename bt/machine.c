@@ -297,6 +297,7 @@ void machine_destroy(struct machine *m) {
   if (!m) return;
   if (m->clock) clock_on_deadline(m->clock, NULL, NULL);
   bool stopped = !m->loop || loop_stop(m->loop); /* first: its thread calls into the rest */
+  machine_settle_drives(m);
   pool_destroy(m->pool);
   if (stopped && m->can_post) post_queue_destroy(&m->posts); /* before the devices, whose requests hold posts */
   wakeup_detach(&m->wakeup);

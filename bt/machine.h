@@ -16,6 +16,7 @@
 #include "boot/boot.h"
 #include "boot/roms.h"
 #include "options/options.h"
+#include "host/block_drive.h"
 #include "host/chardev.h"
 #include "host/loop.h"
 #include "host/pool.h"
@@ -87,10 +88,7 @@ struct machine {
   struct chardev **chardevs;
   struct device_config *devices; /* of the pc, beside those that every PC has */
   unsigned chardev_count, device_count;
-  struct drive { /* -drive if=none: a back end that a device names by drive=ID */
-    const char *id;
-    struct block_backend *backend;
-  } * drives;
+  struct block_drive **drives; /* of -drive and its like; devices name them by drive=ID */
   unsigned drive_count;
   struct pool *pool;                /* its threads do what may block; NULL: there are no drives */
   struct clock_timer chardev_flush; /* for the end of a line that does not come */
@@ -140,7 +138,10 @@ bool machine_set_log_file(struct machine *m, const char *name);
 bool machine_quiesce(struct machine *m);
 void machine_destroy(struct machine *m);
 
-/* ---- between machine.c, machine_glue.c and machine_devices.c ---- */
+/* ---- drives, for commands of people: vCPU thread, between two guest instructions (block_drive.h) ---- */
+struct block_drive *machine_find_drive(struct machine *m, const char *id); /* NULL: there is none */
+
+/* ---- between machine.c, machine_glue.c, machine_devices.c and machine_drives.c ---- */
 void machine_finish(struct machine *m, enum end_kind kind, int status); /* the first end counts */
 void machine_request_reset(struct machine *m);
 void machine_stay(struct machine *m);               /* -no-shutdown: where it has ended it stands still in place of that */
@@ -160,6 +161,11 @@ bool machine_make_controls(struct machine *m, char error[ERROR_TEXT]); /* after 
 void machine_vga_config(struct machine *m, struct vga_config *vga);
 void machine_free_devices(struct machine *m);
 void machine_free_backends(struct machine *m);
+/* machine_drives.c */
+bool machine_make_drives(struct machine *m, char error[ERROR_TEXT]);
+void machine_settle_drives(struct machine *m); /* before the pool ends: no thread of it waits for a server for ever */
+void machine_resume_drives(struct machine *m); /* a machine that was stopped goes on */
+void machine_free_drives(struct machine *m);
 /* Calls f for every character back end. */
 static inline void machine_each_chardev(struct machine *m, void (*f)(struct chardev *c)) {
   for (unsigned i = 0; i < m->chardev_count; i++) f(m->chardevs[i]);

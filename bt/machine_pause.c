@@ -22,6 +22,7 @@ void machine_pause(struct machine *m, enum pause_reason why) {
 bool machine_continue(struct machine *m) {
   if (m->pause == PAUSE_SHUTDOWN) return false;
   m->pause = PAUSE_NONE;
+  machine_resume_drives(m); /* which may fail again, and stop it again */
   machine_kick(m);
   return true;
 }

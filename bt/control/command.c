@@ -9,7 +9,8 @@
 
 static const struct command *const command_lists[] = {help_commands,  machine_commands, memory_commands,
                                                       input_commands, media_commands,   missing_commands};
-static const struct command *const info_lists[] = {cpu_infos, page_infos, chip_infos, map_infos, machine_infos, missing_infos};
+static const struct command *const info_lists[] = {cpu_infos,     page_infos,  chip_infos,   map_infos,
+                                                   machine_infos, media_infos, missing_infos};
 enum { COMMAND_LISTS = sizeof command_lists / sizeof command_lists[0], INFO_LISTS = sizeof info_lists / sizeof info_lists[0] };
 
 /* Row `i` of lists; NULL: there are no more. */

@@ -84,7 +84,7 @@ void command_complete(const char *line, struct text *words);
 /* ---- the lists of commands, and of what `info` shows ---- */
 extern const struct command help_commands[], machine_commands[], memory_commands[], input_commands[], media_commands[],
   missing_commands[];
-extern const struct command cpu_infos[], page_infos[], chip_infos[], map_infos[], machine_infos[], missing_infos[];
+extern const struct command cpu_infos[], page_infos[], chip_infos[], map_infos[], machine_infos[], media_infos[], missing_infos[];
 
 /* ---- arguments.c ---- */
 struct expression_world;

@@ -114,7 +114,8 @@ static void show_property(struct text *out, const struct property *row, const vo
   case PROPERTY_NUMBER:
   case PROPERTY_SIZE:
     memcpy(&number, at, row->size);
-    text_printf(out, "%llu (%#llx)", (unsigned long long)number, (unsigned long long)number);
+    if (number == UINT64_MAX >> (64 - 8 * row->size)) text_printf(out, "(default)");
+    else text_printf(out, "%llu (%#llx)", (unsigned long long)number, (unsigned long long)number);
     break;
   case PROPERTY_TEXT:
     memcpy(&text, at, sizeof text);

@@ -38,6 +38,17 @@ static const struct option_row rows[] = {
    "splash=FILE, strict=on",
    handle_boot},
   {"no-fd-bootchk", ARG_NONE, "", "boot floppies whose first sector has no signature, too", handle_nofdbootchk},
+  {NULL, ARG_NONE, "", "Disks", NULL},
+  {"hda", ARG_VALUE, "FILE", "the first IDE disk; so does a FILE by itself", handle_disk},
+  {"hdb", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"hdc", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"hdd", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"cdrom", ARG_VALUE, "FILE", "the CD in the first drive of the second IDE bus", handle_disk},
+  {"fda", ARG_VALUE, "FILE", "the floppy in the first drive", handle_disk},
+  {"fdb", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"drive", ARG_VALUE, "file=FILE[,if=ide|floppy|none][,KEY=VALUE]...",
+   "a drive and its medium; 'help' lists the keys, format=help the formats", handle_drive},
+  {"snapshot", ARG_NONE, "", "what is written to any drive is gone when bt ends", handle_snapshot},
   {NULL, ARG_NONE, "", "The machine", NULL},
   {"m", ARG_VALUE, "[size=]N[K|M|G]", "guest RAM, in MiB without a suffix: 16M to 3G (default 128M)", handle_memory},
   {"cpu", ARG_VALUE, "MODEL[,+X][,-X]", "CPU model and features to add or take away; 'help' lists them", handle_cpu},
@@ -252,10 +263,8 @@ static int parse_one(struct parser *p, int argc, char **argv, int *i) {
   p->option = argv[*i];
   p->value = NULL;
   if (p->option[0] != '-' || !p->option[1]) {
-    char text[128];
-    fprintf(p->err, "bt: %s: an image by itself means a disk, and bt has none yet: boot with -kernel\n",
-            value_printable(text, p->option));
-    return OPTIONS_BAD;
+    p->option = "-hda", p->value = argv[*i];
+    return *p->value && strcmp(p->value, "-") ? options_bare_file(p) : options_complain(p, "that is no file name");
   }
   const char *value = NULL;
   const struct option_row *row = find_row(p->option, &value);

@@ -38,6 +38,7 @@ struct bt_options {
   const char *cpu;                    /* "MODEL,+x,-y"; NULL: the default model */
   const struct option_entry *entries; /* -device, -chardev and so on, also what -serial stands for; checked (devices.h) */
   uint8_t escape;                     /* of the console: Ctrl-A, or -echr */
+  bool snapshot;                      /* what is written to any drive is gone at the end */
   bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
   bool vga; /* there is a standard VGA */
   const char *log_file, *symbols, *pidfile, *name;

@@ -21,10 +21,12 @@ static const struct option_entry *add_entry(struct parser *p, const char *group,
   return last;
 }
 
+const struct option_entry *options_add_entry(struct parser *p, const char *group, const char *elements) {
+  return add_entry(p, group, elements);
+}
 int options_keyed(struct parser *p, const char *group) { return add_entry(p, group, NULL) ? OPTIONS_OK : OPTIONS_BAD; }
 
-/* "HEADTEXT", commas of TEXT doubled. The caller frees it; NULL: no memory. */
-static char *escape(const char *head, const char *text) {
+char *options_escape(const char *head, const char *text) {
   char *made = malloc(strlen(head) + 2 * strlen(text) + 1), *to = made;
   if (!made) return NULL;
   to += sprintf(to, "%s", head);
@@ -66,7 +68,7 @@ static const struct port_kind serial_kind = {"isa-serial", "serial"}, parallel_k
 static int make_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *chardev) {
   char head[64];
   snprintf(head, sizeof head, "%s,index=%u,chardev=", kind->driver, index);
-  char *elements = escape(head, chardev);
+  char *elements = options_escape(head, chardev);
   if (!elements) return options_complain(p, "not enough memory");
   const struct option_entry *e = add_entry(p, "device", elements);
   free(elements);
@@ -126,7 +128,7 @@ int handle_global(struct parser *p) {
     size_t driver = (size_t)(dot - p->value), property = (size_t)(equals - dot - 1);
     char *head = malloc(strlen(p->value) + 32), *elements = NULL;
     if (head) sprintf(head, "driver=%.*s,property=%.*s,value=", (int)driver, p->value, (int)property, dot + 1);
-    if (head) elements = escape(head, equals + 1);
+    if (head) elements = options_escape(head, equals + 1);
     e = elements ? add_entry(p, "global", elements) : NULL;
     if (!elements) options_complain(p, "not enough memory");
     free(head), free(elements);
@@ -145,21 +147,31 @@ static void *find_backend(void *opaque, enum property_type type, const char *id)
   return (void *)entry_find(p->o->entries, group, id);
 }
 
-/* The id of a device's back end: its own, or what -global says for its type; NULL: none. */
-static const char *chardev_of(const struct option_entry *list, const struct option_entry *e) {
+/* The id of a device's back end, named by `key`: its own, or what -global says for its type; NULL: none. */
+static const char *backend_of(const struct option_entry *list, const struct option_entry *e, const char *key) {
   const struct device_type *type = device_entry_type(e);
-  const char *id = type ? entry_value(e, "chardev") : NULL;
+  const char *id = type ? entry_value(e, key) : NULL;
   if (!type || id) return id;
   ENTRIES_OF(list, "global", g)
-  if (!strcmp(entry_value(g, "driver"), type->name) && !strcmp(entry_value(g, "property"), "chardev"))
-    id = entry_value(g, "value");
+  if (!strcmp(entry_value(g, "driver"), type->name) && !strcmp(entry_value(g, "property"), key)) id = entry_value(g, "value");
   return id;
+}
+
+/* Another device has that drive. */
+static bool drive_is_taken(const struct option_entry *list, const struct option_entry *e) {
+  const char *id = backend_of(list, e, "drive");
+  ENTRIES_OF(list, "device", before) {
+    if (before == e) break;
+    const char *its = backend_of(list, before, "drive");
+    if (id && its && !strcmp(id, its)) return true;
+  }
+  return false;
 }
 
 /* The chardev that an entry's front end is on: a device's, or a monitor's; NULL: none. */
 static const char *chardev_used(const struct option_entry *list, const struct option_entry *e) {
   if (!strcmp(e->group, "mon")) return entry_value(e, "chardev");
-  return !strcmp(e->group, "device") ? chardev_of(list, e) : NULL;
+  return !strcmp(e->group, "device") ? backend_of(list, e, "chardev") : NULL;
 }
 
 /* As many front ends as it can have are on it before this one. */
@@ -197,7 +209,8 @@ static int check_device(struct parser *p, const struct option_entry *e) {
   void *values = calloc(1, type->properties_size);
   bool good = values && device_entry_read(p->o->entries, e, values, &world, error);
   free(values);
-  return good ? OPTIONS_OK : options_complain(p, "%s", values ? error : "not enough memory");
+  if (!good) return options_complain(p, "%s", values ? error : "not enough memory");
+  return drive_is_taken(p->o->entries, e) ? options_complain(p, "another device has that -drive") : OPTIONS_OK;
 }
 
 static int check_entry(struct parser *p, const struct option_entry *e) {
@@ -239,6 +252,7 @@ static int add_defaults(struct parser *p) {
 int options_finish_devices(struct parser *p) {
   int result = add_defaults(p);
   if (p->o->nodefaults && !p->vga_said) p->o->vga = false;
+  if (result == OPTIONS_OK) result = options_finish_drives(p);
   for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) result = check_entry(p, e);
   return result == OPTIONS_OK ? check_terminal(p) : result;
 }

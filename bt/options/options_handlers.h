@@ -46,6 +46,9 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(chardev) \
   X(global) \
   X(device) \
+  X(drive) \
+  X(disk) \
+  X(snapshot) \
   X(display) \
   X(curses) \
   X(vga) \
@@ -88,10 +91,18 @@ OPTION_HANDLERS(HANDLER_DECL)
 /* ---- options_devices.c ---- */
 /* The value as an entry of that group, if it is well-formed. */
 int options_keyed(struct parser *p, const char *group);
-/* The same of given elements; those of a -chardev are checked. */
+/* An entry of that group from `elements` (NULL: from the value as it was written); NULL after a complaint. */
+const struct option_entry *options_add_entry(struct parser *p, const char *group, const char *elements);
+/* "HEADTEXT", commas of TEXT doubled. The caller frees it; NULL: no memory. */
+char *options_escape(const char *head, const char *text);
+/* The same, checked where it is a -chardev's. */
 int options_entry(struct parser *p, const char *group, const char *elements);
 /* Default devices; then all entries are checked, with globals and back ends. */
 int options_finish_devices(struct parser *p);
+
+/* ---- options_drives.c ---- */
+int options_bare_file(struct parser *p);     /* an argument that is no option: the first disk */
+int options_finish_drives(struct parser *p); /* the drives that every PC has, and the -device that each drive stands for */
 
 /* ---- options_backends.c ---- */
 /* The back end that a short form stands for (-serial's: "unix:P,server=on"; not none, nor chardev:ID), as a -chardev of that id;

@@ -17,7 +17,7 @@ struct qemu_option {
 };
 
 #define NO_SCREEN "there is no window yet: the guest runs without a screen (-display curses shows text in the terminal)"
-#define NO_DISK "bt has no disks yet: give the system as -kernel, with an -initrd"
+#define NO_DISK "bt has no such disk: it has those of -hda, -cdrom, -fda and -drive"
 #define NO_SOUND "there is no sound: the guest finds no sound card"
 #define NO_DEBUGGER "bt has no stub for a debugger yet: -d logs what happens (-d help)"
 #define NO_MIGRATION "machines cannot be saved or moved yet"
@@ -53,7 +53,7 @@ static const struct qemu_option rows[] = {
   {"dfilter", true, WARNED, "logs show all addresses"},
   {"seed", true, WARNED, "no device draws random numbers"},
   {"watchdog", true, WARNED, "there is no watchdog: nothing resets a guest that hangs"},
-  {"iscsi", true, WARNED, "there are no disks, iSCSI ones neither"},
+  {"iscsi", true, WARNED, "what a disk of an iSCSI server needs to know stands in its URL"},
   {"qtest-log", true, WARNED, "there is no qtest"},
   {"compat", true, IGNORED, NULL},
   {"only-migratable", false, IGNORED, NULL},
@@ -61,18 +61,9 @@ static const struct qemu_option rows[] = {
   {"enable-sync-profile", false, IGNORED, NULL},
   {"watchdog-action", true, IGNORED, NULL},
   {"win2k-hack", false, IGNORED, NULL},
-  {"snapshot", false, IGNORED, NULL}, /* what a guest writes is lost at its end anyway */
-  {"hda", true, REFUSED, NO_DISK},
-  {"hdb", true, REFUSED, NO_DISK},
-  {"hdc", true, REFUSED, NO_DISK},
-  {"hdd", true, REFUSED, NO_DISK},
-  {"fda", true, REFUSED, NO_DISK},
-  {"fdb", true, REFUSED, NO_DISK},
-  {"cdrom", true, REFUSED, NO_DISK},
-  {"drive", true, REFUSED, NO_DISK},
-  {"blockdev", true, REFUSED, NO_DISK},
-  {"sd", true, REFUSED, NO_DISK},
-  {"mtdblock", true, REFUSED, NO_DISK},
+  {"blockdev", true, REFUSED, "bt has no graphs of block nodes: -drive file=FILE,if=none,id=ID does the same"},
+  {"sd", true, REFUSED, "bt has no SD card: -hda makes a disk of it"},
+  {"mtdblock", true, REFUSED, "a PC has no such flash memory: -hda makes a disk of it"},
   {"pflash", true, REFUSED, "bt has no flash memory yet: -bios FILE runs a firmware that needs none"},
   {"fsdev", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   {"virtfs", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},

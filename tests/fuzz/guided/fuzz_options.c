@@ -3,6 +3,7 @@
 #include "guided.h"
 #include "devices/chips/port92.h"
 #include "bt/options/devices.h"
+#include "bt/options/drives.h"
 #include "bt/options/options.h"
 
 enum { WORDS = 64 };
@@ -10,8 +11,8 @@ enum { WORDS = 64 };
 static void require_kept(const char *text) { REQUIRE(!text || strlen(text) < 1 << 20, "a text that is not of the command line"); }
 
 static void *find_entry(void *opaque, enum property_type type, const char *id) {
-  REQUIRE(type == PROPERTY_CHARDEV, "a device with a back end of kind %d", (int)type);
-  return (void *)entry_find(opaque, "chardev", id);
+  REQUIRE(type == PROPERTY_CHARDEV || type == PROPERTY_DRIVE, "a device with a back end of kind %d", (int)type);
+  return (void *)entry_find(opaque, type == PROPERTY_DRIVE ? "drive" : "chardev", id);
 }
 
 /* What was understood can be made. */
@@ -29,6 +30,14 @@ static void check_entries(const struct bt_options *o) {
   }
   ENTRIES_OF(o->entries, "mon", e)
   REQUIRE(entry_find(o->entries, "chardev", entry_value(e, "chardev")), "a monitor on nothing");
+  ENTRIES_OF(o->entries, "drive", e) {
+    struct drive_option d;
+    REQUIRE(e->id && drive_option_read(e, o->snapshot, &d, error), "%s", error);
+    REQUIRE(d.interface != DRIVE_IDE || (d.bus < DRIVE_IDE_BUSES && d.unit < DRIVE_IDE_UNITS), "an IDE disk at %u, %u", d.bus,
+            d.unit);
+    REQUIRE(d.interface != DRIVE_FLOPPY || (!d.bus && d.unit < DRIVE_FLOPPY_UNITS), "a floppy drive at %u, %u", d.bus, d.unit);
+    REQUIRE(d.file || d.interface != DRIVE_IDE || d.is_cdrom, "an IDE disk without a file");
+  }
   ENTRIES_OF(o->entries, "device", e) {
     union {
       struct debug_exit_properties exit;
