@@ -19,6 +19,7 @@
 #include "chips/lapic.h"
 #include "chips/mc146818.h"
 #include "chips/piix3.h"
+#include "chips/piix3_ide.h"
 #include "chips/port92.h"
 #include "display/vga.h"
 #include "firmware/bios_rom.h"
@@ -27,19 +28,14 @@
 #include "firmware/fw_cfg.h"
 #include "firmware/handover.h"
 #include "firmware/tables.h"
+#include "storage/drives.h"
+#include "storage/fdc.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-  MAX_ADDED = 16,
-  SERIAL_PORTS = 4,
-  PARALLEL_PORTS = 3,
-  FERR_IRQ = 13,
-  RTC_IRQ = 8,
-  KEYBOARD_IRQ = 1,
-  AUX_IRQ = 12,
-  VGA_DEVFN = 2 << 3
-};
+enum { MAX_ADDED = 16, SERIAL_PORTS = 4, PARALLEL_PORTS = 3 };
+enum { KEYBOARD_IRQ = 1, FLOPPY_IRQ = 6, RTC_IRQ = 8, AUX_IRQ = 12, FERR_IRQ = 13, IDE_IRQ = 14, FLOPPY_DMA = 2 };
+enum { VGA_DEVFN = 2 << 3 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
@@ -61,12 +57,14 @@ struct pc {
   struct port92 port92;
   struct ferr ferr;
   struct dma8237 dma;
+  struct fdc fdc;
   struct pci pci;
   struct bios_rom bios; /* this and fw_cfg: with config.firmware */
   struct fw_cfg fw_cfg;
   struct boot_order boot_order;
   struct i440fx host;
   struct piix3 isa;
+  struct piix3_ide ide;
   struct acpi_pm pm;
   struct vga *vga;                    /* NULL: there is none */
   struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
@@ -234,6 +232,10 @@ static int lpt_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq
   return take_port(&usual, wanted, base, irq);
 }
 
+static const char *floppy(void *opaque, uint32_t *unit, unsigned type, struct block_backend *backend) {
+  return fdc_attach(&((struct added *)opaque)->pc->fdc, unit, (enum floppy_type)type, backend);
+}
+
 static const char *boot_path(void *opaque, uint32_t bootindex, const char *path) {
   return boot_order_add(&((struct added *)opaque)->pc->boot_order, bootindex, path);
 }
@@ -280,17 +282,31 @@ static const char *add_configured(struct pc *pc, unsigned number) {
     .mmu = pc->config.mmu,
     .clock = pc->config.clock,
     .pci = &pc->pci,
+    .ide = pc->ide.channel,
     .opaque = a,
     .isa_irq = isa_irq,
     .com_port = com_port,
     .lpt_port = lpt_port,
     .debug_exit = debug_exit,
+    .floppy = floppy,
     .boot_path = boot_path,
     .rom = rom,
   };
   const char *error = c->type->make(a->state, c->properties, &place, &device);
   if (!error) add(pc, device);
   return error;
+}
+
+/* Where a BIOS looks for the geometry of IDE disks. */
+static void tell_disks(struct pc *pc) {
+  struct cmos_disk disks[IDE_CHANNELS * IDE_UNITS] = {0};
+  for (unsigned i = 0; i < IDE_CHANNELS * IDE_UNITS; i++) {
+    struct ide_geometry g;
+    if (!ide_disk_geometry(pc->ide.channel, i, &g)) continue;
+    disks[i] =
+      (struct cmos_disk){(uint16_t)g.cylinders, (uint8_t)g.heads, (uint8_t)g.sectors, (enum cmos_translation)g.translation};
+  }
+  cmos_set_disks(pc->rtc.cmos, disks);
 }
 
 /* What the machine's firmware hears of it, when all that is in it is known. NULL, or what is wrong. */
@@ -337,14 +353,18 @@ static const char *assemble(struct pc *pc) {
   add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, isa_source(pc, KEYBOARD_IRQ), isa_source(pc, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
   add(pc, ferr_init(&pc->ferr, pc->io, isa_source(pc, FERR_IRQ)));
-  add(pc, dma8237_init(&pc->dma, pc->io));
+  add(pc, dma8237_init(&pc->dma, pc->io, c->mmu));
+  add(pc, fdc_init(&pc->fdc, pc->io, c->clock, isa_source(pc, FLOPPY_IRQ), dma8237_channel(&pc->dma, FLOPPY_DMA)));
   add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
   if (c->firmware) add(pc, bios_rom_init(&pc->bios, c->mmu, c->firmware));
   add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu, pc->bios.area));
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
+  add(pc, piix3_ide_init(&pc->ide, pc->io, c->mmu, &pc->pci, isa_source(pc, IDE_IRQ), isa_source(pc, IDE_IRQ + 1)));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_source(pc, ACPI_SCI), wire(pc, power_line, 0)));
   if (c->vga) add_vga(pc);
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
+  tell_disks(pc);
+  cmos_set_floppies(pc->rtc.cmos, (enum cmos_floppy)fdc_drive_type(&pc->fdc, 0), (enum cmos_floppy)fdc_drive_type(&pc->fdc, 1));
   if (c->firmware && !error) error = add_firmware(pc);
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
   return error;

@@ -208,7 +208,7 @@ int qemu_device(struct parser *p, const char *driver) {
      WARNED, "there is no such device yet: the guest finds none"},
     {"e1000* rtl8139 ne2k_* pcnet i8255* i82801 tulip vmxnet3 virtio-net* usb-net rocker sungem", REFUSED,
      "bt has no network yet: leave it out"},
-    {"ide-* scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* floppy isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* "
+    {"ide-cf ide-drive scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* "
      "am53c974 dc390 pvscsi sdhci-pci "
      "sd-card usb-storage usb-bot usb-uas vhost-user-blk*",
      REFUSED, NO_DISK},

@@ -9,7 +9,7 @@
 
 /* ---- PCI ---- */
 
-enum { HOST_BRIDGE = 0, ISA_BRIDGE = 1 << 3, POWER = 1 << 3 | 3 /* device << 3 | function */ };
+enum { HOST_BRIDGE = 0, ISA_BRIDGE = 1 << 3, IDE = 1 << 3 | 1, POWER = 1 << 3 | 3 /* device << 3 | function */ };
 static const struct {
   uint8_t devfn, reg;
   uint32_t value;
@@ -18,6 +18,9 @@ static const struct {
   {HOST_BRIDGE, 0x58, 0x33333000},     /* PAM: C0000h-FFFFFh is RAM, tables and all (SeaBIOS forbids stores to its parts) */
   {HOST_BRIDGE, 0x5c, 0x33333333},
   {ISA_BRIDGE, 0x60, 0x0b0b0a0a},      /* PIRQ A, B: IRQ 10; C, D: IRQ 11 */
+  {IDE, 0x40, 0x80008000},             /* both channels are decoded */
+  {IDE, 0x20, 0xc041},                 /* bus master: where it is with QEMU's usual cards */
+  {IDE, 0x04, PCI_COMMAND_IO | PCI_COMMAND_SERR},
   {POWER, 0x40, ACPI_PM_BASE | 1},     /* where the FADT says */
   {POWER, 0x80, 1},                    /* and decoded */
   {POWER, 0x04, PCI_COMMAND_IO},
