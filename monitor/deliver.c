@@ -6,7 +6,6 @@
  * can be made to raise benign faults for ever (#AC on its own stack), this one shuts down (I6). */
 #include "exec.h"
 #include "segment.h"
-#include "../mmu/mmu.h"
 
 enum { ERROR_IDT = 2, DR6_BD = 1 << 13, DR7_GD = 1 << 13, MAX_NESTING = 16 };
 
@@ -24,13 +23,6 @@ struct event {
 static uint16_t idt_error(const struct event *e) { return (uint16_t)(e->vector << 3 | ERROR_IDT | e->ext); }
 
 /* ---- real mode (20.1.4) ---- */
-
-void deliver_remember_vectors(struct vcpu *v) {
-  gla table = dtable_linear(&v->idt, 0);
-  uint64_t entry = mmu_table(v->mmu_cpu, false)[gla_page(table)];
-  if (vcpu_real_mode(v) && entry && v->idt.limit >= 0x3ff && gla_in_page(table) + 0x400 <= MMU_PAGE)
-    v->s.ivt_host = entry + table.v;
-}
 
 static int deliver_real(struct vcpu *v, const struct event *e) {
   uint32_t pointer = 0, words[3] = {e->eip, v->s.seg[SEG_CS].selector, e->eflags};

@@ -118,6 +118,9 @@ int slow_step(struct monitor *m);
 /* An access check failed at `site`. May resume translated code; true when it did and left again (s.site is new). */
 bool slow_access(struct monitor *m, struct tr_site *site, int *result);
 int slow_callout(struct monitor *m, const struct insn *insn);
+/* Real mode: keeps the vector table's host address, if the whole of it is there in one page, so that the next INT n need not come
+ * to the monitor (emit_int). */
+void slow_remember_vectors(struct monitor *m);
 int slow_host_fault(struct monitor *m, struct tr_site *site);
 
 /* selfmod.c */

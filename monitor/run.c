@@ -458,7 +458,7 @@ static void deliver(struct monitor *m) {
     report_fault(m, "exception", m->v->fault.vector);
   }
   deliver_fault(m->v);
-  if (!m->on_exception && !(m->options.log & 1u << LOG_int)) deliver_remember_vectors(m->v);
+  if (!m->on_exception && !(m->options.log & 1u << LOG_int)) slow_remember_vectors(m);
 }
 
 static void raise_trap(struct monitor *m) { /* #DB traps, SDM vol. 3B, 17.3.1 */

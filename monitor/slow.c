@@ -218,6 +218,14 @@ static void remember_descriptor(struct vcpu *v, unsigned seg) {
   if ((raw >> 45 & 3) == 3) v->s.seg_raw[seg] = raw;
 }
 
+void slow_remember_vectors(struct monitor *m) {
+  struct vcpu *v = m->v;
+  gla table = dtable_linear(&v->idt, 0);
+  if (!vcpu_real_mode(v) || v->idt.limit < 0x3ff || gla_in_page(table) + 0x400 > MMU_PAGE) return;
+  uint64_t entry = mmu_table(v->mmu_cpu, false)[gla_page(table)];
+  if (entry) v->s.ivt_host = entry + table.v;
+}
+
 static int callout(struct monitor *m, const struct insn *insn) {
   m->counters.callouts++;
   m->counters.callout_kind[insn->kind]++;

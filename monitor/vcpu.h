@@ -213,9 +213,6 @@ int exec_insn(struct vcpu *v, const struct insn *insn); /* exec.c */
  * Returns EXEC_NEXT, or EXEC_STOP on a triple fault (machine_triple_fault() was called). */
 int deliver_fault(struct vcpu *v); /* deliver.c */
 int deliver_interrupt(struct vcpu *v, uint8_t vector);
-/* Real mode: keeps the vector table's host address, if the whole of it is there in one page, so that the next INT n need not come
- * to the monitor (emit_int). */
-void deliver_remember_vectors(struct vcpu *v);
 int deliver_nmi(struct vcpu *v);
 
 /* ---- what the monitor asks of the machine (implemented in bt/ or by a test's mock) ------------------------------ */

@@ -345,6 +345,8 @@ static void run(rig *r, const struct program *p, struct outcome *o, uint64_t mos
   memset(o, 0, sizeof *o), o->memory = memory;
   for (unsigned k = 0; k < 2; k++)
     memcpy(mmu_ram_pointer(r->mmu, to_gpa(parts[k].from), parts[k].size), p->memory + parts[k].from, parts[k].size);
+  if (p->kind == UNREAL || p->kind == BASED32) /* they reach all of it */
+    memset(mmu_ram_pointer(r->mmu, to_gpa(MEMORY), RIG_RAM - MEMORY), 0, RIG_RAM - MEMORY);
   memcpy(v->s.gpr, p->gpr, sizeof p->gpr);
   v->s.eip = p->start;
   v->cr0 = CR0_ET | (p->kind >= V86 ? CR0_PE : 0);
