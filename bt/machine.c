@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE
 #include "machine.h"
 #include <errno.h>
 #include <pthread.h>
@@ -5,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include "../monitor/cpuid.h"
 #include "host/host_limits.h"
 
@@ -38,22 +40,37 @@ static void enter_kernel(struct vcpu *v, const struct boot_cpu *cpu) {
   vcpu_paging_changed(v);
 }
 
-/* Power-on state, then the kernel as if a boot loader had just loaded it. What the RAM held is left there, as on a PC. */
-static bool reset_machine(struct machine *m, char error[ERROR_TEXT]) {
+/* The kernel as if a boot loader had just loaded it. */
+static bool load_kernel(struct machine *m, char error[ERROR_TEXT]) {
   struct boot_memory mem = {guest_memory, m, mmu_ram_size(m->mmu)};
   struct boot_cpu cpu;
-  struct vcpu *v = monitor_vcpu(m->monitor);
-  m->reset_wanted = false;
-  v->a20_masked = false;
-  mmu_reset(m->mmu);
-  monitor_reset(m->monitor);
-  pc_reset(m->pc);
   pc_leave_as_bios(m->pc);
   struct boot_platform platform = {.rsdp = pc_write_tables(m->pc).v, .day_seconds = pc_day_seconds(m->pc)};
   for (unsigned i = 0; i < 4; i++) platform.serial[i] = pc_serial_base(m->pc, i);
+  for (unsigned i = 0; i < 3; i++) platform.parallel[i] = pc_parallel_base(m->pc, i);
   if (!boot_load(&m->boot, &mem, &platform, &cpu, error)) return false;
-  enter_kernel(v, &cpu);
+  enter_kernel(monitor_vcpu(m->monitor), &cpu);
   return true;
+}
+
+bool machine_has_firmware(const struct machine *m) { return !m->options->kernel; }
+
+/* Power-on state: the CPU at its reset vector, in the firmware's ROM; or the kernel. What the RAM held is left there, as on a PC.
+ */
+static bool reset_machine(struct machine *m, char error[ERROR_TEXT]) {
+  m->reset_wanted = m->init_wanted = false;
+  monitor_vcpu(m->monitor)->a20_masked = false;
+  mmu_reset(m->mmu);
+  monitor_reset(m->monitor);
+  pc_reset(m->pc);
+  return machine_has_firmware(m) || load_kernel(m, error);
+}
+
+/* INIT: the CPU goes to the firmware's reset vector, everything else is as it was. */
+static void init_cpu(struct machine *m) {
+  m->init_wanted = false;
+  monitor_init_cpu(m->monitor);
+  monitor_set_intr(m->monitor, pc_interrupt_pending(m->pc));
 }
 
 /* ---- making and unmaking ---- */
@@ -99,7 +116,7 @@ static void close_log(struct machine *m) {
 /* Names for logs: --symbols, else the kernel's own. */
 static bool read_symbols(struct machine *m, char error[ERROR_TEXT]) {
   if (!m->options->symbols) {
-    if (m->boot.kind != BOOT_LINUX) m->symbols = symbols_from_elf(&m->boot.kernel);
+    if (!machine_has_firmware(m) && m->boot.kind != BOOT_LINUX) m->symbols = symbols_from_elf(&m->boot.kernel);
     return true;
   }
   struct image file;
@@ -164,6 +181,9 @@ static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   struct cpuid_regs version = cpuid_leaf(v->model, v->features, 1, 0);
   config.apic = v->features >> FEAT_APIC & 1;
   config.cpu_signature = version.eax, config.cpu_features = version.edx;
+  struct vga_config vga;
+  machine_vga_config(m, &vga);
+  config.vga = m->options->vga ? &vga : NULL;
   m->pc = pc_create(&config, &why);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
@@ -178,6 +198,8 @@ static void signalled(void *opaque, short events) {
 static bool make_loop(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
   post_queue_init(&m->posts, machine_kick, m);
   m->can_post = true;
+  m->screen = screen_create(&m->posts);
+  if (!m->screen) return boot_fail(error, "not enough memory");
   m->loop = loop_create();
   if (!m->loop) return boot_fail(error, errno == ENOMEM ? "not enough memory" : "eventfd: %s", strerror(errno));
   if (!host || host->signal_fd < 0) return true;
@@ -186,13 +208,30 @@ static bool make_loop(struct machine *m, const struct machine_host *host, char e
   return loop_add(m->loop, &m->signal_watch) ? true : boot_fail(error, "not enough memory");
 }
 
+/* -rtc base=. What the local time is, is for the host to know. */
+static void set_epoch(struct machine *m) {
+  const struct bt_options *o = m->options;
+  time_t now = (time_t)clock_epoch(m->clock);
+  struct tm local;
+  if (o->rtc_base == RTC_DATE) clock_set_epoch(m->clock, o->rtc_date);
+  if (o->rtc_base == RTC_LOCAL_TIME && localtime_r(&now, &local)) clock_set_epoch(m->clock, now + local.tm_gmtoff);
+}
+
+static bool read_what_is_booted(struct machine *m, char error[ERROR_TEXT]) {
+  const struct bt_options *o = m->options;
+  m->roms.options = o; /* cards have ROMs under -kernel, too */
+  if (machine_has_firmware(m)) return roms_read(&m->roms, o, error);
+  return boot_files_read(&m->boot, o->kernel, o->initrd, o->append, o->ram_size, error);
+}
+
 static bool make_parts(struct machine *m, const struct machine_host *host, char error[ERROR_TEXT]) {
   const struct bt_options *o = m->options;
   const char *why = NULL;
   if (!check_host_memory(o, error) || !open_log(m, error)) return false;
-  if (!boot_files_read(&m->boot, o->kernel, o->initrd, o->append, o->ram_size, error) || !read_symbols(m, error)) return false;
+  if (!read_what_is_booted(m, error) || !read_symbols(m, error)) return false;
   m->clock = clock_create(o->monitor.icount_shift, 0);
   if (!m->clock) return boot_fail(error, "the guest clock cannot be made");
+  set_epoch(m);
   struct mmu_config mmu = machine_mmu_config(m);
   m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why, error);
@@ -240,6 +279,7 @@ void machine_destroy(struct machine *m) {
   if (!m) return;
   if (m->clock) clock_on_deadline(m->clock, NULL, NULL);
   bool stopped = !m->loop || loop_stop(m->loop); /* first: its thread calls into the rest */
+  machine_settle_drives(m);
   pool_destroy(m->pool);
   if (stopped && m->can_post) post_queue_destroy(&m->posts); /* before the devices, whose requests hold posts */
   wakeup_detach(&m->wakeup);
@@ -250,6 +290,7 @@ void machine_destroy(struct machine *m) {
   if (m->clock) clock_destroy(m->clock);
   symbols_free(m->symbols);
   boot_files_free(&m->boot);
+  roms_free(&m->roms);
   close_log(m);
   if (!stopped) return; /* stuck in a write to a terminal that nobody reads: it keeps what it uses */
   machine_free_backends(m);
@@ -290,6 +331,7 @@ static void run_until(struct machine *m, uint64_t count) {
     /* a loaded state's: the kernel is gone */
     if (m->reset_wanted && m->options->no_reboot) return machine_finish(m, END_RESET, 0);
     if (m->reset_wanted && !reset_machine(m, error)) return stop(m, error);
+    if (m->init_wanted) init_cpu(m);
   }
   if (m->end.kind == END_NONE && atomic_load(&m->quit)) m->end = (struct machine_end){.kind = END_QUIT};
 }

@@ -8,16 +8,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "../devices/display/vga.h"
 #include "../devices/pc.h"
 #include "../mmu/mmu.h"
 #include "../monitor/clock.h"
 #include "../monitor/monitor.h"
 #include "boot/boot.h"
+#include "boot/roms.h"
 #include "options/options.h"
+#include "host/block_drive.h"
 #include "host/chardev.h"
 #include "host/loop.h"
 #include "host/pool.h"
 #include "host/post.h"
+#include "host/screen.h"
 #include "symbols.h"
 #include "host/wakeup.h"
 
@@ -55,7 +59,8 @@ struct machine_host {              /* the program's side */
 struct machine {
   const struct bt_options *options;
   const struct machine_foreign *foreign; /* NULL: an ordinary machine; else there is no pc, boot, loop, wakeup */
-  struct boot_files boot;
+  struct boot_files boot;                /* of -kernel */
+  struct roms roms;                      /* what is run without one */
   struct clock *clock;
   struct mmu *mmu;
   struct monitor *monitor;
@@ -65,22 +70,20 @@ struct machine {
   struct machine_host host; /* of signal_watch */
   struct loop_watch signal_watch;
   struct post_queue posts;
-  bool can_post; /* `posts` is made */
+  bool can_post;         /* `posts` is made */
+  struct screen *screen; /* there is one whether or not an adapter is connected to it */
   struct chardev **chardevs;
   struct device_config *devices; /* of the pc, beside those that every PC has */
   unsigned chardev_count, device_count;
-  struct drive { /* -drive if=none: a back end that a device names by drive=ID */
-    const char *id;
-    struct block_backend *backend;
-  } * drives;
+  struct block_drive **drives; /* of -drive and its like; devices name them by drive=ID */
   unsigned drive_count;
   struct pool *pool;                /* its threads do what may block; NULL: there are no drives */
   struct clock_timer chardev_flush; /* for the end of a line that does not come */
   struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;
   FILE *log;
-  bool log_io; /* -d io */
-  bool reset_wanted;
+  bool log_io;                    /* -d io */
+  bool reset_wanted, init_wanted; /* init: of the CPU alone */
   struct machine_end end;
   atomic_bool quit; /* any thread: machine_quit() */
 };
@@ -107,9 +110,13 @@ bool machine_post(struct machine *m, void (*function)(void *argument), void *arg
 bool machine_quiesce(struct machine *m);
 void machine_destroy(struct machine *m);
 
-/* ---- between machine.c, machine_glue.c and machine_devices.c ---- */
+/* ---- drives, for commands of people: vCPU thread, between two guest instructions (block_drive.h) ---- */
+struct block_drive *machine_find_drive(struct machine *m, const char *id); /* NULL: there is none */
+
+/* ---- between machine.c, machine_glue.c, machine_devices.c and machine_drives.c ---- */
 void machine_finish(struct machine *m, enum end_kind kind, int status); /* the first end counts */
 void machine_request_reset(struct machine *m);
+bool machine_has_firmware(const struct machine *m); /* else a kernel is started without one */
 struct pc_config machine_pc_config(struct machine *m);
 struct mmu_config machine_mmu_config(struct machine *m);
 void machine_add_foreign_io(struct machine *m); /* all that is not RAM goes to m->foreign */
@@ -118,8 +125,15 @@ void machine_kick(void *m); /* any thread: the vCPU thread comes to a safepoint,
 /* machine_devices.c. False: `error` says why; what has been made is to be freed all the same. */
 bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]);
 bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]); /* after the back ends: m->devices, for the pc */
+/* The VGA, with its BIOS where that is found, else without. */
+void machine_vga_config(struct machine *m, struct vga_config *vga);
 void machine_free_devices(struct machine *m);
 void machine_free_backends(struct machine *m);
+/* machine_drives.c */
+bool machine_make_drives(struct machine *m, char error[ERROR_TEXT]);
+void machine_settle_drives(struct machine *m); /* before the pool ends: no thread of it waits for a server for ever */
+void machine_resume_drives(struct machine *m); /* a machine that was stopped goes on */
+void machine_free_drives(struct machine *m);
 /* Calls f for every character back end. */
 static inline void machine_each_chardev(struct machine *m, void (*f)(struct chardev *c)) {
   for (unsigned i = 0; i < m->chardev_count; i++) f(m->chardevs[i]);

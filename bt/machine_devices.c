@@ -1,9 +1,7 @@
-/* Back ends and devices, made of the command line's entries (options/devices.h), which have been checked there. Of drives only
- * what tests give is seen here: the command line refuses -drive as long as no device takes one (options/options_qemu.c). */
-#include <errno.h>
+/* Back ends and devices, made of the command line's entries (options/devices.h), which have been checked there. Drives:
+ * machine_drives.c. */
 #include <stdlib.h>
 #include <string.h>
-#include "host/block_raw.h"
 #include "machine.h"
 #include "options/devices.h"
 
@@ -29,59 +27,17 @@ static bool make_chardevs(struct machine *m, char error[ERROR_TEXT]) {
   return true;
 }
 
-/* ---- drives ---- */
-
-enum { POOL_THREADS = 8 };
-struct drive_properties {
-  const char *file, *interface, *format;
-  bool read_only;
-};
-static const struct property drive_rows[] = {
-  PROPERTY(PROPERTY_TEXT, drive_properties, file, "file", NULL, "the image"),
-  PROPERTY(PROPERTY_TEXT, drive_properties, interface, "if", "ide", "what it hangs on"),
-  PROPERTY(PROPERTY_TEXT, drive_properties, format, "format", "raw", "of the image"),
-  PROPERTY(PROPERTY_BOOL, drive_properties, read_only, "readonly", NULL, "the image is not written to"),
-  PROPERTY_END,
-};
-
-/* NULL, or what is wrong with it: more than this is not there yet. */
-static const char *drive_unfit(const struct option_entry *e, const struct drive_properties *p) {
-  if (strcmp(p->interface, "none")) return "if=none is the only interface yet";
-  if (strcmp(p->format, "raw")) return "format=raw is the only format yet";
-  return !e->id ? "it has no id= for a device to name it by" : !p->file ? "it has no file=" : NULL;
-}
-
-static bool make_drive(struct machine *m, const struct option_entry *e, char error[ERROR_TEXT]) {
-  const struct property_world world = {0};
-  struct drive_properties p;
-  char why[PROPERTY_ERROR];
-  properties_clear(drive_rows, &p);
-  if (!properties_set_all(drive_rows, &p, e, "", &world, why)) return boot_fail(error, "%s: %.200s", e->option, why);
-  const char *unfit = drive_unfit(e, &p);
-  if (unfit) return boot_fail(error, "%s: %s", e->option, unfit);
-  if (!m->pool) m->pool = pool_create(POOL_THREADS);
-  if (!m->pool) return boot_fail(error, "%s: %s", e->option, strerror(errno));
-  struct block_backend *made = block_raw_create(p.file, p.read_only, m->pool, &m->posts, error);
-  if (made) m->drives[m->drive_count++] = (struct drive){e->id, made};
-  return made;
-}
-
-static bool make_drives(struct machine *m, char error[ERROR_TEXT]) {
-  m->drives = calloc(count_entries(m, "drive") + 1, sizeof *m->drives);
-  if (!m->drives) return boot_fail(error, "not enough memory");
-  ENTRIES_OF(m->options->entries, "drive", e) if (!make_drive(m, e, error)) return false;
-  return true;
-}
-
 /* ---- all of them ---- */
 
-bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]) { return make_chardevs(m, error) && make_drives(m, error); }
+bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]) {
+  return make_chardevs(m, error) && machine_make_drives(m, error);
+}
 
 /* By -chardev and -drive: networks cannot be named yet. */
 static void *find_backend(void *opaque, enum property_type type, const char *id) {
   struct machine *m = opaque;
-  for (unsigned i = 0; type == PROPERTY_DRIVE && i < m->drive_count; i++)
-    if (!strcmp(m->drives[i].id, id)) return m->drives[i].backend;
+  struct block_drive *drive = type == PROPERTY_DRIVE ? machine_find_drive(m, id) : NULL;
+  if (drive) return block_drive_backend(drive);
   for (unsigned i = 0; type == PROPERTY_CHARDEV && i < m->chardev_count; i++)
     if (!strcmp(chardev_id(m->chardevs[i]), id)) return chardev_backend(m->chardevs[i]);
   return NULL;
@@ -104,6 +60,15 @@ bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]) {
   return true;
 }
 
+void machine_vga_config(struct machine *m, struct vga_config *vga) {
+  const struct image *rom;
+  char why[ERROR_TEXT];
+  *vga = (struct vga_config){.screen = screen_backend(m->screen)};
+  if (!m->options->vga) return;
+  if (roms_of_card(&m->roms, "vgabios-stdvga.bin", &rom, why)) vga->rom = rom->bytes, vga->rom_size = (uint32_t)rom->size;
+  else if (machine_has_firmware(m)) fprintf(stderr, "bt: warning: -vga std: %s: without it nothing is on the screen\n", why);
+}
+
 void machine_free_devices(struct machine *m) {
   for (unsigned i = 0; i < m->device_count; i++) free((void *)m->devices[i].properties);
   free(m->devices);
@@ -112,6 +77,6 @@ void machine_free_devices(struct machine *m) {
 void machine_free_backends(struct machine *m) {
   for (unsigned i = 0; i < m->chardev_count; i++) chardev_destroy(m->chardevs[i]);
   free(m->chardevs);
-  for (unsigned i = 0; i < m->drive_count; i++) block_raw_destroy(m->drives[i].backend);
-  free(m->drives);
+  machine_free_drives(m);
+  screen_destroy(m->screen);
 }

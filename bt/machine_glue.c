@@ -109,8 +109,29 @@ void machine_request_reset(struct machine *m) {
   monitor_exit(m->monitor);
 }
 static void reset(void *opaque) { machine_request_reset(opaque); }
+/* A lone INIT goes to the reset vector; without a firmware, what stands there is a reset. */
+static void init(void *opaque) {
+  struct machine *m = opaque;
+  if (!machine_has_firmware(m)) return machine_request_reset(m);
+  m->init_wanted = true;
+  monitor_exit(m->monitor);
+}
 static void power_off(void *opaque) { machine_finish(opaque, END_POWER_OFF, 0); }
 static void debug_exit(void *opaque, uint32_t value) { machine_finish(opaque, END_DEBUG_EXIT, (int)((value << 1 | 1) & 0xff)); }
+
+/* A card whose ROM is missing works all the same, for systems with a driver of their own. */
+static const uint8_t *rom(void *opaque, const char *name, uint32_t *size) {
+  struct machine *m = opaque;
+  const struct image *image;
+  char error[ERROR_TEXT];
+  if (!machine_has_firmware(m)) return NULL;
+  if (!roms_of_card(&m->roms, name, &image, error)) {
+    fprintf(stderr, "bt: warning: %s: the guest finds a card without it\n", error);
+    return NULL;
+  }
+  *size = (uint32_t)image->size;
+  return image->bytes;
+}
 
 struct pc_config machine_pc_config(struct machine *m) {
   const struct bt_options *o = m->options;
@@ -120,16 +141,18 @@ struct pc_config machine_pc_config(struct machine *m) {
     .opaque = m,
     .cpu_intr = cpu_intr,
     .cpu_nmi = cpu_nmi,
-    /* A lone INIT goes to the BIOS's reset vector, and what stands there on this machine is a reset. */
-    .cpu_init = reset,
+    .cpu_init = init,
     .a20 = set_a20,
     .reset = reset,
     .power_off = power_off,
     .debug_exit = debug_exit,
+    .rom = rom,
     .devices = m->devices,
     .device_count = m->device_count,
     .acpi = o->acpi,
     .hpet = o->hpet,
+    .rtc_slew = o->rtc_slew,
+    .firmware = machine_has_firmware(m) ? &m->roms.config : NULL,
   };
 }
 
@@ -161,6 +184,7 @@ static void before_io(void *opaque) {
 }
 struct mmu_config machine_mmu_config(struct machine *m) {
   return (struct mmu_config){.ram_size = m->options->ram_size,
+                             .more_memory = (32 << 20) + m->roms.bios.size, /* cards' as usual, and the ROM */
                              .opaque = m,
                              .code_written = code_written,
                              .fetch_dropped = fetch_dropped,

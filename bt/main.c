@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "../monitor/cpuid.h"
 #include "host/background.h"
+#include "host/display_curses.h"
 #include "diff/diff.h"
 #include "host/host_limits.h"
 #include "machine.h"
@@ -25,7 +26,8 @@ struct program {
   struct bt_options options;
   struct machine *machine;
   struct terminal terminal;
-  sigset_t signals; /* those that signal_fd tells */
+  struct curses *display; /* NULL: none */
+  sigset_t signals;       /* those that signal_fd tells */
   int signal_fd, tell, pidfile;
   uint64_t asked_ms; /* loop's thread: when a signal asked us to end, 0 if none has */
   bool out_of_time;  /* it was SIGXCPU */
@@ -72,7 +74,11 @@ static void signalled(void *opaque) {
   struct program *p = opaque;
   struct told told;
   if (read(p->signal_fd, &told, sizeof told) != sizeof told) return;
-  if (told.number == SIGCONT) return terminal_again(&p->terminal);
+  if (told.number == SIGCONT) {
+    terminal_again(&p->terminal);
+    if (p->display) curses_again(p->display);
+    return;
+  }
   uint64_t now = monotonic_ms();
   if (p->asked_ms) {
     if (now - p->asked_ms < SAME_REQUEST_MS) return;
@@ -137,6 +143,30 @@ static bool uses_terminal(const struct bt_options *o, bool *signals) {
   return false;
 }
 
+/* ---- the screen in the terminal ---- */
+
+static unsigned key_room(void *opaque) { return pc_keyboard_room(((struct program *)opaque)->machine->pc); }
+static void press(void *opaque, enum pc_key key, bool down) {
+  pc_keyboard_press(((struct program *)opaque)->machine->pc, key, down);
+}
+static void quit(void *opaque) { machine_quit(((struct program *)opaque)->machine); }
+
+static bool open_display(struct program *p, char error[ERROR_TEXT]) {
+  const struct curses_host host = {p->machine->screen, &p->machine->posts, p, key_room, press, quit};
+  char farewell[TERMINAL_FAREWELL];
+  p->display = curses_create(STDIN_FILENO, STDOUT_FILENO, &host, error);
+  if (!p->display) return false;
+  curses_farewell(p->display, farewell, sizeof farewell);
+  terminal_taken(&p->terminal, farewell);
+  return true;
+}
+
+/* The terminal as it was, so that what is said from here on is seen. */
+static void close_terminal(struct program *p) {
+  if (p->display && curses_stop(p->display)) terminal_given_back(&p->terminal);
+  terminal_close(&p->terminal);
+}
+
 static void refuse(const char *error) {
   char hint[96] = "";
   if (strstr(error, "not enough memory")) host_limits_memory_hint(hint);
@@ -146,22 +176,23 @@ static void refuse(const char *error) {
 /* Everything up to the guest's first instruction. False: one line has been printed. */
 static bool prepare(struct program *p) {
   char error[ERROR_TEXT];
-  bool signals = true, terminal = uses_terminal(&p->options, &signals);
+  bool signals = true, curses = p->options.display == DISPLAY_CURSES, terminal = uses_terminal(&p->options, &signals) || curses;
   const struct machine_host host = {p->signal_fd, signalled, p};
   if (p->options.pidfile && (p->pidfile = pidfile_create(p->options.pidfile, error)) < 0)
     return fprintf(stderr, "bt: %s\n", error), false;
-  if (terminal) terminal_open(&p->terminal, STDIN_FILENO);
+  if (terminal) terminal_open(&p->terminal, STDIN_FILENO, curses);
   p->machine = machine_create(&p->options, &host, error);
   if (!p->machine) return refuse(error), false;
   take_signals(p); /* from here they are read from signal_fd, and the terminal is put back */
-  terminal_make_raw(&p->terminal, signals);
+  if (curses && !open_display(p, error)) return refuse(error), false;
+  if (!curses) terminal_make_raw(&p->terminal, signals);
   if (p->tell >= 0) background_ready(p->tell);
   return true;
 }
 
 static int run(struct program *p) {
   const struct machine_end *end = machine_run(p->machine);
-  terminal_close(&p->terminal);
+  close_terminal(p);
   if (end->kind == END_STOPPED) {
     const struct vcpu *v = monitor_vcpu(p->machine->monitor);
     fprintf(stderr, "bt: the machine had to stop: %s (at %04x:%08x)\n", end->reason, v->s.seg[SEG_CS].selector, v->s.eip);
@@ -186,7 +217,7 @@ int main(int argc, char **argv) {
     int status = diff_main(argc - 1, argv + 1, stdout, stderr);
     return status ? status : told();
   }
-  struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal.keeper_pipe = -1};
+  struct program p = {.signal_fd = -1, .tell = -1, .pidfile = -1, .terminal = {.keeper_pipe = -1, .held = -1, .before = -1}};
   int parsed = options_parse(&p.options, argc, argv, stderr);
   if (parsed != OPTIONS_OK) return parsed == OPTIONS_DONE ? told() : STATUS_BAD;
   if (options_cpu_help(&p.options)) return options_free(&p.options), list_cpus(), told();
@@ -195,8 +226,9 @@ int main(int argc, char **argv) {
     return STATUS_BAD;
   }
   int status = prepare(&p) ? run(&p) : STATUS_BAD;
-  terminal_close(&p.terminal);
+  close_terminal(&p);
   machine_destroy(p.machine);
+  curses_free(p.display);
   pidfile_remove(p.pidfile, p.options.pidfile);
   close_signals(&p);
   options_free(&p.options);

@@ -31,7 +31,7 @@ struct part {
 enum { PART_CPU, PART_MONITOR, PART_CLOCK, PART_PDPTES, PART_MACHINE, PART_COUNT };
 
 static const struct field pdpte_fields[] = {{"pdpte", 0, 8, 4}, FIELD_END};
-static const struct field machine_fields[] = {FIELD(machine, reset_wanted), FIELD_END};
+static const struct field machine_fields[] = {FIELD(machine, reset_wanted), FIELD(machine, init_wanted), FIELD_END};
 
 static void list_parts(struct machine *m, struct part parts[PART_COUNT]) {
   parts[PART_CPU] = (struct part){"cpu", monitor_vcpu(m->monitor), vcpu_fields()};
@@ -164,7 +164,8 @@ static const char *unfit(struct machine *m, const struct loaded *l) {
   if (!why) why = clock_unfit(m->clock, l->clock);
   for (unsigned i = 0; i < 4 && !why; i++)
     if (l->pdptes[i] & ~UINT64_C(0xffffff001)) why = "the saved state's PDPTEs have reserved bits set";
-  if (!why && !is_bool(&l->machine.reset_wanted)) why = "the saved state's machine has a flag that is neither 0 nor 1";
+  if (!why && !(is_bool(&l->machine.reset_wanted) && is_bool(&l->machine.init_wanted)))
+    why = "the saved state's machine has a flag that is neither 0 nor 1";
   return why;
 }
 

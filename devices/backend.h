@@ -49,7 +49,15 @@ static inline void char_accept(struct char_backend *b) {
   if (b && b->ops->accept) b->ops->accept(b);
 }
 
-/* ---- blocks: disks (D16) ---- */
+/* ---- blocks: disks, CDs, floppies (D16) ----
+ *
+ * What -drive makes is a drive, which may have a medium: an image. A drive that a front end has connected to with a medium() can
+ * be given another one, or none, by its user while the guest runs; others keep theirs. The policies werror= and rerror= are the
+ * back end's: where they say that the machine stops, a request is simply not done before its user has the machine go on and it
+ * has succeeded or failed once more. A front end hears of errors that are to be reported to the guest, and of no others.
+ *
+ * Devices name their drive by drive=ID (PROPERTY_DRIVE). What -drive if=ide and if=floppy (-hda, -cdrom, -fda, ...) make is an
+ * entry as `-device ide-hd|ide-cd,drive=ID,bus=ide.B,unit=U` or `-device floppy,drive=ID,unit=U` would. */
 
 enum block_operation { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD };
 struct block_piece { /* of host memory: guest RAM that the front end has claimed for DMA, or a buffer of its own */
@@ -64,11 +72,24 @@ struct block_request {
   uint64_t size; /* bytes: of the pieces together; BLOCK_DISCARD has none */
   const struct block_piece *pieces;
   unsigned piece_count;
-  /* error: 0, or an errno: ENOSPC, EIO, EINVAL (beyond the end), EROFS, ENOTSUP (discard). After an error the buffers of a read,
-   * or that part of the medium, may hold anything. The request may be submitted again by now. */
+  /* error: 0, or an errno: ENOSPC, EIO, EINVAL (beyond the end), EROFS, ENOTSUP (discard), ENOMEDIUM (there is none). After an
+   * error the buffers of a read, or that part of the medium, may hold anything. The request may be submitted again by now. */
   void (*done)(struct block_request *r, int error);
   void *opaque;      /* the front end's */
   void *backend[12]; /* the back end's while it has it */
+};
+struct block_front {
+  void *opaque;
+  /* The medium is another one now (loaded), or has been taken out: block_backend's members say what there is. No request is under
+   * way; those that were have been done. `loaded` comes with a closed tray, taking out with an open one: a front end that has a
+   * tray takes over b->tray_open. NULL: the medium cannot be changed (a hard disk). */
+  void (*medium)(void *opaque, bool loaded);
+  /* Somebody wants the medium out, but b->locked: the guest may be told that its user has pressed the button. May be NULL. */
+  void (*eject_wanted)(void *opaque);
+};
+/* What -drive said of the disk's shape: zeros are the front end's own choice. */
+struct block_geometry {
+  uint32_t cylinders, heads, sectors;
 };
 struct block_backend;
 struct block_ops {
@@ -79,34 +100,90 @@ struct block_ops {
 };
 struct block_backend {
   const struct block_ops *ops;
-  uint64_t size; /* bytes; does not change while a front end is connected */
+  struct block_front front;
+  /* Of the medium. They change right before front.medium() is called, and at no other time while a front end is connected. */
+  bool present;  /* false: the drive is empty, requests end with ENOMEDIUM */
+  uint64_t size; /* bytes, a multiple of 512: a tail that is shorter reads as if zeros followed it; 0 without a medium */
   bool read_only;
+  /* Of the drive, as long as it lives. */
+  bool write_cache;   /* false (cache=writethrough, directsync): a write that is done is on the medium, as with `fua` */
+  bool is_cdrom;      /* media=cdrom */
+  const char *serial; /* number that the guest is told; NULL: the front end's own choice */
+  struct block_geometry geometry;
+  /* The front end's, for the back end to look at: the guest has locked the door, has opened the tray (whose medium is still in
+   * it). Whoever changes media sets tray_open too. */
+  bool locked, tray_open;
 };
 static inline void block_submit(struct block_backend *b, struct block_request *r) { b->ops->submit(b, r); }
+/* `front` NULL: nobody; no request is under way then. Nothing is called for the medium that is in it already. */
+static inline void block_connect(struct block_backend *b, const struct block_front *front) {
+  if (b) b->front = front ? *front : (struct block_front){0};
+}
 
-/* ---- screens (D17) ---- */
+/* ---- screens (D17) ----
+ *
+ * An adapter renders nothing. Who shows its screen lets it take a *copy* of what the picture is made of - registers, palettes,
+ * and of video memory what has been written since the last copy - in the vCPU thread, and then makes cells or pixels of the copy,
+ * in any thread, at its own pace. One lock, the back end's, is held around each of these calls, so that a copy is never half
+ * made. A screen that nobody copies costs nothing. Each copy that found something new has a number, higher than those before; who
+ * shows the screen keeps the number of what he has shown and gets only what is newer. */
 
 struct display_geometry {
-  uint32_t width, height; /* pixels */
-  uint16_t columns, rows; /* character cells; 0: graphics */
+  uint32_t width, height;          /* pixels; 0: there is no picture (no copy yet, or the adapter is off) */
+  uint16_t columns, rows;          /* character cells; 0: graphics */
+  uint8_t cell_width, cell_height; /* pixels of a cell; width and height are whole cells, but for a last row that is cut */
+};
+enum display_cell_flags {
+  DISPLAY_BLINKS = 1,     /* the character comes and goes */
+  DISPLAY_UNDERLINED = 2, /* monochrome text */
+  DISPLAY_FONT_B = 4      /* of the second font that is loaded: `character` may be any glyph */
+};
+struct display_cell {
+  uint8_t character;              /* code page 437 where the guest has loaded no font of its own */
+  uint8_t foreground, background; /* of palette[] */
+  uint8_t flags;
+};
+struct display_cursor {
+  bool shown; /* it is on, and within the screen; it blinks (DISPLAY_NO_BLINK) */
+  uint16_t column, row;
+  uint8_t first, last; /* pixel lines of the cell */
+};
+struct display_text {
+  struct display_geometry geometry;
+  uint32_t palette[16]; /* xRGB */
+  struct display_cursor cursor;
+  struct display_cell *cells; /* the caller's: rows of `columns` */
+  size_t capacity;            /* how many cells there is room for */
+};
+enum display_how {
+  DISPLAY_ALL = 1,      /* every line is drawn, changed or not */
+  DISPLAY_NO_BLINK = 2, /* the dark half of blinking: cursor and blinking characters are away */
+  DISPLAY_NO_CURSOR = 4
+};
+struct display_pixels {
+  struct display_geometry geometry;
+  uint32_t *pixels;      /* the caller's: xRGB, x is 0 */
+  size_t stride;         /* pixels from a line to the next */
+  size_t capacity;       /* pixels there is room for: `stride` times lines */
+  unsigned how;          /* the caller's: enum display_how */
+  uint32_t first, count; /* lines that were drawn */
 };
 struct display_front {
   void *opaque;
-  /* The back end's thread, at its own pace: the picture as it is now, under the front end's one lock. Writes what has changed
-   * since state number `since` (0: all) as 32-bit xRGB pixels to `pixels`, `stride` bytes a row, where the geometry is what
-   * *geometry says; else only sets *geometry. Returns the new state's number, `since` where nothing has changed. */
-  uint64_t (*refresh)(void *opaque, uint64_t since, struct display_geometry *geometry, uint32_t *pixels, size_t stride);
-};
-struct display_backend;
-struct display_ops {
-  /* Something may have changed, for the first time since the last refresh(). */
-  void (*changed)(struct display_backend *b);
+  void (*copy)(void *opaque); /* vCPU thread */
+  /* Any thread: the copy's number where it is newer than `since`, and then the text is all there; else `since`, and nothing is
+   * written but the geometry. That is also so where the cells do not fit (ask again with room), and in graphics modes. */
+  uint64_t (*cells)(void *opaque, uint64_t since, struct display_text *text);
+  /* The same for pixels, of text too. Of the lines those are drawn that may differ from copy number `since` (0: all, as after a
+   * change of geometry); the caller keeps the others. */
+  uint64_t (*pixels)(void *opaque, uint64_t since, struct display_pixels *pixels);
 };
 struct display_backend {
-  const struct display_ops *ops;
-  struct display_front front;
-  bool watched; /* false: nobody looks, the front end need not find out what changes (an unwatched screen costs nothing) */
+  struct display_front front; /* copy NULL: there is no adapter */
 };
+static inline void display_connect(struct display_backend *b, const struct display_front *front /* NULL: nobody */) {
+  if (b) b->front = front ? *front : (struct display_front){0};
+}
 
 /* ---- networks ---- */
 

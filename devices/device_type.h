@@ -8,6 +8,8 @@
 #include "property.h"
 
 struct pci;
+struct ide_channel;
+struct block_backend;
 
 /* Where a device is put: what it may connect to. Lives as long as the machine. */
 struct device_place {
@@ -15,13 +17,24 @@ struct device_place {
   struct mmu *mmu;
   struct clock *clock;
   struct pci *pci;
-  void *opaque; /* for the callbacks */
+  struct ide_channel *ide; /* two: the PIIX3's, ide.0 and ide.1 */
+  void *opaque;            /* for the callbacks */
   /* An ISA interrupt line that is this device's own source: its level does not clear another's. */
   struct irq_line (*isa_irq)(void *opaque, unsigned irq);
   /* Makes it serial port `wanted` of 0 to 3 (UINT32_MAX: the first that is free), and fills in *base and *irq where they are
    * UINT32_MAX. Ports with the usual two are in the firmware's tables. The port's number; -1: there is that one already. */
   int (*com_port)(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq);
+  int (*lpt_port)(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq); /* the same for parallel ports, 0 to 2 */
   void (*debug_exit)(void *opaque, uint32_t value);
+  /* A drive for the floppy controller: unit 0 or 1 (UINT32_MAX: the first that is free, which is filled in), of an enum
+   * floppy_type (storage/floppy.h), with that back end (NULL: it stays empty). NULL, or what is wrong, a literal. */
+  const char *(*floppy)(void *opaque, uint32_t *unit, unsigned type, struct block_backend *backend);
+  /* For bootindex= (UINT32_MAX: none): the device is tried in that order by a firmware, which knows it by this OpenFirmware path,
+   * as QEMU writes it ("/pci@i0cf8/ethernet@3/ethernet-phy@0"). NULL, or what is wrong, a literal. */
+  const char *(*boot_path)(void *opaque, uint32_t bootindex, const char *path);
+  /* The image of a card's ROM by its file's name (romfile=); it lives as long as the machine. NULL: there is none, or no firmware
+   * that would run it. */
+  const uint8_t *(*rom)(void *opaque, const char *name, uint32_t *size);
 };
 
 struct device_type {

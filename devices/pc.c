@@ -9,7 +9,6 @@
 #include "pc.h"
 #include "irq.h"
 #include "chips/acpi_pm.h"
-#include "chips/crtc.h"
 #include "chips/dma8237.h"
 #include "chips/hpet.h"
 #include "input/i8042.h"
@@ -20,15 +19,28 @@
 #include "chips/lapic.h"
 #include "chips/mc146818.h"
 #include "chips/piix3.h"
+#include "chips/piix3_ide.h"
 #include "chips/port92.h"
+#include "display/vga.h"
+#include "firmware/bios_rom.h"
+#include "firmware/boot_order.h"
+#include "firmware/cmos.h"
+#include "firmware/fw_cfg.h"
 #include "firmware/handover.h"
 #include "firmware/tables.h"
+#include "storage/drives.h"
+#include "storage/fdc.h"
+#include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_ADDED = 16, SERIAL_PORTS = 4, FERR_IRQ = 13, RTC_IRQ = 8, KEYBOARD_IRQ = 1, AUX_IRQ = 12 };
+enum { MAX_ADDED = 16, SERIAL_PORTS = 4, PARALLEL_PORTS = 3 };
+enum { KEYBOARD_IRQ = 1, FLOPPY_IRQ = 6, RTC_IRQ = 8, AUX_IRQ = 12, FERR_IRQ = 13, IDE_IRQ = 14, FLOPPY_DMA = 2 };
+enum { VGA_DEVFN = 2 << 3 };
 
 static const uint16_t serial_base[SERIAL_PORTS] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
 static const uint8_t serial_irq[SERIAL_PORTS] = {4, 3, 4, 3};
+static const uint16_t parallel_base[PARALLEL_PORTS] = {0x378, 0x278, 0x3bc};
+static const uint8_t parallel_irq[PARALLEL_PORTS] = {7, 7, 7};
 /* IRQ 2 is no ISA line: as a line's number here it means the I/O APIC's pin 2, which IRQ 0 is wired to as well. */
 enum { IRQ_PIN_2 = 2 };
 
@@ -45,23 +57,29 @@ struct pc {
   struct port92 port92;
   struct ferr ferr;
   struct dma8237 dma;
+  struct fdc fdc;
   struct pci pci;
+  struct bios_rom bios; /* this and fw_cfg: with config.firmware */
+  struct fw_cfg fw_cfg;
+  struct boot_order boot_order;
   struct i440fx host;
   struct piix3 isa;
+  struct piix3_ide ide;
   struct acpi_pm pm;
-  struct crtc crtc;
+  struct vga *vga;                    /* NULL: there is none */
   struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
   struct irq_line pit_line, rtc_line; /* the sources that the HPET can replace */
   struct added {                      /* by config.devices */
     struct pc *pc;
     void *state;
   } added[MAX_ADDED];
-  uint8_t com_ports; /* bit by serial port that is taken, at its usual place or not */
+  uint8_t com_ports, lpt_ports; /* bit by port that is taken, at its usual place or not */
   uint8_t pic_intr, intr;
   bool ready; /* every chip is there: INTR may be worked out */
   struct device *devices;
   unsigned count, capacity;
-  bool failed; /* a part could not be made */
+  bool failed;    /* a part could not be made */
+  uint8_t booted; /* the firmware was started, and -boot once= has been used */
 };
 
 /* ---- interrupts ---- */
@@ -139,7 +157,8 @@ static void apic_init(void *opaque) {
 }
 
 /* The lines' levels are saved too: a chip that drives its line again after a load then makes no edge. */
-static const struct field wiring_fields[] = {IRQ_FANIN_FIELDS(pc, irqs), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD_END};
+static const struct field wiring_fields[] = {IRQ_FANIN_FIELDS(pc, irqs), FIELD(pc, pic_intr), FIELD(pc, intr), FIELD(pc, booted),
+                                             FIELD_END};
 
 static void wiring_reset(void *state) { update_intr(state); }
 
@@ -147,6 +166,7 @@ static void wiring_reset(void *state) { update_intr(state); }
 static void wiring_loaded(void *state) {
   struct pc *pc = state;
   irq_fanin_loaded(&pc->irqs);
+  pc->booted = pc->booted != 0;
   pc->intr = pc_interrupt_pending(pc);
   if (pc->config.cpu_intr) pc->config.cpu_intr(pc->config.opaque, pc->intr);
 }
@@ -180,16 +200,49 @@ static void debug_exit(void *opaque, uint32_t value) {
 /* Each output is a source of its own: COM1 and COM3 share IRQ 4. */
 static struct irq_line isa_irq(void *opaque, unsigned irq) { return isa_source(((struct added *)opaque)->pc, (int)irq); }
 
+/* Ports of one kind: where BIOSes look for them, which are taken, and what the tables say of those that are at their place. */
+struct usual {
+  unsigned count;
+  const uint16_t *base;
+  const uint8_t *irq;
+  uint8_t *taken;
+  uint16_t *told;
+};
+
+static int take_port(const struct usual *u, uint32_t wanted, uint32_t *base, uint32_t *irq) {
+  unsigned port = wanted;
+  if (wanted == UINT32_MAX) port = (unsigned)__builtin_ctz(~(unsigned)*u->taken);
+  if (port >= u->count || *u->taken >> port & 1) return -1;
+  *u->taken |= (uint8_t)(1 << port);
+  if (*base == UINT32_MAX) *base = u->base[port];
+  if (*irq == UINT32_MAX) *irq = u->irq[port];
+  if (*base == u->base[port] && *irq == u->irq[port]) u->told[port] = u->base[port];
+  return (int)port;
+}
+
 static int com_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq) {
   struct pc *pc = ((struct added *)opaque)->pc;
-  unsigned port = wanted;
-  if (wanted == UINT32_MAX) port = (unsigned)__builtin_ctz(~(unsigned)pc->com_ports);
-  if (port >= SERIAL_PORTS || pc->com_ports >> port & 1) return -1;
-  pc->com_ports |= (uint8_t)(1 << port);
-  if (*base == UINT32_MAX) *base = serial_base[port];
-  if (*irq == UINT32_MAX) *irq = serial_irq[port];
-  if (*base == serial_base[port] && *irq == serial_irq[port]) pc->config.com[port] = serial_base[port];
-  return (int)port;
+  const struct usual usual = {SERIAL_PORTS, serial_base, serial_irq, &pc->com_ports, pc->config.com};
+  return take_port(&usual, wanted, base, irq);
+}
+
+static int lpt_port(void *opaque, uint32_t wanted, uint32_t *base, uint32_t *irq) {
+  struct pc *pc = ((struct added *)opaque)->pc;
+  const struct usual usual = {PARALLEL_PORTS, parallel_base, parallel_irq, &pc->lpt_ports, pc->config.lpt};
+  return take_port(&usual, wanted, base, irq);
+}
+
+static const char *floppy(void *opaque, uint32_t *unit, unsigned type, struct block_backend *backend) {
+  return fdc_attach(&((struct added *)opaque)->pc->fdc, unit, (enum floppy_type)type, backend);
+}
+
+static const char *boot_path(void *opaque, uint32_t bootindex, const char *path) {
+  return boot_order_add(&((struct added *)opaque)->pc->boot_order, bootindex, path);
+}
+
+static const uint8_t *rom(void *opaque, const char *name, uint32_t *size) {
+  const struct pc_config *c = &((struct added *)opaque)->pc->config;
+  return c->rom ? c->rom(c->opaque, name, size) : NULL;
 }
 
 /* ---- the machine ---- */
@@ -229,14 +282,56 @@ static const char *add_configured(struct pc *pc, unsigned number) {
     .mmu = pc->config.mmu,
     .clock = pc->config.clock,
     .pci = &pc->pci,
+    .ide = pc->ide.channel,
     .opaque = a,
     .isa_irq = isa_irq,
     .com_port = com_port,
+    .lpt_port = lpt_port,
     .debug_exit = debug_exit,
+    .floppy = floppy,
+    .boot_path = boot_path,
+    .rom = rom,
   };
   const char *error = c->type->make(a->state, c->properties, &place, &device);
   if (!error) add(pc, device);
   return error;
+}
+
+/* Where a BIOS looks for the geometry of IDE disks. */
+static void tell_disks(struct pc *pc) {
+  struct cmos_disk disks[IDE_CHANNELS * IDE_UNITS] = {0};
+  for (unsigned i = 0; i < IDE_CHANNELS * IDE_UNITS; i++) {
+    struct ide_geometry g;
+    if (!ide_disk_geometry(pc->ide.channel, i, &g)) continue;
+    disks[i] =
+      (struct cmos_disk){(uint16_t)g.cylinders, (uint8_t)g.heads, (uint8_t)g.sectors, (enum cmos_translation)g.translation};
+  }
+  cmos_set_disks(pc->rtc.cmos, disks);
+}
+
+/* What the machine's firmware hears of it, when all that is in it is known. NULL, or what is wrong. */
+static const char *add_firmware(struct pc *pc) {
+  const struct pc_config *c = &pc->config;
+  char order[BOOT_PLACES * BOOT_PATH + 1];
+  const char *error = NULL;
+  for (unsigned i = 0; i < c->firmware->file_count && !error; i++) {
+    const struct firmware_file *f = &c->firmware->files[i];
+    char path[BOOT_PATH];
+    snprintf(path, sizeof path, "/rom@%s", f->name);
+    error = boot_order_add(&pc->boot_order, f->bootindex, path);
+  }
+  boot_order_text(&pc->boot_order, order);
+  add(pc, fw_cfg_init(&pc->fw_cfg, pc->io, c->mmu));
+  if (!fw_cfg_fill(&pc->fw_cfg, c, order)) pc->failed = true;
+  return error;
+}
+
+/* In the slot that QEMU's has. */
+static void add_vga(struct pc *pc) {
+  const struct pc_config *c = &pc->config;
+  struct device device = vga_init(c->vga, VGA_DEVFN, &pc->pci, pc->io, c->mmu, c->clock);
+  pc->vga = device.state;
+  add(pc, device);
 }
 
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
@@ -253,18 +348,24 @@ static const char *assemble(struct pc *pc) {
   }
   add(pc, i8259_init(&pc->pic, pc->io, wire(pc, pic_intr, 0)));
   add(pc, i8254_init(&pc->pit, pc->io, c->clock, pc->pit_line));
-  add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), pc->rtc_line));
+  add(pc, mc146818_init(&pc->rtc, pc->io, c->clock, mmu_ram_size(c->mmu), c->rtc_slew, pc->rtc_line));
   if (c->hpet) add(pc, hpet_init(&pc->hpet, c->mmu, c->clock, isa_source(pc, 0), wire(pc, legacy_line, 0)));
   add(pc, i8042_init(&pc->keyboard, pc->io, c->clock, isa_source(pc, KEYBOARD_IRQ), isa_source(pc, AUX_IRQ), a20, reset));
   add(pc, port92_init(&pc->port92, pc->io, a20, reset));
   add(pc, ferr_init(&pc->ferr, pc->io, isa_source(pc, FERR_IRQ)));
-  add(pc, dma8237_init(&pc->dma, pc->io));
+  add(pc, dma8237_init(&pc->dma, pc->io, c->mmu));
+  add(pc, fdc_init(&pc->fdc, pc->io, c->clock, isa_source(pc, FLOPPY_IRQ), dma8237_channel(&pc->dma, FLOPPY_DMA)));
   add(pc, pci_init(&pc->pci, pc->io, c->mmu, wire(pc, pirq_line, 0)));
-  add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu));
+  if (c->firmware) add(pc, bios_rom_init(&pc->bios, c->mmu, c->firmware));
+  add(pc, i440fx_init(&pc->host, &pc->pci, c->mmu, pc->bios.area));
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
+  add(pc, piix3_ide_init(&pc->ide, pc->io, c->mmu, &pc->pci, isa_source(pc, IDE_IRQ), isa_source(pc, IDE_IRQ + 1)));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_source(pc, ACPI_SCI), wire(pc, power_line, 0)));
-  add(pc, crtc_init(&pc->crtc, pc->io));
+  if (c->vga) add_vga(pc);
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
+  tell_disks(pc);
+  cmos_set_floppies(pc->rtc.cmos, (enum cmos_floppy)fdc_drive_type(&pc->fdc, 0), (enum cmos_floppy)fdc_drive_type(&pc->fdc, 1));
+  if (c->firmware && !error) error = add_firmware(pc);
   add(pc, (struct device){"wiring", pc, wiring_fields, wiring_reset, wiring_loaded, 0, 0});
   return error;
 }
@@ -294,11 +395,26 @@ void pc_destroy(struct pc *pc) {
   free(pc);
 }
 
+/* -boot once= is what the first start finds in CMOS; what the guest makes of its order is left alone where nothing is said. */
+static void set_boot_order(struct pc *pc) {
+  const struct firmware_config *f = pc->config.firmware;
+  bool first = !pc->booted;
+  pc->booted = 1;
+  if (f && (first || f->boot_once))
+    cmos_set_boot(pc->rtc.cmos, first && f->boot_once ? f->boot_once : f->boot_order, f->floppy_unchecked);
+}
+
 void pc_reset(struct pc *pc) {
+  set_boot_order(pc);
   for (unsigned i = 0; i < pc->count; i++) pc->devices[i].reset(pc->devices[i].state);
 }
 
-void pc_leave_as_bios(struct pc *pc) { handover_write(pc->io, pc->config.mmu); }
+void pc_leave_as_bios(struct pc *pc) {
+  handover_write(pc->io, pc->config.mmu);
+  if (!pc->vga) return;
+  handover_place_vga(pc->io, VGA_DEVFN);
+  vga_leave_as_bios(pc->vga);
+}
 
 /* ---- what the rest of bt sees ---- */
 
@@ -316,7 +432,8 @@ void pc_set_apic_base(struct pc *pc, uint64_t value) {
 
 void pc_set_ferr(struct pc *pc, bool level) { ferr_set(&pc->ferr, level); }
 
-void pc_keyboard_key(struct pc *pc, const uint8_t *scancodes, unsigned n) { i8042_key(&pc->keyboard, scancodes, n); }
+void pc_keyboard_press(struct pc *pc, enum pc_key key, bool down) { i8042_press(&pc->keyboard, key, down); }
+unsigned pc_keyboard_room(const struct pc *pc) { return i8042_key_room(&pc->keyboard); }
 void pc_mouse_move(struct pc *pc, int dx, int dy, int dz, unsigned buttons) { i8042_mouse(&pc->keyboard, dx, dy, dz, buttons); }
 
 void pc_power_button(struct pc *pc) {
@@ -337,6 +454,7 @@ uint32_t pc_day_seconds(struct pc *pc) {
 }
 
 uint16_t pc_serial_base(struct pc *pc, unsigned port) { return port < SERIAL_PORTS ? pc->config.com[port] : 0; }
+uint16_t pc_parallel_base(struct pc *pc, unsigned port) { return port < PARALLEL_PORTS ? pc->config.lpt[port] : 0; }
 
 const struct device *pc_devices(struct pc *pc, unsigned *count) {
   *count = pc->count;

@@ -339,6 +339,8 @@ struct mmu_area *mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct
   return a;
 }
 
+void mmu_set_io_plain(struct mmu_area *a) { a->plain = true; }
+
 void mmu_move_area(struct mmu *m, struct mmu_area *a, gpa base) {
   uint64_t was = a->base;
   area_place(a, base.v);

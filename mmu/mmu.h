@@ -109,6 +109,8 @@ struct mmu_area *mmu_add_memory(struct mmu *m, gpa base, uint64_t size, unsigned
 struct mmu_area *mmu_add_alias(struct mmu *m, struct mmu_area *of, uint64_t offset, uint64_t size, gpa base, unsigned flags);
 /* A window of any size, not of whole pages only; `ops` stays the caller's. NULL: size 0, or no host memory. */
 struct mmu_area *mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque);
+/* The window's functions are compiled without x87/SSE and libc (D7), and ask for no time: before_io() is not called for them. */
+void mmu_set_io_plain(struct mmu_area *window);
 void mmu_remove_area(struct mmu *m, struct mmu_area *area); /* any kind; its memory, and the code read from it, are gone */
 void mmu_remove_io(struct mmu *m, gpa base);                /* the newest window that starts there */
 void mmu_move_area(struct mmu *m, struct mmu_area *area, gpa base);

@@ -11,8 +11,8 @@ static unsigned piece_size(uint64_t addr, unsigned size) {
   return piece;
 }
 
-static void before_io(struct mmu *m) {
-  if (m->config.before_io) m->config.before_io(m->config.opaque);
+static void before_io(struct mmu *m, const struct mmu_area *window) {
+  if (m->config.before_io && (!window->plain || m->config.log_io)) m->config.before_io(m->config.opaque);
 }
 
 static void log_io(struct mmu *m, uint64_t addr, unsigned size, uint32_t value, bool write) {
@@ -38,7 +38,7 @@ static uint32_t read_piece(struct mmu *m, uint64_t addr, unsigned size) {
   if (!window->ops->read) return value;
   uint64_t offset = addr - window->base;
   m->counters.io_reads++;
-  before_io(m);
+  before_io(m, window);
   value = window->ops->read(window->opaque, offset, size); /* from here on `window` may be gone */
   log_io(m, addr, size, value, false);
   return value;
@@ -52,7 +52,7 @@ static bool write_piece(struct mmu *m, uint64_t addr, unsigned size, uint32_t va
   if (!window->ops->write) return false;
   uint64_t offset = addr - window->base;
   m->counters.io_writes++;
-  before_io(m);
+  before_io(m, window);
   log_io(m, addr, size, value, true);
   window->ops->write(window->opaque, offset, size, value);
   return false;

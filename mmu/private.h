@@ -133,7 +133,7 @@ struct mmu_area {
   uint32_t owned;        /* frames that go with it; 0: an alias, or a device */
   uint8_t kind, level;
   uint8_t stores; /* enum mmu_stores */
-  bool shown, orphan /* an alias of what is gone */;
+  bool shown, orphan /* an alias of what is gone */, plain /* mmu_set_io_plain() */;
   int fd; /* the memfd behind it; -1: none */
   const struct mmu_io_ops *ops;
   void *opaque;

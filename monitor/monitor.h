@@ -55,7 +55,8 @@ void monitor_fetch_dropped(struct monitor *m, uint32_t space, uint32_t page);
 void monitor_data_dropped(struct monitor *m, uint32_t space, uint32_t page);
 void monitor_unshared(struct monitor *m);
 void monitor_before_io(struct monitor *m);
-void monitor_reset(struct monitor *m); /* vCPU to its reset state, code cache flushed */
+void monitor_reset(struct monitor *m);    /* vCPU to its reset state, code cache flushed; INTR is low */
+void monitor_init_cpu(struct monitor *m); /* likewise, to that of INIT */
 /* Runs the guest in the calling thread until monitor_exit() or vm_stop(). Owns SIGSEGV, SIGFPE, SIGILL, SIGBUS, SIGTRAP and
  * SIGUSR1 of this thread meanwhile (an alternate stack is its own). Returns NULL after monitor_exit(), else vm_stop()'s
  * reason. */

@@ -84,17 +84,20 @@ void run_flush(struct monitor *m) {
   for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i] = (struct tr_hash_entry){0, NULL};
 }
 
-void monitor_reset(struct monitor *m) {
+static void reset_by(struct monitor *m, void (*reset)(struct vcpu *v)) {
   struct vcpu *v = m->v;
   if (v->fp_live) vcpu_park_fp(v);
   run_flush(m);
-  vcpu_reset(v);
+  reset(v);
   vcpu_paging_changed(v);
   v->mode_dirty = true;
   v->s.stack_page = 1ull << 40;
   v->halted = false;
   monitor_set_intr(m, false);
 }
+
+void monitor_reset(struct monitor *m) { reset_by(m, vcpu_reset); }
+void monitor_init_cpu(struct monitor *m) { reset_by(m, vcpu_init); }
 
 /* ---- translating ----------------------------------------------------------------------------------------------- */
 

@@ -43,25 +43,38 @@ static void reset_segments(struct vcpu *v) {
   v->gdt = v->idt = (struct dtable){.limit = 0xffff};
 }
 
-/* The state after power-up. What belongs to the host (tables, code, the machine) is left alone. */
-void vcpu_reset(struct vcpu *v) {
+/* What power-up and INIT have in common. */
+static void reset_common(struct vcpu *v) {
   for (unsigned r = 0; r < 8; r++) v->s.gpr[r] = v->dr[r] = 0;
   v->s.gpr[REG_EDX] = v->model ? v->model->signature : 0;
   v->s.eip = 0xfff0;
   reset_segments(v);
-  v->cr0 = CR0_CD | CR0_NW | CR0_ET;
   v->cr2 = v->cr3 = v->cr4 = 0;
   v->dr[6] = 0xffff0ff0u;
   v->dr[7] = 0x400;
   v->cpl = 0;
-  v->inhibit_irq = v->inhibit_db = v->halted = v->nmi_pending = v->nmi_blocked = v->ferr = v->dropped = false;
+  v->inhibit_irq = v->inhibit_db = v->halted = v->nmi_pending = v->nmi_blocked = v->dropped = false;
   v->pending_db = 0;
-  v->sysenter_cs = v->sysenter_esp = v->sysenter_eip = 0;
   v->fault = (struct fault){0};
   vcpu_set_eflags(v, 0);
+  v->mode_dirty = true;
+}
+
+/* The state after power-up. What belongs to the host (tables, code, the machine) is left alone. */
+void vcpu_reset(struct vcpu *v) {
+  reset_common(v);
+  v->cr0 = CR0_CD | CR0_NW | CR0_ET;
+  v->ferr = false;
   vcpu_reset_msrs(v);
   vcpu_reset_fp(v);
-  v->mode_dirty = true;
+}
+
+/* Caches, x87/SSE state and most MSRs are as they were; EFER is cleared, as 32-bit code could not undo what it says. */
+void vcpu_init(struct vcpu *v) {
+  uint32_t caches = v->cr0 & (CR0_CD | CR0_NW);
+  reset_common(v);
+  v->cr0 = caches | CR0_ET;
+  v->efer = 0;
 }
 
 /* ---- instructions ---------------------------------------------------------------------------------------------- */

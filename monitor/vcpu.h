@@ -162,6 +162,7 @@ static inline unsigned vcpu_iopl(const struct vcpu *v) { return v->s.sys_flags >
 static inline uint32_t vcpu_stack_mask(const struct vcpu *v) { return v->s.seg[SEG_SS].attr & 1 << 14 ? 0xffffffffu : 0xffffu; }
 
 void vcpu_reset(struct vcpu *v);      /* SDM vol. 3A, table 9-1 */
+void vcpu_init(struct vcpu *v);       /* the same table, INIT */
 void vcpu_park_fp(struct vcpu *v);    /* host FPU to the C ABI's state; guest's into v->fp. Idempotent, cheap when parked */
 void vcpu_unpark_fp(struct vcpu *v);  /* the inverse: the guest's state into the host's registers */
 void vcpu_reset_fp(struct vcpu *v);   /* x87/SSE state after power-up (fpu.c); drops a live one */

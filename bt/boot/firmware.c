@@ -47,15 +47,20 @@ enum {
   EQUIPMENT_MOUSE = 1 << 2,
   EQUIPMENT_COLOUR_80 = 2 << 4,
   EQUIPMENT_SERIAL_SHIFT = 9,
+  EQUIPMENT_PARALLEL_SHIFT = 14,
+  PARALLEL_PORTS = 8,
   TICKS = 0x6c
 };
 
-/* COM ports in order without gaps (the BIOS numbers those that it finds), equipment, ticks of 18.2 Hz since midnight. */
+/* COM and LPT ports in order without gaps (the BIOS numbers those that it finds), equipment, ticks of 18.2 Hz since midnight. */
 static void write_found(uint8_t *bda, const struct boot_platform *platform) {
-  unsigned ports = 0;
+  unsigned ports = 0, printers = 0;
   for (unsigned i = 0; i < 4; i++)
     if (platform->serial[i]) put16(bda + 2 * ports++, platform->serial[i]);
-  put16(bda + EQUIPMENT, (uint16_t)(EQUIPMENT_FPU | EQUIPMENT_MOUSE | EQUIPMENT_COLOUR_80 | ports << EQUIPMENT_SERIAL_SHIFT));
+  for (unsigned i = 0; i < 3; i++)
+    if (platform->parallel[i]) put16(bda + PARALLEL_PORTS + 2 * printers++, platform->parallel[i]);
+  put16(bda + EQUIPMENT, (uint16_t)(EQUIPMENT_FPU | EQUIPMENT_MOUSE | EQUIPMENT_COLOUR_80 | ports << EQUIPMENT_SERIAL_SHIFT |
+                                    printers << EQUIPMENT_PARALLEL_SHIFT));
   put32(bda + TICKS, (uint32_t)(platform->day_seconds * UINT64_C(1193182) / 65536));
 }
 

@@ -34,7 +34,7 @@ static const struct {
 } options[] = {
   {"from", "ADDRESS|ring3|kernel",
    "where to begin: when the reference first gets to this linear address, to user mode, to the "
-   "kernel's entry (default)"},
+   "kernel's entry (default; without a -kernel: the reset vector)"},
   {"max-insns", "N", "stop after N guest instructions, with 0 when all were equal (suffixes K, M, G)"},
   {"every", "insn|block|N", "compare at every instruction, at every block (default), or about every N instructions and bisect"},
   {"memory-every", "N",
@@ -161,6 +161,14 @@ static void bochs_options(struct diff *d) {
   if (!d->memory_every_given) d->run.memory_every = 50000;
 }
 
+/* Its firmware hears of the machine by ports, whose answers are in the log: not by DMA, which is not. */
+static void firmware_arguments(struct diff *d) {
+  const struct bt_options *o = &d->machine;
+  for (unsigned i = 0; i < o->folder_count; i++) argument(d, "-L", o->folders[i]);
+  argument(d, "-bios", o->bios);
+  argument(d, "-global", "fw_cfg_io.dma_enabled=off");
+}
+
 /* The same machine for QEMU. */
 static void qemu_arguments(struct diff *d) {
   const struct bt_options *o = &d->machine;
@@ -170,6 +178,7 @@ static void qemu_arguments(struct diff *d) {
   argument(d, "-kernel", o->kernel);
   argument(d, "-initrd", o->initrd);
   argument(d, "-append", o->append);
+  if (!o->kernel) firmware_arguments(d);
   struct debug_exit_properties exit;
   if (find_debug_exit(o, &exit)) {
     snprintf(d->debug_exit, sizeof d->debug_exit, "isa-debug-exit,iobase=%#x,iosize=%u", exit.iobase, exit.iosize);
@@ -339,6 +348,11 @@ static int follow(struct diff *d, int argc, char **argv) {
   d->machine.monitor.icount_shift = 0;
   d->machine.monitor.exact_flags = true;
   d->reference.ram_size = d->machine.ram_size;
+  if (!d->machine.kernel && bochs)
+    return fprintf(d->err, "bt: diff: Bochs cannot be followed from a firmware: give a -kernel\n"), STATUS_BAD;
+  if (!d->machine.kernel && d->from_kernel) d->from_kernel = false, d->reference.from = REF_FROM_RESET;
+  if (!d->machine.kernel && d->reference.from != REF_FROM_RESET)
+    return fprintf(d->err, "bt: diff: --from: without a -kernel a guest is followed from its reset vector on\n"), STATUS_BAD;
   if (bochs) bochs_options(d);
   else qemu_arguments(d);
   if (!d->reference.cpu)

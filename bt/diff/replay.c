@@ -79,6 +79,7 @@ static uint32_t hook_read(void *opaque, bool port, uint64_t address, unsigned si
 static void hook_write(void *opaque, bool port, uint64_t address, unsigned size, uint32_t value) {
   struct replay *r = opaque;
   uint8_t *video = video_ram(r, port, address, size);
+  if (r->board && port) board_write(r->board, (uint16_t)address, size, value);
   if (video) {
     memcpy(video, &value, size);
     return;
@@ -177,20 +178,33 @@ static void load_ram(struct mmu *mmu, const uint8_t *ram, uint64_t from, uint64_
     if (memcmp(ram + from, zero, MMU_PAGE)) memcpy(mmu_ram_pointer(mmu, to_gpa(from), MMU_PAGE), ram + from, MMU_PAGE);
 }
 
-bool replay_open(struct replay *r, const struct bt_options *options, const struct ref_start *start, const uint8_t *ram,
-                 char error[ERROR_TEXT]) {
+/* Memory from A0000h to FFFFFh. A machine that starts in its firmware shows its ROM there, over RAM that is zero yet. */
+static bool load_upper(struct replay *r, const struct bt_options *options, const struct ref_start *start,
+                       char error[ERROR_TEXT]) {
   enum { LOW = 0xa0000, ROMS = 0xc0000, HIGH = 0x100000 };
-  r->hooks = (struct machine_foreign){r, hook_read, hook_write, hook_tsc, hook_triple_fault};
-  r->machine = machine_create_foreign(options, &r->hooks, error);
-  if (!r->machine) return false;
-  r->vcpu = monitor_vcpu(r->machine->monitor);
-  load_ram(r->machine->mmu, ram, 0, LOW);
+  struct mmu *mmu = r->machine->mmu;
   if (start->video_is_ram) {
     r->video = malloc(VIDEO_SIZE);
     if (!r->video) return snprintf(error, ERROR_TEXT, "not enough memory"), false;
     memcpy(r->video, start->upper, VIDEO_SIZE);
   }
-  memcpy(mmu_ram_pointer(r->machine->mmu, to_gpa(ROMS), HIGH - ROMS), start->upper + (ROMS - LOW), HIGH - ROMS);
+  if (options->kernel) {
+    memcpy(mmu_ram_pointer(mmu, to_gpa(ROMS), HIGH - ROMS), start->upper + (ROMS - LOW), HIGH - ROMS);
+    return true;
+  }
+  r->board = calloc(1, sizeof *r->board);
+  return r->board ? board_open(r->board, options, mmu, error) : (snprintf(error, ERROR_TEXT, "not enough memory"), false);
+}
+
+bool replay_open(struct replay *r, const struct bt_options *options, const struct ref_start *start, const uint8_t *ram,
+                 char error[ERROR_TEXT]) {
+  enum { LOW = 0xa0000, HIGH = 0x100000 };
+  r->hooks = (struct machine_foreign){r, hook_read, hook_write, hook_tsc, hook_triple_fault};
+  r->machine = machine_create_foreign(options, &r->hooks, error);
+  if (!r->machine) return false;
+  r->vcpu = monitor_vcpu(r->machine->monitor);
+  load_ram(r->machine->mmu, ram, 0, LOW);
+  if (!load_upper(r, options, start, error)) return false;
   load_ram(r->machine->mmu, ram, HIGH, options->ram_size);
   load_cpu(r->vcpu, start);
   load_cpuid(r, start);
@@ -201,6 +215,8 @@ bool replay_open(struct replay *r, const struct bt_options *options, const struc
 }
 
 void replay_close(struct replay *r) {
+  if (r->board) board_close(r->board);
+  free(r->board);
   if (r->machine) machine_destroy(r->machine);
   free(r->reads.items);
   free(r->writes.items);

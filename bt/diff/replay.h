@@ -1,6 +1,7 @@
 /* Our side's machine in `bt diff`: RAM, a vCPU, and devices whose every answer is the one that the reference's gave. */
 #pragma once
 #include "../machine.h"
+#include "board.h"
 #include "reference.h"
 
 struct replay_access {
@@ -21,7 +22,8 @@ struct replay {
   uint64_t shown_tsc; /* what RDMSR of the time-stamp counter reads, if that is what the reference's block did */
   bool tsc_is_shown;
   struct cpuid_answer cpuid[64];
-  uint8_t *video; /* A0000-BFFFF, where the reference has RAM there; else NULL */
+  struct board *board; /* of a machine that starts in its firmware; else NULL */
+  uint8_t *video;      /* A0000-BFFFF, where the reference has RAM there; else NULL */
   bool check_writes;
   bool tripled;      /* the guest shut down */
   uint64_t unread;   /* MMIO reads of which the reference says nothing: nothing is there, they read 0 as in QEMU */

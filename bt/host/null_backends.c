@@ -1,11 +1,5 @@
 #include "null_backends.h"
 
-static void changed(struct display_backend *b) { (void)b; }
-void null_display_init(struct display_backend *b) {
-  static const struct display_ops ops = {changed};
-  *b = (struct display_backend){.ops = &ops};
-}
-
 static void send(struct network_backend *b, const uint8_t *frame, size_t size) { (void)b, (void)frame, (void)size; }
 void null_network_init(struct network_backend *b) {
   static const struct network_ops ops = {send, NULL};

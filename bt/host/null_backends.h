@@ -1,11 +1,9 @@
-/* Back ends of screens, networks and sound behind which there is nothing (devices/backend.h): the only ones of these kinds so
- * far. Nobody watches, nothing is at the end of the wire, nobody hears; but sound takes its time, since a guest waits for its
- * buffers. */
+/* Back ends of networks and sound behind which there is nothing (devices/backend.h): the only ones of these kinds so far. Nothing
+ * is at the end of the wire, nobody hears; but sound takes its time, since a guest waits for its buffers. */
 #pragma once
 #include "../../devices/backend.h"
 #include "../../monitor/clock.h"
 
-void null_display_init(struct display_backend *b);
 void null_network_init(struct network_backend *b);
 
 /* Asks for samples every 10 ms of guest time; a vCPU that comes late is asked for what has become due meanwhile, up to a

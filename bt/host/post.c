@@ -36,13 +36,24 @@ bool post_call(struct post_queue *q, void (*function)(void *argument), void *arg
   return true;
 }
 
-/* Takes the oldest, up to `last`. */
+bool post_remove(struct post_queue *q, struct post *p) {
+  pthread_mutex_lock(&q->lock);
+  bool was = p->queued;
+  struct post **at = &q->first;
+  while (was && *at != p) at = &(*at)->next;
+  if (was && !(*at = p->next)) q->end = at;
+  if (!q->first) atomic_store_explicit(&q->waiting, false, memory_order_release);
+  p->queued = false;
+  pthread_mutex_unlock(&q->lock);
+  return was;
+}
+
+/* Takes the oldest; NULL: there is none any more. */
 static struct post *take(struct post_queue *q) {
   pthread_mutex_lock(&q->lock);
   struct post *p = q->first;
-  q->first = p->next;
+  if (p) q->first = p->next, p->queued = false;
   if (!q->first) q->end = &q->first, atomic_store_explicit(&q->waiting, false, memory_order_release);
-  p->queued = false;
   pthread_mutex_unlock(&q->lock);
   return p;
 }
@@ -56,11 +67,13 @@ static unsigned count(struct post_queue *q) {
 }
 
 /* One by one, so that a post that is posted again while an older one is done keeps its place, and one that is done may be freed
- * by its function. What was posted meanwhile is left, with another kick: the queue was not empty, so it has had none. */
+ * by its function. What was posted meanwhile is left, with another kick: the queue was not empty, so it has had none. A function
+ * may remove others. */
 void post_run(struct post_queue *q) {
   if (!post_waits(q)) return;
   for (unsigned n = count(q); n; n--) {
     struct post *p = take(q);
+    if (!p) return;
     void (*function)(void *) = p->function;
     void *argument = p->argument;
     if (p->allocated) free(p);

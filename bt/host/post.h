@@ -33,6 +33,8 @@ void post_queue_destroy(struct post_queue *q);
 void post_add(struct post_queue *q, struct post *p);
 /* Any thread: function(argument), once. False: not enough memory, nothing was posted. */
 bool post_call(struct post_queue *q, void (*function)(void *argument), void *argument);
+/* vCPU thread: takes it out of the queue. False: it is not there. */
+bool post_remove(struct post_queue *q, struct post *p);
 /* vCPU thread: cheap; true: post_run() has something to do. */
 static inline bool post_waits(const struct post_queue *q) { return atomic_load_explicit(&q->waiting, memory_order_acquire); }
 /* vCPU thread: does what is queued now. */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,9 +20,58 @@ static void put_back(int fd, const struct termios *raw, const struct termios *sa
   if (tcgetattr(fd, &now) == 0 && same_modes(&now, raw)) tcsetattr(fd, TCSANOW, saved);
 }
 
+/* ---- what is said meanwhile ---- */
+
+enum { HELD = 1 << 20 };
+
+/* A file that does not grow, so that a log without end does not eat the host's memory. */
+static int open_held(void) {
+  int fd = isatty(STDERR_FILENO) ? memfd_create("bt-messages", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+  if (fd < 0) return -1;
+  if (ftruncate(fd, HELD) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+/* All descriptors of the file share its position: that is where the last message ends. */
+static void say_held(int held, int to) {
+  char bytes[4096];
+  off_t end = lseek(held, 0, SEEK_CUR);
+  for (off_t at = 0; at < end;) {
+    ssize_t n = pread(held, bytes, end - at < (off_t)sizeof bytes ? (size_t)(end - at) : sizeof bytes, at);
+    if (n <= 0 || write(to, bytes, (size_t)n) < 0) return;
+    at += n;
+  }
+}
+
+static void hold(struct terminal *t) {
+  if (t->held < 0 || (t->before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)) < 0) return;
+  dup2(t->held, STDERR_FILENO);
+}
+
+/* The keeper has said it where the terminal was not given back. */
+static void release(struct terminal *t) {
+  if (t->before >= 0) {
+    dup2(t->before, STDERR_FILENO);
+    close(t->before);
+    if (t->given_back || t->keeper <= 0) say_held(t->held, STDERR_FILENO);
+  }
+  if (t->held >= 0) close(t->held);
+  t->before = t->held = -1;
+}
+
+/* ---- the keeper ---- */
+
+/* What the keeper is told, by one write() that is smaller than PIPE_BUF: whole, or not at all. A byte behind it: the text is not
+ * needed any more. */
+struct keeper_message {
+  struct termios raw;
+  char farewell[TERMINAL_FAREWELL];
+};
+
 /* In a session of its own: the terminal's signals do not reach it, and it may set the terminal's modes from the background. */
 static void keep(const struct terminal *t, int pipe_end) {
-  struct termios raw;
+  struct keeper_message m;
   char byte;
   setsid();
   prctl(PR_SET_NAME, "bt-terminal");
@@ -29,13 +79,22 @@ static void keep(const struct terminal *t, int pipe_end) {
   for (unsigned i = 0; i < sizeof ignored / sizeof ignored[0]; i++) signal(ignored[i], SIG_IGN);
   int fd = dup2(t->fd, 0);
   pipe_end = dup2(pipe_end, 1);
-  close_range(2, ~0u, 0); /* whoever waits for our standard output to end must not wait for the keeper */
+  /* whoever waits for our standard output to end must not wait for the keeper */
+  int held = t->held >= 0 ? dup2(t->held, 2) : -1;
+  close_range(held < 0 ? 2 : 3, ~0u, 0);
   ssize_t told, n;
-  do told = read(pipe_end, &raw, sizeof raw); /* one write() of ours, smaller than PIPE_BUF: whole, or the end */
+  do told = read(pipe_end, &m, sizeof m);
   while (told < 0 && errno == EINTR);
-  do n = read(pipe_end, &byte, 1);
-  while (n > 0 || (n < 0 && errno == EINTR));
-  if (told == sizeof raw) put_back(fd, &raw, &t->saved);
+  bool given_back = false;
+  do {
+    n = read(pipe_end, &byte, 1);
+    given_back |= n > 0;
+  } while (n > 0 || (n < 0 && errno == EINTR));
+  if (told != sizeof m) _exit(0);
+  put_back(fd, &m.raw, &t->saved);
+  if (given_back || !*m.farewell) _exit(0);
+  if (write(fd, m.farewell, strnlen(m.farewell, sizeof m.farewell)) < 0) _exit(0); /* the terminal is gone */
+  if (held >= 0) say_held(held, fd);
   _exit(0);
 }
 
@@ -60,10 +119,34 @@ static void start_keeper(struct terminal *t) {
   t->keeper_pipe = ends[1];
 }
 
-void terminal_open(struct terminal *t, int fd) {
-  *t = (struct terminal){.fd = fd, .keeper_pipe = -1, .keeper = -1};
+void terminal_open(struct terminal *t, int fd, bool screen) {
+  *t = (struct terminal){.fd = fd, .keeper_pipe = -1, .keeper = -1, .held = -1, .before = -1};
   t->is_terminal = isatty(fd) && tcgetattr(fd, &t->saved) == 0;
+  if (t->is_terminal && screen) t->held = open_held();
   if (t->is_terminal) start_keeper(t);
+}
+
+/* The modes are set: as the terminal took them they are what is to be undone. */
+static void tell_keeper(struct terminal *t, const char *farewell) {
+  struct keeper_message m = {.raw = t->raw};
+  tcgetattr(t->fd, &m.raw);
+  t->raw = m.raw;
+  t->raw_now = true;
+  if (t->keeper_pipe < 0) return;
+  strncpy(m.farewell, farewell, sizeof m.farewell - 1);
+  ssize_t sent = write(t->keeper_pipe, &m, sizeof m);
+  (void)sent; /* the keeper is gone: nothing to be done */
+}
+
+void terminal_taken(struct terminal *t, const char *farewell) {
+  if (!t->is_terminal) return;
+  tell_keeper(t, farewell);
+  hold(t);
+}
+
+void terminal_given_back(struct terminal *t) {
+  t->given_back = true;
+  if (t->raw_now && t->keeper_pipe >= 0 && write(t->keeper_pipe, "", 1) < 0) {} /* it is gone */
 }
 
 void terminal_make_raw(struct terminal *t, bool signals) {
@@ -76,13 +159,7 @@ void terminal_make_raw(struct terminal *t, bool signals) {
   t->raw.c_cc[VMIN] = 1;
   t->raw.c_cc[VTIME] = 0;
   if (tcsetattr(t->fd, TCSANOW, &t->raw) < 0) return;
-  struct termios taken = t->raw;
-  tcgetattr(t->fd, &taken); /* as the terminal took it */
-  t->raw = taken;
-  t->raw_now = true;
-  if (t->keeper_pipe < 0) return;
-  ssize_t sent = write(t->keeper_pipe, &taken, sizeof taken);
-  (void)sent; /* the keeper is gone: nothing to be done */
+  tell_keeper(t, "");
 }
 
 void terminal_again(const struct terminal *t) {
@@ -93,8 +170,10 @@ void terminal_again(const struct terminal *t) {
 void terminal_close(struct terminal *t) {
   if (t->raw_now && tcgetpgrp(t->fd) == getpgrp()) put_back(t->fd, &t->raw, &t->saved);
   t->raw_now = false;
-  if (t->keeper_pipe < 0) return;
-  close(t->keeper_pipe);
-  t->keeper_pipe = -1;
-  while (waitpid(t->keeper, NULL, 0) < 0 && errno == EINTR) {}
+  if (t->keeper_pipe >= 0) {
+    close(t->keeper_pipe);
+    t->keeper_pipe = -1;
+    while (waitpid(t->keeper, NULL, 0) < 0 && errno == EINTR) {}
+  }
+  release(t);
 }

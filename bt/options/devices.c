@@ -1,5 +1,6 @@
 #include "devices.h"
 #include <string.h>
+#include "drives.h"
 #include "options.h"
 
 /* ---- character back ends ---- */
@@ -125,5 +126,6 @@ bool devices_help_line(unsigned i, struct help_line *line) {
     if (table_line(&i, "device", type->name, type->help, type->properties, line)) return true;
   for (unsigned n = 0; n < KINDS; n++)
     if (table_line(&i, "chardev", chardev_types[n].name, chardev_types[n].help, chardev_types[n].rows, line)) return true;
+  if (table_line(&i, "drive", "[KEY=VALUE]...", "a drive and its medium", drive_properties(), line)) return true;
   return false;
 }

@@ -7,7 +7,8 @@
 static const struct {
   const char *name, *implied;
 } groups[] = {
-  {"device", "driver"}, {"chardev", "backend"}, {"machine", "type"}, {"netdev", "type"}, {"drive", NULL}, {"global", NULL},
+  {"device", "driver"}, {"chardev", "backend"}, {"machine", "type"}, {"netdev", "type"},
+  {"drive", NULL},      {"global", NULL},       {"boot", "order"},   {"option-rom", "romfile"},
 };
 
 bool entry_group(const char *name, const char **implied) {

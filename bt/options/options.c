@@ -29,6 +29,26 @@ static const struct option_row rows[] = {
   {"kernel", ARG_VALUE, "FILE", "boot this kernel: bzImage, Multiboot 1, or an ELF file with a PVH note", handle_kernel},
   {"initrd", ARG_VALUE, "FILE", "initial RAM disk; with Multiboot: 'FILE ARGUMENTS,FILE ARGUMENTS' modules", handle_initrd},
   {"append", ARG_VALUE, "TEXT", "the kernel's command line", handle_append},
+  {"bios", ARG_VALUE, "FILE", "the firmware that is run where there is no -kernel (default: SeaBIOS's bios-256k.bin)",
+   handle_bios},
+  {"L", ARG_VALUE, "DIR", "look for firmware in DIR first (up to 16 times); 'help' lists where", handle_folder},
+  {"option-rom", ARG_VALUE, "FILE", "an option ROM for the firmware to run", handle_option_rom},
+  {"boot", ARG_VALUE, "[order=]acdn[,once=D][,menu=on]...",
+   "what the firmware boots: a: floppy, c: disk, d: CD, n: network; once=: the first time; also splash-time=MS, reboot-timeout=MS, "
+   "splash=FILE, strict=on",
+   handle_boot},
+  {"no-fd-bootchk", ARG_NONE, "", "boot floppies whose first sector has no signature, too", handle_nofdbootchk},
+  {NULL, ARG_NONE, "", "Disks", NULL},
+  {"hda", ARG_VALUE, "FILE", "the first IDE disk; so does a FILE by itself", handle_disk},
+  {"hdb", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"hdc", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"hdd", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"cdrom", ARG_VALUE, "FILE", "the CD in the first drive of the second IDE bus", handle_disk},
+  {"fda", ARG_VALUE, "FILE", "the floppy in the first drive", handle_disk},
+  {"fdb", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"drive", ARG_VALUE, "file=FILE[,if=ide|floppy|none][,KEY=VALUE]...",
+   "a drive and its medium; 'help' lists the keys, format=help the formats", handle_drive},
+  {"snapshot", ARG_NONE, "", "what is written to any drive is gone when bt ends", handle_snapshot},
   {NULL, ARG_NONE, "", "The machine", NULL},
   {"m", ARG_VALUE, "[size=]N[K|M|G]", "guest RAM, in MiB without a suffix: 16M to 3G (default 128M)", handle_memory},
   {"cpu", ARG_VALUE, "MODEL[,+X][,-X]", "CPU model and features to add or take away; 'help' lists them", handle_cpu},
@@ -42,13 +62,17 @@ static const struct option_row rows[] = {
   {"enable-kvm", ARG_NONE, "", "warns, and goes on translating", handle_kvm},
   {"no-acpi", ARG_NONE, "", "no ACPI tables", handle_noacpi},
   {"no-hpet", ARG_NONE, "", "no high precision event timers", handle_nohpet},
-  {"rtc", ARG_VALUE, "base=utc", "what the clock chip shows: UTC", handle_rtc},
+  {"rtc", ARG_VALUE, "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]",
+   "what the clock chip shows at the start (DATE: 2006-06-17T16:01:21); slew: none of its periodic interrupts is left out",
+   handle_rtc},
   {"icount", ARG_VALUE, "[shift=]N", "deterministic time: an instruction takes 2^N ns", handle_icount},
   {NULL, ARG_NONE, "", "Devices", NULL},
   {"serial", ARG_VALUE, "stdio|mon:stdio|file:F|unix:P[,server=on][,wait=off]|null|none",
    "backend of the next serial port (up to four); chardev:ID is one of -chardev's", handle_serial},
   {"chardev", ARG_VALUE, "stdio|file|socket|null,id=ID[,KEY=VALUE]...",
    "a back end for -serial and -device to name; 'help' lists them, 'NAME,help' what each has", handle_chardev},
+  {"debugcon", ARG_VALUE, "stdio|file:F|unix:P|null", "text that the guest writes to port E9h (-device isa-debugcon)",
+   handle_debugcon},
   {"nographic", ARG_NONE, "", "no display; serial port on the terminal with Ctrl-A escapes (Ctrl-A h lists them)",
    handle_nographic},
   {"echr", ARG_VALUE, "N", "the escape character in place of Ctrl-A (1)", handle_echr},
@@ -56,10 +80,13 @@ static const struct option_row rows[] = {
   {"global", ARG_VALUE, "NAME.KEY=VALUE", "a property of every device NAME that is not given its own", handle_global},
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
-  {"display", ARG_VALUE, "none", "there is no display yet: others warn", handle_display},
-  {"vga", ARG_VALUE, "none", "there is no display adapter yet: others warn", handle_vga},
+  {"display", ARG_VALUE, "curses|none",
+   "where the screen is: in this terminal, text alone (Alt-2: menu); or nowhere. Others warn", handle_display},
+  {"curses", ARG_NONE, "", "as -display curses", handle_curses},
+  {"vga", ARG_VALUE, "std|none", "the display adapter: a VGA with Bochs' extensions, or none (default: std)", handle_vga},
   {"monitor", ARG_VALUE, "none", "there is no monitor console yet: others warn", handle_monitor},
-  {"parallel", ARG_VALUE, "none", "there is no parallel port: others warn", handle_parallel},
+  {"parallel", ARG_VALUE, "stdio|file:F|unix:P[,server=on][,wait=off]|null|none",
+   "what the next parallel port prints to (up to three; without a word LPT1 prints to null)", handle_parallel},
   {"net", ARG_VALUE, "none", "there is no network yet", handle_net},
   {"nic", ARG_VALUE, "none", NULL, handle_net},
   {NULL, ARG_NONE, "", "The program", NULL},
@@ -74,9 +101,6 @@ static const struct option_row rows[] = {
   {"D", ARG_VALUE, "FILE", "log to FILE in place of stderr", handle_logfile},
   {NULL, ARG_NONE, "", "QEMU's, for command lines that have them", NULL},
   {"k", ARG_VALUE, "LAYOUT", "accepted, without effect here", handle_ignored},
-  {"L", ARG_VALUE, "DIR", NULL, handle_ignored},
-  {"boot", ARG_VALUE, "ORDER", NULL, handle_ignored},
-  {"no-fd-bootchk", ARG_NONE, "", NULL, handle_ignored},
   {"no-user-config", ARG_NONE, "", NULL, handle_ignored},
   {NULL, ARG_NONE, "", "The translator, and what can be seen of it", NULL},
   {"singlestep", ARG_NONE, "", "one instruction a block", handle_singlestep},
@@ -234,10 +258,8 @@ static int parse_one(struct parser *p, int argc, char **argv, int *i) {
   p->option = argv[*i];
   p->value = NULL;
   if (p->option[0] != '-' || !p->option[1]) {
-    char text[128];
-    fprintf(p->err, "bt: %s: an image by itself means a disk, and bt has none yet: boot with -kernel\n",
-            value_printable(text, p->option));
-    return OPTIONS_BAD;
+    p->option = "-hda", p->value = argv[*i];
+    return *p->value && strcmp(p->value, "-") ? options_bare_file(p) : options_complain(p, "that is no file name");
   }
   const char *value = NULL;
   const struct option_row *row = find_row(p->option, &value);
@@ -259,16 +281,23 @@ static int finish(struct parser *p) {
   if (options_finish_devices(p) != OPTIONS_OK) return OPTIONS_BAD;
   const char *problem = !o->kernel && o->append   ? "-append is for -kernel"
                         : !o->kernel && o->initrd ? "-initrd is for -kernel"
-                        : !o->kernel              ? "nothing to boot: give a -kernel (-help lists the options)"
-                                                  : NULL;
+                        : p->alone ? "nothing to boot: give a -kernel, or something for its BIOS (-help lists the options)"
+                                   : NULL;
+  if (!problem && o->kernel && o->bios) fprintf(p->err, "bt: warning: -bios: a -kernel is started without firmware\n");
   if (!problem) return OPTIONS_OK;
   fprintf(p->err, "bt: %s\n", problem);
   return OPTIONS_BAD;
 }
 
 int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
-  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20, .acpi = true, .hpet = true, .escape = 1, .monitor.icount_shift = -1};
-  struct parser p = {.o = o, .err = err, .serial_default = true};
+  *o = (struct bt_options){.ram_size = UINT64_C(128) << 20,
+                           .acpi = true,
+                           .hpet = true,
+                           .vga = true,
+                           .escape = 1,
+                           .boot = {.splash_time = -1, .reboot_timeout = -1},
+                           .monitor.icount_shift = -1};
+  struct parser p = {.o = o, .err = err, .serial_default = true, .parallel_default = true, .alone = argc <= 1};
   int result = OPTIONS_OK;
   for (int i = 1; i < argc && result == OPTIONS_OK; i++) result = parse_one(&p, argc, argv, &i);
   if (result == OPTIONS_OK) result = finish(&p);

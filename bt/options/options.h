@@ -4,17 +4,48 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "../../devices/firmware/firmware.h"
 #include "../../monitor/monitor.h"
 #include "entries.h"
+
+enum rtc_base { RTC_UTC, RTC_LOCAL_TIME, RTC_DATE };
+
+enum bt_display { DISPLAY_NONE, DISPLAY_CURSES };
+
+enum { FIRMWARE_FOLDERS = 16, OPTION_ROMS = 16 };
+
+struct option_rom {
+  const char *path;
+  uint32_t bootindex; /* UINT32_MAX: none */
+};
+
+/* -boot: what the firmware is told (devices/firmware/firmware.h). */
+struct boot_options {
+  const char *order, *once, *splash; /* NULL: not said */
+  enum firmware_switch menu, strict;
+  int32_t splash_time, reboot_timeout; /* ms; -1: not said, never */
+  bool floppy_unchecked;
+};
 
 struct bt_options {
   uint64_t ram_size;                    /* bytes, whole MiB */
   const char *kernel, *initrd, *append; /* NULL: not given */
-  const char *cpu;                      /* "MODEL,+x,-y"; NULL: the default model */
-  const struct option_entry *entries;   /* -device, -chardev and so on, also what -serial stands for; checked (devices.h) */
-  uint8_t escape;                       /* of the console: Ctrl-A, or -echr */
+  const char *bios;                     /* NULL: the usual one, where there is no kernel */
+  const char *folders[FIRMWARE_FOLDERS];
+  struct option_rom option_roms[OPTION_ROMS];
+  unsigned folder_count, option_rom_count;
+  struct boot_options boot;
+  const char *cpu;                    /* "MODEL,+x,-y"; NULL: the default model */
+  const struct option_entry *entries; /* -device, -chardev and so on, also what -serial stands for; checked (devices.h) */
+  uint8_t escape;                     /* of the console: Ctrl-A, or -echr */
+  bool snapshot;                      /* what is written to any drive is gone at the end */
   bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
+  bool vga; /* there is a standard VGA */
   const char *log_file, *symbols, *pidfile, *name;
+  enum rtc_base rtc_base; /* what the clock chip shows at the machine's start: the host's time, or ... */
+  int64_t rtc_date;       /* ... RTC_DATE: this, in seconds since 1970 */
+  bool rtc_slew;          /* driftfix=slew */
+  enum bt_display display;
   bool no_shutdown; /* a guest that has ended leaves a machine that stays */
   bool stats, stats_json;
   struct monitor_options monitor;

@@ -4,7 +4,7 @@
 #include "devices.h"
 #include "options_handlers.h"
 
-enum { SERIAL_PORTS = 4 };
+enum { SERIAL_PORTS = 4, PARALLEL_PORTS = 3 };
 
 /* ---- making entries ---- */
 
@@ -20,10 +20,12 @@ static const struct option_entry *add_entry(struct parser *p, const char *group,
   return last;
 }
 
+const struct option_entry *options_add_entry(struct parser *p, const char *group, const char *elements) {
+  return add_entry(p, group, elements);
+}
 int options_keyed(struct parser *p, const char *group) { return add_entry(p, group, NULL) ? OPTIONS_OK : OPTIONS_BAD; }
 
-/* "HEADTEXT", commas of TEXT doubled. The caller frees it; NULL: no memory. */
-static char *escape(const char *head, const char *text) {
+char *options_escape(const char *head, const char *text) {
   char *made = malloc(strlen(head) + 2 * strlen(text) + 1), *to = made;
   if (!made) return NULL;
   to += sprintf(to, "%s", head);
@@ -50,50 +52,74 @@ int handle_chardev(struct parser *p) {
   return check_chardev(p, e);
 }
 
-/* The chardev of a -serial. *elements: as of -chardev, to be freed; NULL: no memory. False: there is no such back end. */
-static bool serial_backend(const char *text, unsigned index, char **elements) {
+/* What -serial and -parallel have in common: a device a port, and its back end, of that id and a number. */
+struct port_kind {
+  const char *driver, *id;
+};
+static const struct port_kind serial_kind = {"isa-serial", "serial"}, parallel_kind = {"isa-parallel", "parallel"};
+
+/* The chardev `id` of a -serial or the like. *elements: as of -chardev, to be freed; NULL: no memory. False: there is no such
+ * back end. */
+static bool short_backend(const char *text, const char *id, char **elements) {
   char head[64];
   const char *backend = NULL, *rest = "";
-  if (!strcmp(text, "stdio")) backend = "stdio,id=serial%u";
-  else if (!strcmp(text, "mon:stdio")) backend = "stdio,mux=on,signal=off,id=serial%u";
-  else if (!strcmp(text, "null") || !strcmp(text, "vc") || !strncmp(text, "vc:", 3)) backend = "null,id=serial%u";
-  else if (!strncmp(text, "file:", 5) && text[5]) backend = "file,id=serial%u,path=", rest = text + 5;
-  else if (!strncmp(text, "unix:", 5)) backend = "socket,id=serial%u,path=", rest = text + 5;
+  if (!strcmp(text, "stdio")) backend = "stdio,id=%s";
+  else if (!strcmp(text, "mon:stdio")) backend = "stdio,mux=on,signal=off,id=%s";
+  else if (!strcmp(text, "null") || !strcmp(text, "vc") || !strncmp(text, "vc:", 3)) backend = "null,id=%s";
+  else if (!strncmp(text, "file:", 5) && text[5]) backend = "file,id=%s,path=", rest = text + 5;
+  else if (!strncmp(text, "unix:", 5)) backend = "socket,id=%s,path=", rest = text + 5;
   else return false;
-  snprintf(head, sizeof head, backend, index);
-  if (strncmp(text, "unix:", 5)) *elements = escape(head, rest);
+  snprintf(head, sizeof head, backend, id);
+  if (strncmp(text, "unix:", 5)) *elements = options_escape(head, rest);
   else if ((*elements = malloc(strlen(head) + strlen(rest) + 1))) sprintf(*elements, "%s%s", head, rest); /* P,server=on... */
   return true;
 }
 
-static int add_port(struct parser *p, unsigned index, const char *chardev) {
+static int make_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *chardev) {
   char head[64];
-  snprintf(head, sizeof head, "isa-serial,index=%u,chardev=", index);
-  char *elements = escape(head, chardev);
+  snprintf(head, sizeof head, "%s,index=%u,chardev=", kind->driver, index);
+  char *elements = options_escape(head, chardev);
   if (!elements) return options_complain(p, "not enough memory");
   const struct option_entry *e = add_entry(p, "device", elements);
   free(elements);
   return e ? OPTIONS_OK : OPTIONS_BAD;
 }
 
-static int add_serial(struct parser *p, unsigned index, const char *text) {
+static int add_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *text) {
   char *elements = NULL, id[16];
   if (!strcmp(text, "none")) return OPTIONS_OK;
-  if (!strncmp(text, "chardev:", 8)) return add_port(p, index, text + 8);
+  if (!strncmp(text, "chardev:", 8)) return make_port(p, kind, index, text + 8);
   if (!strncmp(text, "mon:", 4) && strcmp(text, "mon:stdio")) return options_complain(p, "mon: goes with stdio only");
-  if (!serial_backend(text, index, &elements))
+  snprintf(id, sizeof id, "%s%u", kind->id, index);
+  if (!short_backend(text, id, &elements))
     return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, chardev:ID, null, none)");
   if (!elements) return options_complain(p, "not enough memory");
   int result = check_chardev(p, add_entry(p, "chardev", elements));
   free(elements);
-  snprintf(id, sizeof id, "serial%u", index);
-  return result == OPTIONS_OK ? add_port(p, index, id) : result;
+  return result == OPTIONS_OK ? make_port(p, kind, index, id) : result;
 }
 
 int handle_serial(struct parser *p) {
   if (p->serial_count == SERIAL_PORTS) return options_complain(p, "there are four serial ports");
   p->serial_default = false;
-  return add_serial(p, p->serial_count++, p->value);
+  return add_port(p, &serial_kind, p->serial_count++, p->value);
+}
+
+int handle_parallel(struct parser *p) {
+  if (p->parallel_count == PARALLEL_PORTS) return options_complain(p, "there are three parallel ports");
+  p->parallel_default = false;
+  return add_port(p, &parallel_kind, p->parallel_count++, p->value);
+}
+
+/* Its port is E9h, or what -global isa-debugcon.iobase says. */
+int handle_debugcon(struct parser *p) {
+  char *elements = NULL;
+  if (!short_backend(p->value, "debugcon", &elements))
+    return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, null)");
+  if (!elements) return options_complain(p, "not enough memory");
+  int result = check_chardev(p, add_entry(p, "chardev", elements));
+  free(elements);
+  return result == OPTIONS_OK && !add_entry(p, "device", "isa-debugcon,chardev=debugcon") ? OPTIONS_BAD : result;
 }
 
 /* ---- devices ---- */
@@ -109,7 +135,8 @@ int handle_device(struct parser *p) {
   unsigned count = 0;
   ENTRIES_OF(p->o->entries, "device", other) count += device_entry_type(other) == type;
   if (type->single && count > 1) return options_complain(p, "there is one already");
-  if (!strcmp(type->name, "isa-serial")) p->serial_default = false;
+  if (!strcmp(type->name, serial_kind.driver)) p->serial_default = false;
+  if (!strcmp(type->name, parallel_kind.driver)) p->parallel_default = false;
   return OPTIONS_OK;
 }
 
@@ -121,7 +148,7 @@ int handle_global(struct parser *p) {
     size_t driver = (size_t)(dot - p->value), property = (size_t)(equals - dot - 1);
     char *head = malloc(strlen(p->value) + 32), *elements = NULL;
     if (head) sprintf(head, "driver=%.*s,property=%.*s,value=", (int)driver, p->value, (int)property, dot + 1);
-    if (head) elements = escape(head, equals + 1);
+    if (head) elements = options_escape(head, equals + 1);
     e = elements ? add_entry(p, "global", elements) : NULL;
     if (!elements) options_complain(p, "not enough memory");
     free(head), free(elements);
@@ -140,22 +167,21 @@ static void *find_backend(void *opaque, enum property_type type, const char *id)
   return (void *)entry_find(p->o->entries, group, id);
 }
 
-/* The id of a device's back end: its own, or what -global says for its type; NULL: none. */
-static const char *chardev_of(const struct option_entry *list, const struct option_entry *e) {
+/* The id of a device's back end, named by `key`: its own, or what -global says for its type; NULL: none. */
+static const char *backend_of(const struct option_entry *list, const struct option_entry *e, const char *key) {
   const struct device_type *type = device_entry_type(e);
-  const char *id = type ? entry_value(e, "chardev") : NULL;
+  const char *id = type ? entry_value(e, key) : NULL;
   if (!type || id) return id;
   ENTRIES_OF(list, "global", g)
-  if (!strcmp(entry_value(g, "driver"), type->name) && !strcmp(entry_value(g, "property"), "chardev"))
-    id = entry_value(g, "value");
+  if (!strcmp(entry_value(g, "driver"), type->name) && !strcmp(entry_value(g, "property"), key)) id = entry_value(g, "value");
   return id;
 }
 
-static bool chardev_is_taken(const struct option_entry *list, const struct option_entry *e) {
-  const char *id = chardev_of(list, e);
+static bool is_taken(const struct option_entry *list, const struct option_entry *e, const char *key) {
+  const char *id = backend_of(list, e, key);
   ENTRIES_OF(list, "device", before) {
     if (before == e) break;
-    const char *its = chardev_of(list, before);
+    const char *its = backend_of(list, before, key);
     if (id && its && !strcmp(id, its)) return true;
   }
   return false;
@@ -182,7 +208,8 @@ static int check_device(struct parser *p, const struct option_entry *e) {
   bool good = values && device_entry_read(p->o->entries, e, values, &world, error);
   free(values);
   if (!good) return options_complain(p, "%s", values ? error : "not enough memory");
-  return chardev_is_taken(p->o->entries, e) ? options_complain(p, "another device has that -chardev") : OPTIONS_OK;
+  if (is_taken(p->o->entries, e, "chardev")) return options_complain(p, "another device has that -chardev");
+  return is_taken(p->o->entries, e, "drive") ? options_complain(p, "another device has that -drive") : OPTIONS_OK;
 }
 
 static int check_terminal(struct parser *p) {
@@ -192,15 +219,21 @@ static int check_terminal(struct parser *p) {
     p->option = e->option, p->value = NULL;
     if (stdio++) return options_complain(p, "only one port can be on the terminal");
     if (p->o->daemonize) return p->option = "-daemonize", options_complain(p, "a serial port is on the terminal");
+    if (p->o->display == DISPLAY_CURSES) return options_complain(p, "the terminal is the screen's (-display curses)");
   }
-  return OPTIONS_OK;
+  p->option = "-daemonize", p->value = NULL;
+  return p->o->daemonize && p->o->display == DISPLAY_CURSES ? options_complain(p, "the screen is in the terminal") : OPTIONS_OK;
 }
 
 int options_finish_devices(struct parser *p) {
   int result = OPTIONS_OK;
   p->option = "-serial", p->value = p->o->nographic ? "mon:stdio" : "null";
   /* QEMU's default without -nographic is a window's: nobody to show it */
-  if (p->serial_default && !p->o->nodefaults) result = add_serial(p, 0, p->value);
+  if (p->serial_default && !p->o->nodefaults) result = add_port(p, &serial_kind, 0, p->value);
+  p->option = "-parallel", p->value = "null";
+  if (p->parallel_default && !p->o->nodefaults && result == OPTIONS_OK) result = add_port(p, &parallel_kind, 0, p->value);
+  if (p->o->nodefaults && !p->vga_said) p->o->vga = false;
+  if (result == OPTIONS_OK) result = options_finish_drives(p);
   for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) {
     p->option = e->option, p->value = e->text;
     if (!strcmp(e->group, "global")) result = check_global(p, e);

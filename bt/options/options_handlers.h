@@ -6,11 +6,13 @@
 struct parser {
   struct bt_options *o;
   FILE *err;
-  const char *option;    /* as it was written, dashes included */
-  const char *value;     /* NULL for options without one */
-  bool serial_default;   /* no serial port yet */
-  unsigned serial_count; /* -serial options */
-  uint64_t warned[2];    /* by row of options_qemu.c */
+  const char *option;                    /* as it was written, dashes included */
+  const char *value;                     /* NULL for options without one */
+  bool alone;                            /* no options at all */
+  bool serial_default, parallel_default; /* no such port yet */
+  bool vga_said;                         /* -vga */
+  unsigned serial_count, parallel_count; /* -serial, -parallel options */
+  uint64_t warned[2];                    /* by row of options_qemu.c */
 };
 
 /* One handler an option of the table. True: understood. False: the complaint has been printed. */
@@ -25,6 +27,12 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(kernel) \
   X(initrd) \
   X(append) \
+  X(bios) \
+  X(folder) \
+  X(option_rom) \
+  X(boot) \
+  X(nofdbootchk) \
+  X(debugcon) \
   X(cpu) \
   X(machine) \
   X(accel) \
@@ -36,7 +44,11 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(chardev) \
   X(global) \
   X(device) \
+  X(drive) \
+  X(disk) \
+  X(snapshot) \
   X(display) \
+  X(curses) \
   X(vga) \
   X(monitor) \
   X(parallel) \
@@ -75,8 +87,16 @@ OPTION_HANDLERS(HANDLER_DECL)
 /* ---- options_devices.c ---- */
 /* The value as an entry of that group, if it is well-formed. */
 int options_keyed(struct parser *p, const char *group);
+/* An entry of that group from `elements` (NULL: from the value as it was written); NULL after a complaint. */
+const struct option_entry *options_add_entry(struct parser *p, const char *group, const char *elements);
+/* "HEADTEXT", commas of TEXT doubled. The caller frees it; NULL: no memory. */
+char *options_escape(const char *head, const char *text);
 /* Default devices; then all entries are checked, with globals and back ends. */
 int options_finish_devices(struct parser *p);
+
+/* ---- options_drives.c ---- */
+int options_bare_file(struct parser *p);     /* an argument that is no option: the first disk */
+int options_finish_drives(struct parser *p); /* the drives that every PC has, and the -device that each drive stands for */
 
 /* ---- options_qemu.c: what QEMU has and bt does not ---- */
 struct qemu_option;

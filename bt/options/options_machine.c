@@ -111,6 +111,10 @@ static const struct {
   {"pcspk-audiodev", NULL},
   {"suppress-vmdesc", NULL},
   {"igd-passthru", "off"},
+  {"fd-bootchk", NULL},
+  {"max-ram-below-4g", NULL},
+  {"smbios-entry-point-type", "32"},
+  {"smbus", "off"},
 };
 /* Those that do something, beside `accel`. */
 static const struct property machine_rows[] = {
@@ -182,21 +186,30 @@ int handle_accel(struct parser *p) {
   return bad || first ? options_complain(p, "no such accelerator (there is: tcg)") : OPTIONS_OK;
 }
 
+static int rtc_property(struct parser *p, const char *key, const char *value) {
+  struct bt_options *o = p->o;
+  if (!strcmp(key, "base")) {
+    o->rtc_base = !strcmp(value, "utc") ? RTC_UTC : !strcmp(value, "localtime") ? RTC_LOCAL_TIME : RTC_DATE;
+    if (o->rtc_base != RTC_DATE || value_date(value, &o->rtc_date)) return OPTIONS_OK;
+    return options_complain(p, "base is utc, localtime or a date from 1970 on (2006-06-17T16:01:21, 2006-06-17)");
+  }
+  if (!strcmp(key, "clock")) /* all clocks of a machine are one, which goes as the host's does */
+    return !strcmp(value, "host") || !strcmp(value, "rt") || !strcmp(value, "vm")
+             ? OPTIONS_OK
+             : options_complain(p, "clock is host, rt or vm");
+  if (strcmp(key, "driftfix")) return options_complain(p, "the clock chip has base=, clock= and driftfix=");
+  if (strcmp(value, "slew") && strcmp(value, "none")) return options_complain(p, "driftfix is none or slew");
+  o->rtc_slew = !strcmp(value, "slew");
+  return OPTIONS_OK;
+}
 int handle_rtc(struct parser *p) {
   struct suboption s;
-  bool bad = false, date = false, clock = false;
-  for (const char *cursor = p->value; value_next(&cursor, &s, &bad);) {
-    const char *value = s.value ? s.value : "";
-    bool base = !strcmp(s.key, "base") && *value,
-         source = !strcmp(s.key, "clock") && (!strcmp(value, "host") || !strcmp(value, "rt") || !strcmp(value, "vm"));
-    if (!base && !source && strcmp(s.key, "driftfix")) return options_complain(p, "the clock chip has base=utc and clock=host");
-    date |= base && strcmp(value, "utc");
-    clock |= source && strcmp(value, "host");
+  bool bad = false, first = true;
+  for (const char *cursor = p->value; value_next(&cursor, &s, &bad); first = false) {
+    int result = rtc_property(p, s.key, s.value ? s.value : "");
+    if (result != OPTIONS_OK) return result;
   }
-  if (bad || !*p->value) return options_complain(p, bad ? "too long" : "the clock chip has base=utc and clock=host");
-  if (date) options_warn(p, "the clock chip shows UTC, and the host's date");
-  else if (clock) options_warn(p, "the clock chip goes with the host's clock");
-  return OPTIONS_OK;
+  return bad || first ? options_complain(p, bad ? "too long" : "the clock chip has base=, clock= and driftfix=") : OPTIONS_OK;
 }
 
 int handle_echr(struct parser *p) {

@@ -16,8 +16,8 @@ struct qemu_option {
   const char *words; /* IGNORED: none */
 };
 
-#define NO_SCREEN "there is no screen yet: the guest runs without"
-#define NO_DISK "bt has no disks yet: give the system as -kernel, with an -initrd"
+#define NO_SCREEN "there is no window yet: the guest runs without a screen (-display curses shows text in the terminal)"
+#define NO_DISK "bt has no such disk: it has those of -hda, -cdrom, -fda and -drive"
 #define NO_SOUND "there is no sound: the guest finds no sound card"
 #define NO_DEBUGGER "bt has no stub for a debugger yet: -d logs what happens (-d help)"
 #define NO_MIGRATION "machines cannot be saved or moved yet"
@@ -28,7 +28,6 @@ static const struct qemu_option rows[] = {
   {"vnc", true, WARNED, "there is no VNC server yet: the guest runs without a screen"},
   {"spice", true, WARNED, "there is no SPICE server: the guest runs without a screen"},
   {"sdl", false, WARNED, NO_SCREEN},
-  {"curses", false, WARNED, NO_SCREEN},
   {"portrait", false, WARNED, NO_SCREEN},
   {"rotate", true, WARNED, NO_SCREEN},
   {"alt-grab", false, IGNORED, NULL},
@@ -55,7 +54,7 @@ static const struct qemu_option rows[] = {
   {"dfilter", true, WARNED, "logs show all addresses"},
   {"seed", true, WARNED, "no device draws random numbers"},
   {"watchdog", true, WARNED, "there is no watchdog: nothing resets a guest that hangs"},
-  {"iscsi", true, WARNED, "there are no disks, iSCSI ones neither"},
+  {"iscsi", true, WARNED, "what a disk of an iSCSI server needs to know stands in its URL"},
   {"qtest-log", true, WARNED, "there is no qtest"},
   {"compat", true, IGNORED, NULL},
   {"only-migratable", false, IGNORED, NULL},
@@ -63,21 +62,10 @@ static const struct qemu_option rows[] = {
   {"enable-sync-profile", false, IGNORED, NULL},
   {"watchdog-action", true, IGNORED, NULL},
   {"win2k-hack", false, IGNORED, NULL},
-  {"snapshot", false, IGNORED, NULL}, /* what a guest writes is lost at its end anyway */
-  {"hda", true, REFUSED, NO_DISK},
-  {"hdb", true, REFUSED, NO_DISK},
-  {"hdc", true, REFUSED, NO_DISK},
-  {"hdd", true, REFUSED, NO_DISK},
-  {"fda", true, REFUSED, NO_DISK},
-  {"fdb", true, REFUSED, NO_DISK},
-  {"cdrom", true, REFUSED, NO_DISK},
-  {"drive", true, REFUSED, NO_DISK},
-  {"blockdev", true, REFUSED, NO_DISK},
-  {"sd", true, REFUSED, NO_DISK},
-  {"mtdblock", true, REFUSED, NO_DISK},
-  {"pflash", true, REFUSED, "bt has no flash memory and no firmware yet: boot with -kernel"},
-  {"bios", true, REFUSED, "bt has no firmware yet: boot with -kernel"},
-  {"option-rom", true, REFUSED, "bt has no firmware yet that would run it: boot with -kernel"},
+  {"blockdev", true, REFUSED, "bt has no graphs of block nodes: -drive file=FILE,if=none,id=ID does the same"},
+  {"sd", true, REFUSED, "bt has no SD card: -hda makes a disk of it"},
+  {"mtdblock", true, REFUSED, "a PC has no such flash memory: -hda makes a disk of it"},
+  {"pflash", true, REFUSED, "bt has no flash memory yet: -bios FILE runs a firmware that needs none"},
   {"fsdev", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   {"virtfs", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   {"fw_cfg", true, REFUSED, "bt has no fw_cfg device in which the guest would find it"},
@@ -85,7 +73,6 @@ static const struct qemu_option rows[] = {
   {"dtb", true, REFUSED, "a PC has no device tree"},
   {"tpmdev", true, REFUSED, "bt has no TPM"},
   {"numa", true, REFUSED, "bt's memory is one node: leave it out"},
-  {"debugcon", true, REFUSED, "bt has no debug console: let the guest write to -serial"},
   {"gdb", true, REFUSED, NO_DEBUGGER},
   {"s", false, REFUSED, NO_DEBUGGER},
   {"S", false, REFUSED, "bt has no monitor yet that would start the machine: leave it out"},
@@ -167,26 +154,26 @@ static bool first_word(const struct parser *p, struct suboption *s) {
 
 int handle_display(struct parser *p) {
   static const struct qemu_value displays[] = {
-    {"none", IGNORED, NULL},
-    {"gtk sdl curses cocoa egl-headless default", WARNED, NO_SCREEN},
+    {"none curses", IGNORED, NULL},
+    {"gtk sdl cocoa egl-headless default", WARNED, NO_SCREEN},
     {"spice-app dbus", WARNED, NO_SCREEN},
     {"vnc=*", WARNED, "there is no VNC server yet: the guest runs without a screen"},
   };
   struct suboption s;
-  return APPLY(p, displays,
-               !first_word(p, &s)                  ? ""
-               : !strcmp(s.key, "vnc")             ? s.text
-               : s.value && !strcmp(s.key, "type") ? s.value
-                                                   : s.text,
-               "no such display (there is: none)");
+  const char *name = !first_word(p, &s) ? "" : strcmp(s.key, "vnc") && s.value && !strcmp(s.key, "type") ? s.value : s.text;
+  p->o->display = strcmp(name, "curses") ? DISPLAY_NONE : DISPLAY_CURSES;
+  return APPLY(p, displays, name, "no such display (there are: curses, none)");
 }
+int handle_curses(struct parser *p) { return p->o->display = DISPLAY_CURSES, OPTIONS_OK; }
 
 int handle_vga(struct parser *p) {
   static const struct qemu_value adapters[] = {
-    {"none", IGNORED, NULL},
-    {"std cirrus vmware qxl virtio xenfb", WARNED, "there is no display adapter yet: the guest finds none"},
+    {"none std", IGNORED, NULL},
+    {"cirrus vmware qxl virtio xenfb", REFUSED,
+     "bt has no such display adapter yet: -vga std is what every system has a driver for"},
   };
-  return APPLY(p, adapters, p->value, "no such display adapter (there is: none)");
+  p->vga_said = true, p->o->vga = strcmp(p->value, "none");
+  return APPLY(p, adapters, p->value, "no such display adapter (there are: std, none)");
 }
 
 /* A console or port that would talk to somebody: nobody is there. */
@@ -202,7 +189,6 @@ static int handle_backend(struct parser *p, const char *words) {
 int handle_monitor(struct parser *p) {
   return handle_backend(p, "there is no monitor console yet: Ctrl-A x or SIGTERM ends the machine");
 }
-int handle_parallel(struct parser *p) { return handle_backend(p, "there is no parallel port: the guest finds none"); }
 
 int handle_net(struct parser *p) {
   static const struct qemu_value networks[] = {
@@ -230,7 +216,7 @@ int qemu_device(struct parser *p, const char *driver) {
      "there is no USB controller yet: the guest finds none"},
     {"VGA secondary-vga cirrus-vga isa-vga isa-cirrus-vga vmware-svga qxl qxl-vga virtio-vga* virtio-gpu* bochs-display ramfb "
      "ati-vga",
-     WARNED, "there is no display adapter yet: the guest finds none"},
+     WARNED, "the display adapter is what -vga says: the guest finds no other"},
     {"AC97 ES1370 sb16 adlib cs4231a gus intel-hda ich9-intel-hda hda-* usb-audio", WARNED, NO_SOUND},
     {"i6300esb ib700", WARNED, "there is no watchdog: nothing resets a guest that hangs"},
     {"virtio-balloon* virtio-rng* virtio-keyboard* virtio-mouse* virtio-tablet* pvpanic* vmcoreinfo vmgenid vmmouse intel-iommu "
@@ -238,13 +224,12 @@ int qemu_device(struct parser *p, const char *driver) {
      WARNED, "there is no such device yet: the guest finds none"},
     {"e1000* rtl8139 ne2k_* pcnet i8255* i82801 tulip vmxnet3 virtio-net* usb-net rocker sungem", REFUSED,
      "bt has no network yet: leave it out"},
-    {"ide-* scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* floppy isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* "
+    {"ide-cf ide-drive scsi-* virtio-blk* virtio-scsi* ahci ich9-ahci nvme* isa-fdc isa-ide piix*-ide lsi53c* megasas* mptsas* "
      "am53c974 dc390 pvscsi sdhci-pci "
      "sd-card usb-storage usb-bot usb-uas vhost-user-blk*",
      REFUSED, NO_DISK},
     {"pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED,
      "bt's serial ports are isa-serial: the four of -serial"},
-    {"isa-debugcon", REFUSED, "bt has no debug console: let the guest write to -serial"},
     {"virtio-9p* vhost-user-fs*", REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
   };
   return APPLY(p, devices, driver, "bt has no such device ('help' lists them)");

@@ -1,6 +1,8 @@
+#define _GNU_SOURCE
 #include "values.h"
 #include <ctype.h>
 #include <string.h>
+#include <time.h>
 
 bool value_number(const char *text, uint64_t max, uint64_t *out) {
   unsigned radix = 10;
@@ -48,6 +50,25 @@ bool value_size(const char *text, uint64_t unit, uint64_t *bytes) {
   if (total > INT64_MAX) return false;
   *bytes = (uint64_t)total;
   return true;
+}
+
+/* `pattern`'s digits are any; the rest must be as it is there. */
+static bool has_form(const char *text, const char *pattern) {
+  for (; *pattern; text++, pattern++)
+    if (*pattern == '0' ? !isdigit((unsigned char)*text) : *text != *pattern) return false;
+  return !*text;
+}
+
+bool value_date(const char *text, int64_t *seconds) {
+  bool time = has_form(text, "0000-00-00T00:00:00");
+  if (!time && !has_form(text, "0000-00-00")) return false;
+  struct tm given = {0};
+  const char *end = strptime(text, time ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d", &given);
+  if (!end || *end) return false;
+  struct tm normal = given;
+  *seconds = timegm(&normal);
+  return *seconds >= 0 && normal.tm_year == given.tm_year && normal.tm_mon == given.tm_mon && normal.tm_mday == given.tm_mday &&
+         normal.tm_hour == given.tm_hour && normal.tm_min == given.tm_min && normal.tm_sec == given.tm_sec;
 }
 
 bool value_switch(const char *text, bool *on) {

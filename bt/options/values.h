@@ -9,6 +9,8 @@
 bool value_number(const char *text, uint64_t max, uint64_t *out);
 /* A size with an optional fraction and suffix (K M G T, either case), as QEMU's; without a suffix it counts `unit` bytes. */
 bool value_size(const char *text, uint64_t unit, uint64_t *bytes);
+/* "2024-02-28T23:59:58" or "2024-02-28", of 1970 to 9999: seconds since 1970. */
+bool value_date(const char *text, int64_t *seconds);
 bool value_switch(const char *text, bool *on); /* on, off, yes, no, true, false, y, n */
 
 /* One element of "a=b,c,d=e"; a doubled comma is a comma, as QEMU has it. */

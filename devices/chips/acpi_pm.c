@@ -19,6 +19,8 @@ enum {
 };
 enum { SCI_EN = 1, CONTROL_BITS = 0x1c02, SLP_TYP = 10, SLP_EN = 1 << 13 };
 enum { CONFIG_PMBASE = 0x40, PMBASE_BITS = 0xffc0, CONFIG_DEVACTB = 0x58, CONFIG_PMREGMISC = 0x80, PM_BLOCK = 64 };
+/* SMIs by port B2h are on, which tells a firmware that SMM has been set up, as QEMU's does where it has none (smm=off). */
+enum { DEVACTB_APMC = 1 << 25 };
 
 static const struct field fields[] = {FIELD(acpi_pm, status),
                                       FIELD(acpi_pm, enable),
@@ -136,7 +138,7 @@ static const struct pci_register registers[] = {
   {PCI_STATUS, 2, 0x0200, 0, 0},
   {PCI_INTERRUPT_PIN, 1, 1, 0, 0}, /* shown, but it is the SCI, which is on IRQ 9 and on no PIRQ */
   {CONFIG_PMBASE, 2, 0x0001, PMBASE_BITS, 0},
-  {CONFIG_DEVACTB, 4, 0, 0xffffffff, 0},
+  {CONFIG_DEVACTB, 4, DEVACTB_APMC, 0xffffffff, 0},
   {CONFIG_DEVACTB + 4, 4, 0, 0xffffffff, 0},
   {CONFIG_PMREGMISC, 1, 0, 1, 0},
 };
@@ -147,6 +149,8 @@ static const struct pci_info info = {
   .device = 0x7113,
   .class_code = 0x068000,
   .revision = 3,
+  .subsystem_vendor = PCI_QEMU_VENDOR,
+  .subsystem = PCI_QEMU_DEVICE,
   .region = {{.size = PM_BLOCK, .type = PCI_IO, .io = &pm_ops, .where = pm_block}},
   .registers = registers,
   .register_count = sizeof registers / sizeof *registers,

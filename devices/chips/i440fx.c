@@ -1,10 +1,11 @@
 /* Host bridge. Intel 82441FX (PMC) data sheet (290549), chapter 3.
  *
  * Owns the configuration space of 00:00.0 and what it says of memory: for each part of C0000h-FFFFFh whether reads and stores go
- * to RAM or to the ROM in its place (PAM), and whether A0000h-BFFFFh is RAM (SMRAM's D_OPEN). At power-on all of it is ROM, of
- * which there is none yet: ones. handover.c opens it for -kernel. Deviations: where a part is read from ROM and written to RAM,
- * code in it runs from ROM as it should, but its stores are slow. Missing: DRAM row boundaries and timing, which no guest needs,
- * error reporting, SMM and with it the lock and the closing of SMRAM.
+ * to RAM or to the ROM in its place (PAM), and whether A0000h-BFFFFh is RAM (SMRAM's D_OPEN). At power-on all of it is ROM: the
+ * last 128 KiB of the BIOS (bios_rom.c) at E0000h-FFFFFh, as the PIIX3 decodes them (data sheet 290550, 3.1.3: XBCS), and ones
+ * where there is none. Without a firmware handover.c opens it. Deviations: where a part is read from ROM and written to RAM, code
+ * in it runs from ROM as it should, but its stores are slow; C0000h-DFFFFh is ones where QEMU's PC has zeros. Missing: DRAM row
+ * boundaries and timing, which no guest needs, error reporting, SMM and with it the lock and the closing of SMRAM.
  */
 #include "i440fx.h"
 #include <string.h>
@@ -24,6 +25,7 @@ static const struct pci_register registers[] = {
 
 enum { PAM_READ = 1, PAM_WRITE = 2, SMRAM_ENABLE = 1 << 3, SMRAM_OPEN = 1 << 6 };
 enum { SEGMENT = 0x4000, PAM_START = 0xc0000, LAST = I440FX_SEGMENTS - 1, SMRAM_START = 0xa0000, SMRAM_SIZE = 0x20000 };
+enum { BIOS_START = 0xe0000, BIOS_TOP = 0x100000 };
 
 static uint64_t segment_base(unsigned n) { return PAM_START + (uint64_t)n * SEGMENT; }
 static uint64_t segment_size(unsigned n) { return n == LAST ? 4 * SEGMENT : SEGMENT; }
@@ -52,8 +54,16 @@ static void written(void *dev, unsigned offset, unsigned size) {
   if (offset <= SMRAM && offset + size > PAM) show(dev);
 }
 
-/* RAM lies below; the ROM's place is 64 KiB of ones, which all parts show. */
-static bool add_areas(struct i440fx *s) {
+/* What a segment shows that PAM keeps from RAM: its part of the BIOS; where that has none, ones, of which there are 64 KiB. */
+static struct mmu_area *add_rom(struct i440fx *s, unsigned n, struct mmu_area *bios) {
+  const uint64_t from_top = BIOS_TOP - segment_base(n), size = bios ? mmu_area_size(bios) : 0;
+  bool shown = segment_base(n) >= BIOS_START && from_top <= size;
+  return mmu_add_alias(s->mmu, shown ? bios : s->socket, shown ? size - from_top : 0, segment_size(n), to_gpa(segment_base(n)),
+                       MMU_HIDDEN | MMU_READ_ONLY | MMU_LEVEL(MMU_LEVEL_ROM));
+}
+
+/* RAM lies below. */
+static bool add_areas(struct i440fx *s, struct mmu_area *bios) {
   struct mmu *m = s->mmu;
   struct mmu_area *ram = mmu_ram_area(m);
   s->socket = mmu_add_memory(m, to_gpa(0), segment_size(LAST), MMU_HIDDEN | MMU_READ_ONLY);
@@ -62,9 +72,9 @@ static bool add_areas(struct i440fx *s) {
   bool all = true;
   for (unsigned n = 0; n < I440FX_SEGMENTS; n++) {
     gpa base = to_gpa(segment_base(n));
-    unsigned flags = MMU_HIDDEN | MMU_READ_ONLY;
-    s->rom[n] = mmu_add_alias(m, s->socket, 0, segment_size(n), base, flags | MMU_LEVEL(MMU_LEVEL_ROM));
-    s->guarded[n] = mmu_add_alias(m, ram, base.v, segment_size(n), base, flags | MMU_LEVEL(MMU_LEVEL_ROM + 1));
+    s->rom[n] = add_rom(s, n, bios);
+    s->guarded[n] =
+      mmu_add_alias(m, ram, base.v, segment_size(n), base, MMU_HIDDEN | MMU_READ_ONLY | MMU_LEVEL(MMU_LEVEL_ROM + 1));
     all &= s->rom[n] && s->guarded[n];
   }
   s->smram = mmu_add_alias(m, ram, SMRAM_START, SMRAM_SIZE, to_gpa(SMRAM_START), MMU_HIDDEN | MMU_LEVEL(MMU_LEVEL_IO + 1));
@@ -92,6 +102,8 @@ static const struct pci_info info = {
   .device = 0x1237,
   .class_code = 0x060000,
   .revision = 2,
+  .subsystem_vendor = PCI_QEMU_VENDOR, /* by which SeaBIOS knows on what it runs */
+  .subsystem = PCI_QEMU_DEVICE,
   .registers = registers,
   .register_count = sizeof registers / sizeof *registers,
   .written = written,
@@ -106,9 +118,10 @@ static void loaded(void *state) {
   show(state);
 }
 
-struct device i440fx_init(struct i440fx *s, struct pci *pci, struct mmu *mmu) {
+struct device i440fx_init(struct i440fx *s, struct pci *pci, struct mmu *mmu, struct mmu_area *bios) {
   *s = (struct i440fx){.mmu = mmu};
-  if (!add_areas(s)) return destroy(s), (struct device){0};
+  if (!add_areas(s, bios)) return destroy(s), (struct device){0};
   pci_attach(pci, &s->function, pci_devfn(0, 0), &info, s);
+  show(s);
   return (struct device){"i440fx", s, fields, reset, loaded, destroy, 0};
 }

@@ -4,9 +4,11 @@
  * computed from the guest clock when somebody looks. The timer is armed only for a flag whose interrupt is enabled and that is
  * not already set;
  * IRQ 8 stays high until register C is read, so after a stall all missed periods, seconds and alarms are one interrupt each (as
- * on the chip). The calendar survives a reset, as with a battery. It starts at the host's UTC.
- * Deviations: a change of B.DM or B.24 changes how the running calendar reads at once (the chip wants the time set anew); the
- * square wave pin and daylight saving do not exist.
+ * on the chip), unless the user wants each period to be told (-rtc driftfix=slew: guests that count ticks): then what was missed
+ * is owed, up to a second of it, and paid a quarter of a period after register C was read. The calendar survives a reset, as with
+ * a battery. It starts at the clock's epoch (-rtc base=). 37h is the century, too, as on a PS/2. Deviations: a change of B.DM or
+ * B.24 changes how the running calendar reads at once (the chip wants the time set anew); the square wave pin and daylight saving
+ * do not exist.
  */
 #include "mc146818.h"
 
@@ -26,7 +28,7 @@ enum {
   REG_C,
   REG_D
 };
-enum { CENTURY = 0x32, PM = 0x80, DONT_CARE = 0xc0 };
+enum { CENTURY = 0x32, PS2_CENTURY = 0x37, PM = 0x80, DONT_CARE = 0xc0 };
 enum { A_UIP = 0x80, A_DIVIDER = 0x70, A_DIVIDER_RESET = 0x60, A_RATE = 0x0f };
 enum { B_SET = 0x80, B_PIE = 0x40, B_AIE = 0x20, B_UIE = 0x10, B_BINARY = 0x04, B_24H = 0x02 };
 enum { C_IRQF = 0x80, C_PF = 0x40, C_AF = 0x20, C_UF = 0x10, D_VALID = 0x80 };
@@ -35,11 +37,17 @@ enum { CRYSTAL_HZ = 32768, DAY_SECONDS = 86400 };
 #define UPDATE_NS 2228000ll        /* UIP is high for tBUC (244 us) and the update cycle (1984 us) before each second */
 #define MAX_SECONDS 253402300799ll /* 9999-12-31 23:59:59 */
 
-static const struct field fields[] = {FIELD_ARRAY(mc146818, cmos),  FIELD(mc146818, index),
-                                      FIELD(mc146818, nmi_masked),  FIELD(mc146818, weekday_shift),
-                                      FIELD(mc146818, irq),         FIELD(mc146818, set_seconds),
-                                      FIELD(mc146818, set_at),      FIELD(mc146818, flags_at),
-                                      FIELD_TIMER(mc146818, timer), FIELD_END};
+static const struct field fields[] = {FIELD_ARRAY(mc146818, cmos),
+                                      FIELD(mc146818, index),
+                                      FIELD(mc146818, nmi_masked),
+                                      FIELD(mc146818, weekday_shift),
+                                      FIELD(mc146818, irq),
+                                      FIELD(mc146818, set_seconds),
+                                      FIELD(mc146818, set_at),
+                                      FIELD(mc146818, flags_at),
+                                      FIELD(mc146818, owed),
+                                      FIELD_TIMER(mc146818, timer),
+                                      FIELD_END};
 
 /* ---- calendar ---- */
 
@@ -160,10 +168,19 @@ static int64_t next_alarm(const struct mc146818 *s, int64_t t) {
   return INT64_MAX;
 }
 
+/* So many periods have ended: one of them is told by PF, unless that is set still. */
+static void count_periods(struct mc146818 *s, uint64_t ended, unsigned p) {
+  uint64_t missed = ended - !(s->cmos[REG_C] & C_PF), most = CRYSTAL_HZ / p;
+  s->cmos[REG_C] |= C_PF;
+  if (!s->slew || !(s->cmos[REG_B] & B_PIE)) return;
+  s->owed = missed >= most || s->owed + missed > most ? (uint32_t)most : s->owed + (uint32_t)missed;
+}
+
 /* Brings register C up to `now`. Must be called before anything that it depends on changes. */
 static void settle(struct mc146818 *s, int64_t now) {
   unsigned p = period(s);
-  if (p && crystal_ticks(s, now) / p != crystal_ticks(s, s->flags_at) / p) s->cmos[REG_C] |= C_PF;
+  uint64_t ended = p ? crystal_ticks(s, now) / p - crystal_ticks(s, s->flags_at) / p : 0;
+  if (ended) count_periods(s, ended, p);
   int64_t before = seconds_at(s, s->flags_at), t = seconds_at(s, now);
   if (running(s) && t != before) {
     s->cmos[REG_C] |= C_UF;
@@ -176,11 +193,14 @@ static int64_t second_to_ns(const struct mc146818 *s, int64_t t) {
   return t == INT64_MAX ? INT64_MAX : s->set_at + (t - s->set_seconds) * NS_PER_S;
 }
 
+static int64_t quarter_ns(unsigned p) { return (int64_t)p * NS_PER_S / CRYSTAL_HZ / 4; }
+
 static void arm(struct mc146818 *s, int64_t now) {
   uint8_t wanted = s->cmos[REG_B] & (uint8_t)~s->cmos[REG_C];
   int64_t at = INT64_MAX, t = seconds_at(s, now);
   unsigned p = period(s);
   if ((wanted & B_PIE) && p) at = s->set_at + clock_ticks_to_ns((crystal_ticks(s, now) / p + 1) * p, CRYSTAL_HZ);
+  if ((wanted & B_PIE) && p && s->owed && now + quarter_ns(p) < at) at = now + quarter_ns(p);
   if ((wanted & B_UIE) && running(s) && second_to_ns(s, t + 1) < at) at = second_to_ns(s, t + 1);
   if ((wanted & B_AIE) && running(s) && second_to_ns(s, next_alarm(s, t)) < at) at = second_to_ns(s, next_alarm(s, t));
   clock_timer_set(s->clock, &s->timer, at);
@@ -198,10 +218,16 @@ static void fire(void *opaque) {
   struct mc146818 *s = opaque;
   int64_t now = clock_now(s->clock);
   settle(s, now);
+  if (s->owed && !(s->cmos[REG_C] & C_PF)) {
+    s->cmos[REG_C] |= C_PF;
+    s->owed--;
+  }
   update_irq(s, now);
 }
 
 /* ---- ports ---- */
+
+static unsigned selected(const struct mc146818 *s) { return s->index == PS2_CENTURY ? CENTURY : s->index; }
 
 static uint8_t read_a(const struct mc146818 *s, int64_t now) {
   bool updating = running(s) && since_set(s, now) % NS_PER_S >= NS_PER_S - UPDATE_NS;
@@ -221,18 +247,20 @@ static uint32_t read(void *dev, uint16_t offset, unsigned size) {
   struct mc146818 *s = dev;
   int64_t now = clock_now(s->clock);
   if (!offset) return 0xff; /* port 70h is write-only */
-  switch (s->index) {
+  unsigned reg = selected(s);
+  switch (reg) {
   case REG_A: return read_a(s, now);
   case REG_C: return read_c(s, now);
   case REG_D: return D_VALID;
   }
-  if (is_time(s->index) && running(s)) return time_register(s, s->index, seconds_at(s, now));
-  return s->cmos[s->index];
+  if (is_time(reg) && running(s)) return time_register(s, reg, seconds_at(s, now));
+  return s->cmos[reg];
 }
 
 static void write_a(struct mc146818 *s, uint8_t value, int64_t now) {
   bool was_running = running(s), was_reset = divider_reset(s);
   if (was_running && (value & A_DIVIDER_RESET) == A_DIVIDER_RESET) freeze(s, now);
+  if ((value ^ s->cmos[REG_A]) & (A_RATE | A_DIVIDER)) s->owed = 0;
   s->cmos[REG_A] = value & 0x7f;
   if (!was_reset || divider_reset(s)) return;
   s->set_at = now - NS_PER_S / 2; /* out of divider reset, the first update follows half a second later */
@@ -243,16 +271,17 @@ static void write_b(struct mc146818 *s, uint8_t value, int64_t now) {
   bool was_running = running(s);
   if (was_running && (value & B_SET)) freeze(s, now);
   s->cmos[REG_B] = value & B_SET ? value & (uint8_t)~B_UIE : value;
+  if (!(value & B_PIE)) s->owed = 0;
   if (!was_running && running(s)) thaw(s, now);
 }
 
-static void write_register(struct mc146818 *s, uint8_t value, int64_t now) {
-  if (!is_time(s->index) || !running(s)) {
-    s->cmos[s->index] = value;
+static void write_register(struct mc146818 *s, unsigned reg, uint8_t value, int64_t now) {
+  if (!is_time(reg) || !running(s)) {
+    s->cmos[reg] = value;
     return;
   }
   freeze(s, now);
-  s->cmos[s->index] = value;
+  s->cmos[reg] = value;
   thaw(s, now);
 }
 
@@ -270,7 +299,7 @@ static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
   case REG_B: write_b(s, (uint8_t)value, now); break;
   case REG_C:
   case REG_D: break;
-  default: write_register(s, (uint8_t)value, now);
+  default: write_register(s, selected(s), (uint8_t)value, now);
   }
   s->flags_at = now;
   update_irq(s, now);
@@ -306,6 +335,7 @@ static void reset(void *state) {
   s->cmos[REG_B] &= (uint8_t) ~(B_PIE | B_AIE | B_UIE | 0x08);
   s->cmos[REG_C] = 0;
   s->nmi_masked = 0;
+  s->owed = 0;
   update_irq(s, now);
 }
 
@@ -320,6 +350,7 @@ static void loaded(void *state) {
   if (s->set_at > now || s->set_at < -NS_PER_S) s->set_at = now;
   s->flags_at = s->flags_at > now || s->flags_at < s->set_at ? now : s->flags_at;
   s->irq = s->irq != 0;
+  s->owed = period(s) && s->slew ? s->owed % (CRYSTAL_HZ / period(s) + 1) : 0;
   irq_set(&s->out, s->irq);
   clock_timer_set(s->clock, &s->timer, s->timer.deadline);
 }
@@ -329,9 +360,10 @@ static void destroy(void *state) {
   clock_timer_cancel(s->clock, &s->timer);
 }
 
-struct device mc146818_init(struct mc146818 *s, struct io_bus *io, struct clock *clock, uint64_t ram_size, struct irq_line out) {
+struct device mc146818_init(struct mc146818 *s, struct io_bus *io, struct clock *clock, uint64_t ram_size, bool slew,
+                            struct irq_line out) {
   static const struct io_ops ops = {read, write, 1};
-  *s = (struct mc146818){.clock = clock, .out = out, .set_seconds = clamp(clock_epoch(clock), MAX_SECONDS)};
+  *s = (struct mc146818){.clock = clock, .slew = slew, .out = out, .set_seconds = clamp(clock_epoch(clock), MAX_SECONDS)};
   s->cmos[REG_A] = 0x26; /* 32.768 kHz, 1024 Hz, as in QEMU; a battery keeps it */
   s->cmos[REG_B] = B_24H;
   clock_timer_init(&s->timer, "rtc", fire, s);

@@ -10,9 +10,12 @@ struct mc146818 {
   int64_t set_seconds;       /* the calendar, in seconds since 1970, showed this ... */
   int64_t set_at;            /* ... from this guest ns on */
   int64_t flags_at;          /* guest ns up to which register C's flags have been worked out */
+  uint32_t owed;             /* periods that were not told */
+  bool slew;                 /* each period is to be told */
   struct clock_timer timer;
   struct clock *clock;
   struct irq_line out;
 };
 
-struct device mc146818_init(struct mc146818 *s, struct io_bus *io, struct clock *clock, uint64_t ram_size, struct irq_line out);
+struct device mc146818_init(struct mc146818 *s, struct io_bus *io, struct clock *clock, uint64_t ram_size, bool slew,
+                            struct irq_line out);

@@ -74,6 +74,7 @@ static void lay_out_bar(struct pci_function *f, unsigned n) {
 /* The command bits that mean something for this function. */
 static uint16_t command_bits(const struct pci_info *info) {
   uint16_t bits = PCI_COMMAND_SERR | (info->master ? PCI_COMMAND_MASTER : 0) | (info->pin ? PCI_COMMAND_INTX_OFF : 0);
+  if (info->class_code == 0x030000) bits |= PCI_COMMAND_IO | PCI_COMMAND_MEMORY; /* a VGA's own places, which no BAR says */
   for (unsigned n = 0; n < PCI_REGIONS; n++)
     if (info->region[n].size) bits |= info->region[n].type & PCI_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
   return bits;
@@ -341,15 +342,18 @@ static void address_write(void *dev, uint16_t offset, unsigned size, uint32_t va
 static void reset(void *state) { ((struct pci *)state)->address = 0; }
 static void loaded(void *state) { ((struct pci *)state)->address &= 0x80fffffc; }
 
-/* The functions' owners are gone, or about to go; their memory is still there. */
+void pci_detach(struct pci_function *f) {
+  for (unsigned n = 0; n < PCI_REGIONS; n++)
+    if (f->base[n] != PCI_NOWHERE) map_region(f, n, f->base[n], false);
+  remove_areas(f->bus, f);
+  f->bus->function[f->devfn] = NULL;
+}
+
+/* The functions' owners are gone, or about to go; the memory of those that are here is still there. */
 static void destroy(void *state) {
   struct pci *s = state;
-  for (unsigned i = 0; i < 256; i++) {
-    struct pci_function *f = s->function[i];
-    for (unsigned n = 0; n < PCI_REGIONS && f; n++)
-      if (f->base[n] != PCI_NOWHERE) map_region(f, n, f->base[n], false);
-    if (f) remove_areas(s, f);
-  }
+  for (unsigned i = 0; i < 256; i++)
+    if (s->function[i]) pci_detach(s->function[i]);
 }
 
 struct device pci_init(struct pci *s, struct io_bus *io, struct mmu *mmu, struct irq_line pirq) {

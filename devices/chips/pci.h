@@ -12,7 +12,8 @@ enum {
   PCI_COMMAND_SERR = 1 << 8,
   PCI_COMMAND_INTX_OFF = 1 << 10
 };
-#define PCI_NOWHERE UINT64_MAX /* not decoded */
+enum { PCI_QEMU_VENDOR = 0x1af4, PCI_QEMU_DEVICE = 0x1100 }; /* subsystem of all that QEMU's PC has on its bus */
+#define PCI_NOWHERE UINT64_MAX                               /* not decoded */
 
 /* What a BAR's low bits show. 64-bit memory takes the next BAR's register too, which must be left empty. */
 enum pci_region_type {
@@ -96,6 +97,8 @@ struct device pci_init(struct pci *s, struct io_bus *io, struct mmu *mmu, struct
 /* Puts a function, zeroed by its owner, into its slot, in its power-on state. It stays for as long as the bus. False: the slot is
  * taken, or the host has no memory for its regions. */
 bool pci_attach(struct pci *s, struct pci_function *f, uint8_t devfn, const struct pci_info *info, void *dev);
+/* Takes it out: for an owner whose memory goes before the bus does. */
+void pci_detach(struct pci_function *f);
 /* Function 0 of the first device of which there is nothing, from 2 on (QEMU's order too); PCI_NO_SLOT: the bus is full. */
 enum { PCI_NO_SLOT = -1 };
 int pci_free_devfn(const struct pci *s);

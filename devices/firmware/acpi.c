@@ -171,6 +171,19 @@ static void isa_device(struct aml *a, const struct isa_device *d, uint32_t uid) 
   aml_end(a, device);
 }
 
+static void floppy_controller(struct aml *a) {
+  size_t device = aml_device(a, "FDC0");
+  aml_name_eisa(a, "_HID", "PNP0700");
+  aml_name_integer(a, "_STA", 0x0f);
+  size_t template = aml_resources(a, "_CRS");
+  aml_res_io(a, 0x3f2, 4);
+  aml_res_io(a, 0x3f7, 1);
+  aml_res_irq(a, 6);
+  aml_res_dma(a, 2);
+  aml_end_resources(a, template);
+  aml_end(a, device);
+}
+
 static void isa_bus(struct aml *a, const struct pc_config *config) {
   static const struct isa_device always[] =
     {
@@ -184,12 +197,20 @@ static void isa_bus(struct aml *a, const struct pc_config *config) {
                                    {"COM3", "PNP0501", 0x3e8, 0, 8, 0, 4},
                                    {"COM4", "PNP0501", 0x2e8, 0, 8, 0, 3},
                                  };
+  static const struct isa_device parallel[3] = {
+    {"LPT1", "PNP0400", 0x378, 0, 8, 0, 7},
+    {"LPT2", "PNP0400", 0x278, 0, 8, 0, 7},
+    {"LPT3", "PNP0400", 0x3bc, 0, 4, 0, 7},
+  };
   size_t bridge = aml_device(a, "ISA");
   aml_name_integer(a, "_ADR", 0x00010000);
   links_fields(a);
   for (unsigned i = 0; i < sizeof always / sizeof *always; i++) isa_device(a, &always[i], 0);
+  floppy_controller(a);
   for (unsigned i = 0; i < 4; i++)
     if (config->com[i]) isa_device(a, &serial[i], i + 1);
+  for (unsigned i = 0; i < 3; i++)
+    if (config->lpt[i]) isa_device(a, &parallel[i], i + 1);
   aml_end(a, bridge);
 }
 

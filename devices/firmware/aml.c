@@ -205,6 +205,12 @@ void aml_res_irq(struct aml *a, unsigned irq) {
   aml_word(a, (uint16_t)(1u << irq));
 }
 
+void aml_res_dma(struct aml *a, unsigned channel) {
+  aml_byte(a, 0x2a);
+  aml_byte(a, (uint8_t)(1u << channel));
+  aml_byte(a, 0);
+}
+
 void aml_res_interrupts(struct aml *a, const uint8_t *irqs, unsigned n) {
   aml_byte(a, 0x89);
   aml_word(a, (uint16_t)(2 + 4 * n));

@@ -39,6 +39,7 @@ size_t aml_resources(struct aml *a, const char *name);
 void aml_end_resources(struct aml *a, size_t begin);
 void aml_res_io(struct aml *a, uint16_t base, uint8_t length);
 void aml_res_irq(struct aml *a, unsigned irq);                           /* edge, high, exclusive */
+void aml_res_dma(struct aml *a, unsigned channel);                       /* ISA timing, bytes, no bus master */
 void aml_res_interrupts(struct aml *a, const uint8_t *irqs, unsigned n); /* extended: level, high, shared */
 void aml_res_bus(struct aml *a, uint16_t first, uint16_t last);
 void aml_res_io_window(struct aml *a, uint16_t first, uint16_t last);

@@ -4,12 +4,12 @@
  */
 #include "handover.h"
 #include "../chips/acpi_pm.h"
-#include "../chips/crtc.h"
+#include "../chips/pci.h"
 #include "../map.h"
 
 /* ---- PCI ---- */
 
-enum { HOST_BRIDGE = 0, ISA_BRIDGE = 1 << 3, POWER = 1 << 3 | 3 /* device << 3 | function */ };
+enum { HOST_BRIDGE = 0, ISA_BRIDGE = 1 << 3, IDE = 1 << 3 | 1, POWER = 1 << 3 | 3 /* device << 3 | function */ };
 static const struct {
   uint8_t devfn, reg;
   uint32_t value;
@@ -18,6 +18,9 @@ static const struct {
   {HOST_BRIDGE, 0x58, 0x33333000},     /* PAM: C0000h-FFFFFh is RAM, tables and all (SeaBIOS forbids stores to its parts) */
   {HOST_BRIDGE, 0x5c, 0x33333333},
   {ISA_BRIDGE, 0x60, 0x0b0b0a0a},      /* PIRQ A, B: IRQ 10; C, D: IRQ 11 */
+  {IDE, 0x40, 0x80008000},             /* both channels are decoded */
+  {IDE, 0x20, 0xc041},                 /* bus master: where it is with QEMU's usual cards */
+  {IDE, 0x04, PCI_COMMAND_IO | PCI_COMMAND_SERR},
   {POWER, 0x40, ACPI_PM_BASE | 1},     /* where the FADT says */
   {POWER, 0x80, 1},                    /* and decoded */
   {POWER, 0x04, PCI_COMMAND_IO},
@@ -39,6 +42,19 @@ static void write_pci(struct io_bus *io) {
   io_bus_write(io, 0xcf8, 4, 0);
 }
 
+/* Where SeaBIOS puts the card's regions where there is no other card. */
+void handover_place_vga(struct io_bus *io, uint8_t devfn) {
+  static const struct {
+    uint8_t reg;
+    uint32_t value;
+  } writes[] = {{0x10, 0xfd000000}, {0x18, 0xfebf0000}, {0x04, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_SERR}};
+  for (unsigned i = 0; i < sizeof writes / sizeof *writes; i++) {
+    config_read(io, devfn, writes[i].reg);
+    io_bus_write(io, 0xcfc, 4, writes[i].value);
+  }
+  io_bus_write(io, 0xcf8, 4, 0);
+}
+
 /* ---- ports ---- */
 
 static const struct {
@@ -54,18 +70,13 @@ static const struct {
   {0x43, 0x34}, {0x40, 0}, {0x40, 0},                       /* channel 0: mode 2, 65536: 18.2 Hz */
   {0x70, 0x0b}, {0x71, 0x02},                               /* RTC: 24 hours, BCD, no interrupts */
   {0x64, 0x60}, {0x60, 0x65},                               /* keyboard: interrupts and translation on, aux port off */
+  {0x378, 0xaa}, {0x278, 0xaa},                             /* left by the search for parallel ports */
   /* clang-format on */
 };
-
-/* A VGA BIOS's CRTC in text mode 3, registers 00h on. */
-static const uint8_t mode3[CRTC_REGISTERS] = {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00, 0x4f, 0x0d, 0x0e, 0x00,
-                                              0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff};
 
 static void write_ports(struct io_bus *io) {
   for (unsigned i = 0; i < sizeof port_writes / sizeof *port_writes; i++)
     io_bus_write(io, port_writes[i].port, 1, port_writes[i].value);
-  for (unsigned i = 0; i < CRTC_REGISTERS; i++) io_bus_write(io, 0x3d4, 2, mode3[i] << 8 | i);
-  io_bus_write(io, 0x3d4, 1, 0);
 }
 
 /* ---- serial ports ---- */

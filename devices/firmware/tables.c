@@ -2,7 +2,7 @@
  *
  * Owns where in F0000h-FFFFFh each file lies that a BIOS would leave there. What is in them: acpi.c, mp_table.c, smbios.c, which
  * append bytes and say which of them are pointers and sums. Kernels look for their anchors ("RSD PTR ", "_MP_", "_SM_") at
- * multiples of 16. A firmware that is run gets the same files and steps (when there is one: by fw_cfg) and places them itself.
+ * multiples of 16. A firmware that is run gets the same files and steps by fw_cfg (fw_cfg_items.c) and places them itself.
  */
 #include "tables.h"
 #include "acpi.h"

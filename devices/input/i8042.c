@@ -84,7 +84,7 @@ static bool translate(struct i8042 *s, uint8_t *byte) {
     s->translating_break = 1;
     return false;
   }
-  *byte = ps2_set2_to_set1(*byte) | (s->translating_break ? 0x80 : 0);
+  *byte = pc_key_set2_to_set1(*byte) | (s->translating_break ? 0x80 : 0);
   s->translating_break = 0;
   return true;
 }
@@ -115,10 +115,23 @@ static void pump(struct i8042 *s) {
 
 static void fire(void *opaque) { pump(opaque); }
 
-void i8042_key(struct i8042 *s, const uint8_t *scancodes, unsigned n) {
-  ps2_keyboard_key(&s->keyboard, scancodes, n);
+/* After whatever may have begun or ended a repeat. */
+static void time_repeat(struct i8042 *s) { clock_timer_set(s->clock, &s->repeat, s->keyboard.repeat_at); }
+
+static void repeat(void *opaque) {
+  struct i8042 *s = opaque;
+  ps2_keyboard_repeat(&s->keyboard, clock_now(s->clock));
+  time_repeat(s);
   pump(s);
 }
+
+void i8042_press(struct i8042 *s, enum pc_key key, bool down) {
+  ps2_keyboard_press(&s->keyboard, key, down, clock_now(s->clock));
+  time_repeat(s);
+  pump(s);
+}
+
+unsigned i8042_key_room(const struct i8042 *s) { return ps2_keyboard_room(&s->keyboard); }
 
 void i8042_mouse(struct i8042 *s, int dx, int dy, int dz, unsigned buttons) {
   ps2_mouse_move(&s->mouse, dx, dy, dz, buttons);
@@ -226,6 +239,7 @@ static void write_data(void *dev, uint16_t offset, unsigned size, uint32_t value
   }
   s->command_byte &= (uint8_t)~BYTE_KEYBOARD_OFF; /* talking to the keyboard enables its interface */
   ps2_keyboard_command(&s->keyboard, (uint8_t)value);
+  time_repeat(s);
   pump(s);
 }
 
@@ -249,6 +263,7 @@ static void reset(void *state) {
   ps2_keyboard_power_on(&s->keyboard);
   ps2_mouse_power_on(&s->mouse);
   set_a20(s, true);
+  time_repeat(s);
   update_irqs(s);
   pump(s);
 }
@@ -264,11 +279,13 @@ static void loaded(void *state) {
   irq_set(&s->irq12_out, s->irq12);
   irq_set(&s->a20_out, s->a20 != 0);
   clock_timer_set(s->clock, &s->timer, s->timer.deadline);
+  time_repeat(s);
 }
 
 static void destroy(void *state) {
   struct i8042 *s = state;
   clock_timer_cancel(s->clock, &s->timer);
+  clock_timer_cancel(s->clock, &s->repeat);
 }
 
 struct device i8042_init(struct i8042 *s, struct io_bus *io, struct clock *clock, struct irq_line irq1, struct irq_line irq12,
@@ -276,6 +293,7 @@ struct device i8042_init(struct i8042 *s, struct io_bus *io, struct clock *clock
   static const struct io_ops data_ops = {read_data, write_data, 1}, command_ops = {read_status, write_command, 1};
   *s = (struct i8042){.clock = clock, .irq1_out = irq1, .irq12_out = irq12, .a20_out = a20, .reset_out = reset_out};
   clock_timer_init(&s->timer, "keyboard", fire, s);
+  clock_timer_init(&s->repeat, "keyboard repeat", repeat, s);
   reset(s);
   io_bus_add(io, 0x60, 1, &data_ops, s, "i8042-data");
   io_bus_add(io, 0x64, 1, &command_ops, s, "i8042-command");

@@ -16,6 +16,7 @@ struct i8042 {
   struct ps2_keyboard keyboard;
   struct ps2_mouse mouse;
   struct clock_timer timer;
+  struct clock_timer repeat; /* at keyboard.repeat_at */
   struct clock *clock;
   struct irq_line irq1_out, irq12_out, a20_out, reset_out;
 };
@@ -23,5 +24,6 @@ struct i8042 {
 struct device i8042_init(struct i8042 *s, struct io_bus *io, struct clock *clock, struct irq_line irq1, struct irq_line irq12,
                          struct irq_line a20, struct irq_line reset);
 void i8042_set_a20(struct i8042 *s, bool on); /* the gate was moved by port 92h */
-void i8042_key(struct i8042 *s, const uint8_t *scancodes, unsigned n);
+void i8042_press(struct i8042 *s, enum pc_key key, bool down);
+unsigned i8042_key_room(const struct i8042 *s); /* keys that can be pressed and released now without a loss */
 void i8042_mouse(struct i8042 *s, int dx, int dy, int dz, unsigned buttons);

@@ -35,7 +35,7 @@ void test_main(void) {
   for (unsigned i = 0; i < 8; i++) set(time[i][0], time[i][1]);
   print("set:");
   for (unsigned i = 0; i < 7; i++) print(" %x", get(time[i][0]));
-  print("\n");
+  print(" century %x\n", get(0x37));
   set(0x0b, b & 0x7f);
   print("running: hour %x day %x\n", get(4), get(7));
   set(0x0b, 0x80 | 6); /* binary, 24 hours */
@@ -63,4 +63,19 @@ void test_main(void) {
   print("periodic: %s reason %x\n", fired >= 20 ? "20 times" : "too seldom", reason & 0xc0);
   get(0x0c);
   print("status c after reading: %x\n", get(0x0c) & 0xf0);
+  /* Alarm at every second, and update ended: both within a second or so, without interrupts. */
+  for (uint8_t i = 1; i < 6; i += 2) set(i, 0xff);
+  get(0x0c);
+  uint8_t seen = 0;
+  for (unsigned start = get(0), seconds = 0; seconds < 2;) {
+    seen |= get(0x0c) & 0x30;
+    unsigned now = get(0);
+    if (!(get(0x0a) & 0x80) && now != start) start = now, seconds++;
+  }
+  print("alarm and update: %x\n", seen);
+  /* While SET holds the clock nothing of that happens, and UIE goes. */
+  set(0x0b, 0x92);
+  print("set clears uie: %x\n", get(0x0b));
+  print("uip: %x\n", get(0x0a) & 0x80);
+  set(0x0b, 2);
 }

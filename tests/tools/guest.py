@@ -5,6 +5,7 @@ import re
 import select
 import signal
 import subprocess
+import tarfile
 import termios
 import time
 
@@ -135,6 +136,31 @@ def fetch(*guests):
 def make_initramfs(directory, out, *files):
     subprocess.run([os.path.join(TOOLS, "make-initramfs"), os.path.join(directory, "busybox"), out, *files], check=True)
     return out
+
+
+# Debian's drivers of IDE disks and CDs and of their file systems, each behind what it depends on.
+STORAGE = ["scsi_common", "scsi_mod", "crct10dif_common", "crc-t10dif", "crc64", "crc64-rocksoft", "t10-pi", "libata", "ata_piix", "sd_mod",
+           "cdrom", "sr_mod", "crc16", "crc32c_generic", "mbcache", "jbd2", "ext4", "isofs"]
+
+
+def make_storage_initramfs(directory, modules, work):
+    """An initramfs in which `storage PARAMETERS-OF-LIBATA` loads the drivers, from the archive that fetch-guests made of them."""
+    found, pairs = {}, []
+    with tarfile.open(modules) as archive:
+        for member in archive:
+            name = os.path.basename(member.name)
+            if name.endswith(".ko"):
+                found[name[:-3]] = member
+        for name in STORAGE:
+            path = os.path.join(work, name + ".ko")
+            with open(path, "wb") as file:
+                file.write(archive.extractfile(found[name]).read())
+            pairs.append(f"{path}=lib/modules/{name}.ko")
+    script = os.path.join(work, "storage")
+    with open(script, "w", encoding="ascii") as file:
+        file.write("#!/bin/sh\nfor name in " + " ".join(STORAGE) + "; do\n"
+                   "  [ $name = libata ] && parameters=$* || parameters=\n  insmod /lib/modules/$name.ko $parameters\ndone\n")
+    return make_initramfs(directory, os.path.join(work, "storage.gz"), *pairs, f"{script}=bin/storage")
 
 
 def axes():

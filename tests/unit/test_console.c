@@ -549,7 +549,7 @@ static pid_t start_on_terminal(const char *name, bool signals, int said[2]) {
   struct terminal t;
   setsid();
   int fd = open(name, O_RDWR); /* becomes the controlling terminal */
-  terminal_open(&t, fd);
+  terminal_open(&t, fd, false);
   terminal_make_raw(&t, signals);
   if (write(said[1], "r", 1) != 1) _exit(1);
   char byte;
@@ -581,7 +581,7 @@ static void terminal_comes_back_after_sigkill(void **state) { terminal_comes_bac
 static void no_terminal_no_keeper(void **state) {
   struct terminal t;
   int null = open("/dev/null", O_RDWR);
-  terminal_open(&t, null);
+  terminal_open(&t, null, false);
   terminal_make_raw(&t, true);
   assert_int_equal(t.keeper, -1);
   terminal_close(&t);

@@ -51,7 +51,7 @@ static void virtual_wire_after_reset(void **state) {
   struct rig *r = rig_create(true);
   pc_reset(r->pc);
   pic_setup(r, 2);
-  pc_keyboard_key(r->pc, (const uint8_t *)"\x1c", 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x31);
   rig_destroy(r);
 }
@@ -59,7 +59,7 @@ static void virtual_wire_after_reset(void **state) {
 static void lint0_masked_cuts_the_pic_off(void **state) {
   struct rig *r = *state;
   pic_setup(r, 2);
-  pc_keyboard_key(r->pc, (const uint8_t *)"\x1c", 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
   assert_false(r->intr);
   put(r, 0x350, 0x700);
   assert_true(r->intr);
@@ -73,7 +73,7 @@ static void lint0_fixed_delivers_its_vector(void **state) {
   struct rig *r = *state;
   pic_setup(r, 2);
   put(r, 0x350, 0x55);
-  pc_keyboard_key(r->pc, (const uint8_t *)"\x1c", 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x55);
 }
 
@@ -81,7 +81,7 @@ static void pin_0_extint(void **state) {
   struct rig *r = *state;
   pic_setup(r, 2);
   redirect(r, 0, 0x700);
-  pc_keyboard_key(r->pc, (const uint8_t *)"\x1c", 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x31);
 }
 
@@ -319,7 +319,7 @@ static void timer_absurd_period_is_limited(void **state) {
 static void ioapic_edge(void **state) {
   struct rig *r = *state;
   redirect(r, 1, 0x31);
-  pc_keyboard_key(r->pc, (const uint8_t *)"\x1c", 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
   assert_int_equal(pc_ack_interrupt(r->pc), 0x31);
   eoi(r);
   assert_false(r->intr); /* still high: an edge is one interrupt */
@@ -327,7 +327,7 @@ static void ioapic_edge(void **state) {
 
 static void ioapic_masked_edge_waits_while_high(void **state) {
   struct rig *r = *state;
-  pc_keyboard_key(r->pc, (const uint8_t *)"\x1c", 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
   redirect(r, 1, 0x31);
   assert_true(r->intr);
 }

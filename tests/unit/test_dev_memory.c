@@ -37,7 +37,7 @@ static int setup(void **state) {
   assert_non_null(b->mmu);
   b->io = io_bus_create();
   b->devices[0] = pci_init(&b->pci, b->io, b->mmu, (struct irq_line){0});
-  b->devices[1] = i440fx_init(&b->host, &b->pci, b->mmu);
+  b->devices[1] = i440fx_init(&b->host, &b->pci, b->mmu, NULL);
   assert_non_null(b->devices[1].name);
   assert_true(pci_attach(&b->pci, &b->card, pci_devfn(SLOT, 0), &card_info, b));
   *state = b;

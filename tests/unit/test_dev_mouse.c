@@ -281,8 +281,8 @@ static void keys_come_through_a_stream_of_movement(void **state) {
   struct rig *r = *state;
   aux_on(r);
   ANSWERS(r, 0xf4, 0xfa);
-  pc_keyboard_key(r->pc, (const uint8_t *)"\x1c", 1);
-  pc_keyboard_key(r->pc, (const uint8_t *)"\x32", 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
+  pc_keyboard_press(r->pc, PC_KEY_B, true);
   unsigned keys = 0;
   for (unsigned i = 0; i < 30; i++) {
     pc_mouse_move(r->pc, 1, 0, 0, 0);

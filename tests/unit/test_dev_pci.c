@@ -82,7 +82,7 @@ static struct board *make(void) {
   b->r.mmu.ram_size = 128 << 20;
   b->r.io = io_bus_create();
   b->devices[0] = pci_init(&b->pci, b->r.io, &b->r.mmu, (struct irq_line){pirq, b, 0});
-  b->devices[1] = i440fx_init(&b->host, &b->pci, &b->r.mmu);
+  b->devices[1] = i440fx_init(&b->host, &b->pci, &b->r.mmu, NULL);
   b->devices[2] = piix3_init(&b->isa, b->r.io, &b->pci, (struct irq_line){irq, b, 0}, (struct irq_line){reset_out, b, 0});
   for (unsigned i = 0; i < CARDS; i++) {
     b->card[i].function.rom = rom;

@@ -194,6 +194,49 @@ static void stall_merges_periods(void **state) {
   assert_in_range(irqs(r, 1000000, &flags), 1, 2);
 }
 
+static void century_is_at_37h_too(void **state) {
+  struct rig *r = *state;
+  set_time(r);
+  assert_int_equal(cmos(r, 0x37), 0x20);
+  set_cmos(r, 0x37, 0x19);
+  assert_int_equal(cmos(r, 0x32), 0x19);
+  assert_int_equal(cmos(r, 0x37), 0x19);
+}
+
+/* Ticks of 1024 Hz told within `ns` behind a stall. */
+static unsigned told_after_a_stall(struct rig *r, int64_t stalled, int64_t ns) {
+  uint8_t flags;
+  pic_setup(r, 1 << 8 | 1 << 2);
+  set_cmos(r, 10, 0x26);
+  set_cmos(r, 11, 0x42);
+  cmos(r, 12);
+  stall(r, stalled);
+  clock_run(r->clock);
+  return irqs(r, 1000, &flags) + irqs(r, ns, &flags); /* the first one waits already, and there is no deadline */
+}
+
+static void slew_tells_each_period_late(void **state) {
+  const char *error = NULL;
+  struct rig *r = rig_create_slewing(&error);
+  assert_non_null(r);
+  out8(r, 0x43, 0x30);
+  assert_in_range(told_after_a_stall(r, 1000000000, 1000000000), 2040, 2056);
+  uint8_t flags;
+  assert_in_range(irqs(r, 1000000000, &flags), 1022, 1026);                            /* the debt is paid */
+  assert_in_range(told_after_a_stall(r, 3600 * 1000000000ll, 1000000000), 2040, 2060); /* of an hour a second is owed */
+  stall(r, 500000000);
+  clock_run(r->clock);
+  set_cmos(r, 11, 0x02); /* who wants none is owed none */
+  set_cmos(r, 11, 0x42);
+  cmos(r, 12);
+  assert_in_range(irqs(r, 1000000000, &flags), 1022, 1026);
+  rig_destroy(r);
+}
+
+static void without_slew_missed_periods_are_one(void **state) {
+  assert_in_range(told_after_a_stall(*state, 1000000000, 100000000), 100, 106);
+}
+
 static void cmos_tells_the_memory_size(void **state) {
   struct rig *r = *state; /* 128 MiB */
   assert_int_equal(cmos(r, 0x15) | cmos(r, 0x16) << 8, 640);
@@ -222,13 +265,22 @@ static void nonsense_dates_do_no_harm(void **state) {
 int main(void) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, setup, rig_teardown)
   const struct CMUnitTest tests[] = {
-    RIG(time_runs_over_a_leap_day),   RIG(starts_at_the_clocks_epoch),
-    RIG(set_freezes_the_registers),   RIG(binary_and_12_hours),
-    RIG(uip_warns_before_the_update), RIG(periodic_at_1024_hz),
-    RIG(every_periodic_rate),         RIG(update_ended_once_a_second),
-    RIG(alarm_and_dont_care),         RIG(flags_come_without_interrupts_too),
-    RIG(stall_merges_periods),        RIG(cmos_tells_the_memory_size),
+    RIG(time_runs_over_a_leap_day),
+    RIG(starts_at_the_clocks_epoch),
+    RIG(set_freezes_the_registers),
+    RIG(binary_and_12_hours),
+    RIG(uip_warns_before_the_update),
+    RIG(periodic_at_1024_hz),
+    RIG(every_periodic_rate),
+    RIG(update_ended_once_a_second),
+    RIG(alarm_and_dont_care),
+    RIG(flags_come_without_interrupts_too),
+    RIG(stall_merges_periods),
+    RIG(cmos_tells_the_memory_size),
     RIG(nonsense_dates_do_no_harm),
+    RIG(century_is_at_37h_too),
+    cmocka_unit_test(slew_tells_each_period_late),
+    RIG(without_slew_missed_periods_are_one),
   };
   return cmocka_run_group_tests(tests, 0, 0);
 }

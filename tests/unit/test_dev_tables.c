@@ -307,8 +307,6 @@ static void a_bios_leaves_chips_to_kernels(void **state) {
     assert_int_equal(in8(r, 0x64), 0x14);
     out8(r, 0x64, 0x20);
     assert_int_equal(in8(r, 0x60), 0x65);
-    assert_int_equal(in8(r, 0x3d4), 0);
-    assert_int_equal(in8(r, 0x3d5), 0x5f);
     assert_int_equal(mmio_in(r, 0xfee000f0, 4), 0x1ff);
     assert_int_equal(mmio_in(r, 0xfee00350, 4), 0x8700);
     assert_int_equal(mmio_in(r, 0xfee00360, 4), 0x8400);
@@ -322,7 +320,6 @@ static void a_bios_leaves_chips_to_kernels(void **state) {
     out8(r, 0x43, 0x30);
     config_of(r, 0x0b, 0x40);
     out32(r, 0xcfc, 0);
-    out16(r, 0x3d4, 0x1211);
     mmio_out(r, 0xfee00350, 4, 0x10000);
   }
 }
@@ -341,10 +338,6 @@ static void a_reset_gives_power_on_values(void **state) {
       assert_int_equal(in8(r, (uint16_t)(pc_serial_base(r->pc, i) + 4)), 0);
     }
     assert_int_equal(in8(r, 0x64), 0x18);
-    for (unsigned i = 0; i < 25; i++) {
-      out8(r, 0x3d4, (uint8_t)i);
-      assert_int_equal(in8(r, 0x3d5), 0);
-    }
     assert_int_equal(mmio_in(r, 0xfee000f0, 4), 0xff);
     assert_int_equal(mmio_in(r, 0xfee00360, 4), 0x10000);
     assert_int_equal(config_of(r, 0x08, 0x60), 0x80808080);
@@ -381,24 +374,6 @@ static void day_seconds_of_the_rtc(void **state) {
   assert_int_equal((pc_day_seconds(r->pc) + 86400 - start) % 86400, 3600);
 }
 
-static void crtc_reads_back(void **state) {
-  struct rig *r = *state;
-  out16(r, 0x3d4, 0x120e); /* index and data in one */
-  out16(r, 0x3d4, 0x340f);
-  assert_int_equal(in8(r, 0x3d4), 0x0f);
-  assert_int_equal(in8(r, 0x3d5), 0x34);
-  out8(r, 0x3d4, 0x0e);
-  assert_int_equal(in8(r, 0x3d5), 0x12);
-  out8(r, 0x3d4, 0x00); /* locked by register 11h */
-  out8(r, 0x3d5, 0);
-  assert_int_equal(in8(r, 0x3d5), 0x5f);
-  for (unsigned index = 25; index < 256; index++) {
-    out8(r, 0x3d4, (uint8_t)index);
-    out8(r, 0x3d5, 0xff);
-    assert_int_equal(in8(r, 0x3d5), 0);
-  }
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(mp_pointer_leads_to_the_table),
@@ -417,7 +392,6 @@ int main(void) {
     cmocka_unit_test_setup_teardown(a_reset_gives_power_on_values, rig_setup_apic, rig_teardown),
     cmocka_unit_test(a_bios_looks_before_it_writes),
     cmocka_unit_test_setup_teardown(day_seconds_of_the_rtc, rig_setup, rig_teardown),
-    cmocka_unit_test_setup_teardown(crtc_reads_back, rig_setup, rig_teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,7 +68,7 @@ static void wiring_isa_irq_reaches_cpu_through_pic(void **state) {
   struct rig *r = *state;
   pic_setup(r, 1 << 1 | 1 << 2);
   assert_false(r->intr);
-  pc_keyboard_key(r->pc, (const uint8_t[]){0x1c}, 1);
+  pc_keyboard_press(r->pc, PC_KEY_A, true);
   assert_true(r->intr);
   assert_true(pc_interrupt_pending(r->pc));
   assert_int_equal(pc_ack_interrupt(r->pc), 0x31);
@@ -176,6 +176,8 @@ static void pci_ids_as_qemus_pc(void **state) {
   struct rig *r = *state;
   assert_int_equal(config(r, 0, 0, 0), 0x12378086);
   assert_int_equal(config(r, 1, 0, 0), 0x70008086);
+  assert_int_equal(config(r, 1, 1, 0), 0x70108086);
+  assert_int_equal(config(r, 1, 1, 8) >> 8, 0x010180);
   assert_int_equal(config(r, 1, 3, 0), 0x71138086);
   assert_int_equal(config(r, 2, 0, 0), 0xffffffff);
   assert_int_equal(config(r, 0, 0, 8) >> 16, 0x0600);
@@ -211,7 +213,7 @@ static void pci_mechanism_1_probe_and_narrow_accesses(void **state) {
 
 /* Configuration space: mostly of functions that are there, any register, any size and offset. */
 static void random_config_access(struct rig *r, uint64_t x, uint64_t y, bool write) {
-  static const uint8_t there[] = {0x00, 0x08, 0x0b};
+  static const uint8_t there[] = {0x00, 0x08, 0x09, 0x0b};
   uint32_t devfn = x & 0x300 ? there[(x >> 10) % sizeof there] : x >> 10 & 0xff;
   unsigned size = 1u << (x >> 18) % 3;
   out32(r, 0xcf8, (x & 0xf000 ? 0x80000000u : (uint32_t)(x >> 32)) | devfn << 8 | (x >> 20 & 0xfc));
@@ -248,8 +250,8 @@ static void reset_gives_the_state_of_creation(void **state) {
 }
 
 static uint16_t interesting_port(uint64_t x) {
-  static const uint16_t bases[] = {0x00, 0x20,  0x40,  0x60,  0x70,  0x80,  0x90,  0xa0,  0xb0,  0xc0,
-                                   0xf0, 0x2e8, 0x2f8, 0x3e8, 0x3f8, 0x4d0, 0x600, 0xcf8, 0xafe0};
+  static const uint16_t bases[] = {0x00,  0x20,  0x40,  0x60,  0x70,  0x80,  0x90,   0xa0,  0xb0,  0xc0,  0xf0,  0x2e8, 0x2f8,
+                                   0x378, 0x3e8, 0x3f8, 0x4d0, 0x600, 0xcf8, 0xafe0, 0x1f0, 0x170, 0x370, 0x3f0, 0xc040};
   return x & 0x300 ? (uint16_t)(bases[x % (sizeof bases / sizeof *bases)] + (x >> 10 & 15)) : (uint16_t)(x >> 16);
 }
 
@@ -270,7 +272,7 @@ static void fuzz_step(struct rig *r, uint64_t *seed) {
     break;
   case 13: pc_ack_interrupt(r->pc); break;
   case 14:
-    pc_keyboard_key(r->pc, (const uint8_t *)&y, x & 7);
+    pc_keyboard_press(r->pc, (enum pc_key)(y % PC_KEY_COUNT), x & 1);
     rig_receive(r, x & 7, (const uint8_t *)&y, x >> 3 & 7);
     break;
   default:

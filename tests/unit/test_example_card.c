@@ -190,8 +190,8 @@ static void what_is_wrong_is_said(void **state) {
     {"if=none,id=d", "example-card,drive=e", "e"},
     {"if=none,id=d", "example-card,drive=d,revision=10", "9"},
     {"if=none,id=d", "example-card,drive=d,colour=red", "no property 'colour'"},
-    {"if=ide,id=d", "example-card,drive=d", "if=none"},
-    {"if=none,id=d,format=qcow2", "example-card,drive=d", "format=raw"},
+    {"if=virtio,id=d", "example-card,drive=d", "ide, floppy or none"},
+    {"if=none,id=d,format=papyrus", "example-card,drive=d", "no such format"},
     {"if=none", "example-card,drive=d", "id="},
     {"if=none,id=d,file=/nothing/there", "example-card,drive=d", "No such file"},
   };

@@ -11,6 +11,8 @@
 #include "bt/options/devices.h"
 #include "bt/options/options.h"
 #include "bt/options/values.h"
+#include "devices/chips/debugcon.h"
+#include "devices/chips/parallel.h"
 #include "devices/chips/port92.h"
 #include "devices/chips/uart16550.h"
 
@@ -151,14 +153,15 @@ static void serial_ports(void **state) {
   assert_string_equal(chardev(&o, 1).path, "a,b");
   assert_string_equal(chardev(&o, 2).path, "/tmp/s");
   assert_true(chardev(&o, 2).server && !chardev(&o, 2).wait);
-  assert_null(nth(&o, "chardev", 3));
+  assert_string_equal(nth(&o, "chardev", 3)->id, "parallel0"); /* what is there by default */
+  assert_null(nth(&o, "chardev", 4));
   static const unsigned indices[] = {0, 1, 3};
   for (unsigned i = 0; i < 3; i++) {
     assert_string_equal(device(&o, i, &port), "isa-serial");
     assert_int_equal(port.index, indices[i]);
     assert_ptr_equal(port.chardev, nth(&o, "chardev", i));
   }
-  assert_null(nth(&o, "device", 3));
+  assert_null(nth(&o, "device", 4));
   assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "unix:/tmp/s,server,nowait"), OPTIONS_OK);
   assert_true(chardev(&o, 0).server && !chardev(&o, 0).wait);
   assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "unix:a,,b"), OPTIONS_OK);
@@ -178,7 +181,8 @@ static void serial_defaults(void **state) {
   struct bt_options o;
   PARSE(&o, "-kernel", "k");
   assert_int_equal(chardev(&o, 0).kind, CHARDEV_NULL);
-  assert_null(nth(&o, "device", 1));
+  assert_string_equal(nth(&o, "device", 1)->pairs[0].value, "isa-parallel");
+  assert_null(nth(&o, "device", 2));
   PARSE(&o, "-kernel", "k", "-nographic");
   assert_int_equal(chardev(&o, 0).kind, CHARDEV_STDIO);
   assert_true(chardev(&o, 0).mux);
@@ -186,10 +190,85 @@ static void serial_defaults(void **state) {
   assert_null(o.entries);
   PARSE(&o, "-nographic", "-serial", "file:f", "-kernel", "k");
   assert_int_equal(chardev(&o, 0).kind, CHARDEV_FILE);
-  assert_null(nth(&o, "chardev", 1));
-  PARSE(&o, "-nographic", "-device", "isa-serial", "-kernel", "k");
+  assert_null(nth(&o, "chardev", 2));
+  PARSE(&o, "-nographic", "-device", "isa-serial", "-device", "isa-parallel", "-kernel", "k");
   assert_null(nth(&o, "chardev", 0));
+  assert_null(nth(&o, "device", 2));
+}
+
+static void parallel_ports(void **state) {
+  struct bt_options o;
+  struct parallel_properties port;
+  PARSE(&o, "-kernel", "k", "-nodefaults", "-parallel", "file:paper,1", "-parallel", "none", "-parallel", "unix:p,server=on");
+  assert_string_equal(said, "");
+  assert_string_equal(device(&o, 0, &port), "isa-parallel");
+  assert_int_equal(port.index, 0);
+  assert_string_equal(device(&o, 1, &port), "isa-parallel");
+  assert_int_equal(port.index, 2);
+  assert_string_equal(chardev(&o, 0).path, "paper,1");
+  assert_true(chardev(&o, 1).server);
+  assert_null(nth(&o, "device", 2));
+  PARSE(&o, "-kernel", "k", "-parallel", "none");
+  assert_string_equal(device(&o, 0, &(struct uart16550_properties){0}), "isa-serial");
   assert_null(nth(&o, "device", 1));
+  BAD("three parallel ports", "-parallel", "null", "-parallel", "null", "-parallel", "null", "-parallel", "null");
+  BAD("no such backend", "-parallel", "tcp:localhost:1");
+  BAD("-parallel chardev:c: chardev=c: there is no -chardev with that id", "-kernel", "k", "-parallel", "chardev:c");
+  BAD("only one port", "-kernel", "k", "-serial", "stdio", "-parallel", "stdio");
+  BAD("index=3: it is a number from 0 to 2", "-kernel", "k", "-device", "isa-parallel,index=3");
+}
+
+static void the_clock_chips_time(void **state) {
+  struct bt_options o;
+  PARSE(&o, "-kernel", "k");
+  assert_true(o.rtc_base == RTC_UTC && !o.rtc_slew);
+  PARSE(&o, "-kernel", "k", "-rtc", "base=localtime,clock=vm,driftfix=slew");
+  assert_string_equal(said, "");
+  assert_true(o.rtc_base == RTC_LOCAL_TIME && o.rtc_slew);
+  static const struct {
+    char *value;
+    int64_t seconds;
+  } dates[] = {{"base=2006-06-17T16:01:21", 1150560081},
+               {"base=1970-01-01", 0},
+               {"base=2024-02-29", 1709164800},
+               {"base=9999-12-31T23:59:59,clock=rt,driftfix=none", 253402300799}};
+  for (unsigned i = 0; i < sizeof dates / sizeof dates[0]; i++) {
+    assert_int_equal(PARSE(&o, "-kernel", "k", "-rtc", dates[i].value), OPTIONS_OK);
+    assert_true(o.rtc_base == RTC_DATE && o.rtc_date == dates[i].seconds);
+  }
+  static char *const wrong[] = {"base=",
+                                "base",
+                                "base=yesterday",
+                                "base=1969-12-31",
+                                "base=2023-02-29",
+                                "base=2024-13-01",
+                                "base=2024-00-10",
+                                "base=2024-01-00",
+                                "base=2024-01-01T24:00:00",
+                                "base=2024-01-01T00:00:60",
+                                "base=2024-1-1",
+                                "base=2024-01-01T00:00:00Z",
+                                "clock=sun",
+                                "driftfix=maybe",
+                                "colour=red",
+                                ""};
+  for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) BAD("-rtc", "-kernel", "k", "-rtc", wrong[i]);
+}
+
+static void the_screen_in_the_terminal(void **state) {
+  struct bt_options o;
+  GOOD("-display", "curses");
+  PARSE(&o, "-kernel", "k");
+  assert_int_equal(o.display, DISPLAY_NONE);
+  PARSE(&o, "-kernel", "k", "-curses");
+  assert_int_equal(o.display, DISPLAY_CURSES);
+  PARSE(&o, "-kernel", "k", "-display", "type=curses,charset=CP437");
+  assert_int_equal(o.display, DISPLAY_CURSES);
+  PARSE(&o, "-kernel", "k", "-curses", "-display", "none");
+  assert_int_equal(o.display, DISPLAY_NONE);
+  BAD("the terminal is the screen's", "-kernel", "k", "-curses", "-serial", "stdio");
+  BAD("the terminal is the screen's", "-kernel", "k", "-curses", "-nographic");
+  BAD("-daemonize: the screen is in the terminal", "-kernel", "k", "-curses", "-daemonize");
 }
 
 /* ---- keyed options ---- */
@@ -390,35 +469,20 @@ static void accelerators_and_machines(void **state) {
 
 /* A guest runs the same without: one line, once, and on it goes. */
 static void what_the_guest_does_not_need_warns_once(void **state) {
-  WARNS("-full-screen: there is no screen yet", "-full-screen");
-  static char *const displays[] = {"gtk", "sdl,gl=on", "curses", "vnc=:1", "egl-headless", "spice-app", "cocoa", "dbus,p2p=on"};
+  WARNS("-full-screen: there is no window yet", "-full-screen");
+  static char *const displays[] = {"gtk", "sdl,gl=on", "vnc=:1", "egl-headless", "spice-app", "cocoa", "dbus,p2p=on"};
   for (unsigned i = 0; i < sizeof displays / sizeof displays[0]; i++) WARNS("runs without", "-display", displays[i]);
-  static char *const adapters[] = {"std", "cirrus", "vmware", "qxl", "virtio"};
-  for (unsigned i = 0; i < sizeof adapters / sizeof adapters[0]; i++) WARNS("no display adapter yet", "-vga", adapters[i]);
+  static char *const adapters[] = {"cirrus", "vmware", "qxl", "virtio"};
+  for (unsigned i = 0; i < sizeof adapters / sizeof adapters[0]; i++)
+    BAD("-vga std is what every system has a driver for", "-kernel", "k", "-vga", adapters[i]);
   static char *const devices[] = {"usb-tablet", "qemu-xhci,id=x", "driver=VGA,vgamem_mb=16",
                                   "AC97",       "virtio-rng-pci", "ich9-usb-ehci1"};
   for (unsigned i = 0; i < sizeof devices / sizeof devices[0]; i++) WARNS("warning: -device", "-device", devices[i]);
-  static char *const more[][2] = {{"-usbdevice", "tablet"},
-                                  {"-soundhw", "ac97"},
-                                  {"-audiodev", "none,id=a"},
-                                  {"-audio", "pa"},
-                                  {"-netdev", "user,id=n"},
-                                  {"-g", "800x600x32"},
-                                  {"-uuid", "1"},
-                                  {"-smbios", "type=1"},
-                                  {"-global", "a.b=c"},
-                                  {"-sandbox", "on"},
-                                  {"-msg", "timestamp=on"},
-                                  {"-vnc", ":1"},
-                                  {"-spice", "port=1"},
-                                  {"-monitor", "stdio"},
-                                  {"-parallel", "file:p"},
-                                  {"-rtc", "base=localtime"},
-                                  {"-rtc", "base=2020-01-01T00:00:00,clock=vm"},
-                                  {"-accel", "kvm"},
-                                  {"-machine", "accel=kvm"},
-                                  {"-cpu", "host"},
-                                  {"-cpu", "host,kvm=off"}};
+  static char *const more[][2] = {
+    {"-usbdevice", "tablet"},  {"-soundhw", "ac97"}, {"-audiodev", "none,id=a"}, {"-audio", "pa"},      {"-netdev", "user,id=n"},
+    {"-g", "800x600x32"},      {"-uuid", "1"},       {"-smbios", "type=1"},      {"-global", "a.b=c"},  {"-sandbox", "on"},
+    {"-msg", "timestamp=on"},  {"-vnc", ":1"},       {"-spice", "port=1"},       {"-monitor", "stdio"}, {"-accel", "kvm"},
+    {"-machine", "accel=kvm"}, {"-cpu", "host"},     {"-cpu", "host,kvm=off"}};
   for (unsigned i = 0; i < sizeof more / sizeof more[0]; i++) WARNS(more[i][0], more[i][0], more[i][1]);
   WARNS("-usb:", "-usb", "-usb", "-usb");
   BAD("no such display", "-kernel", "k", "-display", "crt");
@@ -480,15 +544,13 @@ static void no_shutdown_and_its_action(void **state) {
 
 /* What a guest would miss, and what others would wait for. */
 static void what_qemu_has_and_the_guest_needs_is_refused(void **state) {
-  BAD("-hda disk.img: bt has no disks yet", "-hda", "disk.img");
-  BAD("--drive file=x: bt has no disks yet", "--drive", "file=x");
-  BAD("no disks", "-cdrom", "x.iso");
-  BAD("no disks", "-device", "virtio-blk-pci,drive=d");
+  BAD("no such disk", "-device", "virtio-blk-pci,drive=d");
+  BAD("-drive file=FILE", "-blockdev", "driver=file,filename=x,node-name=d");
   BAD("stub for a debugger", "-gdb", "tcp::1234");
   BAD("stub for a debugger", "-s");
   BAD("leave it out", "-S");
   BAD("no QMP", "-qmp", "unix:q,server");
-  BAD("no firmware", "-bios", "b.bin");
+  BAD("no flash memory", "-pflash", "b.bin");
   BAD("no network", "-net", "user,hostfwd=tcp::2222-:22");
   BAD("no network", "-nic", "user");
   BAD("no network", "-device", "e1000,netdev=n");
@@ -500,13 +562,60 @@ static void what_qemu_has_and_the_guest_needs_is_refused(void **state) {
   BAD("did you mean -kernel?", "-kenrel", "k");
   BAD("did you mean -full-screen?", "-fullscreen");
   BAD("no such option (-help", "-zz");
-  BAD("disk", "disk.img");
-  BAD("disk", "");
-  BAD("disk", "-");
+  BAD("no file name", "");
+  BAD("no file name", "-");
+}
+
+/* What the firmware is and is told; without a kernel it is run. */
+static void firmware_and_what_it_boots(void **state) {
+  struct bt_options o;
+  assert_int_equal(parse_words(&o, (char *[]){NULL}), OPTIONS_BAD);
+  assert_one_line("nothing to boot");
+  assert_int_equal(PARSE(&o, "-m", "64"), OPTIONS_OK);
+  assert_true(!o.kernel && !o.bios && !o.boot.order && o.boot.splash_time == -1 && o.boot.reboot_timeout == -1);
+  assert_int_equal(PARSE(&o, "-bios", "b", "-L", "x", "-L", "y,z", "-boot", "da", "-boot", "menu=on,once=c,strict", "-option-rom",
+                         "a.rom", "-option-rom", "romfile=b.rom,bootindex=3", "-no-fd-bootchk"),
+                   OPTIONS_OK);
+  assert_string_equal(o.bios, "b");
+  assert_int_equal(o.folder_count, 2);
+  assert_string_equal(o.folders[1], "y,z");
+  assert_string_equal(o.boot.order, "da");
+  assert_string_equal(o.boot.once, "c");
+  assert_true(o.boot.menu == FIRMWARE_ON && o.boot.strict == FIRMWARE_ON && o.boot.floppy_unchecked);
+  assert_int_equal(o.option_rom_count, 2);
+  assert_string_equal(o.option_roms[1].path, "b.rom");
+  assert_true(o.option_roms[0].bootindex == UINT32_MAX && o.option_roms[1].bootindex == 3);
+  assert_int_equal(PARSE(&o, "-boot", "order=n,splash-time=65535,reboot-timeout=-1,splash=s.bmp,menu=off"), OPTIONS_OK);
+  assert_true(o.boot.splash_time == 65535 && o.boot.reboot_timeout == -1 && o.boot.menu == FIRMWARE_OFF);
+  assert_string_equal(o.boot.splash, "s.bmp");
+  BAD("'z' is no drive", "-boot", "az");
+  BAD("twice", "-boot", "once=cc");
+  BAD("on or off", "-boot", "menu=maybe");
+  BAD("65535", "-boot", "splash-time=65536");
+  BAD("65535", "-boot", "reboot-timeout=-2");
+  BAD("there are order", "-boot", "colour=red");
+  BAD("names no file", "-option-rom", "bootindex=1");
+  BAD("no property", "-option-rom", "a.rom,colour=red");
+  BAD("empty", "-bios", "");
+  BAD("empty", "-L", "");
+  PARSE(&o, "-kernel", "k", "-bios", "b");
+  assert_one_line("without firmware");
+}
+
+static void debugcon_is_a_device_with_a_back_end(void **state) {
+  struct bt_options o;
+  struct debugcon_properties p;
+  assert_int_equal(PARSE(&o, "-debugcon", "file:a,b", "-global", "isa-debugcon.iobase=0x402", "-nodefaults"), OPTIONS_OK);
+  assert_string_equal(device(&o, 0, &p), "isa-debugcon");
+  assert_true(p.iobase == 0x402 && p.readback == 0xe9 && p.chardev);
+  assert_string_equal(chardev(&o, 0).path, "a,b");
+  BAD("no such backend", "-debugcon", "carrier-pigeon");
+  BAD("that id already", "-debugcon", "null", "-debugcon", "null");
+  BAD("needs a chardev=", "-device", "isa-debugcon");
+  BAD("one port can be on the terminal", "-debugcon", "stdio", "-serial", "stdio");
 }
 
 static void what_contradicts_itself(void **state) {
-  BAD("nothing to boot", "-m", "64");
   BAD("-append", "-append", "x");
   BAD("-initrd", "-initrd", "x");
   BAD("-daemonize", "-kernel", "k", "-nographic", "-daemonize");
@@ -634,6 +743,9 @@ int main(void) {
     cmocka_unit_test(memory_sizes),
     cmocka_unit_test(serial_ports),
     cmocka_unit_test(serial_defaults),
+    cmocka_unit_test(parallel_ports),
+    cmocka_unit_test(the_clock_chips_time),
+    cmocka_unit_test(the_screen_in_the_terminal),
     cmocka_unit_test(entries_are_read_as_qemu_reads_them),
     cmocka_unit_test(keyed_serial_ports),
     cmocka_unit_test(properties_of_all_devices_of_a_kind),
@@ -645,6 +757,8 @@ int main(void) {
     cmocka_unit_test(every_option_of_qemu_has_a_row),
     cmocka_unit_test(no_shutdown_and_its_action),
     cmocka_unit_test(what_qemu_has_and_the_guest_needs_is_refused),
+    cmocka_unit_test(firmware_and_what_it_boots),
+    cmocka_unit_test(debugcon_is_a_device_with_a_back_end),
     cmocka_unit_test(what_contradicts_itself),
     cmocka_unit_test(cpu_help_needs_no_kernel),
     cmocka_unit_test(help_lists_what_is_understood),

@@ -3,6 +3,7 @@
 #include "guided.h"
 #include "devices/chips/port92.h"
 #include "bt/options/devices.h"
+#include "bt/options/drives.h"
 #include "bt/options/options.h"
 
 enum { WORDS = 64 };
@@ -10,8 +11,8 @@ enum { WORDS = 64 };
 static void require_kept(const char *text) { REQUIRE(!text || strlen(text) < 1 << 20, "a text that is not of the command line"); }
 
 static void *find_entry(void *opaque, enum property_type type, const char *id) {
-  REQUIRE(type == PROPERTY_CHARDEV, "a device with a back end of kind %d", (int)type);
-  return (void *)entry_find(opaque, "chardev", id);
+  REQUIRE(type == PROPERTY_CHARDEV || type == PROPERTY_DRIVE, "a device with a back end of kind %d", (int)type);
+  return (void *)entry_find(opaque, type == PROPERTY_DRIVE ? "drive" : "chardev", id);
 }
 
 /* What was understood can be made. */
@@ -23,6 +24,14 @@ static void check_entries(const struct bt_options *o) {
     REQUIRE(e->id && chardev_option_read(e, &c, error), "%s", error);
     REQUIRE(c.kind != CHARDEV_FILE || *c.path, "a file without a name");
     REQUIRE(c.kind != CHARDEV_SOCKET || (*c.path && strlen(c.path) <= SOCKET_PATH_MAX), "a path of %zu", strlen(c.path));
+  }
+  ENTRIES_OF(o->entries, "drive", e) {
+    struct drive_option d;
+    REQUIRE(e->id && drive_option_read(e, o->snapshot, &d, error), "%s", error);
+    REQUIRE(d.interface != DRIVE_IDE || (d.bus < DRIVE_IDE_BUSES && d.unit < DRIVE_IDE_UNITS), "an IDE disk at %u, %u", d.bus,
+            d.unit);
+    REQUIRE(d.interface != DRIVE_FLOPPY || (!d.bus && d.unit < DRIVE_FLOPPY_UNITS), "a floppy drive at %u, %u", d.bus, d.unit);
+    REQUIRE(d.file || d.interface != DRIVE_IDE || d.is_cdrom, "an IDE disk without a file");
   }
   ENTRIES_OF(o->entries, "device", e) {
     union {
@@ -42,10 +51,16 @@ static void check_understood(const struct bt_options *o) {
   require_kept(o->kernel), require_kept(o->initrd), require_kept(o->append), require_kept(o->cpu);
   require_kept(o->log_file), require_kept(o->symbols), require_kept(o->pidfile), require_kept(o->name);
   if (options_cpu_help(o)) return;
-  REQUIRE(o->kernel && *o->kernel, "nothing to boot");
+  REQUIRE(!o->kernel || *o->kernel, "a kernel without a name");
+  REQUIRE(o->kernel || !(o->initrd || o->append), "an initrd without a kernel");
+  REQUIRE(!o->bios || *o->bios, "a BIOS without a name");
+  REQUIRE(o->folder_count <= FIRMWARE_FOLDERS && o->option_rom_count <= OPTION_ROMS, "too many");
+  for (unsigned i = 0; i < o->option_rom_count; i++) REQUIRE(*o->option_roms[i].path, "an option ROM without a name");
+  REQUIRE(o->boot.splash_time >= -1 && o->boot.splash_time <= 65535 && o->boot.reboot_timeout >= -1, "times of -boot");
   REQUIRE(o->ram_size >= 16u << 20 && o->ram_size <= 3ull << 30 && !(o->ram_size & 0xfffff), "RAM of %llu",
           (unsigned long long)o->ram_size);
   check_entries(o);
+  REQUIRE(o->rtc_base != RTC_DATE || (o->rtc_date >= 0 && o->rtc_date <= 253402300799), "-rtc base=%lld", (long long)o->rtc_date);
   const struct monitor_options *m = &o->monitor;
   REQUIRE(m->icount_shift >= -1 && m->icount_shift <= 10, "-icount %d", m->icount_shift);
   REQUIRE(m->code_size <= 1u << 30 && !(m->code_size && m->code_size < 64 << 10), "code cache of %zu", (size_t)m->code_size);
