@@ -64,6 +64,7 @@ void mode_update(struct monitor *m) {
   const struct tr_segment *cs = &v->s.seg[SEG_CS];
   uint32_t bits = privilege_bits(v) | feature_bits(m);
   if (cs->attr & 1 << 14) bits |= TR_CODE32;
+  else if (!m->fp_used) bits |= TR_NO_FP;
   if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
   for (unsigned i = 0; i < 6; i++) {

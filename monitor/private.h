@@ -63,6 +63,8 @@ struct monitor {
   struct monitor_counters counters;
   struct tr_mode mode; /* of the current state, when !v->mode_dirty */
   bool intr;           /* INTR pin */
+  bool fp_used;        /* 16-bit code has used x87/SSE lately */
+  unsigned fp_loads;   /* of that state since */
   bool mid_rep;        /* the last round left a REP instruction between two iterations */
   bool dropped;        /* something derived died since this was cleared */
   volatile sig_atomic_t kicked;
@@ -134,6 +136,7 @@ bool selfmod_run(struct monitor *m, uint32_t frame, unsigned offset); /* is the 
 
 /* run.c */
 void run_enter(struct monitor *m, const void *code);
+void run_load_fp(struct monitor *m); /* the guest's x87/SSE state is in the host's registers from here on */
 void run_flush(struct monitor *m);
 void run_block_died(void *opaque, const struct tc_block *b); /* the trace cache's callback: its entry in the hash goes, too */
 void run_tell_clock(struct monitor *m); /* -icount: how many instructions are done; the state must be settled */

@@ -262,12 +262,19 @@ static const void *probe_hash(struct monitor *m) {
 
 /* ---- entering -------------------------------------------------------------------------------------------------- */
 
+void run_load_fp(struct monitor *m) {
+  enum { SELDOM = 256 };
+  if (m->v->fp_live) return;
+  m->counters.fp_parks++;
+  vcpu_unpark_fp(m->v);
+  if (m->fp_used && ++m->fp_loads == SELDOM) m->fp_used = false, m->v->mode_dirty = true;
+}
+
+/* Programs of 16-bit code ask chips all the time and seldom use x87: saving and loading its state was 58 % of a loop of port
+ * reads. So it is loaded when something uses it (slow.c), and taken for unused again after some loads. */
 void run_enter(struct monitor *m, const void *code) {
   struct vcpu *v = m->v;
-  if (!v->fp_live) {
-    m->counters.fp_parks++;
-    vcpu_unpark_fp(v);
-  }
+  if (!(m->mode.bits & TR_NO_FP)) run_load_fp(m);
   if (monitor_counted(m)) v->s.safepoint = (uint64_t)v->s.insns_left;
   tcache_close(m->code.tcache);
   m->code.enter(&v->s, code);

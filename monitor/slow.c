@@ -120,6 +120,7 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   m->thunk_fault = e->thunk + e->thunk_fault, m->thunk_exit = e->thunk_exit;
   m->thunk_faulted = false;
   v->s.scratch[0] = (uint64_t)(uintptr_t)host;
+  if (e->insn.row->fpu != FPU_NONE) run_load_fp(m);
   run_enter(m, tcache_address(m->code.tcache, e->thunk));
   m->thunk_fault = 0;
   if (m->thunk_faulted) return host_fault_vector(m, &e->insn);
@@ -229,6 +230,7 @@ void slow_remember_vectors(struct monitor *m) {
 static int callout(struct monitor *m, const struct insn *insn) {
   m->counters.callouts++;
   m->counters.callout_kind[insn->kind]++;
+  if (insn->row->fpu != FPU_NONE && (m->mode.bits & TR_NO_FP)) m->fp_used = m->v->mode_dirty = true, m->fp_loads = 0;
   if (insn->kind == OP_COPY || insn->kind == OP_LEA || insn->kind == OP_NOP) return slow_step(m);
   run_tell_clock(m);
   int result = exec_insn(m->v, insn);

@@ -55,6 +55,7 @@ static bool mode_allows_memory(const struct block *b, const struct insn *insn) {
 
 /* x87/SSE use that CR0 and CR4 make a fault (SDM vol. 3A, 2.5): the monitor raises it. */
 static bool fpu_faults(const struct block *b, const struct insn *insn) {
+  if (block_mode(b, TR_NO_FP)) return insn->row->fpu != FPU_NONE;
   bool em = block_mode(b, TR_EM), ts = block_mode(b, TR_TS), mp = block_mode(b, TR_MP);
   switch (insn->row->fpu) {
   case FPU_NONE: return false;

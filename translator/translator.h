@@ -48,6 +48,7 @@ enum {
   TR_NO_CHAIN = 1 << 16,
   TR_SEG_SHIFT = 17,   /* two bits a segment, ES first */
   TR_IN_NMI = 1 << 29, /* NMIs are blocked until an IRET */
+  TR_NO_FP = 1 << 30,  /* the guest's x87/SSE state is not in the host's registers: what uses it is the monitor's */
 };
 static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) {
   enum tr_seg_class class = m.bits >> (TR_SEG_SHIFT + 2 * seg) & 3;
