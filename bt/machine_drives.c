@@ -1,6 +1,7 @@
 /* The drives of a machine: made of the command line's entries of the group drive (options/drives.h), which options_drives.c has
  * placed and checked. Owns the pool of threads that all of them share, and what happens when an error of the host is to stop the
  * machine. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "machine.h"
@@ -8,8 +9,15 @@
 
 #define PATIENCE (INT64_C(5) * 1000000000) /* ns, for a server that does not answer */
 
+/* werror=stop and its like. */
+static void stop(void *opaque, const char *reason) {
+  struct machine *m = opaque;
+  fprintf(stderr, "bt: stopped: %s; the monitor's 'cont' tries again\n", reason);
+  machine_pause(m, PAUSE_IO_ERROR);
+}
+
 static bool make_drive(struct machine *m, const struct option_entry *e, char error[ERROR_TEXT]) {
-  const struct block_drive_host host = {.pool = &m->pool, .posts = &m->posts, .loop = m->loop, .opaque = m};
+  const struct block_drive_host host = {.pool = &m->pool, .posts = &m->posts, .loop = m->loop, .opaque = m, .stop = stop};
   struct drive_option option;
   char why[PROPERTY_ERROR], text[ERROR_TEXT];
   if (!drive_option_read(e, m->options->snapshot, &option, why)) return boot_fail(error, "%s: %.200s", e->option, why);
