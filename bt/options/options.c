@@ -83,7 +83,9 @@ static const struct option_row rows[] = {
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
   {"display", ARG_VALUE, "curses|none",
-   "where the screen is: in this terminal, text alone (Alt-2: menu); or nowhere. Others warn", handle_display},
+   "where the screen is: in this terminal, text alone (Alt-2: menu; so without a word, where there is a terminal and no -kernel); or "
+   "nowhere. Others warn",
+   handle_display},
   {"curses", ARG_NONE, "", "as -display curses", handle_curses},
   {"vga", ARG_VALUE, "std|none", "the display adapter: a VGA with Bochs' extensions, or none (default: std)", handle_vga},
   {"monitor", ARG_VALUE, "stdio|unix:P[,server=on][,wait=off]|tcp:H:P|pty|none",

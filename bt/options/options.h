@@ -10,7 +10,8 @@
 
 enum rtc_base { RTC_UTC, RTC_LOCAL_TIME, RTC_DATE };
 
-enum bt_display { DISPLAY_NONE, DISPLAY_CURSES };
+/* DISPLAY_DEFAULT: in the terminal, if there is one that nothing else uses, and a screen, and no -kernel. */
+enum bt_display { DISPLAY_DEFAULT, DISPLAY_NONE, DISPLAY_CURSES };
 
 enum { FIRMWARE_FOLDERS = 16, OPTION_ROMS = 16 };
 

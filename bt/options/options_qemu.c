@@ -108,6 +108,7 @@ const char *qemu_option_name(unsigned i) { return i < ROWS ? rows[i].name : NULL
 int qemu_option_apply(struct parser *p, const struct qemu_option *row) {
   unsigned i = (unsigned)(row - rows);
   if (row->fate == REFUSED) return options_complain(p, "%s", row->words);
+  if (!strcmp(row->name, "vnc") || !strcmp(row->name, "spice") || !strcmp(row->name, "sdl")) p->o->display = DISPLAY_NONE;
   if (row->fate == WARNED && !(p->warned[i / 64] >> i % 64 & 1)) options_warn(p, "%s", row->words);
   p->warned[i / 64] |= UINT64_C(1) << i % 64;
   return OPTIONS_OK;

@@ -263,6 +263,8 @@ static void the_screen_in_the_terminal(void **state) {
   struct bt_options o;
   GOOD("-display", "curses");
   PARSE(&o, "-kernel", "k");
+  assert_int_equal(o.display, DISPLAY_DEFAULT);
+  PARSE(&o, "-kernel", "k", "-vnc", ":1");
   assert_int_equal(o.display, DISPLAY_NONE);
   PARSE(&o, "-kernel", "k", "-curses");
   assert_int_equal(o.display, DISPLAY_CURSES);
