@@ -376,6 +376,20 @@ static void keys_are_pressed_held_and_let_go(void **state) {
   unmake(&f); /* with keys that are still held */
 }
 
+/* Three bytes a packet: buttons and signs, right, up. */
+static void the_mouse_moves_and_clicks(void **state) {
+  struct fixture f = {0};
+  make(&f, guest_halt);
+  io_bus_write(f.m->ports, 0x64, 1, 0xa8), io_bus_write(f.m->ports, 0x64, 1, 0xd4), io_bus_write(f.m->ports, 0x60, 1, 0xf4);
+  assert_int_equal(keyboard_byte(&f), 0xfa);
+  says(&f, "mouse_move 5 -3", "");
+  static const int moved[] = {0x08, 5, 3}, clicked[] = {0x0c, 0, 0};
+  for (unsigned i = 0; i < 3; i++) assert_int_equal(keyboard_byte(&f), moved[i]);
+  says(&f, "mouse_button 2", ""); /* the middle one */
+  for (unsigned i = 0; i < 3; i++) assert_int_equal(keyboard_byte(&f), clicked[i]);
+  unmake(&f);
+}
+
 /* ---- random lines ---- */
 
 static void random_line(char *line, unsigned size) {
@@ -420,6 +434,7 @@ int main(void) {
                                      cmocka_unit_test(shut_down_until_a_reset),
                                      cmocka_unit_test(reset_while_it_runs_and_quit),
                                      cmocka_unit_test(keys_are_pressed_held_and_let_go),
+                                     cmocka_unit_test(the_mouse_moves_and_clicks),
                                      cmocka_unit_test(random_lines_do_no_harm)};
   cmocka_set_test_filter(getenv("CMOCKA_TEST_FILTER"));
   return cmocka_run_group_tests(tests, NULL, NULL);
