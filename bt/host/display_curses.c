@@ -248,6 +248,7 @@ static bool open_terminal(struct curses *c, int in, int out, char error[ERROR_TE
     return snprintf(error, ERROR_TEXT, "-display curses: nothing is known of a terminal of the type '%.40s' (TERM)",
                     type ? type : ""),
            false;
+  del_curterm(cur_term); /* newterm() makes its own; it would end the process where there is none of the type */
   c->curses = new_terminal(c->out, c->in);
   return c->curses ? true : (snprintf(error, ERROR_TEXT, "-display curses: the terminal cannot be used"), false);
 }
