@@ -188,6 +188,10 @@ static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   m->pc = pc_create(&config, &why);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
+  struct pc_fast_ports fast;
+  const uint32_t logs = 1u << LOG_io | 1u << LOG_unimp;
+  if (!(m->options->monitor.log & logs) && pc_has_fast_ports(m->pc, &fast))
+    monitor_set_plain_ports(m->monitor, &(struct plain_ports){fast.base, fast.count, fast.write, fast.opaque});
   return true;
 }
 

@@ -96,6 +96,8 @@ static uint32_t read_window(const struct window *w, uint16_t port, unsigned size
   return w->ops->read(w->dev, (uint16_t)(port - w->base), size) & ones;
 }
 
+void *io_bus_owner(const struct io_bus *b, uint16_t port) { return b->windows[b->owner[port]].dev; }
+
 bool io_bus_has(const struct io_bus *b, uint16_t port) { return b->owner[port] != 0; }
 
 uint32_t io_bus_read(struct io_bus *b, uint16_t port, unsigned size) {

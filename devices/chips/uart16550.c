@@ -5,7 +5,9 @@
  * FIFO's room alone (can_receive()); the character timeout follows the programmed baud rate. The modem at the other end is
  * always there: CTS, DSR and DCD are on. As on the PC's boards, OUT2 gates the interrupt line - here in loopback too, so that a
  * driver's self test sees its interrupts. QEMU's line ignores OUT2; its chip and ours have it set when a kernel is entered
- * (firmware/handover.c), so that a driver that never writes MCR gets its interrupts on both. Missing: received breaks, parity and
+ * (firmware/handover.c), so that a driver that never writes MCR gets its interrupts on both. Until LCR is written, characters
+ * have eight bits, where the chip's power-on value says five: PCs' BIOSes write it, SeaBIOS does not, and what it boots relies on
+ * QEMU's, whose characters always have eight. Missing: received breaks, parity and
  * framing errors (no back-end makes any); the non-FIFO transmit FIFO depth cannot be observed.
  */
 #include "uart16550.h"
@@ -20,23 +22,12 @@ enum { LSR_DR = 1, LSR_OE = 2, LSR_ERRORS = 0x1e, LSR_THRE = 0x20, LSR_TEMT = 0x
 enum { MSR_DELTA = 0x0f, MSR_TERI = 4, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 enum { CRYSTAL_HZ = 1843200 };
 
-static const struct field fields[] = {FIELD(uart16550, ier),
-                                      FIELD(uart16550, lcr),
-                                      FIELD(uart16550, mcr),
-                                      FIELD(uart16550, lsr),
-                                      FIELD(uart16550, msr),
-                                      FIELD(uart16550, scr),
-                                      FIELD(uart16550, fcr),
-                                      FIELD(uart16550, dll),
-                                      FIELD(uart16550, dlm),
-                                      FIELD_ARRAY(uart16550, fifo),
-                                      FIELD(uart16550, head),
-                                      FIELD(uart16550, count),
-                                      FIELD(uart16550, thre_pending),
-                                      FIELD(uart16550, timeout),
-                                      FIELD(uart16550, irq),
-                                      FIELD_TIMER(uart16550, timer),
-                                      FIELD_END};
+static const struct field fields[] = {FIELD(uart16550, ier),   FIELD(uart16550, lcr),          FIELD(uart16550, lcr_written),
+                                      FIELD(uart16550, mcr),   FIELD(uart16550, lsr),          FIELD(uart16550, msr),
+                                      FIELD(uart16550, scr),   FIELD(uart16550, fcr),          FIELD(uart16550, dll),
+                                      FIELD(uart16550, dlm),   FIELD_ARRAY(uart16550, fifo),   FIELD(uart16550, head),
+                                      FIELD(uart16550, count), FIELD(uart16550, thre_pending), FIELD(uart16550, timeout),
+                                      FIELD(uart16550, irq),   FIELD_TIMER(uart16550, timer),  FIELD_END};
 
 static const struct property properties[] = {
   PROPERTY_RANGE(PROPERTY_NUMBER, uart16550_properties, index, "index", 0, 3, NULL,
@@ -141,7 +132,7 @@ static void receive(void *opaque, const uint8_t *bytes, unsigned n) {
 
 static void transmit(struct uart16550 *s, uint8_t byte) {
   static const uint8_t character_mask[4] = {0x1f, 0x3f, 0x7f, 0xff};
-  byte &= character_mask[s->lcr & 3];
+  if (s->lcr_written) byte &= character_mask[s->lcr & 3];
   if (s->mcr & MCR_LOOP) {
     push(s, byte);
     restart_timeout(s);
@@ -244,7 +235,7 @@ static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
     else write_ier(s, byte);
     break;
   case IIR_FCR: write_fcr(s, byte); break;
-  case LCR: s->lcr = byte; break;
+  case LCR: s->lcr = byte, s->lcr_written = 1; break;
   case MCR: write_mcr(s, byte); break;
   case SCR: s->scr = byte; break; /* LSR and MSR are for the factory's test only */
   }
@@ -254,7 +245,7 @@ static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
 
 static void reset(void *state) {
   struct uart16550 *s = state;
-  s->ier = s->lcr = s->mcr = s->fcr = s->scr = s->thre_pending = 0;
+  s->ier = s->lcr = s->lcr_written = s->mcr = s->fcr = s->scr = s->thre_pending = 0;
   s->head = 0;
   s->lsr = LSR_THRE | LSR_TEMT;
   s->msr = MSR_CTS | MSR_DSR | MSR_DCD;

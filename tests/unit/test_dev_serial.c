@@ -17,6 +17,18 @@ static void transmits_at_once(void **state) {
   assert_memory_equal(r->output, "hello", 5);
 }
 
+/* What SeaBIOS boots finds the chip as after power-on; a system that wants five bits says so. */
+static void eight_bits_until_lcr_is_written(void **state) {
+  struct rig *r = *state;
+  pc_reset(r->pc);
+  assert_int_equal(in8(r, LCR), 0);
+  out8(r, DATA, 's');
+  out8(r, LCR, 0);
+  out8(r, DATA, 's');
+  assert_int_equal(r->output_size, 2);
+  assert_memory_equal(r->output, "s\x13", 2);
+}
+
 static void dlab_hides_the_data_register(void **state) {
   struct rig *r = *state;
   out8(r, LCR, 0x83);
@@ -253,6 +265,7 @@ int main(void) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
   const struct CMUnitTest tests[] = {
     RIG(transmits_at_once),
+    RIG(eight_bits_until_lcr_is_written),
     RIG(dlab_hides_the_data_register),
     RIG(looks_like_a_16550a_to_linux),
     RIG(without_fifo_there_is_room_for_one),
