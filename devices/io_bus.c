@@ -100,6 +100,12 @@ void *io_bus_owner(const struct io_bus *b, uint16_t port) { return b->windows[b-
 
 bool io_bus_has(const struct io_bus *b, uint16_t port) { return b->owner[port] != 0; }
 
+const char *io_bus_name(const struct io_bus *b, uint16_t port, uint32_t *end) {
+  uint16_t owner = b->owner[port];
+  for (*end = port; *end < 0x10000 && b->owner[*end] == owner;) ++*end;
+  return b->windows[owner].name;
+}
+
 uint32_t io_bus_read(struct io_bus *b, uint16_t port, unsigned size) {
   const struct window *w = &b->windows[b->owner[port]];
   if (takes(w, port, size)) return read_window(w, port, size);

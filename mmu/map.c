@@ -476,6 +476,16 @@ uint64_t mmu_area_size(const struct mmu_area *a) { return a->whole; }
 gpa mmu_area_base(const struct mmu_area *a) { return to_gpa(a->base); }
 int mmu_area_fd(const struct mmu_area *a) { return a->of ? -1 : a->fd; }
 
+bool mmu_map_range(const struct mmu *m, unsigned i, struct mmu_map_range *range) {
+  if (i >= m->map->count) return false;
+  const struct range *r = &m->map->ranges[i];
+  const struct mmu_area *whose = r->area->of ? r->area->of : r->area;
+  range->start = r->start, range->end = r->end, range->area = whose, range->level = r->area->level;
+  range->kind = r->frame == NO_FRAME ? MMU_IO : r->stores == r->area ? MMU_RAM : MMU_ROM;
+  range->offset = r->frame == NO_FRAME ? r->start - r->area->base : (uint64_t)(r->frame - whose->frame) << MMU_PAGE_BITS;
+  return true;
+}
+
 uint32_t mmu_next_frame(const struct mmu *m, uint32_t frame) {
   if (frame < m->ram_frames) return frame;
   uint32_t next = MMU_NO_FRAME;

@@ -216,6 +216,15 @@ uint64_t mmu_dirty_collect(struct mmu *m, struct mmu_dirty *dirty, uint64_t *bit
 void mmu_dirty_stop(struct mmu *m, struct mmu_dirty *dirty); /* and frees it */
 
 /* ---- looking inside ---- */
+/* Range `i` of what the areas come to, by address, for people to look at. False: there are no more. */
+struct mmu_map_range {
+  uint64_t start, end;
+  enum mmu_kind kind; /* MMU_ROM: stores do not go where reads come from */
+  unsigned level;
+  const struct mmu_area *area; /* an alias: the one whose memory it shows */
+  uint64_t offset;             /* of `start` in it */
+};
+bool mmu_map_range(const struct mmu *m, unsigned i, struct mmu_map_range *range);
 /* For tests and benchmarks: drops everything derived from the linear page in the current address space, which need not die. */
 void mmu_drop(struct mmu_cpu *cpu, gla addr);
 /* Rederives every live entry from the guest's page tables and compares; NULL, or what differs (a static text). --paranoid. */

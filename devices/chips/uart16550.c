@@ -7,8 +7,9 @@
  * driver's self test sees its interrupts. QEMU's line ignores OUT2; its chip and ours have it set when a kernel is entered
  * (firmware/handover.c), so that a driver that never writes MCR gets its interrupts on both. Until LCR is written, characters
  * have eight bits, where the chip's power-on value says five: PCs' BIOSes write it, SeaBIOS does not, and what it boots relies on
- * QEMU's, whose characters always have eight. Missing: received breaks, parity and
- * framing errors (no back-end makes any); the non-FIFO transmit FIFO depth cannot be observed.
+ * QEMU's, whose characters always have eight. A received break shows in LSR at once,
+ * though bytes may stand before it in the FIFO (as QEMU's does). Missing: parity and framing errors (no back-end makes any); the
+ * non-FIFO transmit FIFO depth cannot be observed.
  */
 #include "uart16550.h"
 
@@ -18,7 +19,7 @@ enum { IIR_NONE = 1, IIR_MODEM = 0, IIR_THRE = 2, IIR_RDA = 4, IIR_LINE = 6, IIR
 enum { FCR_ENABLE = 1, FCR_CLEAR_RX = 2, FCR_CLEAR_TX = 4, FCR_KEPT = 0xc9 };
 enum { LCR_STOP = 4, LCR_PARITY = 8, LCR_DLAB = 0x80 };
 enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 16 };
-enum { LSR_DR = 1, LSR_OE = 2, LSR_ERRORS = 0x1e, LSR_THRE = 0x20, LSR_TEMT = 0x40 };
+enum { LSR_DR = 1, LSR_OE = 2, LSR_BREAK = 0x10, LSR_ERRORS = 0x1e, LSR_THRE = 0x20, LSR_TEMT = 0x40 };
 enum { MSR_DELTA = 0x0f, MSR_TERI = 4, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 enum { CRYSTAL_HZ = 1843200 };
 
@@ -128,6 +129,15 @@ static void receive(void *opaque, const uint8_t *bytes, unsigned n) {
   for (unsigned i = 0; i < n; i++) push(s, bytes[i]);
   restart_timeout(s);
   update_irq(s);
+}
+
+/* A break is a byte of zeros and a bit. */
+static void event(void *opaque, enum char_event event) {
+  static const uint8_t zero = 0;
+  struct uart16550 *s = opaque;
+  if (event != CHAR_BREAK || s->mcr & MCR_LOOP) return;
+  s->lsr |= LSR_BREAK;
+  receive(s, &zero, 1);
 }
 
 static void transmit(struct uart16550 *s, uint8_t byte) {
@@ -280,7 +290,7 @@ struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t ba
   *s = (struct uart16550){.clock = clock, .backend = backend, .out = out};
   clock_timer_init(&s->timer, name, fire, s);
   reset(s);
-  char_connect(backend, &(struct char_front){.opaque = s, .can_receive = can_receive, .receive = receive});
+  char_connect(backend, &(struct char_front){.opaque = s, .can_receive = can_receive, .receive = receive, .event = event});
   io_bus_add(io, base, 8, &ops, s, name);
   return (struct device){name, s, fields, reset, loaded, destroy, 0};
 }

@@ -72,6 +72,21 @@ static void without_fifo_there_is_room_for_one(void **state) {
   assert_int_equal(in8(r, LSR) & 1, 0);
 }
 
+/* Ctrl-A b: a byte of zeros with LSR's break bit, which reading clears; in loopback the line is cut off. */
+static void a_break_is_received(void **state) {
+  struct rig *r = *state;
+  const struct char_front *front = &r->ports[0].backend.front;
+  front->event(front->opaque, CHAR_FOCUSED);
+  assert_int_equal(in8(r, LSR) & 0x11, 0);
+  front->event(front->opaque, CHAR_BREAK);
+  assert_int_equal(in8(r, LSR) & 0x11, 0x11);
+  assert_int_equal(in8(r, LSR) & 0x11, 0x01);
+  assert_int_equal(in8(r, DATA), 0);
+  out8(r, MCR, 0x10);
+  front->event(front->opaque, CHAR_BREAK);
+  assert_int_equal(in8(r, LSR) & 0x11, 0);
+}
+
 static void fifo_overrun_keeps_the_first_16(void **state) {
   struct rig *r = *state;
   out8(r, IIR, 1);
@@ -270,6 +285,7 @@ int main(void) {
     RIG(looks_like_a_16550a_to_linux),
     RIG(without_fifo_there_is_room_for_one),
     RIG(fifo_overrun_keeps_the_first_16),
+    RIG(a_break_is_received),
     RIG(trigger_level_then_timeout),
     RIG(thre_interrupt_semantics),
     RIG(priority_of_causes),
