@@ -223,7 +223,7 @@ int deliver_interrupt(struct vcpu *v, uint8_t vector) {
 
 int deliver_nmi(struct vcpu *v) {
   v->nmi_pending = false;
-  v->nmi_blocked = true;
+  v->nmi_blocked = v->mode_dirty = true;
   return deliver_interrupt(v, VEC_NMI);
 }
 

@@ -102,6 +102,7 @@ int x_iret(struct vcpu *v, const struct insn *i) {
   unsigned width = i->operand_size;
   uint32_t words[3];
   struct return_frame r;
+  v->mode_dirty |= v->nmi_blocked;
   v->nmi_blocked = false; /* even if it faults (SDM vol. 3A, 6.7.1) */
   if (!vcpu_protected(v)) return iret_real(v, width);
   if (v->s.sys_flags & FLAG_NT) return iret_task(v, i);

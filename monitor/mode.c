@@ -1,5 +1,6 @@
 /* The translator's mode of the current vCPU state: the part of a block's key that is not an address (D4). */
 #include "private.h"
+#include "segment.h"
 
 static enum tr_seg_class class_of(const struct tr_segment *s, bool code) {
   unsigned type = s->attr & 15;
@@ -9,6 +10,17 @@ static enum tr_seg_class class_of(const struct tr_segment *s, bool code) {
   } else if ((type & 6) != 2) return TR_SEG_SLOW; /* expand-down or read-only */
   if (s->limit != 0xffffffff) return TR_SEG_LIMITED;
   return s->base ? TR_SEG_BASED : TR_SEG_FLAT;
+}
+
+/* Real mode and V86: what a segment load there makes, and keeps (TR_SEG_REAL). The limit alone is looked at, but of CS, whose
+ * type a load changes (segment_real()). */
+static enum tr_seg_class class_of_real(const struct tr_segment *s, bool code, uint16_t access) {
+  bool expand_down = (s->attr & (ATTR_CODE | ATTR_EXPAND_DOWN)) == ATTR_EXPAND_DOWN;
+  if (s->usable && s->limit == 0xffff && !(s->base & 15) && s->base <= TR_SEG_REAL_BASE && !expand_down &&
+      (!code || (s->attr & 0xff) == access))
+    return TR_SEG_FLAT; /* in the mode's bits: TR_SEG_REAL */
+  enum tr_seg_class class = class_of(s, false);
+  return class == TR_SEG_FLAT ? TR_SEG_BASED : class;
 }
 
 static bool enabled_breakpoint(const struct vcpu *v, bool code) { /* SDM vol. 3B, 17.2.4 */
@@ -43,6 +55,7 @@ static uint32_t feature_bits(const struct monitor *m) {
   if ((v->s.sys_flags & FLAG_TF) || mode_watches_code(v) || m->options.one_insn) bits |= TR_STEP;
   if (watches_data(v)) bits |= TR_WATCH | TR_STEP;
   if (m->options.no_chain) bits |= TR_NO_CHAIN;
+  if (v->nmi_blocked) bits |= TR_IN_NMI;
   return bits;
 }
 
@@ -51,10 +64,15 @@ void mode_update(struct monitor *m) {
   const struct tr_segment *cs = &v->s.seg[SEG_CS];
   uint32_t bits = privilege_bits(v) | feature_bits(m);
   if (cs->attr & 1 << 14) bits |= TR_CODE32;
+  else if (!m->fp_used) bits |= TR_NO_FP;
   if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
-  for (unsigned i = 0; i < 6; i++)
-    bits |= (uint32_t)class_of(&v->s.seg[i], i == SEG_CS && !vcpu_real_mode(v)) << (TR_SEG_SHIFT + 2 * i);
+  for (unsigned i = 0; i < 6; i++) {
+    const struct tr_segment *s = &v->s.seg[i];
+    enum tr_seg_class class =
+      vcpu_protected(v) ? class_of(s, i == SEG_CS) : class_of_real(s, i == SEG_CS, vcpu_v86(v) ? 0xf3 : 0x93);
+    bits |= (uint32_t) class << (TR_SEG_SHIFT + 2 * i);
+  }
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);
@@ -64,11 +82,15 @@ void mode_update(struct monitor *m) {
   v->mode_dirty = false;
 }
 
+static bool same_id(struct mode_id a, struct mode_id b) {
+  return a.bits == b.bits && a.cs_base == b.cs_base && a.cs_limit == b.cs_limit;
+}
+
 /* A small number for each mode, in the bits of a hash key above the frame number. When they run out the hash is emptied and they
  * start again. */
-static uint64_t find_mode_key(struct monitor *m, uint32_t bits) {
+static uint64_t find_mode_key(struct monitor *m, struct mode_id id) {
   for (unsigned i = m->code.mode_count; i-- > 1;)
-    if (m->code.mode_ids[i] == bits) return (uint64_t)i << 53;
+    if (same_id(m->code.mode_ids[i], id)) return (uint64_t)i << 53;
   if (m->code.mode_count == sizeof m->code.mode_ids / sizeof m->code.mode_ids[0]) {
     for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i].negated_key = 0;
     for (unsigned i = 0; i < sizeof m->code.mode_cache / sizeof m->code.mode_cache[0]; i++) m->code.mode_cache[i].key = 0;
@@ -76,14 +98,24 @@ static uint64_t find_mode_key(struct monitor *m, uint32_t bits) {
   }
   /* with number 0, a jump to EIP 0 in a page without fetch entry would find an empty hash entry */
   if (m->code.mode_count == 0) m->code.mode_count = 1;
-  m->code.mode_ids[m->code.mode_count] = bits;
+  m->code.mode_ids[m->code.mode_count] = id;
   return (uint64_t)m->code.mode_count++ << 53;
 }
 
-uint64_t mode_key(struct monitor *m, uint32_t bits) {
-  typeof(m->code.mode_cache[0]) *cached = &m->code.mode_cache[bits * 0x9e3779b1u >> 28];
-  if (cached->bits == bits && cached->key) return cached->key - 1;
-  uint64_t key = find_mode_key(m, bits);
-  cached->bits = bits, cached->key = key + 1;
+static uint64_t id_key(struct monitor *m, struct mode_id id) {
+  typeof(m->code.mode_cache[0]) *cached = &m->code.mode_cache[(id.bits ^ id.cs_base) * 0x9e3779b1u >> 28];
+  if (same_id(cached->id, id) && cached->key) return cached->key - 1;
+  uint64_t key = find_mode_key(m, id);
+  cached->id = id, cached->key = key + 1;
   return key;
+}
+
+/* A flat CS is told by its mode. The base of a TR_SEG_REAL stands beside the EIP, of at most 16 bits, in the key's low half,
+ * where far transfers change it inline. Any other CS is a part of what the number stands for. */
+uint64_t mode_key(struct monitor *m, uint32_t bits) {
+  const struct tr_segment *cs = &m->v->s.seg[SEG_CS];
+  struct mode_id id = {.bits = bits};
+  if (tr_seg_class((struct tr_mode){bits}, SEG_CS) == TR_SEG_REAL) return id_key(m, id) + (cs->base << 12);
+  if (!(bits & TR_CS_FLAT)) id.cs_base = cs->base, id.cs_limit = cs->limit;
+  return id_key(m, id);
 }

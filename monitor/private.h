@@ -10,6 +10,7 @@ struct slow_insn {
   gla linear;
   uint32_t generation;        /* of the tcache, that `thunk` belongs to */
   uint32_t thunk, thunk_exit; /* code-memory offsets; 0: none */
+  uint32_t room;              /* that it was given for a thunk, of this instruction or of what was there before */
   uint16_t thunk_fault;       /* from `thunk` on: 96 bytes in all */
   bool valid, code32;
   struct insn insn;
@@ -18,17 +19,35 @@ enum { RUN_RETRY = EXEC_STOP + 1 /* nothing was done: dispatch again */ };
 enum { REFILLS = 20000 /* allowed between two polls */ };
 enum { SLOW_INSNS = 512, RECENT = 32, NO_SITE = 0xffffffffu };
 
+/* Code that keeps being written (selfmod.c). */
+enum { SELFMOD_SLOTS = 64 };
+struct selfmod {
+  bool active; /* some byte has become unstable */
+  struct unstable_byte {
+    uint32_t frame;
+    uint16_t offset;
+    uint8_t kills;
+  } bytes[SELFMOD_SLOTS];
+  struct unstable_insn {
+    uint32_t frame;
+    uint16_t offset, byte; /* in the page: of the instruction, and of its unstable byte */
+    uint16_t left;         /* how often it is still run without a block; 0: none */
+  } insns[SELFMOD_SLOTS];
+};
+
 /* What is the trace cache's, whichever CPU runs its code: what is translated, how, and the numbers of modes in hash keys. */
 struct code {
   struct tcache *tcache;
   unsigned translate_options; /* of optimisations.h */
   void (*enter)(struct tr_state *, const void *);
   uint64_t blocks_since_flush;
-  uint32_t mode_ids[2048]; /* mode bits of each hash mode id */
+  struct mode_id { /* what each hash mode id stands for: mode bits, and a CS that is not told by the rest of the key */
+    uint32_t bits, cs_base, cs_limit;
+  } mode_ids[2048];
   unsigned mode_count;
   struct {
     uint64_t key;
-    uint32_t bits;
+    struct mode_id id;
   } mode_cache[16];        /* key + 1; 0: empty */
   uint32_t scattered[256]; /* EIPs of blocks whose kept addends changed too often */
 };
@@ -44,6 +63,8 @@ struct monitor {
   struct monitor_counters counters;
   struct tr_mode mode; /* of the current state, when !v->mode_dirty */
   bool intr;           /* INTR pin */
+  bool fp_used;        /* 16-bit code has used x87/SSE lately */
+  unsigned fp_loads;   /* of that state since */
   bool mid_rep;        /* the last round left a REP instruction between two iterations */
   bool dropped;        /* something derived died since this was cleared */
   volatile sig_atomic_t kicked;
@@ -67,6 +88,8 @@ struct monitor {
   uint64_t jitter_state;
   unsigned jitter_delay;
   struct slow_insn slow[SLOW_INSNS];
+  struct selfmod selfmod;
+  uint16_t store_offset, store_size; /* the bytes of a page that an instruction is about to store; 0: not known so exactly */
   struct {
     uint32_t eip, cs_base, mode;
   } recent[RECENT];
@@ -83,8 +106,8 @@ static inline bool monitor_polls_first(const struct monitor *m) { return m->kick
 static inline gla monitor_linear_eip(const struct monitor *m) { return segment_linear(&m->v->s.seg[SEG_CS], m->v->s.eip); }
 
 /* mode.c */
-void mode_update(struct monitor *m); /* after v->mode_dirty */
-uint64_t mode_key(struct monitor *m, uint32_t bits);
+void mode_update(struct monitor *m);                 /* after v->mode_dirty */
+uint64_t mode_key(struct monitor *m, uint32_t bits); /* of the current CS: see state.h */
 bool mode_watches_code(const struct vcpu *v);
 
 /* signals.c */
@@ -97,10 +120,23 @@ int slow_step(struct monitor *m);
 /* An access check failed at `site`. May resume translated code; true when it did and left again (s.site is new). */
 bool slow_access(struct monitor *m, struct tr_site *site, int *result);
 int slow_callout(struct monitor *m, const struct insn *insn);
+/* Real mode: keeps the vector table's host address, if the whole of it is there in one page, so that the next INT n need not come
+ * to the monitor (emit_int). */
+void slow_remember_vectors(struct monitor *m);
 int slow_host_fault(struct monitor *m, struct tr_site *site);
+
+/* selfmod.c */
+void selfmod_killed(struct monitor *m, uint32_t frame, unsigned offset); /* blocks died of a store to that byte of the frame */
+/* Bytes from `offset` to the next unstable one of the frame; UINT32_MAX: there is none. */
+uint32_t selfmod_next(const struct monitor *m, uint32_t frame, unsigned offset);
+/* The instruction at `offset` has the unstable byte in it. */
+void selfmod_add(struct monitor *m, uint32_t frame, unsigned offset, unsigned byte);
+bool selfmod_run(struct monitor *m, uint32_t frame, unsigned offset); /* is the instruction there run without a block, this time?
+                                                                       */
 
 /* run.c */
 void run_enter(struct monitor *m, const void *code);
+void run_load_fp(struct monitor *m); /* the guest's x87/SSE state is in the host's registers from here on */
 void run_flush(struct monitor *m);
 void run_block_died(void *opaque, const struct tc_block *b); /* the trace cache's callback: its entry in the hash goes, too */
 void run_tell_clock(struct monitor *m); /* -icount: how many instructions are done; the state must be settled */

@@ -32,6 +32,7 @@ void monitor_data_dropped(struct monitor *m, uint32_t space, uint32_t page) {
   m->dropped = true;
   if (m->v->s.stack_page >> MMU_PAGE_BITS == page) m->v->s.stack_page = 1ull << 40;
   if (gla_page(dtable_linear(&m->v->gdt, 0)) == page) m->v->s.gdt_host = 0;
+  if (gla_page(dtable_linear(&m->v->idt, 0)) == page) m->v->s.ivt_host = 0;
 }
 void monitor_set_intr(struct monitor *m, bool level) {
   m->intr = level;
@@ -46,7 +47,10 @@ void vm_stop(struct vcpu *v, const char *reason) {
 void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) {
   uint64_t left;
   m->dropped = true;
-  m->counters.code_kills += tcache_kill_granules(m->code.tcache, frame, granules, &left);
+  unsigned killed = m->store_size ? tcache_kill_bytes(m->code.tcache, frame, m->store_offset, m->store_size, &left)
+                                  : tcache_kill_granules(m->code.tcache, frame, granules, &left);
+  m->counters.code_kills += killed;
+  if (killed && m->store_size) selfmod_killed(m, frame, m->store_offset);
   mmu_untrace_code(m->mmu, frame);
   if (left) mmu_trace_code(m->mmu, frame, left);
 }
@@ -145,7 +149,7 @@ static uint32_t *scattered(struct monitor *m, uint32_t eip) { return &m->code.sc
 /* Makes the block for `key`. NULL with *result: EXEC_FAULT, or EXEC_AGAIN where only slow_step() can go on. */
 static struct tc_block *translate(struct monitor *m, struct tc_key key, gla linear, int *result) {
   struct vcpu *v = m->v;
-  uint32_t offset = gla_in_page(linear), limit_left = v->s.seg[SEG_CS].limit - (uint32_t)key.eip;
+  uint32_t offset = gla_in_page(linear), limit_left = key.cs_limit - (uint32_t)key.eip;
   struct source src = {.frame = key.frame};
   const uint8_t *page = mmu_frame_pointer(m->mmu, key.frame);
   *result = EXEC_AGAIN;
@@ -156,10 +160,12 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
                           .page_left = MMU_PAGE - offset,
                           .eip = (uint32_t)key.eip,
                           .cs_base = key.cs_base,
+                          .cs_limit = key.cs_limit,
                           .mode = {key.mode},
                           .features = v->features,
                           .options = m->code.translate_options,
-                          .max_insns = TR_MAX_INSNS};
+                          .max_insns = TR_MAX_INSNS,
+                          .unstable = selfmod_next(m, key.frame, offset)};
   if (limit_left < rq.page_left - 1) rq.page_left = rq.available = limit_left + 1;
   if (m->options.flush_every && m->code.blocks_since_flush >= m->options.flush_every) run_flush(m);
   if (!tcache_begin(m->code.tcache, &rq)) {
@@ -170,10 +176,14 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
   vcpu_park_fp(v);
   struct tr_result r;
   tr_translate(&rq, &r);
-  if (r.too_short && rq.page_left == MMU_PAGE - offset) {
+  if (r.too_short && (limit_left >= MMU_PAGE - offset || key.cs_limit == 0xffffffff)) {
     if ((*result = straddle(m, &rq, &src, linear, page)) != EXEC_NEXT) return NULL;
     vcpu_park_fp(v);
     tr_translate(&rq, &r);
+  }
+  if (r.unstable) {
+    selfmod_add(m, key.frame, offset, offset + rq.unstable);
+    return NULL;
   }
   if (!r.insns) {
     *result = fault_raise_error(v, VEC_GP, 0);
@@ -193,7 +203,7 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
 /* ---- finding --------------------------------------------------------------------------------------------------- */
 
 static bool hashable(const struct monitor *m, uint32_t mode) {
-  return (mode & TR_CS_FLAT) && !(mode & (TR_STEP | TR_PLAIN)) && !(m->code.translate_options & TR_NO_HASH);
+  return !(mode & (TR_STEP | TR_PLAIN)) && !(m->code.translate_options & TR_NO_HASH);
 }
 
 /* The block at CS:EIP in a mode. NULL with *result as translate(). */
@@ -209,7 +219,15 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
     if (*result == EXEC_NEXT) *result = EXEC_AGAIN;
     return NULL;
   }
-  struct tc_key key = {.eip = v->s.eip, .frame = mmu_fetch_frame(entry), .cs_base = v->s.seg[SEG_CS].base, .mode = mode};
+  struct tc_key key = {.eip = v->s.eip,
+                       .frame = mmu_fetch_frame(entry),
+                       .cs_base = v->s.seg[SEG_CS].base,
+                       .cs_limit = v->s.seg[SEG_CS].limit,
+                       .mode = mode};
+  if (m->selfmod.active && selfmod_run(m, key.frame, gla_in_page(linear))) {
+    *result = EXEC_AGAIN;
+    return NULL;
+  }
   struct tc_block *b = tcache_find(m->code.tcache, key);
   m->counters.lookups++;
   if (b && b->frame2) { /* still the same second page? */
@@ -224,7 +242,7 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
     }
   }
   if (!b) b = translate(m, key, linear, result);
-  /* The block may stem from a time of a larger limit: one instruction then, whose own bytes are checked (D4). */
+  /* An instruction of two pages that reaches beyond the limit: its own bytes are checked. */
   if (b && !(mode & TR_CS_FLAT) && b->guest_size - 1u > v->s.seg[SEG_CS].limit - v->s.eip) {
     *result = EXEC_AGAIN;
     return NULL;
@@ -241,19 +259,26 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
 static const void *probe_hash(struct monitor *m) {
   struct vcpu *v = m->v;
   if (!hashable(m, m->mode.bits)) return NULL;
-  uint64_t entry = ((const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY))[v->s.eip >> MMU_PAGE_BITS];
+  uint64_t entry = ((const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY))[gla_page(monitor_linear_eip(m))];
   const struct tr_hash_entry *e = &v->s.hash[tr_hash_index(v->s.eip)];
   return entry && e->negated_key + entry + v->s.eip + v->s.mode_key == 0 ? e->code : NULL;
 }
 
 /* ---- entering -------------------------------------------------------------------------------------------------- */
 
+void run_load_fp(struct monitor *m) {
+  enum { SELDOM = 256 };
+  if (m->v->fp_live) return;
+  m->counters.fp_parks++;
+  vcpu_unpark_fp(m->v);
+  if (m->fp_used && ++m->fp_loads == SELDOM) m->fp_used = false, m->v->mode_dirty = true;
+}
+
+/* Programs of 16-bit code ask chips all the time and seldom use x87: saving and loading its state was 58 % of a loop of port
+ * reads. So it is loaded when something uses it (slow.c), and taken for unused again after some loads. */
 void run_enter(struct monitor *m, const void *code) {
   struct vcpu *v = m->v;
-  if (!v->fp_live) {
-    m->counters.fp_parks++;
-    vcpu_unpark_fp(v);
-  }
+  if (!(m->mode.bits & TR_NO_FP)) run_load_fp(m);
   if (monitor_counted(m)) v->s.safepoint = (uint64_t)v->s.insns_left;
   tcache_close(m->code.tcache);
   m->code.enter(&v->s, code);
@@ -263,7 +288,8 @@ void run_settle(struct monitor *m, const struct tr_site *site) {
   struct vcpu *v = m->v;
   const struct tc_block *b = tcache_site_block(m->code.tcache, site);
   v->s.eip = (uint32_t)b->key.eip + site->insn_offset;
-  v->s.gpr[REG_ESP] += (uint32_t)(int32_t)site->esp_delta;
+  uint32_t esp = v->s.gpr[REG_ESP] + (uint32_t)(int32_t)site->esp_delta;
+  v->s.gpr[REG_ESP] = b->key.mode & TR_STACK32 ? esp : (v->s.gpr[REG_ESP] & 0xffff0000) | (esp & 0xffff);
   v->s.insns_left += b->insns - site->index;
 }
 
@@ -421,6 +447,7 @@ static void halt(struct monitor *m) {
 
 void monitor_on_exception(struct monitor *m, bool (*exception)(void *opaque, const struct fault *fault), void *opaque) {
   m->on_exception = exception, m->on_exception_opaque = opaque;
+  m->v->s.ivt_host = 0; /* INT n is told of */
 }
 
 bool monitor_interrupt(struct monitor *m, uint8_t vector) {
@@ -445,6 +472,7 @@ static void deliver(struct monitor *m) {
     report_fault(m, "exception", m->v->fault.vector);
   }
   deliver_fault(m->v);
+  if (!m->on_exception && !(m->options.log & 1u << LOG_int)) slow_remember_vectors(m);
 }
 
 static void raise_trap(struct monitor *m) { /* #DB traps, SDM vol. 3B, 17.3.1 */

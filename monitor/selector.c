@@ -44,7 +44,7 @@ static int load_table(struct vcpu *v, const struct insn *i, struct dtable *table
   TRY(seg_read(v, i->seg, insn_offset(v, i), 6, image));
   table->limit = load16(image);
   table->base = load32(image + 2) & (i->operand_size == 4 ? 0xffffffffu : 0xffffffu);
-  v->s.gdt_host = 0;
+  v->s.gdt_host = v->s.ivt_host = 0;
   return exec_done(v, i);
 }
 

@@ -53,10 +53,16 @@ static int decode_fresh(struct monitor *m, struct slow_insn *e) {
   return EXEC_NEXT;
 }
 
+/* Are the next n bytes of the instruction within CS.limit? */
+static bool within_code(const struct monitor *m, unsigned n) {
+  uint32_t limit = m->v->s.seg[SEG_CS].limit, eip = m->v->s.eip;
+  return eip <= limit && limit - eip >= n - 1;
+}
+
 /* Still what memory holds? Only asked where the whole instruction lies in one page of RAM with a fetch entry. */
 static bool still_there(struct monitor *m, const struct slow_insn *e, gla linear) {
   if (!e->valid || e->linear.v != linear.v || e->code32 != !!(m->mode.bits & TR_CODE32)) return false;
-  if (gla_in_page(linear) + e->insn.length > MMU_PAGE || m->v->s.seg[SEG_CS].limit != 0xffffffff) return false;
+  if (gla_in_page(linear) + e->insn.length > MMU_PAGE || !within_code(m, e->insn.length)) return false;
   uint64_t entry = *(const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY + gla_page(linear) * 8);
   if (!entry) return false;
   const uint8_t *p = (const uint8_t *)mmu_frame_pointer(m->mmu, mmu_fetch_frame(entry)) + gla_in_page(linear);
@@ -98,7 +104,8 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
   struct vcpu *v = m->v;
   if (!e->thunk || e->generation != tcache_generation(m->code.tcache)) {
     vcpu_park_fp(v); /* the translator is plain C */
-    uint32_t fault, at = tcache_thunk_space(m->code.tcache);
+    bool has_room = e->room && e->generation == tcache_generation(m->code.tcache);
+    uint32_t fault, at = has_room ? e->room : tcache_thunk_space(m->code.tcache);
     if (!at) { /* the guest's state is settled: no block is needed any more */
       run_flush(m);
       at = tcache_thunk_space(m->code.tcache);
@@ -107,12 +114,13 @@ static int run_thunk(struct monitor *m, struct slow_insn *e, void *host) {
                     tr_write_thunk(&e->insn, tcache_writable(m->code.tcache, at, TR_THUNK_SIZE), at, tcache_stubs(m->code.tcache),
                                    NO_SITE, &fault) -
                     TR_EXIT_SIZE;
-    e->thunk = at, e->thunk_fault = (uint16_t)(fault - at), e->generation = tcache_generation(m->code.tcache);
+    e->thunk = e->room = at, e->thunk_fault = (uint16_t)(fault - at), e->generation = tcache_generation(m->code.tcache);
   }
   m->counters.bounces++;
   m->thunk_fault = e->thunk + e->thunk_fault, m->thunk_exit = e->thunk_exit;
   m->thunk_faulted = false;
   v->s.scratch[0] = (uint64_t)(uintptr_t)host;
+  if (e->insn.row->fpu != FPU_NONE) run_load_fp(m);
   run_enter(m, tcache_address(m->code.tcache, e->thunk));
   m->thunk_fault = 0;
   if (m->thunk_faulted) return host_fault_vector(m, &e->insn);
@@ -181,7 +189,8 @@ static int run_insn(struct monitor *m, struct slow_insn *e) {
   int r = EXEC_NEXT;
   switch ((enum op_kind)insn->kind) {
   case OP_COPY:
-    if (insn->has_mem) r = bounce(m, e);
+    if (insn->row->does == DOES_MOV_IMM) reg_write(v, insn_opcode(insn) & 7, insn->operand_size, insn->imm);
+    else if (insn->has_mem) r = bounce(m, e);
     else if ((r = fpu_check(v, insn->row->fpu)) == EXEC_NEXT) r = run_thunk(m, e, NULL);
     break;
   case OP_LEA: r = run_lea(v, insn); break;
@@ -210,9 +219,18 @@ static void remember_descriptor(struct vcpu *v, unsigned seg) {
   if ((raw >> 45 & 3) == 3) v->s.seg_raw[seg] = raw;
 }
 
+void slow_remember_vectors(struct monitor *m) {
+  struct vcpu *v = m->v;
+  gla table = dtable_linear(&v->idt, 0);
+  if (!vcpu_real_mode(v) || v->idt.limit < 0x3ff || gla_in_page(table) + 0x400 > MMU_PAGE) return;
+  uint64_t entry = mmu_table(v->mmu_cpu, false)[gla_page(table)];
+  if (entry) v->s.ivt_host = entry + table.v;
+}
+
 static int callout(struct monitor *m, const struct insn *insn) {
   m->counters.callouts++;
   m->counters.callout_kind[insn->kind]++;
+  if (insn->row->fpu != FPU_NONE && (m->mode.bits & TR_NO_FP)) m->fp_used = m->v->mode_dirty = true, m->fp_loads = 0;
   if (insn->kind == OP_COPY || insn->kind == OP_LEA || insn->kind == OP_NOP) return slow_step(m);
   run_tell_clock(m);
   int result = exec_insn(m->v, insn);
@@ -236,13 +254,13 @@ static bool run_may_go_on(struct monitor *m) {
          !monitor_counted(m);
 }
 
-/* The instruction at EIP if a run goes on with it: in a page of RAM with a fetch entry, under a flat CS limit. */
+/* The instruction at EIP if a run goes on with it: in a page of RAM with a fetch entry, within CS.limit. */
 static struct slow_insn *next_of_run(struct monitor *m) {
   struct vcpu *v = m->v;
   struct slow_insn *e;
   gla linear = monitor_linear_eip(m);
   uint32_t offset = gla_in_page(linear);
-  if (offset > MMU_PAGE - 16 || v->s.seg[SEG_CS].limit != 0xffffffff) return NULL;
+  if (offset > MMU_PAGE - 16 || !within_code(m, 16)) return NULL;
   uint64_t entry = *(const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY + gla_page(linear) * 8);
   const uint8_t *page = entry ? mmu_frame_pointer(m->mmu, mmu_fetch_frame(entry)) : NULL;
   return page && run_goes_on(page + offset) && find_insn(m, &e) == EXEC_NEXT ? e : NULL;
@@ -297,11 +315,15 @@ static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size
   if (e->insn.kind != OP_COPY || insn_requires_alignment(&e->insn)) return run_insn(m, e);
   if (is_plain_move(&e->insn, size, ACCESS_W)) {
     uint32_t value = stored_value(m->v, &e->insn);
+    m->store_offset = (uint16_t)(r->addr.v % MMU_PAGE), m->store_size = (uint16_t)size;
     mmu_phys_write(m->mmu, r->addr, &value, size);
+    m->store_size = 0;
     next_eip(m->v, &e->insn);
     return EXEC_NEXT;
   }
+  m->store_offset = (uint16_t)(r->addr.v % MMU_PAGE), m->store_size = (uint16_t)size;
   mmu_traced_store_begin(m->v->mmu_cpu, r->addr, size);
+  m->store_size = 0;
   result = run_thunk(m, e, r->host);
   mmu_traced_store_end(m->v->mmu_cpu, r->addr, size);
   if (result == EXEC_NEXT) next_eip(m->v, &e->insn);
@@ -353,6 +375,12 @@ static int in_window(struct monitor *m, const struct mmu_plain *p, uint64_t offs
   return EXEC_NEXT;
 }
 
+/* An access of real mode that reaches beyond FFFFh: the monitor raises its fault. */
+static bool beyond_segment(const struct monitor *m, const struct tr_site *site, gla linear) {
+  unsigned segment = tr_access_segment(site->access);
+  return segment && (uint32_t)linear.v - m->v->s.seg[segment - 1].base > 0x10000u - site->size;
+}
+
 bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   struct vcpu *v = m->v;
   gla linear = gla_wrap(v->s.exit_linear);
@@ -360,7 +388,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   bool write = site->access & ACCESS_W, one_page = gla_in_page(linear) + size <= MMU_PAGE;
   struct mmu_result r;
   m->dropped = false;
-  if (!one_page || (m->mode.bits & TR_ALIGN) || (site->access & TR_ACCESS_LIMITED)) {
+  if (!one_page || (m->mode.bits & TR_ALIGN) || (site->access & TR_ACCESS_LIMITED) || beyond_segment(m, site, linear)) {
     run_settle(m, site);
     m->counters.slow_cross++;
     *result = monitor_polls_first(m) ? RUN_RETRY : slow_step(m); /* whether it ends in a device is not known yet */

@@ -26,7 +26,7 @@ static int set_paging(struct vcpu *v, bool load_pdptes) {
   };
   if (!mmu_set_mode(v->mmu_cpu, &mode, load_pdptes)) return fault_raise_error(v, VEC_GP, 0);
   v->s.table = (uint64_t)(uintptr_t)mmu_table(v->mmu_cpu, v->cpl == 3);
-  v->s.gdt_host = 0;
+  v->s.gdt_host = v->s.ivt_host = 0;
   v->s.stack_page = (uint64_t)1 << 40; /* no linear page: the cached host pointer belongs to the old table */
   v->mode_dirty = true;
   return EXEC_NEXT;
@@ -56,6 +56,8 @@ static int write_cr0(struct vcpu *v, uint32_t value) {
     if (changed & CR0_PG) mmu_flush(v->mmu_cpu, true);
   }
   if (changed) v->mode_dirty = true;
+  /* real mode's loads, inline, leave alone what tells protected mode's that a descriptor is loaded already */
+  for (unsigned seg = 0; (changed & CR0_PE) && seg < 6; seg++) v->s.seg_raw[seg] = 0;
   return EXEC_NEXT;
 }
 

@@ -24,7 +24,7 @@ uint64_t tcache_code_used(const struct tcache *t) { return t->used + t->cold_use
 
 static uint32_t *head(struct tcache *t, struct tc_key k) {
   uint32_t eip = (uint32_t)(k.eip ^ k.eip >> 32);
-  uint32_t h = (eip ^ k.frame * 0x9e3779b1u ^ k.mode * 0x85ebca6bu ^ k.cs_base) * 0x9e3779b1u;
+  uint32_t h = (eip ^ k.frame * 0x9e3779b1u ^ k.mode * 0x85ebca6bu ^ k.cs_base ^ ~k.cs_limit) * 0x9e3779b1u;
   return &t->hash[h >> 16];
 }
 
@@ -32,7 +32,7 @@ static uint32_t *head(struct tcache *t, struct tc_key k) {
 static uint32_t linear_of(struct tc_key k) { return (uint32_t)k.eip + k.cs_base; }
 
 static bool same_key(struct tc_key a, struct tc_key b) {
-  return a.eip == b.eip && a.frame == b.frame && a.mode == b.mode && a.cs_base == b.cs_base;
+  return a.eip == b.eip && a.frame == b.frame && a.mode == b.mode && a.cs_base == b.cs_base && a.cs_limit == b.cs_limit;
 }
 
 struct tc_block *tcache_find(struct tcache *t, struct tc_key key) {
@@ -179,14 +179,24 @@ static uint64_t granules_in(const struct tc_block *b, uint32_t frame) {
   return g;
 }
 
-unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granules, uint64_t *left) {
+/* Was the block read from these bytes of the frame? As granules_in(). */
+static bool read_from(const struct tc_block *b, uint32_t frame, uint32_t from, uint32_t size) {
+  uint32_t offset = linear_of(b->key) & 4095, first = b->guest_size;
+  if (b->frame2 && offset + first > 4096) first = 4096 - offset;
+  if (b->key.frame == frame && from < offset + first && offset < from + size) return true;
+  return b->frame2 == frame + 1 && from < b->guest_size - first;
+}
+
+/* `size`: of the bytes at `from`, or 0: all of these granules. */
+static unsigned kill_read_from(struct tcache *t, uint32_t frame, uint64_t granules, uint32_t from, uint32_t size,
+                               uint64_t *left) {
   unsigned killed = 0;
   uint64_t stay = 0;
   for (uint32_t *p = &t->by_frame[frame]; *p;) {
     struct tc_block *b = &t->blocks[*p - 1];
     uint32_t *next = b->key.frame == frame ? &b->next_frame : &b->next_frame2;
     uint64_t g = granules_in(b, frame);
-    if (!b->dead && (g & granules)) {
+    if (!b->dead && (size ? read_from(b, frame, from, size) : (g & granules) != 0)) {
       kill(t, *p - 1);
       killed++;
     }
@@ -199,6 +209,14 @@ unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granule
   }
   *left = stay;
   return killed;
+}
+
+unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granules, uint64_t *left) {
+  return kill_read_from(t, frame, granules, 0, 0, left);
+}
+
+unsigned tcache_kill_bytes(struct tcache *t, uint32_t frame, uint32_t offset, uint32_t size, uint64_t *left) {
+  return kill_read_from(t, frame, 0, offset, size, left);
 }
 
 void tcache_flush(struct tcache *t, void (*frame)(void *, uint32_t), void *opaque) {

@@ -13,7 +13,7 @@
 /* What a block depends on (D4). There is room for the EIP of 64-bit code. */
 struct tc_key {
   uint64_t eip;
-  uint32_t frame, cs_base, mode;
+  uint32_t frame, cs_base, cs_limit, mode;
 };
 
 struct tc_block {
@@ -67,6 +67,8 @@ struct tr_site *tcache_site_at(struct tcache *t, uint32_t offset);
 /* ---- the ways in which blocks die ---- */
 /* Blocks read from these granules of a frame; *left: granules of the blocks that stay. Returns how many died. */
 unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granules, uint64_t *left);
+/* Only those read from these very bytes. */
+unsigned tcache_kill_bytes(struct tcache *t, uint32_t frame, uint32_t offset, uint32_t size, uint64_t *left);
 /* jumps into blocks of that linear page come to the dispatcher again */
 void tcache_unchain_page(struct tcache *t, uint32_t page);
 void tcache_unchain_all(struct tcache *t);

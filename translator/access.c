@@ -24,6 +24,11 @@ void access_restore_flags(struct block *b, enum saved_flags saved) {
 
 static int32_t esp_pending(const struct block *b, unsigned base) { return base == REG_ESP ? b->pending : 0; }
 
+/* The whole of ESP as a base: not as what a 16-bit stack pointer and a pending change make of its low half. */
+void access_flush_base(struct block *b) {
+  if (b->stack16 && block_step(b)->insn.base == REG_ESP) block_flush_esp(b);
+}
+
 void access_effective_address(struct block *b, unsigned dst) {
   const struct insn *insn = &b->steps[b->index].insn;
   struct host_code *c = &b->code;
@@ -42,28 +47,36 @@ void access_effective_address(struct block *b, unsigned dst) {
   if (insn->address_size == 2) host_movzx16(c, dst, dst);
 }
 
-static struct host_mem segment_base(unsigned seg) {
-  return hm(H_R13,
-            (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, base)));
+#define SEGMENT_MEMBER(seg, member) \
+  hm(H_R13, (int32_t)(offsetof(struct tr_state, seg) + (seg) * sizeof(struct tr_segment) + offsetof(struct tr_segment, member)))
+struct host_mem access_segment_base(unsigned seg) {
+  return SEGMENT_MEMBER(seg, base);
 }
-static struct host_mem segment_limit(unsigned seg) {
-  return hm(H_R13,
-            (int32_t)(offsetof(struct tr_state, seg) + seg * sizeof(struct tr_segment) + offsetof(struct tr_segment, limit)));
+struct host_mem access_segment_limit(unsigned seg) {
+  return SEGMENT_MEMBER(seg, limit);
+}
+struct host_mem access_segment_selector(unsigned seg) {
+  return SEGMENT_MEMBER(seg, selector);
 }
 
 /* dst += base of a segment that has one; no flags, clobbers R9. */
 static void add_segment_base(struct block *b, unsigned seg, unsigned dst) {
-  host_load(&b->code, H_R9, segment_base(seg));
+  host_load(&b->code, H_R9, access_segment_base(seg));
   host_lea(&b->code, dst, hm_index(dst, H_R9, 0, 0));
 }
 
 /* Jumps to `slow` unless offset R8 .. R8 + size - 1 lies in the segment's limit (SDM vol. 3A, 5.3). Clobbers R9 and flags. */
 static void check_limit(struct block *b, unsigned seg, unsigned size, struct cold *slow) {
   struct host_code *c = &b->code;
+  if (tr_seg_class(b->rq->mode, seg) == TR_SEG_REAL) {
+    host_alu_imm(c, HOg_CMP, H_R8, (int32_t)(0x10000 - size));
+    slow->jump = host_jcc(c, CC_A);
+    return;
+  }
   host_mov(c, H_R9, H_R8);
   host_alu_imm(c, HOg_ADD, H_R9, (int32_t)size - 1);
   slow->jump = host_jcc(c, CC_C);
-  host_alu_mem(c, HOg_CMP, H_R9, segment_limit(seg));
+  host_alu_mem(c, HOg_CMP, H_R9, access_segment_limit(seg));
   slow->jump2 = host_jcc(c, CC_A);
 }
 
@@ -113,12 +126,16 @@ static void compare_addend(struct block *b, unsigned addend, bool write, unsigne
   refill->saved = saved, refill->addend = (uint8_t)addend, refill->write = write, refill->back = host_here(c);
 }
 
-/* From the linear address in R8: alignment, entry, zero test. Leaves R9, or `addend` if there is one. Flags are free. */
-static void check_page(struct block *b, unsigned size, bool write, unsigned addend, unsigned site, enum saved_flags saved) {
+/* From the linear address in R8: alignment, entry, zero test. Leaves R9, or `a->addend` if there is one. Flags are free. */
+static void check_page(struct block *b, const struct access *a, unsigned site, enum saved_flags saved) {
   struct host_code *c = &b->code;
   struct cold *slow = block_cold(b, COLD_ACCESS, 0, site);
+  unsigned size = a->size, addend = a->addend;
+  bool write = a->access & ACCESS_W;
   slow->saved = saved;
-  if (size > 1 && power_of_two(size) && size <= 128) {
+  if (size > 1 && power_of_two(size) && size <= 128 && !a->frame) {
+    unsigned segment = tr_access_segment(b->rq->sites[site].access);
+    if (segment) slow->seg = (uint8_t)(segment - 1);
     host_test_imm8(c, H_R8, size - 1);
     uint32_t jump = host_jcc(c, CC_NZ);
     if (block_mode(b, TR_ALIGN)) slow->jump2 = jump;
@@ -175,36 +192,62 @@ static void check_byte(struct block *b, bool write, unsigned site) {
 
 /* The check of [reg], flat, for string instructions: leaves what to add to it in R9. */
 void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access) {
-  struct access a = {.access = (uint8_t)access, .size = (uint16_t)size};
+  struct access a = {.access = (uint8_t)access, .size = (uint16_t)size, .addend = H_NONE};
   unsigned site = access_site(b, &a);
   host_mov(&b->code, H_R8, reg);
   enum saved_flags saved = b->steps[b->index].live_before ? access_save_flags(b) : SAVED_NONE;
-  check_page(b, size, access & ACCESS_W, H_NONE, site, saved);
+  check_page(b, &a, site, saved);
   access_restore_flags(b, saved);
+}
+
+/* Must offset R8 be compared with the segment's limit before its base is added? In real mode a byte at a 16-bit offset is always
+ * inside; a larger operand leaves the segment only where it is not aligned, and that is looked at out of line (check_crossing).
+ */
+static bool limit_first(enum tr_seg_class class, const struct access *a, bool narrow) {
+  if (class != TR_SEG_REAL) return class == TR_SEG_LIMITED;
+  return !narrow || !power_of_two(a->size) || a->size > 16 || a->frame;
+}
+
+/* The check of seg:R8, `narrow` if that is an offset of 16 bits. Leaves the linear address in R8 and what to add to it in R9, or
+ * in a->addend. */
+static void check_address(struct block *b, unsigned seg, bool narrow, const struct access *a, unsigned site) {
+  enum tr_seg_class class = tr_seg_class(b->rq->mode, seg);
+  bool live = b->steps[b->index].live_before, limited = limit_first(class, a, narrow);
+  if (class == TR_SEG_REAL && !limited && a->size > 1) b->rq->sites[site].access |= (uint8_t)(TR_ACCESS_SEGMENT * (1 + seg));
+  if (class != TR_SEG_FLAT && !limited) add_segment_base(b, seg, H_R8);
+  if (a->size == 1 && live && a->addend == H_NONE && !limited && shifts_by_r12(b)) {
+    check_byte(b, a->access & ACCESS_W, site);
+    return;
+  }
+  enum saved_flags saved = live ? access_save_flags(b) : SAVED_NONE;
+  if (limited) {
+    struct cold *out = block_cold(b, COLD_ACCESS, 0, site);
+    b->rq->sites[site].access |= TR_ACCESS_LIMITED;
+    out->saved = saved;
+    check_limit(b, seg, a->size, out);
+    add_segment_base(b, seg, H_R8);
+  }
+  check_page(b, a, site, saved);
+  access_restore_flags(b, saved);
+}
+
+void access_in_segment(struct block *b, unsigned seg, unsigned reg, unsigned size, unsigned access) {
+  struct access a = {.access = (uint8_t)access, .size = (uint16_t)size, .addend = H_NONE};
+  bool narrow = b->steps[b->index].insn.address_size == 2;
+  unsigned site = access_site(b, &a);
+  if (narrow) host_movzx16(&b->code, H_R8, reg);
+  else host_mov(&b->code, H_R8, reg);
+  check_address(b, seg, narrow, &a, site);
 }
 
 struct host_mem access_mem(struct block *b) {
   struct step *s = &b->steps[b->index];
   const struct access *a = &s->acc[ACC_MEM];
   if (a->window != NO_WINDOW) return window_operand(b, a);
-  enum tr_seg_class class = tr_seg_class(b->rq->mode, s->insn.seg);
+  access_flush_base(b);
   unsigned site = access_site(b, a);
   access_effective_address(b, H_R8);
-  if (class == TR_SEG_BASED) add_segment_base(b, s->insn.seg, H_R8);
-  if (a->size == 1 && s->live_before && a->addend == H_NONE && class != TR_SEG_LIMITED && shifts_by_r12(b)) {
-    check_byte(b, a->access & ACCESS_W, site);
-    return hm_index(H_R9, H_R8, 0, 0);
-  }
-  enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
-  if (class == TR_SEG_LIMITED) {
-    struct cold *out = block_cold(b, COLD_ACCESS, 0, site);
-    b->rq->sites[site].access |= TR_ACCESS_LIMITED;
-    out->saved = saved;
-    check_limit(b, s->insn.seg, a->size, out);
-    add_segment_base(b, s->insn.seg, H_R8);
-  }
-  check_page(b, a->size, a->access & ACCESS_W, a->addend, site, saved);
-  access_restore_flags(b, saved);
+  check_address(b, s->insn.seg, s->insn.address_size == 2, a, site);
   return hm_index(a->addend == H_NONE ? H_R9 : a->addend, H_R8, 0, 0);
 }
 
@@ -224,6 +267,7 @@ struct host_mem access_bit(struct block *b) {
   const struct access *a = &s->acc[ACC_MEM];
   struct host_code *c = &b->code;
   bool word = insn->operand_size == 2;
+  access_flush_base(b);
   unsigned site = access_site(b, a);
   access_effective_address(b, H_R8);
   if (tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_BASED) add_segment_base(b, insn->seg, H_R8);
@@ -232,7 +276,7 @@ struct host_mem access_bit(struct block *b) {
   if (word) host_op_reg(c, HO_MOVSXw, H_R9, H_R9); /* MOVSX */
   host_shift_imm(c, HOg_SAR, H_R9, word ? 4 : 5);
   host_lea(c, H_R8, hm_index(H_R8, H_R9, word ? 1 : 2, 0));
-  check_page(b, a->size, a->access & ACCESS_W, H_NONE, site, saved);
+  check_page(b, a, site, saved);
   host_lea64(c, H_R8, hm_index(H_R8, H_R9, 0, 0));
   bit_offset(b, saved);
   host_alu_imm(c, HOg_AND, H_R9, word ? 15 : 31);
@@ -247,21 +291,21 @@ struct host_mem access_stack(struct block *b, int32_t stack_offset) {
   unsigned site = access_site(b, a);
   if (s->insn.kind == OP_LEAVE) host_mov(&b->code, H_R8, H_RBP);
   else host_lea(&b->code, H_R8, hm(H_R15, b->pending + stack_offset));
-  enum saved_flags saved = s->live_before ? access_save_flags(b) : SAVED_NONE;
-  check_page(b, a->size, a->access & ACCESS_W, H_NONE, site, saved);
-  access_restore_flags(b, saved);
+  if (b->stack16) host_movzx16(&b->code, H_R8, H_R8);
+  check_address(b, SEG_SS, b->stack16, a, site);
   return hm_index(H_R9, H_R8, 0, 0);
 }
 
 /* ---- windows --------------------------------------------------------------------------------------------------- */
 
 /* A register that holds `version` before the current step, and what to add to it for key + 0. */
-static unsigned holder(const struct block *b, unsigned version, bool index, int32_t *k) {
+static unsigned holder(const struct block *b, unsigned version, bool narrow, bool index, int32_t *k) {
+  const struct step *s = &b->steps[b->index];
   *k = 0;
   if (version == 0) return H_NONE;
   for (unsigned r = 0; r < 8; r++) {
-    const struct value *v = &b->steps[b->index].before[r];
-    if (v->version != version || (index && r == REG_ESP)) continue;
+    const struct value *v = narrow ? &s->low[r] : &s->before[r];
+    if (v->version != version || (r == REG_ESP && !plan_esp_holds(b, narrow, index))) continue;
     *k = (int32_t)((uint32_t)esp_pending(b, r) - (uint32_t)v->k);
     return host_reg(r);
   }
@@ -271,17 +315,42 @@ static unsigned holder(const struct block *b, unsigned version, bool index, int3
 static void window_address(struct block *b, const struct window *w) {
   struct host_code *c = &b->code;
   int32_t base_k, index_k;
-  unsigned base = holder(b, w->key.base, false, &base_k), index = holder(b, w->key.index, true, &index_k);
+  bool narrow = w->key.narrow;
+  unsigned base = holder(b, w->key.base, narrow, false, &base_k), index = holder(b, w->key.index, narrow, true, &index_k);
   int32_t disp = (int32_t)((uint32_t)w->lo + (uint32_t)base_k + ((uint32_t)index_k << w->key.scale));
-  if (base == H_NONE && index == H_NONE) host_mov_imm(c, w->reg, (uint32_t)disp);
-  else host_lea(c, w->reg, hm_index(base, index, w->key.scale, disp));
-  if (w->key.segment) add_segment_base(b, w->key.segment - 1, w->reg);
+  if (base == H_NONE && index == H_NONE) host_mov_imm(c, w->reg, narrow ? (uint16_t)disp : (uint32_t)disp);
+  else if (narrow && index == H_NONE && (int16_t)disp == 0) host_movzx16(c, w->reg, base);
+  else {
+    host_lea(c, w->reg, hm_index(base, index, w->key.scale, narrow ? (int16_t)disp : disp));
+    if (narrow) host_movzx16(c, w->reg, w->reg);
+  }
+}
+
+/* The window's offset in w->reg becomes a linear address. It must not wrap around at 64 KiB, where each access does so by itself,
+ * nor leave the segment. Flags are free. */
+static void window_segment(struct block *b, const struct window *w, unsigned span, struct cold *fail) {
+  struct host_code *c = &b->code;
+  if (!w->key.segment && !w->key.narrow) return;
+  unsigned seg = key_segment(w->key.segment);
+  enum tr_seg_class class = w->key.segment ? tr_seg_class(b->rq->mode, seg) : TR_SEG_FLAT;
+  if ((w->key.narrow && span > 1) || class == TR_SEG_REAL) {
+    host_alu_imm(c, HOg_CMP, w->reg, (int32_t)(0x10000 - span));
+    fail->jump3 = host_jcc(c, CC_A);
+  }
+  if (class == TR_SEG_LIMITED) {
+    host_lea(c, H_R9, hm(w->reg, (int32_t)span - 1));
+    host_alu_mem(c, HOg_CMP, H_R9, access_segment_limit(seg));
+    fail->jump4 = host_jcc(c, CC_A);
+  }
+  if (class != TR_SEG_FLAT) add_segment_base(b, seg, w->reg);
 }
 
 /* Windows on the stack compare with the one stack page that the vCPU remembers; off it they look the page up out of line and
  * remember that. */
 static bool on_stack(const struct block *b, const struct window *w) {
-  return w->key.base && !w->key.index && !w->key.segment && b->steps[b->index].before[REG_ESP].version == w->key.base &&
+  const struct step *s = &b->steps[b->index];
+  if (w->key.segment && key_segment(w->key.segment) != SEG_SS) return false;
+  return w->key.base && !w->key.index && (w->key.narrow ? s->low : s->before)[REG_ESP].version == w->key.base &&
          !block_option(b, TR_NO_STACK_PAGE);
 }
 
@@ -348,6 +417,7 @@ static void window_check(struct block *b, const struct window *w) {
   enum saved_flags saved = w->flags_live ? access_save_flags(b) : SAVED_NONE;
   struct cold *fail = block_cold(b, COLD_PLAIN, 0, site);
   fail->saved = saved;
+  window_segment(b, w, span, fail);
   if (on_stack(b, w)) stack_window_check(b, w, span, fail, saved);
   else page_window_check(b, w, span, fail);
   access_restore_flags(b, saved);

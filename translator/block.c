@@ -10,7 +10,7 @@ unsigned block_site(struct block *b, enum tr_site_kind kind) {
   struct tr_site *s = &b->rq->sites[b->site_count];
   *s =
     (struct tr_site){.kind = kind, .insn_offset = (uint16_t)b->at, .index = (uint8_t)b->index, .esp_delta = (int16_t)b->pending};
-  if (b->index && b->steps[b->index - 1].insn.kind == OP_STI) s->access = TR_ACCESS_SHADOW;
+  if (b->index && plan_shadows(&b->steps[b->index - 1].insn)) s->access = TR_ACCESS_SHADOW;
   return b->site_count++;
 }
 
@@ -25,13 +25,19 @@ struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site)
   if (b->cold_count == TR_MAX_SITES - 1) b->too_many = true;
   else b->cold_count++;
   struct cold *k = &b->cold[b->cold_count - 1];
-  *k = (struct cold){.kind = kind, .jump = jump, .site = site, .pending = b->pending};
+  *k = (struct cold){.kind = kind, .jump = jump, .site = site, .pending = b->pending, .seg = SEG_NONE};
   return k;
 }
 
+/* R15 += n; of a 16-bit stack the low half alone, which wraps around (SDM vol. 1, 6.2.3). No flags. */
+void block_add_esp(struct block *b, int32_t n) {
+  struct host_code *c = &b->code;
+  host_lea(c, b->stack16 ? H_R9 : H_R15, hm(H_R15, n));
+  if (b->stack16) host_op_reg(c, HO_16 | HO_MOVto, H_R9, H_R15);
+}
+
 void block_flush_esp(struct block *b) {
-  if (!b->pending) return;
-  host_lea(&b->code, H_R15, hm(H_R15, b->pending));
+  if (b->pending) block_add_esp(b, b->pending);
   b->pending = 0;
 }
 
@@ -59,16 +65,26 @@ static void bind(struct block *b, const struct cold *k) {
   uint32_t here = host_here(&b->code);
   if (k->jump) host_patch(&b->code, k->jump, here);
   if (k->jump2) host_patch(&b->code, k->jump2, here);
+  if (k->jump3) host_patch(&b->code, k->jump3, here);
+  if (k->jump4) host_patch(&b->code, k->jump4, here);
 }
 
-/* Runs on into the access's stub where the operand lies in two pages. */
+/* Runs on into the access's stub where the operand lies in two pages, or beyond FFFFh. */
 static void check_crossing(struct block *b, const struct cold *k) {
   struct host_code *c = &b->code;
+  uint8_t *beyond = NULL;
   host_patch(c, k->odd, host_here(c));
+  if (k->seg != SEG_NONE) {
+    host_mov(c, H_R9, H_R8);
+    host_alu_mem(c, HOg_SUB, H_R9, access_segment_base(k->seg));
+    host_alu_imm(c, HOg_CMP, H_R9, 0x10000 - k->size);
+    beyond = host_jcc8(c, CC_A);
+  }
   host_mov(c, H_R9, H_R8);
   host_alu_imm(c, HOg_AND, H_R9, 4095);
   host_alu_imm(c, HOg_CMP, H_R9, 4096 - k->size);
   host_patch(c, host_jcc(c, CC_BE), k->back);
+  if (beyond) host_bind8(c, beyond);
 }
 
 static void cold_refill(struct block *b, const struct cold *k) {
@@ -90,7 +106,7 @@ static void cold_stack(struct block *b, const struct cold *k) {
 /* A jump that is chained to the plain block: ESP and the instruction count are exact from here on. */
 static void chained_to_plain(struct block *b, const struct cold *k, struct tr_site *site) {
   struct host_code *c = &b->code;
-  if (k->pending) host_lea(c, H_R15, hm(H_R15, k->pending));
+  if (k->pending) block_add_esp(b, k->pending);
   if (block_option(b, TR_COUNT)) {
     host_lea64(c, H_R12, hm(H_R12, (int32_t)b->n - site->index));
     site->index = b->n;

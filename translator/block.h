@@ -10,11 +10,16 @@ struct value {
   int32_t k;
 };
 
-/* Two addresses with equal keys differ by a constant. `segment`: 0 for flat ones, 1 + SEG_* for based ones. */
+/* Two addresses with equal keys differ by a constant. `segment`: 0 for flat ones, else KEY_SEGMENT(). `narrow`: of 16 bits; base
+ * and index are versions of the registers' low halves. */
 struct address_key {
-  uint16_t base, index;
-  uint8_t scale, segment;
+  uint16_t base, index, segment;
+  uint8_t scale;
+  bool narrow;
 };
+/* `loads`: of that segment register so far in the block. */
+#define KEY_SEGMENT(seg, loads) ((uint16_t)(1 + (seg) + 8 * (loads)))
+static inline unsigned key_segment(uint16_t segment) { return (segment - 1u) & 7; }
 
 enum { NO_WINDOW = 0xff, MAX_WINDOWS = 24, WINDOW_SPAN = 256 };
 
@@ -24,6 +29,8 @@ struct access {
   uint16_t size;  /* of the operand, or of the window */
   uint8_t window; /* index, or NO_WINDOW: checked by itself */
   uint8_t addend; /* in a self-loop: register that keeps the last addend from round to round (H_NONE: none) */
+  bool frame;     /* words that are aligned each by itself: no alignment of the whole is to be expected */
+  uint8_t since;  /* step of the last load of its segment register, + 1 */
   struct address_key key;
   int32_t offset; /* constant part, relative to key */
 };
@@ -33,6 +40,7 @@ struct step {
   struct insn insn;
   struct access acc[ACC_COUNT];
   struct value before[8]; /* registers before the instruction */
+  struct value low[8];    /* their low halves, modulo 2^16; unless block.narrow all unknown and not to be used */
   uint16_t live_before;   /* arithmetic flags whose values are needed at or after it */
   uint16_t live_after;
   bool callout; /* the monitor runs it; ends the block */
@@ -44,7 +52,7 @@ struct step {
 struct window {
   struct address_key key;
   int32_t lo, hi;
-  uint8_t check, first, last, count, reg;
+  uint8_t check, first, last, count, reg, since;
   bool write, flags_live;
   bool invariant; /* of a loop onto the block's own start: checked before the loop, held through it */
 };
@@ -52,12 +60,14 @@ struct window {
 struct cold { /* emitted after the hot code, and apart from it */
   enum { COLD_EXIT, COLD_ACCESS, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK } kind;
   uint32_t jump;  /* rel32 that leads here; 0: none */
-  uint32_t jump2; /* a second one */
-  uint32_t odd;   /* COLD_ACCESS: one for an operand that is not aligned, which goes `back` if it lies in one page; 0: none */
+  uint32_t jump2; /* more of them */
+  uint32_t jump3, jump4;
+  uint32_t odd; /* COLD_ACCESS: one for an operand that is not aligned, which goes `back` if it lies in one page; 0: none */
   uint32_t back;
   uint32_t site;   /* index in the block's sites */
   int32_t pending; /* ESP change to commit first */
   uint16_t size;
+  uint8_t seg;    /* COLD_ACCESS with `odd`: the TR_SEG_REAL whose limit it may exceed, or SEG_NONE */
   uint8_t saved;  /* enum saved_flags at the check */
   uint32_t start; /* code offset, once emitted */
   uint8_t addend; /* COLD_REFILL, COLD_STACK: the register, and whether it wants a write entry */
@@ -84,6 +94,8 @@ struct block {
   unsigned index;
   unsigned conditions; /* IF_* of op_kinds.h that the mode fulfils */
   bool self_loop;      /* the last instruction may jump to the first */
+  bool narrow;         /* 16-bit code or stack: low halves of registers are followed */
+  bool stack16;        /* SS.B is clear: the stack pointer is the low half of R15 */
   uint32_t loop_entry; /* code offset behind the checks of invariant windows */
 };
 
@@ -94,7 +106,13 @@ static inline bool block_mode(const struct block *b, unsigned bit) { return b->r
 void plan_block(struct block *b);
 /* STD, or CLD while DF is set: the mode after it is another */
 bool plan_changes_direction(const struct block *b, const struct insn *insn);
-bool plan_stack_inline(const struct block *b); /* stack instructions are emitted inline in this mode */
+/* May ESP stand for a value in a window's address? Not as an index, and of a 16-bit stack only its low half. */
+bool plan_esp_holds(const struct block *b, bool narrow, bool index);
+bool plan_stack_inline(const struct block *b);      /* stack instructions are emitted inline in this mode */
+unsigned plan_stack_bytes(const struct insn *insn); /* that it pushes, pops or, of a far pointer, both words together */
+bool plan_shadows(const struct insn *insn);         /* holds interrupts back from the next: STI, loads of SS */
+unsigned plan_far_segment(const struct insn *insn); /* of LDS and its like */
+uint32_t plan_target(const struct block *b, uint32_t at, const struct insn *insn); /* EIP of a relative jump at block offset at */
 
 /* access.c */
 /* Emits the check of one access of the current step (unless a window covers it) and returns the host operand. Clobbers R8, R9;
@@ -104,6 +122,12 @@ struct host_mem access_mem(struct block *b);
 struct host_mem access_bit(struct block *b); /* BT m,r and its like; the rest of the bit offset is in R9 */
 struct host_mem access_stack(struct block *b, int32_t stack_offset);
 void access_at_register(struct block *b, unsigned reg, unsigned size, unsigned access);
+/* The check of segment:offset, the offset of the instruction's address size in register `reg`: the host operand is [R9 + R8]. */
+void access_in_segment(struct block *b, unsigned seg, unsigned reg, unsigned size, unsigned access);
+/* A segment register's members; dst += its base, by R9 (dst is another register). */
+struct host_mem access_segment_base(unsigned seg);
+struct host_mem access_segment_limit(unsigned seg);
+struct host_mem access_segment_selector(unsigned seg);
 void access_page_number(struct block *b, unsigned dst, unsigned src);               /* dst = src >> 12; flags are free */
 void access_page_number_keeping_flags(struct block *b, unsigned dst, unsigned src); /* R11 is free */
 void access_forget_addends(struct block *b);
@@ -114,6 +138,7 @@ void access_window_checks(struct block *b, bool invariant);
 /* The shadow entry of the page whose number is in register `page`; the half of a page's fetch entry that holds its frame, + 1. */
 struct host_mem access_shadow_entry(unsigned page, bool write);
 struct host_mem access_fetch_frame(uint32_t page);
+void access_flush_base(struct block *b);                      /* before an address that is computed from ESP */
 void access_effective_address(struct block *b, unsigned dst); /* offset in the segment, address size applied; touches no flag */
 enum saved_flags access_save_flags(struct block *b);
 void access_restore_flags(struct block *b, enum saved_flags saved);
@@ -132,7 +157,8 @@ unsigned block_callout_site(struct block *b);                 /* one at which th
 struct cold *block_cold(struct block *b, int kind, uint32_t jump, unsigned site);
 /* ESP moves by `change`: folded into the displacements of what follows, until R15 is brought up to date. */
 void block_move_esp(struct block *b, int32_t change);
-void block_flush_esp(struct block *b);
+void block_flush_esp(struct block *b); /* clobbers R9 where SS is of 16 bits */
+void block_add_esp(struct block *b, int32_t n);
 void block_exit_here(struct block *b, unsigned site); /* PUSH site number; JMP exit */
 void block_cold_stubs(struct block *b);               /* all of them, into b->code */
 
@@ -145,6 +171,10 @@ void branch_time_safepoint(struct block *b); /* right before RDTSC, in steps too
 /* before the current instruction, if the one behind it ends the block by a jump that wants one and is fused with it */
 void branch_early_safepoint(struct block *b);
 void branch_irq_check(struct block *b); /* after the current instruction, at the next */
+
+/* stack.c */
+/* CS of real mode and V86 becomes the selector in `reg`, of which nothing is left. No flags. */
+void stack_load_cs(struct block *b, unsigned reg);
 
 /* emit.c, stack.c, strings.c, branch.c: the inline code of the current step, a function for the kinds that name it in op_kinds.h.
  */

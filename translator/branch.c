@@ -5,10 +5,18 @@
 
 static uint32_t step_end(const struct block *b) { return b->at + b->steps[b->index].insn.length; }
 
+/* Where a direct jump leads to: far ones name their CS. */
+struct target {
+  uint32_t eip, cs_base;
+};
+static struct target near_target(const struct block *b, uint32_t eip) { return (struct target){eip, b->rq->cs_base}; }
+static uint32_t linear(struct target t) { return t.eip + t.cs_base; }
+
 /* Whether a jump from this block may go to linear `target` without comparing the page's mapping: inside one page, and between
  * pages of the shared kernel half in supervisor mode. */
 static bool chains_freely(const struct block *b, uint32_t target) {
-  uint32_t here = b->rq->eip; /* of a straddling instruction, too: its second page was compared at the entry */
+  /* of a straddling instruction, too: its second page was compared at the entry */
+  uint32_t here = b->rq->eip + b->rq->cs_base;
   if (here >> 12 == target >> 12) return true;
   return !block_mode(b, TR_USER) && here >= MMU_KERNEL_HALF && target >= MMU_KERNEL_HALF;
 }
@@ -21,10 +29,10 @@ static unsigned jump_site(struct block *b, uint32_t target) {
 }
 
 /* Chaining compares the target page's fetch entry with the frame that the jump was bound to, in the displacement of an LEA. */
-static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
+static void guarded_jump(struct block *b, struct target target, unsigned site) {
   struct host_code *c = &b->code;
   host_mov64(c, H_R8, H_RCX);
-  host_load(c, H_RCX, access_fetch_frame(target >> 12));
+  host_load(c, H_RCX, access_fetch_frame(linear(target) >> 12));
   host_lea(c, H_RCX, hm(H_RCX, 0x7fffffff)); /* no frame is that: unbound */
   b->rq->sites[site].guard = host_here(c) - 4;
   uint8_t *same = host_jrcxz8(c);
@@ -36,19 +44,21 @@ static void guarded_jump(struct block *b, uint32_t target, unsigned site) {
 }
 
 static bool may_chain(const struct block *b) {
-  return block_mode(b, TR_CS_FLAT) && !block_mode(b, TR_STEP | TR_NO_CHAIN) &&
-         !plan_changes_direction(b, &b->steps[b->index].insn);
+  return !block_mode(b, TR_STEP | TR_NO_CHAIN) && !plan_changes_direction(b, &b->steps[b->index].insn);
 }
 
-void branch_jump(struct block *b, uint32_t target) {
+/* What lies beyond CS.limit is the next fetch's #GP (SDM vol. 3A, 5.3): the dispatcher raises it. */
+static bool jump_chains(const struct block *b, uint32_t eip) { return may_chain(b) && eip <= b->rq->cs_limit; }
+
+static void jump_to(struct block *b, struct target target) {
   block_flush_esp(b);
-  unsigned site = jump_site(b, target);
-  if (!may_chain(b)) {
+  unsigned site = jump_site(b, target.eip);
+  if (!jump_chains(b, target.eip)) {
     b->rq->sites[site].kind = TR_SITE_END;
     block_exit_here(b, site);
     return;
   }
-  if (!chains_freely(b, target)) {
+  if (!chains_freely(b, linear(target))) {
     guarded_jump(b, target, site);
     return;
   }
@@ -56,6 +66,8 @@ void branch_jump(struct block *b, uint32_t target) {
   b->rq->sites[site].host = jump;
   block_cold(b, COLD_JUMP, jump, site);
 }
+
+void branch_jump(struct block *b, uint32_t eip) { jump_to(b, near_target(b, eip)); }
 
 void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
   uint32_t next = b->rq->eip + step_end(b);
@@ -66,7 +78,7 @@ void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
     branch_jump(b, next);
     return;
   }
-  if (may_chain(b) && chains_freely(b, target)) {
+  if (jump_chains(b, target) && chains_freely(b, linear(near_target(b, target)))) {
     unsigned site = jump_site(b, target);
     b->rq->sites[site].host = taken;
     block_cold(b, COLD_JUMP, taken, site);
@@ -110,6 +122,19 @@ void branch_irq_check(struct block *b) {
   host_mov64(c, H_RCX, H_R9);
 }
 
+/* An EIP in `reg` that may lie beyond CS.limit is compared with it before anything is changed: #GP at the jump, the monitor's. In
+ * real mode one of 16 bits never does. */
+static void check_target(struct block *b, unsigned reg) {
+  struct host_code *c = &b->code;
+  enum tr_seg_class cs = tr_seg_class(b->rq->mode, SEG_CS);
+  if (b->rq->cs_limit == 0xffffffff || (cs == TR_SEG_REAL && block_step(b)->insn.operand_size == 2)) return;
+  unsigned site = block_callout_site(b);
+  enum saved_flags saved = access_save_flags(b);
+  host_alu_imm(c, HOg_CMP, reg, (int32_t)b->rq->cs_limit);
+  block_cold(b, COLD_EXIT, host_jcc(c, CC_A), site)->saved = saved;
+  access_restore_flags(b, saved);
+}
+
 /* Key = fetch entry of the target's page + EIP + mode; the table holds negated keys, so a sum of zero is a hit (state.h). An
  * unmapped page has entry 0, which no stored key was made with. */
 void branch_indirect(struct block *b) {
@@ -121,7 +146,12 @@ void branch_indirect(struct block *b) {
     block_exit_here(b, site);
     return;
   }
-  access_page_number_keeping_flags(b, H_R9, H_R8);
+  unsigned at = H_R8;
+  if (!block_mode(b, TR_CS_FLAT)) {
+    host_load(c, at = H_R10, access_segment_base(SEG_CS));
+    host_lea(c, H_R10, hm_index(H_R10, H_R8, 0, 0));
+  }
+  access_page_number_keeping_flags(b, H_R9, at);
   host_load64(c, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
   host_movzx16(c, H_R11, H_R8);
   host_lea64(c, H_R11, hm_index(H_R11, H_R11, 0, 0));
@@ -141,10 +171,8 @@ void branch_indirect(struct block *b) {
 
 /* ---- one kind each --------------------------------------------------------------------------------------------- */
 
-static uint32_t branch_target(const struct block *b) {
-  const struct insn *insn = &b->steps[b->index].insn;
-  return b->rq->eip + b->at + insn->length + (uint32_t)insn->rel;
-}
+static uint32_t branch_target(const struct block *b) { return plan_target(b, b->at, &b->steps[b->index].insn); }
+static uint32_t next_eip(const struct block *b) { return b->rq->eip + step_end(b); }
 static bool backward(const struct block *b) { return branch_target(b) <= b->rq->eip + b->at; }
 
 /* The host fuses a compare with the conditional jump behind it: the safepoint goes before both. */
@@ -171,42 +199,87 @@ void emit_jcc(struct block *b) {
   branch_conditional(b, insn_condition(&block_step(b)->insn), branch_target(b));
 }
 
-/* LOOP and JeCXZ have no rel32 form and LOOP is slow: LEA and JRCXZ, which touch no flag. */
-void emit_loop(struct block *b) {
+/* Jumps to `zero` or to `otherwise` by eCX in the address size, with no flag touched: they have no rel32 form, LOOP is slow, and
+ * of CX the host's 64-bit code has none. */
+static void branch_on_count(struct block *b, uint32_t zero, uint32_t otherwise, bool loops) {
   struct host_code *c = &b->code;
-  bool loop = block_step(b)->insn.kind == OP_LOOP;
-  uint32_t target = branch_target(b), next = b->rq->eip + b->at + block_step(b)->insn.length;
-  branch_safepoint(b);
-  block_flush_esp(b);
-  if (loop) host_lea(c, H_RCX, hm(H_RCX, -1));
-  uint8_t *zero = host_jrcxz8(c);
+  bool narrow = block_step(b)->insn.address_size == 2;
+  if (narrow) {
+    host_mov64(c, H_R9, H_RCX);
+    host_movzx16(c, H_RCX, H_RCX);
+  }
+  uint8_t *is_zero = host_jrcxz8(c);
+  if (narrow) host_mov64(c, H_RCX, H_R9);
   uint32_t not_zero = host_jmp(c);
-  host_bind8(c, zero);
-  branch_jump(b, loop ? next : target);
-  if (loop && b->self_loop) {
+  host_bind8(c, is_zero);
+  if (narrow) host_mov64(c, H_RCX, H_R9);
+  branch_jump(b, zero);
+  if (loops && b->self_loop) {
     host_patch(c, not_zero, b->loop_entry);
     return;
   }
   host_patch(c, not_zero, host_here(c));
-  branch_jump(b, loop ? target : next);
+  branch_jump(b, otherwise);
+}
+
+void emit_jcxz(struct block *b) {
+  branch_safepoint(b);
+  block_flush_esp(b);
+  branch_on_count(b, branch_target(b), next_eip(b), false);
+}
+
+/* LOOPE and LOOPNE leave for the next instruction by ZF first. */
+void emit_loop(struct block *b) {
+  struct host_code *c = &b->code;
+  unsigned kind = block_step(b)->insn.kind;
+  branch_safepoint(b);
+  block_flush_esp(b);
+  if (block_step(b)->insn.address_size == 2) {
+    host_lea(c, H_R9, hm(H_RCX, -1));
+    host_op_reg(c, HO_16 | HO_MOVto, H_R9, H_RCX);
+  } else {
+    host_lea(c, H_RCX, hm(H_RCX, -1));
+  }
+  if (kind == OP_LOOP) {
+    branch_on_count(b, next_eip(b), branch_target(b), true);
+    return;
+  }
+  uint32_t leave = host_jcc(c, kind == OP_LOOPE ? CC_NZ : CC_Z);
+  branch_on_count(b, next_eip(b), branch_target(b), false);
+  host_patch(c, leave, host_here(c));
+  branch_jump(b, next_eip(b));
+}
+
+static void push_next_eip(struct block *b) {
+  unsigned size = block_step(b)->insn.operand_size;
+  struct host_mem m = access_stack(b, -(int32_t)size);
+  if (size == 2) host_store_imm16(&b->code, m, next_eip(b));
+  else host_store_imm(&b->code, m, next_eip(b));
+  block_move_esp(b, -(int32_t)size);
 }
 
 void emit_call_rel(struct block *b) {
   uint32_t target = branch_target(b);
   if (backward(b)) branch_safepoint(b);
-  host_store_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + block_step(b)->insn.length);
-  block_move_esp(b, -4);
+  push_next_eip(b);
   branch_jump(b, target);
+}
+
+static void load_value(struct block *b, unsigned to, struct host_mem m) {
+  if (block_step(b)->insn.operand_size == 2) host_load16(&b->code, to, m);
+  else host_load(&b->code, to, m);
 }
 
 static void load_target(struct block *b, unsigned to) {
   const struct insn *insn = &block_step(b)->insn;
   if (insn->has_mem) {
-    host_load(&b->code, to, access_mem(b));
-    return;
+    load_value(b, to, access_mem(b));
+  } else {
+    if (insn->rm == REG_ESP) block_flush_esp(b);
+    if (insn->operand_size == 2) host_movzx16(&b->code, to, host_reg(insn->rm));
+    else host_mov(&b->code, to, host_reg(insn->rm));
   }
-  if (insn->rm == REG_ESP) block_flush_esp(b);
-  host_mov(&b->code, to, host_reg(insn->rm));
+  check_target(b, to);
 }
 
 void emit_jmp_ind(struct block *b) {
@@ -218,15 +291,155 @@ void emit_jmp_ind(struct block *b) {
 void emit_call_ind(struct block *b) {
   branch_safepoint(b);
   load_target(b, H_R11);
-  host_store_imm(&b->code, access_stack(b, -4), b->rq->eip + b->at + block_step(b)->insn.length);
-  block_move_esp(b, -4);
+  push_next_eip(b);
   host_mov(&b->code, H_R8, H_R11);
   branch_indirect(b);
 }
 
+static int32_t released(const struct insn *insn) { return insn->imm_size ? (int32_t)(insn->imm & 0xffff) : 0; }
+
 void emit_ret(struct block *b) {
+  const struct insn *insn = &block_step(b)->insn;
   branch_safepoint(b);
-  host_load(&b->code, H_R8, access_stack(b, 0));
-  block_move_esp(b, 4 + (int32_t)(block_step(b)->insn.imm & 0xffff));
+  load_value(b, H_R8, access_stack(b, 0));
+  check_target(b, H_R8);
+  block_move_esp(b, (int32_t)insn->operand_size + released(insn));
   branch_indirect(b);
+}
+
+/* ---- far ones, of real mode and V86: EIP has 16 bits, and CS loads as other segment registers do ------------------- */
+
+static struct target far_target(const struct insn *insn) {
+  return (struct target){insn->imm & 0xffff, (uint32_t)insn->imm2 << 4};
+}
+
+static void jump_far(struct block *b, const struct insn *insn) {
+  host_mov_imm(&b->code, H_R9, insn->imm2);
+  stack_load_cs(b, H_R9);
+  jump_to(b, far_target(insn));
+}
+
+/* To the far pointer in R11: its selector in the upper half. */
+static void jump_far_indirect(struct block *b) {
+  struct host_code *c = &b->code;
+  host_store(c, HM_STATE(scratch[2]), H_R11);
+  struct host_mem selector = HM_STATE(scratch[2]);
+  selector.disp += 2;
+  host_movzx16(c, H_R8, H_R11);
+  host_load16(c, H_R9, selector);
+  stack_load_cs(b, H_R9);
+  branch_indirect(b);
+}
+
+/* CS and EIP of the next instruction to [at]; clobbers R9. */
+static void push_far_at(struct block *b, unsigned at) {
+  struct host_code *c = &b->code;
+  host_load16(c, H_R9, access_segment_selector(SEG_CS));
+  host_op_mem(c, HO_16 | HO_MOVto, H_R9, hm(at, 2));
+  host_store_imm16(c, hm(at, 0), next_eip(b));
+}
+
+static void push_far(struct block *b) {
+  host_lea64(&b->code, H_R8, access_stack(b, -4));
+  push_far_at(b, H_R8);
+  block_move_esp(b, -4);
+}
+
+void emit_jmp_far_imm(struct block *b) {
+  branch_safepoint(b);
+  jump_far(b, &block_step(b)->insn);
+}
+
+void emit_call_far_imm(struct block *b) {
+  branch_safepoint(b);
+  push_far(b);
+  block_flush_esp(b);
+  jump_far(b, &block_step(b)->insn);
+}
+
+void emit_jmp_far_mem(struct block *b) {
+  branch_safepoint(b);
+  host_load(&b->code, H_R11, access_mem(b));
+  block_flush_esp(b);
+  jump_far_indirect(b);
+}
+
+void emit_call_far_mem(struct block *b) {
+  branch_safepoint(b);
+  host_load(&b->code, H_R11, access_mem(b));
+  push_far(b);
+  block_flush_esp(b);
+  jump_far_indirect(b);
+}
+
+/* Real mode's (SDM vol. 3A, 20.1.4). TF is clear, RF and AC are cleared in the image that stays. R11 keeps EAX, R10 is free: it
+ * is the last instruction. */
+void emit_int(struct block *b) {
+  struct host_code *c = &b->code;
+  branch_safepoint(b);
+  host_lea64(c, H_R8, access_stack(b, -6));
+  struct cold *slow = block_cold(b, COLD_EXIT, 0, block_callout_site(b));
+  slow->saved = SAVED_R11;
+  host_mov64(c, H_R11, H_RAX);
+  host_op(c, HO_PUSHF); /* on the code stack */
+  host_save_flags(c);
+  host_pop(c, H_R9);
+  host_load64(c, H_R10, HM_STATE(ivt_host));
+  host_test64(c, H_R10);
+  slow->jump = host_jcc(c, CC_Z);
+  host_load(c, H_R10, hm(H_R10, (int32_t)(block_step(b)->insn.imm & 0xff) * 4));
+  host_alu_imm(c, HOg_AND, H_R9, FLAGS_ARITH | FLAG_DF);
+  host_alu_mem(c, HOg_OR, H_R9, HM_STATE(if_flag));
+  host_alu_mem(c, HOg_OR, H_R9, HM_STATE(sys_flags));
+  host_op_mem(c, HO_16 | HO_MOVto, H_R9, hm(H_R8, 4));
+  push_far_at(b, H_R8);
+  host_store_imm(c, HM_STATE(if_flag), 0);
+  host_load(c, H_R9, HM_STATE(sys_flags));
+  host_alu_imm(c, HOg_AND, H_R9, ~(FLAG_AC | FLAG_RF));
+  host_store(c, HM_STATE(sys_flags), H_R9);
+  host_restore_flags(c);
+  host_mov64(c, H_RAX, H_R11);
+  block_move_esp(b, -6);
+  block_flush_esp(b);
+  host_mov(c, H_R11, H_R10);
+  jump_far_indirect(b);
+}
+
+/* IRET of real mode and V86 that changes no system flag but IF, and lets no interrupt in; any other is the monitor's. */
+void emit_iret(struct block *b) {
+  struct host_code *c = &b->code;
+  branch_safepoint(b);
+  host_lea64(c, H_R8, access_stack(b, 0));
+  unsigned site = block_callout_site(b);
+  struct cold *slow = block_cold(b, COLD_EXIT, 0, site), *interrupt = block_cold(b, COLD_EXIT, 0, site);
+  host_load16(c, H_R9, hm(H_R8, 4));
+  host_load(c, H_R10, HM_STATE(sys_flags));
+  host_alu(c, HOg_XOR, H_R10, H_R9);
+  host_test_imm(c, H_R10, FLAG_TF | FLAG_IOPL | FLAG_NT);
+  slow->jump = host_jcc(c, CC_NZ);
+  host_test_imm(c, H_R9, FLAG_DF);
+  slow->jump2 = host_jcc(c, CC_NZ);
+  host_load(c, H_R10, HM_STATE(irq_pending));
+  host_alu(c, HOg_AND, H_R10, H_R9);
+  interrupt->jump = host_jcc(c, CC_NZ);
+  host_load(c, H_R11, hm(H_R8, 0));
+  host_op(c, HO_CLD);
+  host_mov(c, H_R10, H_R9);
+  host_alu_imm(c, HOg_AND, H_R10, FLAG_IF);
+  host_store(c, HM_STATE(if_flag), H_R10);
+  host_mov64(c, H_R10, H_RAX);
+  host_mov(c, H_RAX, H_R9);
+  host_flags_from_image(c, H_R9);
+  host_mov64(c, H_RAX, H_R10);
+  block_move_esp(b, 6);
+  block_flush_esp(b);
+  jump_far_indirect(b);
+}
+
+void emit_retf(struct block *b) {
+  branch_safepoint(b);
+  host_load(&b->code, H_R11, access_stack(b, 0));
+  block_move_esp(b, 4 + released(&block_step(b)->insn));
+  block_flush_esp(b);
+  jump_far_indirect(b);
 }

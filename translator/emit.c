@@ -16,25 +16,27 @@ static bool names_esp(const struct insn *insn) { /* as a register operand, not a
   return insn->modrm_offset && insn->mod != 3 && insn->reg == REG_ESP; /* may be an opcode extension: a flush is only slower */
 }
 
-/* ADD/SUB ESP, imm with dead flags, and MOV r, ESP: no need to bring R15 up to date. */
+/* ADD/SUB ESP, imm with dead flags (of a 16-bit stack SP), and MOV r, ESP: no need to bring R15 up to date. */
 static bool fold_esp(struct block *b, const struct step *s) {
   const struct insn *insn = &s->insn;
   unsigned to = insn->operand_reg[0], from = insn->operand_reg[1], does = insn->row->does;
-  if (block_option(b, TR_NO_FOLD) || insn->operand_size != 4 || to == REG_NONE) return false;
+  if (block_option(b, TR_NO_FOLD) || insn->operand_size != (b->stack16 ? 2 : 4) || to == REG_NONE) return false;
   if ((does == DOES_ADD_IMM || does == DOES_SUB_IMM) && to == REG_ESP) {
-    if (s->live_after || block_option(b, TR_EXACT_FLAGS) || insn->imm + 4096 > 8192) return false;
-    block_move_esp(b, does == DOES_ADD_IMM ? (int32_t)insn->imm : -(int32_t)insn->imm);
+    int32_t n = b->stack16 ? (int16_t)insn->imm : (int32_t)insn->imm;
+    if (s->live_after || block_option(b, TR_EXACT_FLAGS) || (uint32_t)n + 4096 > 8192) return false;
+    block_move_esp(b, does == DOES_ADD_IMM ? n : -n);
     return true;
   }
-  if (does != DOES_MOV || from != REG_ESP || to == REG_ESP || !b->pending) return false;
+  if (does != DOES_MOV || from != REG_ESP || to == REG_ESP || !b->pending || b->stack16) return false;
   host_lea(&b->code, to, hm(H_R15, b->pending));
   return true;
 }
 
-/* MOV ESP, r forgets what was pending. */
-static bool sets_esp_only(const struct insn *insn) {
+/* MOV ESP, r forgets what was pending; of a 16-bit stack MOV SP, r does, too. */
+static bool sets_esp_only(const struct block *b, const struct insn *insn) {
   unsigned to = insn->operand_reg[0], from = insn->operand_reg[1];
-  return insn->row->does == DOES_MOV && insn->operand_size == 4 && to == REG_ESP && from != REG_NONE && from != REG_ESP;
+  bool whole = insn->operand_size == 4 || (insn->operand_size == 2 && b->stack16);
+  return insn->row->does == DOES_MOV && whole && to == REG_ESP && from != REG_NONE && from != REG_ESP;
 }
 
 void emit_copy(struct block *b) {
@@ -42,7 +44,7 @@ void emit_copy(struct block *b) {
   const struct insn *insn = &s->insn;
   if (insn->row->does == (block_mode(b, TR_DOWN) ? DOES_STD : DOES_CLD)) return; /* DF is so already */
   if (fold_esp(b, s)) return;
-  if (sets_esp_only(insn)) b->pending = 0;
+  if (sets_esp_only(b, insn)) b->pending = 0;
   else if (names_esp(insn)) block_flush_esp(b);
   struct host_mem m;
   if (insn->has_mem) m = access_mem(b);
@@ -61,11 +63,12 @@ void emit_lea(struct block *b) {
   struct host_code *c = &b->code;
   bool to_esp = insn->reg == REG_ESP;
   if (to_esp && insn->base == REG_ESP && insn->index == REG_NONE && insn->operand_size == 4 && insn->address_size == 4 &&
-      insn->disp > -4096 && insn->disp < 4096) {
+      !b->stack16 && insn->disp > -4096 && insn->disp < 4096) {
     block_move_esp(b, insn->disp);
     return;
   }
-  if (to_esp && insn->operand_size == 2) block_flush_esp(b);
+  if (to_esp && insn->operand_size == 2 && !b->stack16) block_flush_esp(b);
+  access_flush_base(b);
   access_effective_address(b, H_R8);
   host_op_reg(c, HO_MOVto | copy_size(insn), H_R8, host_reg(insn->reg));
   if (to_esp) b->pending = 0;

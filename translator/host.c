@@ -79,6 +79,12 @@ void host_store_imm(struct host_code *c, struct host_mem m, uint32_t imm) {
   imm32(c, imm);
 }
 
+void host_store_imm16(struct host_code *c, struct host_mem m, uint32_t imm) {
+  host_op_mem(c, HO_16 | HO_MOVito, 0, m);
+  byte(c, imm);
+  byte(c, imm >> 8);
+}
+
 void host_push_imm(struct host_code *c, uint32_t imm) {
   host_op(c, HO_PUSHi);
   imm32(c, imm);

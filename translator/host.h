@@ -54,6 +54,7 @@ enum host_op {
   HO_PUSH = 0x50, /* + register */
   HO_POP = 0x58,  /* + register */
   HO_PUSHi = 0x68,
+  HO_CMP = 0x3b,
   HO_JCC8 = 0x70, /* + condition */
   HO_ALUi = 0x81,
   HO_ALUi8 = 0x83,
@@ -133,6 +134,7 @@ static inline void host_xchg64(struct host_code *c, unsigned a, unsigned b) { ho
 static inline void host_not64(struct host_code *c, unsigned reg) { host_op_reg(c, HO_64 | HO_GROUP3, HOg_NOT, reg); }
 void host_mov_imm(struct host_code *c, unsigned to, uint32_t imm);
 void host_store_imm(struct host_code *c, struct host_mem m, uint32_t imm);
+void host_store_imm16(struct host_code *c, struct host_mem m, uint32_t imm);
 void host_push_imm(struct host_code *c, uint32_t imm);
 static inline void host_push(struct host_code *c, unsigned reg) { host_op_plus(c, HO_PUSH, reg); }
 static inline void host_pop(struct host_code *c, unsigned reg) { host_op_plus(c, HO_POP, reg); }

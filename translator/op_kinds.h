@@ -10,16 +10,17 @@
 enum inline_condition {
   IF_ANY = 0, /* always */
   /* of the mode, the same for all instructions of a block */
-  IF_STACK32 = 1 << 0, /* SS is flat, of 32 bits and not watched */
-  IF_CS_FLAT = 1 << 1,
-  IF_IOPL = 1 << 2, /* CPL <= IOPL */
-  IF_UP = 1 << 3,   /* EFLAGS.DF is clear */
-  IF_NO_STEP = 1 << 4,
-  IF_NO_V86 = 1 << 5,
-  IF_TSC = 1 << 6,      /* the guest may read its TSC, which runs as the host's does */
-  IF_SEGMENTS = 1 << 7, /* segment loads that change nothing are told by their descriptor: protected mode */
+  IF_STACK = 1 << 0, /* SS is checked inline and not watched */
+  IF_IOPL = 1 << 1,  /* CPL <= IOPL */
+  IF_UP = 1 << 2,    /* EFLAGS.DF is clear */
+  IF_NO_STEP = 1 << 3,
+  IF_FLAGS = 1 << 4, /* PUSHF is allowed: not in V86 mode, or with IOPL 3 */
+  IF_TSC = 1 << 5,   /* the guest may read its TSC, which runs as the host's does */
+  IF_REAL = 1 << 6,
+  IF_NO_NMI = 1 << 7, /* IRET has no NMI to let in again */
+  IF_STACK16 = 1 << 8,
+  IF_OF_MODE = (1 << 9) - 1,
   /* of the instruction */
-  IF_OPERAND32 = 1 << 8,
   IF_ADDRESS32 = 1 << 9,
   IF_MEMORY = 1 << 10,      /* its memory operand, if it has one, is in a segment that is checked inline */
   IF_IN_MEMORY = 1 << 11,   /* it has one */
@@ -27,11 +28,10 @@ enum inline_condition {
   IF_FPU = 1 << 13,         /* CR0 and CR4 let it use what it uses of x87, MMX, SSE */
   IF_BIT_STRING = 1 << 14,  /* a bit offset may move the address: no limit and no alignment to be checked */
   IF_STRING = 1 << 15,      /* strings: on flat segments, and of REP loops only what string_inline() says */
-  IF_NOT_SS = 1 << 16,      /* loads another segment register than SS, whose load shadows the next instruction */
-  /* often together */
-  IF_STACK = IF_STACK32 | IF_OPERAND32,
-  IF_SAME_SEGMENT = IF_SEGMENTS | IF_NOT_SS,
-  IF_OF_MODE = IF_OPERAND32 - 1
+  IF_SEGMENT = 1 << 16,     /* its segment register is loaded inline: plan.c, segment_load_inline() */
+  IF_FAR_DATA = 1 << 17,    /* the same of LDS and its like: real mode and V86 */
+  IF_FAR = 1 << 18,         /* far transfers of real mode and V86, of a 16-bit EIP */
+  IF_ENTER = 1 << 19,       /* a frame of no outer levels and few bytes */
 };
 
 enum kind_trait {
@@ -42,9 +42,13 @@ enum kind_trait {
   KIND_SYSTEM_REGISTER = 1 << 4, /* moves a control or debug register: ModRM.mod means nothing */
   KIND_IN_RUN = 1 << 5,   /* stands in rows of callouts at the entries and exits of kernels, and changes neither CS nor CPL */
   KIND_ENDS_RUN = 1 << 6, /* stands at the end of such a row */
+  KIND_RELATIVE = 1 << 7, /* jumps to an EIP that its bytes tell */
+  KIND_POPS = 1 << 8,     /* accesses the stack, whatever it does to ESP */
+  KIND_FRAME = 1 << 9,    /* pushes or pops several words at once */
 };
 
-/* INLINE(KIND, monitor's function x_..(), translator's emit_..(), conditions, traits, change of ESP, "what it is")
+/* INLINE(KIND, monitor's function x_..(), translator's emit_..(), conditions, traits, change of ESP in words of the operand size,
+ * "what it is")
  * CALLOUT(KIND, monitor's function x_..(), traits, "what it is") */
 #define OP_KINDS(INLINE, CALLOUT) \
   INLINE(COPY, none, copy, IF_MEMORY | IF_FPU, 0, 0, "runs as itself; registers and the ModRM memory operand are rewritten") \
@@ -57,39 +61,41 @@ enum kind_trait {
   INLINE(XLAT, xlat, xlat, IF_MEMORY, 0, 0, "XLATB") \
   INLINE(BT_MEM, bt_mem, bt_mem, IF_MEMORY | IF_ADDRESS32 | IF_BIT_STRING, 0, 0, "BTx m,r: the bit offset moves the address") \
   CALLOUT(BCD, bcd, 0, "DAA DAS AAA AAS AAM AAD SALC") \
-  INLINE(PUSH_REG, push_reg, push_reg, IF_STACK, 0, -4, "") \
-  INLINE(PUSH_IMM, push_imm, push_imm, IF_STACK, 0, -4, "") \
-  INLINE(PUSH_MEM, push_mem, push_mem, IF_STACK | IF_MEMORY | IF_IN_MEMORY, KIND_USES_R11, -4, "") \
-  INLINE(POP_REG, pop_reg, pop_reg, IF_STACK, 0, 4, "") \
+  INLINE(PUSH_REG, push_reg, push_reg, IF_STACK, 0, -1, "") \
+  INLINE(PUSH_IMM, push_imm, push_imm, IF_STACK, 0, -1, "") \
+  INLINE(PUSH_MEM, push_mem, push_mem, IF_STACK | IF_MEMORY | IF_IN_MEMORY, KIND_USES_R11, -1, "") \
+  INLINE(POP_REG, pop_reg, pop_reg, IF_STACK, 0, 1, "") \
   CALLOUT(POP_MEM, pop_mem, 0, "") \
-  CALLOUT(PUSHA, pusha, KIND_IN_RUN, "") \
-  CALLOUT(POPA, popa, KIND_IN_RUN, "") \
-  INLINE(PUSHF, pushf, pushf, IF_STACK | IF_NO_V86, KIND_USES_R11, -4, "") \
-  INLINE(POPF, popf, popf, IF_STACK | IF_IOPL | IF_NO_V86 | IF_NO_STEP | IF_UP, KIND_USES_R11, 4, "") \
-  CALLOUT(ENTER, enter, 0, "") \
-  INLINE(LEAVE, leave, leave, IF_STACK, 0, 0, "") \
-  INLINE(PUSH_SEG, push_seg, push_seg, IF_STACK, KIND_USES_R11, -4, "") \
-  INLINE(POP_SEG, pop_seg, pop_seg, IF_STACK | IF_SAME_SEGMENT, KIND_USES_R11 | KIND_IN_RUN, 4, "") \
-  INLINE(MOV_FROM_SEG, mov_from_seg, mov_from_seg, IF_IN_REGISTER, 0, 0, "MOV Ev,Sw") \
-  INLINE(MOV_TO_SEG, mov_to_seg, mov_to_seg, IF_IN_REGISTER | IF_SAME_SEGMENT, KIND_USES_R11 | KIND_IN_RUN, 0, "MOV Sw,Ew") \
-  CALLOUT(LOAD_FAR, load_far, 0, "LDS LES LFS LGS LSS") \
-  INLINE(JCC, jcc, jcc, IF_OPERAND32 | IF_CS_FLAT, KIND_JUMPS, 0, "") \
-  INLINE(JMP_REL, jmp_rel, jump, IF_OPERAND32 | IF_CS_FLAT, KIND_JUMPS, 0, "") \
-  INLINE(JMP_IND, jmp_ind, jmp_ind, IF_OPERAND32 | IF_CS_FLAT | IF_MEMORY, KIND_JUMPS, 0, "FF /4") \
-  CALLOUT(JMP_FAR_IMM, jmp_far_imm, 0, "EA") \
-  CALLOUT(JMP_FAR_MEM, jmp_far_mem, 0, "FF /5") \
-  INLINE(CALL_REL, call_rel, call_rel, IF_STACK | IF_CS_FLAT, KIND_JUMPS, -4, "") \
-  INLINE(CALL_IND, call_ind, call_ind, IF_STACK | IF_CS_FLAT | IF_MEMORY, KIND_JUMPS | KIND_USES_R11, -4, "FF /2") \
-  CALLOUT(CALL_FAR_IMM, call_far_imm, 0, "9A") \
-  CALLOUT(CALL_FAR_MEM, call_far_mem, 0, "FF /3") \
-  INLINE(RET, ret, ret, IF_STACK | IF_CS_FLAT, KIND_JUMPS, 0, "C3, C2 iw") \
-  CALLOUT(RETF, retf, 0, "CB, CA iw") \
-  CALLOUT(IRET, iret, KIND_ENDS_RUN, "") \
-  INLINE(LOOP, loop, loop, IF_OPERAND32 | IF_ADDRESS32 | IF_CS_FLAT, KIND_JUMPS, 0, "E2") \
-  CALLOUT(LOOPE, loope, 0, "E1") \
-  CALLOUT(LOOPNE, loopne, 0, "E0") \
-  INLINE(JCXZ, jcxz, loop, IF_OPERAND32 | IF_ADDRESS32 | IF_CS_FLAT, KIND_JUMPS, 0, "E3") \
-  CALLOUT(INT, int, 0, "CD ib") \
+  INLINE(PUSHA, pusha, pusha, IF_STACK | IF_STACK16, KIND_FRAME | KIND_IN_RUN, -8, "") \
+  INLINE(POPA, popa, popa, IF_STACK | IF_STACK16, KIND_FRAME | KIND_IN_RUN, 8, "") \
+  INLINE(PUSHF, pushf, pushf, IF_STACK | IF_FLAGS, KIND_USES_R11, -1, "") \
+  INLINE(POPF, popf, popf, IF_STACK | IF_IOPL | IF_NO_STEP | IF_UP, KIND_USES_R11, 1, "") \
+  INLINE(ENTER, enter, enter, IF_STACK | IF_STACK16 | IF_ENTER, KIND_FRAME | KIND_POPS, 0, "") \
+  INLINE(LEAVE, leave, leave, IF_STACK, KIND_POPS, 0, "") \
+  INLINE(PUSH_SEG, push_seg, push_seg, IF_STACK, KIND_USES_R11, -1, "") \
+  INLINE(POP_SEG, pop_seg, pop_seg, IF_STACK | IF_SEGMENT, KIND_USES_R11 | KIND_IN_RUN, 1, "") \
+  INLINE(MOV_FROM_SEG, mov_from_seg, mov_from_seg, IF_MEMORY, KIND_USES_R11, 0, "MOV Ev,Sw") \
+  INLINE(MOV_TO_SEG, mov_to_seg, mov_to_seg, IF_MEMORY | IF_SEGMENT, KIND_USES_R11 | KIND_IN_RUN, 0, "MOV Sw,Ew") \
+  INLINE(LOAD_FAR, load_far, load_far, IF_MEMORY | IF_IN_MEMORY | IF_FAR_DATA, 0, 0, "LDS LES LFS LGS LSS") \
+  INLINE(JCC, jcc, jcc, IF_ANY, KIND_JUMPS | KIND_RELATIVE, 0, "") \
+  INLINE(JMP_REL, jmp_rel, jump, IF_ANY, KIND_JUMPS | KIND_RELATIVE, 0, "") \
+  INLINE(JMP_IND, jmp_ind, jmp_ind, IF_MEMORY, KIND_JUMPS, 0, "FF /4") \
+  INLINE(JMP_FAR_IMM, jmp_far_imm, jmp_far_imm, IF_FAR, KIND_JUMPS, 0, "EA") \
+  INLINE(JMP_FAR_MEM, jmp_far_mem, jmp_far_mem, IF_FAR | IF_MEMORY, KIND_JUMPS | KIND_USES_R11, 0, "FF /5") \
+  INLINE(CALL_REL, call_rel, call_rel, IF_STACK, KIND_JUMPS | KIND_RELATIVE, -1, "") \
+  INLINE(CALL_IND, call_ind, call_ind, IF_STACK | IF_MEMORY, KIND_JUMPS | KIND_USES_R11, -1, "FF /2") \
+  INLINE(CALL_FAR_IMM, call_far_imm, call_far_imm, IF_STACK | IF_FAR, KIND_JUMPS | KIND_FRAME, -2, "9A") \
+  INLINE(CALL_FAR_MEM, call_far_mem, call_far_mem, IF_STACK | IF_FAR | IF_MEMORY, KIND_JUMPS | KIND_FRAME | KIND_USES_R11, -2, \
+         "FF /3") \
+  INLINE(RET, ret, ret, IF_STACK, KIND_JUMPS | KIND_POPS, 0, "C3, C2 iw") \
+  INLINE(RETF, retf, retf, IF_STACK | IF_FAR, KIND_JUMPS | KIND_POPS | KIND_FRAME | KIND_USES_R11, 0, "CB, CA iw") \
+  INLINE(IRET, iret, iret, IF_STACK | IF_FAR | IF_IOPL | IF_NO_STEP | IF_UP | IF_NO_NMI, \
+         KIND_JUMPS | KIND_POPS | KIND_FRAME | KIND_USES_R11 | KIND_ENDS_RUN, 0, "") \
+  INLINE(LOOP, loop, loop, IF_ANY, KIND_JUMPS | KIND_RELATIVE, 0, "E2") \
+  INLINE(LOOPE, loope, loop, IF_ANY, KIND_JUMPS | KIND_RELATIVE, 0, "E1") \
+  INLINE(LOOPNE, loopne, loop, IF_ANY, KIND_JUMPS | KIND_RELATIVE, 0, "E0") \
+  INLINE(JCXZ, jcxz, jcxz, IF_ANY, KIND_JUMPS | KIND_RELATIVE, 0, "E3") \
+  INLINE(INT, int, int, IF_STACK | IF_FAR | IF_REAL | IF_NO_STEP, KIND_JUMPS | KIND_FRAME | KIND_USES_R11, -3, "CD ib") \
   CALLOUT(INT3, int3, 0, "CC") \
   CALLOUT(INTO, into, 0, "CE") \
   CALLOUT(INT1, int1, 0, "F1") \
@@ -153,9 +159,9 @@ enum op_kind {
 #undef OP_KIND_ENUM
 
 struct kind_info {
-  uint32_t when;  /* enum inline_condition: all of them */
-  uint8_t traits; /* enum kind_trait */
-  int8_t stack;   /* what its inline code adds to ESP, but for LEAVE and RET */
+  uint32_t when;   /* enum inline_condition: all of them */
+  uint16_t traits; /* enum kind_trait */
+  int8_t stack;    /* words that its inline code adds to ESP, but for LEAVE and returns */
 };
 extern const struct kind_info op_kind_infos[OP_KIND_COUNT];
 static inline bool kind_has(unsigned kind, unsigned traits) { return op_kind_infos[kind].traits & traits; } /* any of them */

@@ -13,6 +13,8 @@
   X(STACK_PAGE, stackpage, "windows on the stack compare with the stack page that the vCPU remembers") \
   X(SEGCACHE, segcache, "a segment load that finds its selector loaded and its descriptor unchanged does nothing") \
   X(STRINGS, strings, "string instructions and REP loops run inline on host pointers") \
+  X(CODE16, code16, \
+    "stack instructions, jumps, segment loads and windows of 16-bit code, and of segments with a base, are inline") \
   X(HASH, hash, "indirect branches look their target up inline")
 
 enum optimisation {

@@ -1,10 +1,51 @@
 /* Planning a block: decodes it, finds which flags are live where, follows registers that change by constants, and decides which
  * accesses share a window and where its check goes (D2). Emits nothing. */
 #include "block.h"
+#include <stdlib.h>
 
 bool plan_stack_inline(const struct block *b) {
-  enum tr_seg_class ss = tr_seg_class(b->rq->mode, SEG_SS);
-  return block_mode(b, TR_STACK32) && ss == TR_SEG_FLAT && !block_mode(b, TR_WATCH);
+  return tr_seg_class(b->rq->mode, SEG_SS) != TR_SEG_SLOW && !block_mode(b, TR_WATCH);
+}
+
+bool plan_esp_holds(const struct block *b, bool narrow, bool index) { return !index && (narrow || !b->stack16); }
+
+bool plan_shadows(const struct insn *insn) {
+  return insn->kind == OP_STI || ((insn->kind == OP_MOV_TO_SEG || insn->kind == OP_POP_SEG) && insn->sreg == SEG_SS);
+}
+
+enum { MOST_FRAME = 2048 /* bytes that an inline ENTER looks at */ };
+
+/* LES C4, LDS C5, LSS 0F B2, LFS 0F B4, LGS 0F B5: the register that a far pointer's selector goes to. */
+unsigned plan_far_segment(const struct insn *insn) {
+  switch (insn_opcode(insn)) {
+  case 0xc4: return SEG_ES;
+  case 0xc5: return SEG_DS;
+  case 0xb2: return SEG_SS;
+  case 0xb4: return SEG_FS;
+  default: return SEG_GS;
+  }
+}
+
+static bool reads_far_pointer(unsigned kind) { return kind == OP_LOAD_FAR || kind == OP_JMP_FAR_MEM || kind == OP_CALL_FAR_MEM; }
+
+static bool is_frame(unsigned kind) { return kind_has(kind, KIND_FRAME); }
+
+/* What the instruction's inline code adds to ESP, but for ENTER, LEAVE and returns. */
+static int stack_change(const struct insn *insn) { return op_kind_infos[insn->kind].stack * (int)insn->operand_size; }
+
+unsigned plan_stack_bytes(const struct insn *insn) {
+  switch (insn->kind) {
+  case OP_RETF: return 2u * insn->operand_size;
+  case OP_IRET: return 3u * insn->operand_size;
+  case OP_ENTER: return insn->operand_size + (insn->imm & 0xffff); /* all of the frame: it is looked at to its end */
+  default: return is_frame(insn->kind) ? (unsigned)abs(stack_change(insn)) : insn->operand_size;
+  }
+}
+
+/* A 16-bit operand size cuts EIP to 16 bits (SDM vol. 2, Jcc, JMP, CALL). */
+uint32_t plan_target(const struct block *b, uint32_t at, const struct insn *insn) {
+  uint32_t target = b->rq->eip + at + insn->length + (uint32_t)insn->rel;
+  return insn->operand_size == 2 ? target & 0xffff : target;
 }
 
 static bool mode_allows_memory(const struct block *b, const struct insn *insn) {
@@ -14,6 +55,7 @@ static bool mode_allows_memory(const struct block *b, const struct insn *insn) {
 
 /* x87/SSE use that CR0 and CR4 make a fault (SDM vol. 3A, 2.5): the monitor raises it. */
 static bool fpu_faults(const struct block *b, const struct insn *insn) {
+  if (block_mode(b, TR_NO_FP)) return insn->row->fpu != FPU_NONE;
   bool em = block_mode(b, TR_EM), ts = block_mode(b, TR_TS), mp = block_mode(b, TR_MP);
   switch (insn->row->fpu) {
   case FPU_NONE: return false;
@@ -29,43 +71,82 @@ static bool string_inline(const struct block *b, const struct insn *insn) {
   if (insn->rep &&
       (block_mode(b, TR_DOWN | TR_STEP) || block_option(b, TR_COUNT) || (insn->kind != OP_MOVS && insn->kind != OP_STOS)))
     return false;
-  bool flat = tr_seg_class(b->rq->mode, SEG_ES) == TR_SEG_FLAT && tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT;
-  return flat && insn->address_size == 4 && !block_mode(b, TR_WATCH | TR_ALIGN) && !block_option(b, TR_NO_STRINGS);
+  enum tr_seg_class to = tr_seg_class(b->rq->mode, SEG_ES), from = tr_seg_class(b->rq->mode, insn->seg);
+  if (to == TR_SEG_SLOW || from == TR_SEG_SLOW || block_mode(b, TR_WATCH | TR_ALIGN) || block_option(b, TR_NO_STRINGS))
+    return false;
+  return !insn->rep || (to == TR_SEG_FLAT && from == TR_SEG_FLAT && insn->address_size == 4);
+}
+
+/* In real mode and V86 a load moves the base of its segment register, and nothing else that a block depends on: inline, but for
+ * SS where its shadow would be seen. In protected mode one that changes nothing. */
+static bool segment_load_inline(const struct block *b, const struct insn *insn, unsigned seg) {
+  if (seg == SEG_NONE) return false;
+  if (block_mode(b, TR_REAL | TR_V86)) {
+    enum tr_seg_class class = tr_seg_class(b->rq->mode, seg);
+    if (seg == SEG_SS && block_mode(b, TR_STEP | TR_WATCH)) return false;
+    return (class == TR_SEG_REAL || class == TR_SEG_BASED) && !(insn->has_mem && block_mode(b, TR_ALIGN));
+  }
+  return seg != SEG_SS && !insn->has_mem && !block_option(b, TR_NO_SEGCACHE);
+}
+
+/* Real mode's and V86's far transfers, with a 16-bit EIP, which is within the limit whatever it is. */
+static bool far_inline(const struct block *b, const struct insn *insn) {
+  return tr_seg_class(b->rq->mode, SEG_CS) == TR_SEG_REAL && insn->operand_size == 2 && !block_mode(b, TR_ALIGN);
 }
 
 /* Conditions of op_kinds.h that hold for every instruction of the block. */
 static unsigned mode_conditions(const struct block *b) {
   unsigned c = 0;
-  if (plan_stack_inline(b)) c |= IF_STACK32;
-  if (block_mode(b, TR_CS_FLAT)) c |= IF_CS_FLAT;
+  if (plan_stack_inline(b)) c |= IF_STACK;
   if (block_mode(b, TR_IOPL_OK)) c |= IF_IOPL;
   if (!block_mode(b, TR_DOWN)) c |= IF_UP;
   if (!block_mode(b, TR_STEP)) c |= IF_NO_STEP;
-  if (!block_mode(b, TR_V86)) c |= IF_NO_V86;
+  if (!block_mode(b, TR_V86) || block_mode(b, TR_IOPL_OK)) c |= IF_FLAGS;
+  if (block_mode(b, TR_REAL) && !block_option(b, TR_COUNT)) c |= IF_REAL; /* an INT n that the monitor runs does not count */
+  if (!block_mode(b, TR_IN_NMI)) c |= IF_NO_NMI;
+  if (b->stack16 && !block_mode(b, TR_ALIGN)) c |= IF_STACK16;
   if (block_option(b, TR_REAL_TSC) && !block_mode(b, TR_TSD)) c |= IF_TSC;
-  if (!block_mode(b, TR_REAL | TR_V86) && !block_option(b, TR_NO_SEGCACHE)) c |= IF_SEGMENTS;
   return c;
 }
 
 static bool insn_condition_holds(const struct block *b, const struct insn *insn, enum inline_condition condition) {
   switch (condition) {
-  case IF_OPERAND32: return insn->operand_size == 4;
   case IF_ADDRESS32: return insn->address_size == 4;
   case IF_MEMORY: return !insn->has_mem || mode_allows_memory(b, insn);
   case IF_IN_MEMORY: return insn->has_mem;
   case IF_IN_REGISTER: return !insn->has_mem;
   case IF_FPU: return !fpu_faults(b, insn);
-  case IF_BIT_STRING: return tr_seg_class(b->rq->mode, insn->seg) != TR_SEG_LIMITED && !block_mode(b, TR_ALIGN);
+  case IF_BIT_STRING: return tr_seg_class(b->rq->mode, insn->seg) < TR_SEG_LIMITED && !block_mode(b, TR_ALIGN);
   case IF_STRING: return string_inline(b, insn);
-  case IF_NOT_SS: return insn->sreg != SEG_SS;
+  case IF_SEGMENT: return segment_load_inline(b, insn, insn->sreg);
+  case IF_FAR: return far_inline(b, insn);
+  case IF_ENTER: return insn->imm2 % 32 == 0 && (insn->imm & 0xffff) < MOST_FRAME;
+  case IF_FAR_DATA: return block_mode(b, TR_REAL | TR_V86) && segment_load_inline(b, insn, plan_far_segment(insn));
   default: return false;
   }
 }
 
+/* A relative jump out of the segment is #GP at the jump: the monitor's. */
+static bool target_inline(const struct block *b, uint32_t at, const struct insn *insn) {
+  return plan_target(b, at, insn) <= b->rq->cs_limit;
+}
+
+/* What only 16-bit operands or segments that are not flat ask for: --without=code16. */
+static bool is_code16(const struct block *b, const struct insn *insn) {
+  bool flat_stack = block_mode(b, TR_STACK32) && tr_seg_class(b->rq->mode, SEG_SS) == TR_SEG_FLAT && insn->operand_size == 4;
+  bool jumps = kind_has(insn->kind, KIND_JUMPS), stack = op_kind_infos[insn->kind].when & IF_STACK;
+  if (insn->kind == OP_MOV_TO_SEG || insn->kind == OP_POP_SEG || insn->kind == OP_LOAD_FAR)
+    return block_mode(b, TR_REAL | TR_V86) || (stack && !flat_stack);
+  return (stack && !flat_stack) || (jumps && (!block_mode(b, TR_CS_FLAT) || insn->operand_size == 2)) ||
+         (kind_has(insn->kind, KIND_STRING) && (block_mode(b, TR_REAL | TR_V86) || insn->address_size == 2));
+}
+
 /* Does the block have inline code for the instruction in this mode? All else is run by the monitor. */
-static bool emits_inline(const struct block *b, const struct insn *insn) {
+static bool emits_inline(const struct block *b, uint32_t at, const struct insn *insn) {
   unsigned when = op_kind_infos[insn->kind].when;
   if (!kind_has(insn->kind, KIND_INLINE) || (when & IF_OF_MODE & ~b->conditions)) return false;
+  if (kind_has(insn->kind, KIND_RELATIVE) && !target_inline(b, at, insn)) return false;
+  if (block_option(b, TR_NO_CODE16) && is_code16(b, insn)) return false;
   for (when &= ~(unsigned)IF_OF_MODE; when; when &= when - 1)
     if (!insn_condition_holds(b, insn, (enum inline_condition)(when & -when))) return false;
   return true;
@@ -76,8 +157,10 @@ bool plan_changes_direction(const struct block *b, const struct insn *insn) {
   return insn->kind == OP_COPY && insn->row->does == (block_mode(b, TR_DOWN) ? DOES_CLD : DOES_STD);
 }
 
-static bool uses_r11(const struct insn *insn) {
+static bool uses_r11(const struct block *b, const struct insn *insn) {
   if (insn->kind == OP_PUSH_REG) return insn->operand_reg[0] == REG_ESP;
+  if (insn->kind == OP_MOV_FROM_SEG) return insn->has_mem;
+  if (insn->kind == OP_MOV_TO_SEG || insn->kind == OP_POP_SEG) return !block_mode(b, TR_REAL | TR_V86);
   return kind_has(insn->kind, KIND_USES_R11);
 }
 
@@ -98,21 +181,25 @@ static void decode(struct block *b) {
       if (b->n == 0 && error == INSN_TOO_LONG) b->result->fault = 13;
       break;
     }
+    if (at + s->insn.length > rq->unstable) {
+      b->result->unstable = !b->n;
+      break;
+    }
     if (at + s->insn.length > rq->page_left) {
       if (b->n) break;
       b->result->straddles = true;
     }
     b->n++;
+    s->callout = !emits_inline(b, at, &s->insn);
     at += s->insn.length;
-    s->callout = !emits_inline(b, &s->insn);
-    s->uses_r11 = uses_r11(&s->insn);
+    s->uses_r11 = uses_r11(b, &s->insn);
     s->ends = s->callout || kind_has(s->insn.kind, KIND_JUMPS) || plan_changes_direction(b, &s->insn);
     if (s->ends) break;
   }
   if (!b->n) return;
   struct step *last = &b->steps[b->n - 1];
   last->ends = true;
-  last->callout |= last->insn.kind == OP_STI; /* its shadow falls into another block */
+  last->callout |= plan_shadows(&last->insn); /* its shadow falls into another block */
 }
 
 static void find_live_flags(struct block *b) {
@@ -132,25 +219,30 @@ static void find_live_flags(struct block *b) {
 
 /* ---- values ---------------------------------------------------------------------------------------------------- */
 
-struct tracker {
+/* Registers, or their low halves. */
+struct values {
   struct value reg[8];
   uint16_t next;
   uint8_t birth[8 + 8 * TR_MAX_INSNS + 2];
 };
+struct tracker {
+  struct values whole, low;
+  uint8_t loads[6], loaded[6]; /* of each segment register: how often so far, and at which step last, + 1 */
+};
 
-static void forget(struct tracker *t, unsigned reg, unsigned step) {
+static void forget(struct values *t, unsigned reg, unsigned step) {
   t->birth[t->next] = step + 1;
   t->reg[reg] = (struct value){t->next++, 0};
 }
 
 static int32_t sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); } /* registers wrap */
 
-/* Register changes whose result is a constant away from something known. True when handled. */
-static bool follow_copy(struct tracker *t, const struct insn *insn) {
+/* Register changes whose result is a constant away from something known; `low`: of low halves. True when handled. */
+static bool follow_copy(struct values *t, const struct insn *insn, bool low) {
   unsigned to = insn->operand_reg[0], from = insn->operand_reg[1];
-  if (insn->operand_size != 4 || to == REG_NONE) return false;
+  if ((low ? insn->operand_size < 2 : insn->operand_size != 4) || to == REG_NONE) return false;
   if (insn->kind == OP_LEA) {
-    if (insn->address_size != 4 || insn->index != REG_NONE) return false;
+    if ((!low && insn->address_size != 4) || insn->index != REG_NONE) return false;
     struct value base = insn->base == REG_NONE ? (struct value){0, 0} : t->reg[insn->base];
     t->reg[to] = (struct value){base.version, sum(base.k, insn->disp)};
     return true;
@@ -174,75 +266,113 @@ static bool follow_copy(struct tracker *t, const struct insn *insn) {
   }
 }
 
-static void follow(struct tracker *t, const struct insn *insn, unsigned step) {
-  if (follow_copy(t, insn)) return;
-  int change = op_kind_infos[insn->kind].stack;
-  if (insn->kind == OP_LEAVE) {
+/* `stack`: the stack pointer is one of these values, so that pushes and pops change it by constants. */
+static void follow_values(struct values *t, const struct insn *insn, unsigned step, bool low, bool stack) {
+  if (follow_copy(t, insn, low)) return;
+  int change = stack_change(insn);
+  bool popped = insn->kind == OP_POP_REG && insn->operand_reg[0] == REG_ESP;
+  if (insn->kind == OP_LEAVE && stack) {
     struct value frame = t->reg[REG_EBP];
     forget(t, REG_EBP, step);
-    t->reg[REG_ESP] = (struct value){frame.version, sum(frame.k, 4)};
+    t->reg[REG_ESP] = (struct value){frame.version, sum(frame.k, (int)insn->operand_size)};
     return;
   }
-  t->reg[REG_ESP].k = sum(t->reg[REG_ESP].k, change);
+  if (stack) t->reg[REG_ESP].k = sum(t->reg[REG_ESP].k, change);
   for (unsigned r = 0; r < 8; r++) {
     if (!(insn->regs_written >> r & 1)) continue;
-    bool popped = insn->kind == OP_POP_REG && insn->operand_reg[0] == REG_ESP;
-    if (r == REG_ESP && change && !popped) continue;
+    if (r == REG_ESP && change && stack && !popped) continue;
     forget(t, r, step);
   }
 }
 
-/* ---- accesses -------------------------------------------------------------------------------------------------- */
-
-static void key_mem(struct block *b, struct step *s) {
-  const struct insn *insn = &s->insn;
-  struct access *a = &s->acc[ACC_MEM];
-  enum tr_seg_class class = tr_seg_class(b->rq->mode, insn->seg);
-  if (insn->address_size != 4 || insn->kind == OP_XLAT || insn->kind == OP_BT_MEM ||
-      (class != TR_SEG_FLAT && class != TR_SEG_BASED))
-    return;
-  struct value base = insn->base == REG_NONE ? (struct value){0, 0} : s->before[insn->base];
-  struct value index = insn->index == REG_NONE ? (struct value){0, 0} : s->before[insn->index];
-  a->keyed = true;
-  a->key =
-    (struct address_key){base.version, index.version, index.version ? insn->scale : 0, class == TR_SEG_FLAT ? 0 : 1 + insn->seg};
-  a->offset = (int32_t)((uint32_t)base.k + ((uint32_t)index.k << insn->scale) + (uint32_t)insn->disp);
+static void follow(const struct block *b, struct tracker *t, const struct insn *insn, unsigned step) {
+  follow_values(&t->whole, insn, step, false, !b->stack16);
+  if (b->narrow) follow_values(&t->low, insn, step, true, true);
+  unsigned seg = insn->kind == OP_LOAD_FAR                                 ? plan_far_segment(insn)
+                 : insn->kind == OP_MOV_TO_SEG || insn->kind == OP_POP_SEG ? insn->sreg
+                                                                           : SEG_NONE;
+  if (seg != SEG_NONE) t->loads[seg]++, t->loaded[seg] = (uint8_t)(step + 1);
 }
 
-static void stack_slot(struct step *s) {
+/* ---- accesses -------------------------------------------------------------------------------------------------- */
+
+/* May accesses in the segment share a window? `narrow`: at 16-bit offsets. */
+static bool segment_keyed(const struct block *b, enum tr_seg_class class, bool narrow) {
+  if (class == TR_SEG_SLOW) return false;
+  return narrow ? b->narrow : class != TR_SEG_LIMITED;
+}
+
+/* Key and offset of an access at base + index * 2^scale + disp. */
+static void key_address(const struct block *b, const struct tracker *t, struct access *a, unsigned seg, bool narrow,
+                        struct value base, struct value index, unsigned scale, int32_t disp) {
+  enum tr_seg_class class = tr_seg_class(b->rq->mode, seg);
+  if (!segment_keyed(b, class, narrow)) return;
+  a->keyed = true;
+  a->key = (struct address_key){.base = base.version,
+                                .index = index.version,
+                                .scale = (uint8_t)(index.version ? scale : 0),
+                                .segment = class == TR_SEG_FLAT ? 0 : KEY_SEGMENT(seg, t->loads[seg]),
+                                .narrow = narrow};
+  a->since = t->loaded[seg];
+  a->offset = (int32_t)((uint32_t)base.k + ((uint32_t)index.k << scale) + (uint32_t)disp);
+  if (narrow) a->offset = (int16_t)a->offset;
+}
+
+static void key_mem(struct block *b, const struct tracker *t, struct step *s) {
+  const struct insn *insn = &s->insn;
+  bool narrow = insn->address_size == 2;
+  const struct value *regs = narrow ? s->low : s->before, zero = {0, 0};
+  if (insn->kind == OP_XLAT || insn->kind == OP_BT_MEM) return;
+  key_address(b, t, &s->acc[ACC_MEM], insn->seg, narrow, insn->base == REG_NONE ? zero : regs[insn->base],
+              insn->index == REG_NONE ? zero : regs[insn->index], insn->scale, insn->disp);
+}
+
+static void stack_slot(const struct block *b, const struct tracker *t, struct step *s) {
   const struct insn *insn = &s->insn;
   struct access *a = &s->acc[ACC_STACK];
-  int change = op_kind_infos[insn->kind].stack;
-  struct value at = s->before[REG_ESP];
-  if (insn->kind == OP_LEAVE) at = s->before[REG_EBP];
-  else if (insn->kind != OP_RET && !change) return;
-  *a = (struct access){
-    .present = true, .keyed = true, .access = change < 0 ? ACCESS_W : ACCESS_R, .size = 4, .window = NO_WINDOW, .addend = H_NONE};
-  a->key.base = at.version;
-  a->offset = sum(at.k, change < 0 ? change : 0);
+  int change = insn->kind == OP_ENTER ? -(int)plan_stack_bytes(insn) : stack_change(insn);
+  const struct value *regs = b->stack16 ? s->low : s->before;
+  struct value at = regs[insn->kind == OP_LEAVE ? REG_EBP : REG_ESP];
+  if (!kind_has(insn->kind, KIND_POPS) && !change) return;
+  *a = (struct access){.present = true,
+                       .access = change < 0 ? ACCESS_W : ACCESS_R,
+                       .size = (uint16_t)plan_stack_bytes(insn),
+                       .window = NO_WINDOW,
+                       .addend = H_NONE,
+                       .frame = is_frame(insn->kind)};
+  key_address(b, t, a, SEG_SS, b->stack16, at, (struct value){0, 0}, 0, change < 0 ? change : 0);
+}
+
+static void start_values(struct values *t) {
+  for (unsigned r = 0; r < 8; r++) t->reg[r] = (struct value){(uint16_t)(r + 1), 0};
+  t->next = 9;
 }
 
 static void find_accesses(struct block *b, struct tracker *t) {
-  for (unsigned r = 0; r < 8; r++) t->reg[r] = (struct value){(uint16_t)(r + 1), 0};
-  t->next = 9;
+  start_values(&t->whole), start_values(&t->low);
   for (unsigned i = 0; i < b->n; i++) {
     struct step *s = &b->steps[i];
-    memcpy(s->before, t->reg, sizeof s->before);
+    memcpy(s->before, t->whole.reg, sizeof s->before);
+    if (b->narrow) memcpy(s->low, t->low.reg, sizeof s->low);
     if (s->callout) continue;
     if (s->insn.has_mem) {
-      s->acc[ACC_MEM] = (struct access){
-        .present = true, .access = s->insn.access, .size = s->insn.mem_size, .window = NO_WINDOW, .addend = H_NONE};
-      key_mem(b, s);
+      s->acc[ACC_MEM] = (struct access){.present = true,
+                                        .access = s->insn.access,
+                                        .size = s->insn.mem_size,
+                                        .window = NO_WINDOW,
+                                        .addend = H_NONE,
+                                        .frame = reads_far_pointer(s->insn.kind)};
+      key_mem(b, t, s);
     }
-    stack_slot(s);
-    follow(t, &s->insn, i);
+    stack_slot(b, t, s);
+    follow(b, t, &s->insn, i);
   }
 }
 
 /* ---- windows --------------------------------------------------------------------------------------------------- */
 
 static bool same_key(struct address_key x, struct address_key y) {
-  return x.base == y.base && x.index == y.index && x.scale == y.scale && x.segment == y.segment;
+  return x.base == y.base && x.index == y.index && x.scale == y.scale && x.segment == y.segment && x.narrow == y.narrow;
 }
 
 static void join_window(struct block *b, unsigned step, struct access *a) {
@@ -266,13 +396,15 @@ static void join_window(struct block *b, unsigned step, struct access *a) {
                                                 .last = step,
                                                 .count = 1,
                                                 .reg = H_NONE,
+                                                .since = a->since,
                                                 .write = (a->access & ACCESS_W) != 0};
   a->window = b->window_count++;
 }
 
 /* The latest step at or before the window's first access where its check clobbers no live flag; -1 if there is none. */
 static int check_position(const struct block *b, const struct tracker *t, const struct window *w) {
-  for (int p = w->first; p >= 0 && p >= t->birth[w->key.base] && p >= t->birth[w->key.index]; p--) {
+  const uint8_t *birth = w->key.narrow ? t->low.birth : t->whole.birth;
+  for (int p = w->first; p >= 0 && p >= birth[w->key.base] && p >= birth[w->key.index] && p >= w->since; p--) {
     if (b->steps[p].live_before == 0) return p;
     if (block_option(b, TR_NO_HOIST)) break;
   }
@@ -282,9 +414,10 @@ static int check_position(const struct block *b, const struct tracker *t, const 
 /* A register must hold the key's versions at the check: they may since have been overwritten by a copy. */
 static bool versions_held(const struct block *b, const struct window *w, unsigned p) {
   bool base = w->key.base == 0, index = w->key.index == 0;
+  const struct value *regs = w->key.narrow ? b->steps[p].low : b->steps[p].before;
   for (unsigned r = 0; r < 8; r++) {
-    base |= b->steps[p].before[r].version == w->key.base;
-    index |= b->steps[p].before[r].version == w->key.index && r != REG_ESP;
+    base |= regs[r].version == w->key.base && (r != REG_ESP || plan_esp_holds(b, w->key.narrow, false));
+    index |= regs[r].version == w->key.index && r != REG_ESP;
   }
   return base && index;
 }
@@ -298,22 +431,23 @@ static bool register_free(const struct block *b, unsigned which, unsigned from, 
 /* Does the block jump back onto its own start, and may its back edge skip the entry? -icount's prologue counts every round. */
 static bool loops_to_start(const struct block *b) {
   const struct insn *last = &b->steps[b->n - 1].insn;
-  uint32_t at = b->rq->eip;
+  uint32_t at = 0;
   if (b->steps[b->n - 1].callout || (last->kind != OP_JCC && last->kind != OP_LOOP) || b->result->straddles) return false;
-  if (!block_mode(b, TR_CS_FLAT) || block_mode(b, TR_STEP | TR_NO_CHAIN | TR_PLAIN) || block_option(b, TR_COUNT | TR_NO_LOOPS))
-    return false;
-  for (unsigned i = 0; i < b->n; i++) at += b->steps[i].insn.length;
-  return at + (uint32_t)last->rel == b->rq->eip;
+  if (block_mode(b, TR_STEP | TR_NO_CHAIN | TR_PLAIN) || block_option(b, TR_COUNT | TR_NO_LOOPS)) return false;
+  for (unsigned i = 0; i < b->n - 1; i++) at += b->steps[i].insn.length;
+  return plan_target(b, at, last) == b->rq->eip;
 }
 
 /* Is the version what its register holds at the start of every round? */
-static bool unchanged(const struct tracker *t, unsigned version) {
+static bool unchanged(const struct values *t, unsigned version) {
   return version == 0 || (version <= 8 && t->reg[version - 1].version == version && t->reg[version - 1].k == 0);
 }
 
 static bool place_invariant(struct block *b, const struct tracker *t, struct window *w) {
-  if (!b->self_loop || !unchanged(t, w->key.base) || !unchanged(t, w->key.index)) return false;
-  if (w->key.index == 1 + REG_ESP) return false;
+  const struct values *values = w->key.narrow ? &t->low : &t->whole;
+  if (!b->self_loop || !unchanged(values, w->key.base) || !unchanged(values, w->key.index)) return false;
+  if (w->key.index == 1 + REG_ESP || (w->key.base == 1 + REG_ESP && !plan_esp_holds(b, w->key.narrow, false))) return false;
+  if (w->key.segment && t->loads[key_segment(w->key.segment)]) return false;
   for (unsigned which = 0; which < 2; which++) {
     if (!register_free(b, which, 0, b->n - 1)) continue;
     memset(b->busy[which], 1, b->n);
@@ -390,6 +524,8 @@ static void keep_addends(struct block *b) {
 
 void plan_block(struct block *b) {
   struct tracker t = {0};
+  b->stack16 = !block_mode(b, TR_STACK32);
+  b->narrow = (b->stack16 || !block_mode(b, TR_CODE32)) && !block_option(b, TR_NO_CODE16);
   decode(b);
   find_live_flags(b);
   find_accesses(b, &t);

@@ -13,6 +13,7 @@ struct tr_segment {
 
 /* One entry of the indirect-branch hash, indexed by the low 16 bits of the target's EIP: the code for
  * key = fetch entry of the target's page + EIP + mode_key, stored negated so that LEA + JRCXZ can compare without flags.
+ * The low half of mode_key is CS.selector << 16 where CS is a TR_SEG_REAL, whose EIPs have 16 bits, and zero elsewhere.
  * The fetch entry in the key makes an entry die by itself when its page is mapped elsewhere. The table lies right
  * below struct tr_state, at a constant negative distance from R13. */
 struct tr_hash_entry {
@@ -50,4 +51,5 @@ struct tr_state {
   /* descriptor in GDT memory that seg[] was loaded from; 0: look it up. Only of DPL 3, which any CPL may load */
   uint64_t seg_raw[6];
   uint64_t gdt_host; /* host address of the GDT's first page's part; 0: ask */
+  uint64_t ivt_host; /* host address of real mode's interrupt vector table, which lies in one page; 0: ask */
 };

@@ -1,7 +1,8 @@
 /* Inline code of string instructions (D2).
  *
- * The host's own instruction on host pointers, so that DF needs no look: ESI and EDI become pointers, move as DF says, and become
- * offsets again (x + ~a + 1 = x - a, without flags). */
+ * In flat segments the host's own instruction on host pointers, so that DF needs no look: ESI and EDI become pointers, move as DF
+ * says, and become offsets again (x + ~a + 1 = x - a, without flags). In others, or at 16-bit offsets, what it is made of: a
+ * load, a store or a compare, and SI and DI that move by themselves. */
 #include "block.h"
 #include "../mmu/layout.h"
 
@@ -51,11 +52,54 @@ static void emit_rep(struct block *b) {
   to_offset(c, H_RDI, H_R9);
 }
 
+static bool flat_string(const struct block *b, const struct insn *insn) {
+  return insn->address_size == 4 && tr_seg_class(b->rq->mode, SEG_ES) == TR_SEG_FLAT &&
+         tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT;
+}
+
+/* SI or DI goes on to the next element, by the address size. No flags; clobbers R8. */
+static void next_element(struct block *b, unsigned reg) {
+  const struct insn *insn = &block_step(b)->insn;
+  int32_t step = block_mode(b, TR_DOWN) ? -(int32_t)insn->operand_size : (int32_t)insn->operand_size;
+  bool narrow = insn->address_size == 2;
+  host_lea(&b->code, narrow ? H_R8 : reg, hm(reg, step));
+  if (narrow) host_op_reg(&b->code, HO_16 | HO_MOVto, H_R8, reg);
+}
+
+/* Moves, and compares, of the operand size: the opcodes of bytes are one less. */
+static unsigned element_op(const struct insn *insn, unsigned op) {
+  return insn->operand_size == 1 ? op - 1 : op | copy_size(insn);
+}
+
+/* The element that is read first is in R11, and so is one that is to be stored; all checks come before anything changes. */
+static void string_in_segments(struct block *b) {
+  struct host_code *c = &b->code;
+  const struct insn *insn = &block_step(b)->insn;
+  unsigned kind = insn->kind, size = insn->operand_size;
+  bool source = kind == OP_MOVS || kind == OP_CMPS || kind == OP_LODS, store = kind == OP_MOVS || kind == OP_STOS;
+  struct host_mem m = hm_index(H_R9, H_R8, 0, 0);
+  if (source) {
+    access_in_segment(b, insn->seg, H_RSI, size, ACCESS_R);
+    host_op_mem(c, element_op(insn, HO_MOV), kind == OP_LODS ? H_RAX : H_R11, m);
+  }
+  if (kind != OP_LODS) {
+    access_in_segment(b, SEG_ES, H_RDI, size, store ? ACCESS_W : ACCESS_R);
+    unsigned with = kind == OP_MOVS || kind == OP_CMPS ? H_R11 : H_RAX;
+    host_op_mem(c, element_op(insn, store ? HO_MOVto : HO_CMP), with, m);
+    next_element(b, H_RDI);
+  }
+  if (source) next_element(b, H_RSI);
+}
+
 void emit_string(struct block *b) {
   struct host_code *c = &b->code;
   const struct insn *insn = &block_step(b)->insn;
   if (insn->rep) {
     emit_rep(b);
+    return;
+  }
+  if (!flat_string(b, insn)) {
+    string_in_segments(b);
     return;
   }
   unsigned size = insn->operand_size;

@@ -17,12 +17,16 @@ enum tr_seg_class {
   TR_SEG_FLAT,    /* base 0, limit 4 GiB - 1, readable and writable */
   TR_SEG_BASED,   /* limit 4 GiB - 1, any base */
   TR_SEG_LIMITED, /* expand-up, readable and writable: base and limit inline */
+  /* real mode and V86: limit FFFFh, base a multiple of 16 up to FFFF0h. It has TR_SEG_FLAT's bits in the mode, because real mode
+   * knows no flat segment: its segment loads move the base and change no mode */
+  TR_SEG_REAL,
 };
 
 /* What the translation of given bytes depends on: part of a block's key (D4). */
 struct tr_mode {
   uint32_t bits; /* TR_* below, and a tr_seg_class for each segment from TR_SEG_SHIFT on */
 };
+enum { TR_SEG_REAL_BASE = 0xffff0 /* at most, of TR_SEG_REAL */ };
 #define TR_DOWN (1u << 31) /* EFLAGS.DF: strings go down */
 enum {
   TR_USER = 1 << 0,
@@ -39,12 +43,17 @@ enum {
   TR_WATCH = 1 << 11, /* data breakpoints armed: every memory operand goes to the monitor */
   TR_V86 = 1 << 12,
   TR_REAL = 1 << 13,
-  TR_CS_FLAT = 1 << 14, /* CS.base 0, limit 4 GiB - 1: jumps chain and hash; else every exit is checked by the dispatcher */
+  TR_CS_FLAT = 1 << 14, /* CS.base 0, limit 4 GiB - 1 */
   TR_PLAIN = 1 << 15,   /* no windows, no hoisting: entered where one of those failed */
   TR_NO_CHAIN = 1 << 16,
-  TR_SEG_SHIFT = 17, /* two bits a segment, ES first */
+  TR_SEG_SHIFT = 17,   /* two bits a segment, ES first */
+  TR_IN_NMI = 1 << 29, /* NMIs are blocked until an IRET */
+  TR_NO_FP = 1 << 30,  /* the guest's x87/SSE state is not in the host's registers: what uses it is the monitor's */
 };
-static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) { return m.bits >> (TR_SEG_SHIFT + 2 * seg) & 3; }
+static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) {
+  enum tr_seg_class class = m.bits >> (TR_SEG_SHIFT + 2 * seg) & 3;
+  return class == TR_SEG_FLAT && (m.bits & (TR_REAL | TR_V86)) ? TR_SEG_REAL : class;
+}
 
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
@@ -77,7 +86,7 @@ struct tr_site {
   uint16_t insn_offset; /* guest bytes from the block's start to the instruction that the state belongs to */
   int16_t esp_delta;    /* to add to R15 to get guest ESP here (folding) */
   uint8_t kind;         /* enum tr_site_kind */
-  uint8_t access;       /* ACCESS_R or ACCESS_W/RW, and TR_ACCESS_LIMITED; TR_ACCESS_SHADOW */
+  uint8_t access;       /* ACCESS_R or ACCESS_W/RW, and TR_ACCESS_LIMITED, TR_ACCESS_SEGMENT; TR_ACCESS_SHADOW */
   uint8_t size;         /* of the access (0: 256 and more) */
   uint8_t index;        /* instructions of the block done here */
   uint32_t block;       /* tcache: block index */
@@ -85,8 +94,10 @@ struct tr_site {
 
 enum {
   TR_ACCESS_LIMITED = 4 /* exit_linear may still lack the segment's base */,
-  TR_ACCESS_SHADOW = 8 /* the instruction follows an STI */
+  TR_ACCESS_SHADOW = 8 /* the instruction follows an STI or a load of SS */,
+  TR_ACCESS_SEGMENT = 16 /* times 1 + SEG_*: it may reach beyond the limit of that segment, a TR_SEG_REAL */
 };
+static inline unsigned tr_access_segment(unsigned access) { return access / TR_ACCESS_SEGMENT; } /* 1 + SEG_*, or 0 */
 enum {
   TR_EXIT_SIZE = 10 /* PUSH imm32; JMP rel32 */,
   TR_THUNK_SIZE = 128 /* at most */,
@@ -99,11 +110,12 @@ struct tr_request {
   /* readable bytes: to the end of the page; more (up to 15) only when page_left is short of one instruction */
   uint32_t available;
   uint32_t page_left; /* bytes to the end of the page, or to CS.limit */
-  uint32_t eip, cs_base;
+  uint32_t eip, cs_base, cs_limit;
   struct tr_mode mode;
   uint64_t features;  /* of the guest's CPU model */
   unsigned options;   /* of optimisations.h */
   unsigned max_insns; /* 1..TR_MAX_INSNS */
+  uint32_t unstable;  /* bytes to one that keeps being written: the block ends before the instruction that it is in */
   uint32_t frame2;    /* straddling instruction: frame number of its second page */
   uint8_t *code;      /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */
   uint32_t offset;    /* code-memory offset where the block's code goes */
@@ -120,6 +132,7 @@ struct tr_result {
   uint32_t entry; /* code-memory offset to enter at */
   bool straddles;
   bool too_short; /* the first instruction needs bytes beyond `available`; nothing was translated */
+  bool unstable;  /* the first instruction has that byte in it; nothing was translated */
   uint8_t fault;  /* with no instruction: 13 for one that is longer than 15 bytes */
 };
 /* Translates a block. */

@@ -7,9 +7,9 @@
  * driver's self test sees its interrupts. QEMU's line ignores OUT2; its chip and ours have it set when a kernel is entered
  * (firmware/handover.c), so that a driver that never writes MCR gets its interrupts on both. Until LCR is written, characters
  * have eight bits, where the chip's power-on value says five: PCs' BIOSes write it, SeaBIOS does not, and what it boots relies on
- * QEMU's, whose characters always have eight. A received break shows in LSR at once,
- * though bytes may stand before it in the FIFO (as QEMU's does). Missing: parity and framing errors (no back-end makes any); the
- * non-FIFO transmit FIFO depth cannot be observed.
+ * QEMU's, whose characters always have eight. A received break shows in LSR at once, though bytes may stand before it in the FIFO
+ * (as QEMU's does). Missing: parity and framing errors (no back-end makes any); the non-FIFO transmit FIFO depth cannot be
+ * observed.
  */
 #include "uart16550.h"
 

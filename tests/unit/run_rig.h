@@ -77,9 +77,10 @@ struct machine {
   uint32_t set_flags;    /* put into the EFLAGS image of such an exception */
   uint32_t watched_eip;  /* interrupts that came exactly here */
   uint64_t watched, interrupts;
-  bool quiet;       /* interrupts are counted, not logged */
-  bool mmio_raises; /* a read of RIG_MMIO raises INTR 22h */
-  bool mmio_tells;  /* accesses to RIG_MMIO are logged, and reads differ by address */
+  bool quiet;         /* interrupts are counted, not logged */
+  bool mmio_raises;   /* a read of RIG_MMIO raises INTR 22h */
+  bool ignores_ports; /* writes to ports do nothing: the guest may do anything */
+  bool mmio_tells;    /* accesses to RIG_MMIO are logged, and reads differ by address */
   bool done;
   uint64_t polls, outs, idles;
   atomic_bool exit_wanted;
@@ -148,6 +149,7 @@ static inline void rig_told(rig *r, unsigned vector) {
 uint32_t machine_io_read(struct machine *r, uint16_t port, unsigned size) { return 0xffffffff; }
 void machine_io_write(struct machine *r, uint16_t port, unsigned size, uint32_t value) {
   r->outs++;
+  if (r->ignores_ports) return;
   switch (port) {
   case RIG_EXIT: rig_end(r); break;
   case RIG_OUT: rig_log(r, "=%x ", value); break;

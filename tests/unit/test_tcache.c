@@ -155,10 +155,11 @@ static void stubs_come_first(void **state) {
 
 static void every_part_of_the_key_counts(void **state) {
   struct tcache *t = make(1 << 20, NULL);
-  enum { KEYS = 7 };
-  const struct tc_key keys[KEYS] = {{0x1000, 5, 0, MODE},     {0x1000, 6, 0, MODE},           {0x1001, 5, 0, MODE},
-                                    {0x1000, 5, 0x10, MODE},  {0x1000, 5, 0, MODE | TR_USER}, {0x1000, 5, 0, MODE | TR_PLAIN},
-                                    {0x100001000, 5, 0, MODE}};
+  enum { KEYS = 8 };
+  const struct tc_key keys[KEYS] = {{0x1000, 5, 0, 0xffffffff, MODE},           {0x1000, 6, 0, 0xffffffff, MODE},
+                                    {0x1001, 5, 0, 0xffffffff, MODE},           {0x1000, 5, 0x10, 0xffffffff, MODE},
+                                    {0x1000, 5, 0, 0xffffffff, MODE | TR_USER}, {0x1000, 5, 0, 0xffffffff, MODE | TR_PLAIN},
+                                    {0x100001000, 5, 0, 0xffffffff, MODE},      {0x1000, 5, 0, 0xffff, MODE}};
   for (unsigned i = 0; i < KEYS; i++) {
     for (unsigned k = i; k < KEYS; k++) assert_null(tcache_find(t, keys[k]));
     add(t, &(struct shape){.key = keys[i], .guest_size = 3, .jumps = i});

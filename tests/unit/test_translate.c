@@ -104,6 +104,10 @@ static void make_trial(struct random *r, struct trial *c) {
   if (c->size > c->page_left + 15) c->size = c->page_left + 15;
   rq->cs_base = rq->mode.bits & TR_CS_FLAT ? 0 : next(r) & ~0xfffu;
   rq->eip = (one_in(r, 3) ? 0xfffff000u : next(r) << 12) + 4096 - c->page_left;
+  rq->cs_limit = 0xffffffff;
+  if (!(rq->mode.bits & TR_CS_FLAT) && !one_in(r, 3)) {
+    rq->eip &= 0xffff, rq->cs_base &= 0xff000, rq->cs_limit = one_in(r, 3) ? rq->eip + c->size : 0xffff;
+  }
   rq->frame2 = below(r, 1 << 20);
 }
 

@@ -128,11 +128,15 @@ static inline void check_memory(const struct trial *c, const struct host_insn *h
     break;
   case ZYDIS_REGISTER_R10:
   case ZYDIS_REGISTER_R11:
-    if (index == ZYDIS_REGISTER_NONE) CHECK(disp >= 0 && disp < 256 + 64, h->at);
+    /* a window, or with a vector's number the table that INT reads */
+    if (index == ZYDIS_REGISTER_NONE) CHECK(disp >= 0 && disp < 1024, h->at);
     else CHECK(index == ZYDIS_REGISTER_R8 && o->mem.scale == 1 && disp == 0, h->at);
     break;
   case ZYDIS_REGISTER_R9: CHECK(index == ZYDIS_REGISTER_R8 && o->mem.scale == 1 && disp == 0, h->at); break;
-  case ZYDIS_REGISTER_R8: CHECK((index == ZYDIS_REGISTER_NONE || index == ZYDIS_REGISTER_R9) && disp == 0, h->at); break;
+  case ZYDIS_REGISTER_R8:
+    /* a far pointer's selector lies behind its offset; PUSHA's words behind each other */
+    CHECK((index == ZYDIS_REGISTER_NONE && disp >= 0 && disp <= 28) || (index == ZYDIS_REGISTER_R9 && disp == 0), h->at);
+    break;
   case ZYDIS_REGISTER_RDI:
     CHECK(string || (h > c->text.insn && h[-1].i.mnemonic == ZYDIS_MNEMONIC_XCHG && index == ZYDIS_REGISTER_NONE && disp == 0),
           h->at);
@@ -245,7 +249,13 @@ static inline void check_site_insn(struct trial *c, const struct tr_site *s) {
   const struct insn *last = &c->insns[c->t.r.insns - 1];
   uint32_t behind = c->t.rq.eip + c->t.r.guest_size;
   CHECK(s->esp_delta == 0, s->cold - RIG_OFFSET);
-  if (s->kind != TR_SITE_INDIRECT) CHECK(s->target == behind || s->target == behind + (uint32_t)last->rel, s->cold - RIG_OFFSET);
+  uint32_t mask = last->operand_size == 2 ? 0xffff : 0xffffffff; /* of jumps: SDM vol. 2, Jcc */
+  bool far = last->kind == OP_JMP_FAR_IMM || last->kind == OP_CALL_FAR_IMM;
+  if (s->kind != TR_SITE_INDIRECT)
+    CHECK(s->target == behind || s->target == ((behind + (uint32_t)last->rel) & mask) || (far && s->target == last->imm),
+          s->cold - RIG_OFFSET);
+  /* What lies beyond CS.limit is reached by the dispatcher alone. */
+  CHECK(s->kind != TR_SITE_JUMP || s->target <= c->t.rq.cs_limit, s->cold - RIG_OFFSET);
 }
 
 /* Sites at which hot code is left or faults stand in it in the order of the guest's instructions. */

@@ -50,6 +50,8 @@ static inline void translation_make(struct translation *t) {
                               .cold = t->cold.at + RIG_COLD,
                               .cold_offset = RIG_OFFSET + RIG_COLD,
                               .first_site = RIG_FIRST_SITE,
+                              .cs_limit = 0xffffffff,
+                              .unstable = UINT32_MAX,
                               .sites = (void *)t->sites.at,
                               .callouts = (void *)t->callouts.at};
 }

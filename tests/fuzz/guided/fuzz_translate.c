@@ -26,6 +26,7 @@ static void take_request(struct input *in, struct trial *c) {
   unsigned left = (unsigned)input_number(in, 1);
   uint32_t base = (uint32_t)input_number(in, 4), page = (uint32_t)input_number(in, 3);
   rq->cs_base = rq->mode.bits & TR_CS_FLAT ? 0 : base;
+  rq->cs_limit = rq->mode.bits & TR_CS_FLAT || !(base & 1) ? 0xffffffff : 0xffff;
   rq->frame2 = (uint32_t)input_number(in, 3) & 0xfffff;
   size_t size;
   const uint8_t *bytes = input_take(in, sizeof c->bytes, &size);
