@@ -8,6 +8,7 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 #include "../monitor/cpuid.h"
+#include "control/control.h"
 #include "host/host_limits.h"
 
 /* ---- loading and resetting ---- */
@@ -95,22 +96,37 @@ static bool check_host_memory(const struct bt_options *o, char error[ERROR_TEXT]
                    (unsigned long long)o->ram_size >> 20, (unsigned long long)has >> 20);
 }
 
-static bool open_log(struct machine *m, char error[ERROR_TEXT]) {
-  const struct bt_options *o = m->options;
-  m->log = stderr;
-  m->log_io = o->monitor.log & 1u << LOG_io;
-  if (!o->log_file) return true;
-  m->log = fopen(o->log_file, "we");
-  if (!m->log) return boot_fail(error, "-D: %.150s: %s", o->log_file, strerror(errno));
-  setvbuf(m->log, NULL, _IOLBF, 64 << 10);
-  return true;
-}
-
 static void close_log(struct machine *m) {
   if (!m->log || m->log == stderr) return;
   bool lost = ferror(m->log);
   lost |= fclose(m->log) != 0;
-  if (lost) fprintf(stderr, "bt: -D: %.150s: the log is not whole: it could not be written\n", m->options->log_file);
+  if (lost) fprintf(stderr, "bt: -D: %.150s: the log is not whole: it could not be written\n", m->log_file);
+  free(m->log_file);
+}
+
+bool machine_set_log_file(struct machine *m, const char *name) {
+  char *copy = strdup(name);
+  FILE *file = copy ? fopen(name, "we") : NULL;
+  if (!file) return free(copy), false;
+  setvbuf(file, NULL, _IOLBF, 64 << 10);
+  close_log(m);
+  m->log = file, m->log_file = copy;
+  return true;
+}
+
+void machine_set_log(struct machine *m, uint32_t items) {
+  m->log_items = items;
+  m->log_io = items & 1u << LOG_io;
+  monitor_set_log(m->monitor, items);
+}
+
+static bool open_log(struct machine *m, char error[ERROR_TEXT]) {
+  const struct bt_options *o = m->options;
+  m->log = stderr;
+  m->log_items = o->monitor.log;
+  m->log_io = o->monitor.log & 1u << LOG_io;
+  if (!o->log_file || machine_set_log_file(m, o->log_file)) return true;
+  return boot_fail(error, "-D: %.150s: %s", o->log_file, strerror(errno));
 }
 
 /* Names for logs: --symbols, else the kernel's own. */
@@ -187,6 +203,10 @@ static bool make_cpu(struct machine *m, char error[ERROR_TEXT]) {
   m->pc = pc_create(&config, &why);
   if (!m->pc) return boot_fail(error, "the devices cannot be made: %s", why);
   m->ports = pc_io(m->pc);
+  struct pc_fast_ports fast;
+  const uint32_t logs = 1u << LOG_io | 1u << LOG_unimp;
+  if (!(m->options->monitor.log & logs) && pc_has_fast_ports(m->pc, &fast))
+    monitor_set_plain_ports(m->monitor, &(struct plain_ports){fast.base, fast.count, fast.write, fast.opaque});
   return true;
 }
 
@@ -236,7 +256,8 @@ static bool make_parts(struct machine *m, const struct machine_host *host, char 
   m->mmu = mmu_create(&mmu, &why);
   if (!m->mmu) return no_ram(m, why, error);
   wakeup_init(&m->wakeup, m->clock, o->monitor.icount_shift >= 0);
-  return make_loop(m, host, error) && machine_make_backends(m, error) && make_cpu(m, error) && reset_machine(m, error);
+  return make_loop(m, host, error) && machine_make_backends(m, error) && make_cpu(m, error) && machine_make_controls(m, error) &&
+         reset_machine(m, error);
 }
 
 struct machine *machine_create_foreign(const struct bt_options *options, const struct machine_foreign *foreign,
@@ -270,6 +291,7 @@ struct machine *machine_create(const struct bt_options *options, const struct ma
   m->options = options;
   clock_timer_init(&m->chardev_flush, "serial line", flush_chardevs, m);
   if (!make_parts(m, host, error)) return machine_destroy(m), NULL;
+  if (options->stopped) machine_pause(m, PAUSE_PRELAUNCH);
   if (options->no_reboot) boot_files_free(&m->boot); /* never needed again */
   clock_on_deadline(m->clock, deadline_changed, m);
   return m;
@@ -283,6 +305,7 @@ void machine_destroy(struct machine *m) {
   pool_destroy(m->pool);
   if (stopped && m->can_post) post_queue_destroy(&m->posts); /* before the devices, whose requests hold posts */
   wakeup_detach(&m->wakeup);
+  controls_destroy(m->controls);
   if (m->pc) pc_destroy(m->pc);
   machine_free_devices(m);
   if (m->monitor) monitor_destroy(m->monitor);
@@ -316,21 +339,33 @@ static void lack(struct machine *m, const char *what) {
   snprintf(m->end.reason, sizeof m->end.reason, "%s: %s", what, strerror(errno));
 }
 
+/* False: the machine has ended. */
+static bool reset_again(struct machine *m) {
+  char error[ERROR_TEXT];
+  if (m->options->no_reboot) return machine_finish(m, END_RESET, 0), false; /* a loaded state's: the kernel is gone */
+  if (!reset_machine(m, error)) return stop(m, error), false;
+  return true;
+}
+
 /* Runs of the monitor and resets between them, until something ends the machine or `count` is reached. */
 static void run_until(struct machine *m, uint64_t count) {
-  char error[ERROR_TEXT];
   while (m->end.kind == END_NONE && !atomic_load(&m->quit) && monitor_insn_count(m->monitor) < count) {
+    if (m->pause != PAUSE_NONE) {
+      machine_wait(m);
+      machine_stay(m);
+      if (m->reset_wanted && !reset_again(m)) return;
+      continue;
+    }
     wakeup_arm(&m->wakeup);
     /* the timer may have gone off before the monitor listens: it looks once by itself */
     if (m->wakeup.has_timer) monitor_kick(m->monitor);
     machine_each_chardev(m, chardev_offer); /* devices that were reset, or loaded, have room */
     monitor_stop_at(m->monitor, count);
     const char *reason = monitor_run(m->monitor);
+    machine_stay(m);
     if (m->end.kind != END_NONE) return;
     if (reason) return stop(m, reason);
-    /* a loaded state's: the kernel is gone */
-    if (m->reset_wanted && m->options->no_reboot) return machine_finish(m, END_RESET, 0);
-    if (m->reset_wanted && !reset_machine(m, error)) return stop(m, error);
+    if (m->reset_wanted && !reset_again(m)) return;
     if (m->init_wanted) init_cpu(m);
   }
   if (m->end.kind == END_NONE && atomic_load(&m->quit)) m->end = (struct machine_end){.kind = END_QUIT};
@@ -345,30 +380,18 @@ bool machine_run_to(struct machine *m, uint64_t count) {
   if (sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL) sigaction(SIGUSR1, &mine, NULL);
   if (!wakeup_attach(&m->wakeup)) lack(m, "the host has no timer for the machine");
   else if (!loop_started(m->loop) && !loop_start(m->loop)) lack(m, "the host has no thread for the machine");
-  else run_until(m, count);
+  else {
+    if (m->controls) controls_start(m->controls);
+    run_until(m, count);
+  }
   machine_each_chardev(m, chardev_flush);
   machine_each_chardev(m, chardev_drain);
   wakeup_detach(&m->wakeup);
   return m->end.kind == END_NONE;
 }
 
-/* -no-shutdown: the guest is done, the machine stays until somebody quits it (as in QEMU, where a monitor could look at it).
- * Input still comes in, and is thrown away, so that a Ctrl-A x behind much of it is read. */
-static void stay(struct machine *m) {
-  bool off = m->end.kind == END_POWER_OFF;
-  fprintf(stderr, "bt: stopped: the guest has %s (-no-shutdown); end it by Ctrl-A x, SIGINT or SIGTERM\n",
-          off ? "powered off" : "asked for a reset");
-  while (!atomic_load(&m->quit)) {
-    wakeup_wait(&m->wakeup, INT64_MAX);
-    post_run(&m->posts);
-    machine_each_chardev(m, chardev_discard);
-  }
-  m->end = (struct machine_end){.kind = END_QUIT};
-}
-
 const struct machine_end *machine_run(struct machine *m) {
   machine_run_to(m, UINT64_MAX);
-  if (m->options->no_shutdown && (m->end.kind == END_POWER_OFF || m->end.kind == END_RESET)) stay(m);
   return &m->end;
 }
 

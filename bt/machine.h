@@ -1,8 +1,8 @@
 /* One PC, put together: options, memory, clock, devices, vCPU, back ends (D10: a value; any number of them in a process).
  *
  * The thread that calls machine_run() is the vCPU's; it owns everything here. Other threads - the loop's, those of back ends -
- * hand it work by machine_post(). machine.c: making, resetting, running. machine_glue.c: what the monitor and the devices ask of
- * the machine. */
+ * hand it work by machine_post(). machine.c: making, resetting, running. machine_pause.c: standing still. machine_glue.c: what
+ * the monitor and the devices ask of the machine. */
 #pragma once
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -38,6 +38,19 @@ struct machine_end {
   enum end_kind kind;
   int status;              /* of the program */
   char reason[ERROR_TEXT]; /* END_UNABLE, END_STOPPED */
+};
+
+/* Why the guest stands still. X(ID, "as `info status` says it") */
+#define PAUSE_REASONS(X) \
+  X(NONE, "running") \
+  X(USER, "paused") \
+  X(PRELAUNCH, "paused (prelaunch)") /* -S */ \
+  X(IO_ERROR, "paused (io-error)")   /* the host's disk, by werror= and rerror= */ \
+  X(SHUTDOWN, "paused (shutdown)")   /* -no-shutdown */
+enum pause_reason {
+#define PAUSE_ENUM(id, name) PAUSE_##id,
+  PAUSE_REASONS(PAUSE_ENUM)
+#undef PAUSE_ENUM
 };
 
 /* A machine whose devices are somebody else's (bt diff): every port and MMIO access, the time-stamp counter and the FERR line go
@@ -82,8 +95,13 @@ struct machine {
   struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;
   FILE *log;
-  bool log_io;                    /* -d io */
+  char *log_file;     /* its name; NULL: stderr */
+  uint32_t log_items; /* bit per enum log_item */
+  bool log_io;
   bool reset_wanted, init_wanted; /* init: of the CPU alone */
+  enum pause_reason pause;        /* PAUSE_NONE: it runs */
+  struct controls *controls;      /* people's command lines (bt/control/); NULL: none */
+  uint64_t interrupts[256];       /* that the CPU took, by vector */
   struct machine_end end;
   atomic_bool quit; /* any thread: machine_quit() */
 };
@@ -104,6 +122,16 @@ void machine_quit(struct machine *m);
  * order of posting; what is posted while no machine_run() is going on waits for the next. The queue grows as it must. False:
  * there is no memory for it, nothing was posted. Back ends use post_add(&m->posts), which needs none. */
 bool machine_post(struct machine *m, void (*function)(void *argument), void *argument);
+/* vCPU thread, from a post or outside machine_run(): the guest and its clock stand still, machine_run() goes on serving posts and
+ * commands and waits for machine_continue(). One that stands still already does so for the reason that it has. */
+void machine_pause(struct machine *m, enum pause_reason why);
+/* vCPU thread. False: its guest has ended (PAUSE_SHUTDOWN), only a reset brings it back. */
+bool machine_continue(struct machine *m);
+const char *machine_pause_name(enum pause_reason why);
+/* vCPU thread, at a safepoint: what is logged from now on (-d; MMIO only where -d io said so at the start), and where (false:
+ * errno says why not, the old one goes on). */
+void machine_set_log(struct machine *m, uint32_t items);
+bool machine_set_log_file(struct machine *m, const char *name);
 /* vCPU thread, outside machine_run(): serves what the loop has to serve, does what was posted, and goes on until no device waits
  * for a back end, so that the devices' fields are all there is to save. False: that has taken more than 10 s (a host's disk that
  * does not answer); the machine can still go on. */
@@ -116,6 +144,8 @@ struct block_drive *machine_find_drive(struct machine *m, const char *id); /* NU
 /* ---- between machine.c, machine_glue.c, machine_devices.c and machine_drives.c ---- */
 void machine_finish(struct machine *m, enum end_kind kind, int status); /* the first end counts */
 void machine_request_reset(struct machine *m);
+void machine_stay(struct machine *m);               /* -no-shutdown: where it has ended it stands still in place of that */
+void machine_wait(struct machine *m);               /* while it stands still */
 bool machine_has_firmware(const struct machine *m); /* else a kernel is started without one */
 struct pc_config machine_pc_config(struct machine *m);
 struct mmu_config machine_mmu_config(struct machine *m);
@@ -124,7 +154,9 @@ struct chardev_host machine_chardev_host(struct machine *m);
 void machine_kick(void *m); /* any thread: the vCPU thread comes to a safepoint, or out of its sleep */
 /* machine_devices.c. False: `error` says why; what has been made is to be freed all the same. */
 bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]);
-bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]); /* after the back ends: m->devices, for the pc */
+bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]);  /* after the back ends: m->devices, for the pc */
+bool machine_make_controls(struct machine *m, char error[ERROR_TEXT]); /* after the devices, which have the focus where they share
+                                                                        */
 /* The VGA, with its BIOS where that is found, else without. */
 void machine_vga_config(struct machine *m, struct vga_config *vga);
 void machine_free_devices(struct machine *m);

@@ -2,6 +2,7 @@
  * machine_drives.c. */
 #include <stdlib.h>
 #include <string.h>
+#include "control/control.h"
 #include "machine.h"
 #include "options/devices.h"
 
@@ -33,21 +34,34 @@ bool machine_make_backends(struct machine *m, char error[ERROR_TEXT]) {
   return make_chardevs(m, error) && machine_make_drives(m, error);
 }
 
-/* By -chardev and -drive: networks cannot be named yet. */
-static void *find_backend(void *opaque, enum property_type type, const char *id) {
-  struct machine *m = opaque;
-  struct block_drive *drive = type == PROPERTY_DRIVE ? machine_find_drive(m, id) : NULL;
-  if (drive) return block_drive_backend(drive);
-  for (unsigned i = 0; type == PROPERTY_CHARDEV && i < m->chardev_count; i++)
-    if (!strcmp(chardev_id(m->chardevs[i]), id)) return chardev_backend(m->chardevs[i]);
+/* What one device's properties name. */
+struct finder {
+  struct machine *machine;
+  const struct option_entry *device;
+};
+
+static struct chardev *find_chardev(const struct machine *m, const char *id) {
+  for (unsigned i = 0; i < m->chardev_count; i++)
+    if (!strcmp(chardev_id(m->chardevs[i]), id)) return m->chardevs[i];
   return NULL;
 }
 
+/* By -chardev and -drive: networks cannot be named yet. */
+static void *find_backend(void *opaque, enum property_type type, const char *id) {
+  const struct finder *finder = opaque;
+  struct machine *m = finder->machine;
+  struct chardev *chardev = type == PROPERTY_CHARDEV ? find_chardev(m, id) : NULL;
+  struct block_drive *drive = type == PROPERTY_DRIVE ? machine_find_drive(m, id) : NULL;
+  if (drive) return block_drive_backend(drive);
+  return chardev ? chardev_attach(chardev, finder->device, true) : NULL;
+}
+
 bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]) {
-  const struct property_world world = {find_backend, m};
   m->devices = calloc(count_entries(m, "device") + 1, sizeof *m->devices);
   if (!m->devices) return boot_fail(error, "not enough memory");
   ENTRIES_OF(m->options->entries, "device", e) {
+    struct finder finder = {m, e};
+    const struct property_world world = {find_backend, &finder};
     const struct device_type *type = device_entry_type(e);
     char why[PROPERTY_ERROR];
     if (!type) continue; /* QEMU's, which the guest does without */
@@ -56,6 +70,20 @@ bool machine_list_devices(struct machine *m, char error[ERROR_TEXT]) {
     m->devices[m->device_count++] = (struct device_config){type, values};
     if (!device_entry_read(m->options->entries, e, values, &world, why))
       return boot_fail(error, "%s %s: %.200s", e->option, type->name, why);
+  }
+  return true;
+}
+
+bool machine_make_controls(struct machine *m, char error[ERROR_TEXT]) {
+  ENTRIES_OF(m->options->entries, "mon", e) {
+    struct chardev *chardev = find_chardev(m, entry_value(e, "chardev"));
+    struct char_backend *back = chardev_attach(chardev, e, false);
+    const struct control_place place = {.back = back,
+                                        .edits = chardev_is_interactive(chardev),
+                                        .crlf = chardev_needs_crlf(chardev),
+                                        .shared = back && !chardev_has_focus(chardev, back)};
+    if (!m->controls) m->controls = controls_create(m);
+    if (!back || !m->controls || !controls_add(m->controls, &place)) return boot_fail(error, "not enough memory");
   }
   return true;
 }

@@ -10,8 +10,15 @@
 enum { POOL_THREADS = 8 };
 #define PATIENCE (INT64_C(5) * 1000000000) /* ns, for a server that does not answer */
 
+/* werror=stop and its like. */
+static void stop(void *opaque, const char *reason) {
+  struct machine *m = opaque;
+  fprintf(stderr, "bt: stopped: %s; the monitor's 'cont' tries again\n", reason);
+  machine_pause(m, PAUSE_IO_ERROR);
+}
+
 static bool make_drive(struct machine *m, const struct option_entry *e, char error[ERROR_TEXT]) {
-  const struct block_drive_host host = {.pool = m->pool, .posts = &m->posts, .loop = m->loop, .opaque = m};
+  const struct block_drive_host host = {.pool = m->pool, .posts = &m->posts, .loop = m->loop, .opaque = m, .stop = stop};
   struct drive_option option;
   char why[PROPERTY_ERROR], text[ERROR_TEXT];
   if (!drive_option_read(e, m->options->snapshot, &option, why)) return boot_fail(error, "%s: %.200s", e->option, why);

@@ -6,7 +6,7 @@
 
 /* ---- ports ---- */
 
-static bool logs(const struct machine *m, enum log_item item) { return m->options->monitor.log >> item & 1; }
+static bool logs(const struct machine *m, enum log_item item) { return m->log_items >> item & 1; }
 
 /* One line of -d io or unimp, at the guest's CS:EIP. */
 static void log_access(struct machine *m, const char *what, uint64_t addr, unsigned size, const char *arrow, uint32_t value) {
@@ -45,7 +45,11 @@ void machine_set_apic_base(struct machine *m, uint64_t value) {
 void machine_set_ferr(struct machine *m, bool level) {
   if (!m->foreign) pc_set_ferr(m->pc, level);
 }
-int machine_ack_interrupt(struct machine *m) { return m->foreign ? -1 : pc_ack_interrupt(m->pc); }
+int machine_ack_interrupt(struct machine *m) {
+  int vector = m->foreign ? -1 : pc_ack_interrupt(m->pc);
+  if (vector >= 0) m->interrupts[vector & 0xff]++;
+  return vector;
+}
 void machine_triple_fault(struct machine *m) {
   const struct vcpu *v = monitor_vcpu(m->monitor);
   if (m->foreign) {

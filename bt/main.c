@@ -151,11 +151,18 @@ static void press(void *opaque, enum pc_key key, bool down) {
 }
 static void quit(void *opaque) { machine_quit(((struct program *)opaque)->machine); }
 
+/* taken: a character back end is on the terminal. */
+static bool wants_curses(const struct bt_options *o, bool taken) {
+  if (o->display != DISPLAY_DEFAULT) return o->display == DISPLAY_CURSES;
+  return !taken && !o->kernel && o->vga && !o->nographic && !o->daemonize && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+}
+
+/* True, without one, where nobody has asked for it and this terminal is none for it. */
 static bool open_display(struct program *p, char error[ERROR_TEXT]) {
   const struct curses_host host = {p->machine->screen, &p->machine->posts, p, key_room, press, quit};
   char farewell[TERMINAL_FAREWELL];
   p->display = curses_create(STDIN_FILENO, STDOUT_FILENO, &host, error);
-  if (!p->display) return false;
+  if (!p->display) return p->options.display == DISPLAY_DEFAULT;
   curses_farewell(p->display, farewell, sizeof farewell);
   terminal_taken(&p->terminal, farewell);
   return true;
@@ -176,11 +183,11 @@ static void refuse(const char *error) {
 /* Everything up to the guest's first instruction. False: one line has been printed. */
 static bool prepare(struct program *p) {
   char error[ERROR_TEXT];
-  bool signals = true, curses = p->options.display == DISPLAY_CURSES, terminal = uses_terminal(&p->options, &signals) || curses;
+  bool signals = true, taken = uses_terminal(&p->options, &signals), curses = wants_curses(&p->options, taken);
   const struct machine_host host = {p->signal_fd, signalled, p};
   if (p->options.pidfile && (p->pidfile = pidfile_create(p->options.pidfile, error)) < 0)
     return fprintf(stderr, "bt: %s\n", error), false;
-  if (terminal) terminal_open(&p->terminal, STDIN_FILENO, curses);
+  if (taken || curses) terminal_open(&p->terminal, STDIN_FILENO, curses);
   p->machine = machine_create(&p->options, &host, error);
   if (!p->machine) return refuse(error), false;
   take_signals(p); /* from here they are read from signal_fd, and the terminal is put back */

@@ -20,6 +20,9 @@
 enum char_event {
   CHAR_OPENED, /* somebody is at the other end now (a client of a socket) */
   CHAR_CLOSED,
+  CHAR_FOCUSED, /* of several front ends on one back end: input is this one's from now on */
+  CHAR_UNFOCUSED,
+  CHAR_BREAK, /* the line was held low for longer than a byte */
 };
 struct char_front {
   void *opaque;
@@ -34,6 +37,7 @@ struct char_ops {
   /* The front end has room again: input that waits is received before this returns. (The exception to the rule above: a guest
    * that polls would see the next byte only after a safepoint.) May be NULL. */
   void (*accept)(struct char_backend *b);
+  void (*flush)(struct char_backend *b); /* what was written is handed on, though its line has no end yet. May be NULL */
 };
 struct char_backend {
   const struct char_ops *ops;
@@ -44,6 +48,9 @@ static inline void char_connect(struct char_backend *b, const struct char_front 
 }
 static inline void char_write(struct char_backend *b, const uint8_t *bytes, unsigned n) {
   if (b) b->ops->write(b, bytes, n);
+}
+static inline void char_flush(struct char_backend *b) {
+  if (b && b->ops->flush) b->ops->flush(b);
 }
 static inline void char_accept(struct char_backend *b) {
   if (b && b->ops->accept) b->ops->accept(b);

@@ -27,7 +27,10 @@ struct io_bus *io_bus_create(void);
 void io_bus_destroy(struct io_bus *b);
 void io_bus_add(struct io_bus *b, uint16_t base, uint16_t count, const struct io_ops *ops, void *dev, const char *name);
 void io_bus_remove(struct io_bus *b, uint16_t base, uint16_t count);
-bool io_bus_has(const struct io_bus *b, uint16_t port);               /* is somebody there? */
+void *io_bus_owner(const struct io_bus *b, uint16_t port); /* its `dev`; NULL: nobody. Callable as D7 code */
+bool io_bus_has(const struct io_bus *b, uint16_t port);    /* is somebody there? */
+/* Who answers at the port (NULL: nobody); *end: the first port behind it at which somebody else does, 10000h at most. */
+const char *io_bus_name(const struct io_bus *b, uint16_t port, uint32_t *end);
 uint32_t io_bus_read(struct io_bus *b, uint16_t port, unsigned size); /* nobody there: all ones */
 void io_bus_write(struct io_bus *b, uint16_t port, unsigned size, uint32_t value);
 

@@ -96,7 +96,15 @@ static uint32_t read_window(const struct window *w, uint16_t port, unsigned size
   return w->ops->read(w->dev, (uint16_t)(port - w->base), size) & ones;
 }
 
+void *io_bus_owner(const struct io_bus *b, uint16_t port) { return b->windows[b->owner[port]].dev; }
+
 bool io_bus_has(const struct io_bus *b, uint16_t port) { return b->owner[port] != 0; }
+
+const char *io_bus_name(const struct io_bus *b, uint16_t port, uint32_t *end) {
+  uint16_t owner = b->owner[port];
+  for (*end = port; *end < 0x10000 && b->owner[*end] == owner;) ++*end;
+  return b->windows[owner].name;
+}
 
 uint32_t io_bus_read(struct io_bus *b, uint16_t port, unsigned size) {
   const struct window *w = &b->windows[b->owner[port]];

@@ -21,7 +21,7 @@
 #include "chips/piix3.h"
 #include "chips/piix3_ide.h"
 #include "chips/port92.h"
-#include "display/vga.h"
+#include "display/vga_state.h"
 #include "firmware/bios_rom.h"
 #include "firmware/boot_order.h"
 #include "firmware/cmos.h"
@@ -66,7 +66,7 @@ struct pc {
   struct piix3 isa;
   struct piix3_ide ide;
   struct acpi_pm pm;
-  struct vga *vga;                    /* NULL: there is none */
+  struct vga vga;                     /* with config.vga */
   struct irq_fanin irqs;              /* IRQs, and pins of the I/O APIC from 16 on */
   struct irq_line pit_line, rtc_line; /* the sources that the HPET can replace */
   struct added {                      /* by config.devices */
@@ -326,14 +326,6 @@ static const char *add_firmware(struct pc *pc) {
   return error;
 }
 
-/* In the slot that QEMU's has. */
-static void add_vga(struct pc *pc) {
-  const struct pc_config *c = &pc->config;
-  struct device device = vga_init(c->vga, VGA_DEVFN, &pc->pci, pc->io, c->mmu, c->clock);
-  pc->vga = device.state;
-  add(pc, device);
-}
-
 /* The order is that of saving and resetting: interrupt controllers before those who pull their lines, the wiring last. */
 static const char *assemble(struct pc *pc) {
   const char *error = NULL;
@@ -361,7 +353,7 @@ static const char *assemble(struct pc *pc) {
   add(pc, piix3_init(&pc->isa, pc->io, &pc->pci, isa_source(pc, 0), reset));
   add(pc, piix3_ide_init(&pc->ide, pc->io, c->mmu, &pc->pci, isa_source(pc, IDE_IRQ), isa_source(pc, IDE_IRQ + 1)));
   if (c->acpi) add(pc, acpi_pm_init(&pc->pm, pc->io, &pc->pci, c->clock, isa_source(pc, ACPI_SCI), wire(pc, power_line, 0)));
-  if (c->vga) add_vga(pc);
+  if (c->vga) add(pc, vga_init(&pc->vga, c->vga, VGA_DEVFN, &pc->pci, pc->io, c->mmu, c->clock));
   for (unsigned i = 0; i < c->device_count && !error; i++) error = add_configured(pc, i);
   tell_disks(pc);
   cmos_set_floppies(pc->rtc.cmos, (enum cmos_floppy)fdc_drive_type(&pc->fdc, 0), (enum cmos_floppy)fdc_drive_type(&pc->fdc, 1));
@@ -411,12 +403,18 @@ void pc_reset(struct pc *pc) {
 
 void pc_leave_as_bios(struct pc *pc) {
   handover_write(pc->io, pc->config.mmu);
-  if (!pc->vga) return;
+  if (!pc->config.vga) return;
   handover_place_vga(pc->io, VGA_DEVFN);
-  vga_leave_as_bios(pc->vga);
+  vga_leave_as_bios(&pc->vga);
 }
 
 /* ---- what the rest of bt sees ---- */
+
+bool pc_has_fast_ports(struct pc *pc, struct pc_fast_ports *out) {
+  if (!pc->config.vga) return false;
+  *out = (struct pc_fast_ports){0x3c4, 0x3d0 - 0x3c4, vga_fast_port_write, &pc->vga};
+  return true;
+}
 
 struct io_bus *pc_io(struct pc *pc) {
   return pc->io;

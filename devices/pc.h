@@ -38,6 +38,14 @@ void pc_reset(struct pc *pc); /* the reset line: power-on values; what batteries
 /* After a reset, where no firmware is run: writes to the chips what a BIOS has written when it starts a kernel. */
 void pc_leave_as_bios(struct pc *pc);
 struct io_bus *pc_io(struct pc *pc);
+/* Ports from `base` on whose writes can be done with the guest's x87/SSE state live (D7); write() false: by the bus after all.
+ * False: there are none. */
+struct pc_fast_ports {
+  uint16_t base, count;
+  bool (*write)(void *opaque, uint16_t port, unsigned size, uint32_t value);
+  void *opaque;
+};
+bool pc_has_fast_ports(struct pc *pc, struct pc_fast_ports *out);
 /* The vCPU takes an interrupt: acknowledges it at the APIC or the 8259s and returns its vector; -1 if it went away (no INTA
  * result but spurious is returned as the manual says: 8259 spurious IRQ 7 is a vector). */
 int pc_ack_interrupt(struct pc *pc);

@@ -154,13 +154,19 @@ static void mark_covered(struct mmu *m, const struct range *new, uint64_t start,
   }
 }
 
-static void unmark_dying(struct mmu *m, const struct map *old) {
-  for (unsigned i = 0; i < old->count; i++) {
-    const struct range *r = &old->ranges[i];
-    if (r->frame == NO_FRAME) continue;
-    for (uint32_t frame = r->frame; frame <= range_frame(r, r->end - 1); frame++)
-      if (m->frames[frame].flags & FRAME_DYING) m->frames[frame].flags &= (uint8_t)~FRAME_DYING;
-  }
+/* What a change does to [start, end), which has another meaning than before. */
+typedef bool changed_fn(struct mmu *m, const struct range *before, const struct range *now, uint64_t start, uint64_t end);
+
+static bool mark_changed(struct mmu *m, const struct range *before, const struct range *now, uint64_t start, uint64_t end) {
+  mark_covered(m, now, start, end);
+  return mark_dying(m, before, start, end);
+}
+
+static bool unmark_dying(struct mmu *m, const struct range *before, const struct range *now, uint64_t start, uint64_t end) {
+  if (!before || before->frame == NO_FRAME) return false;
+  uint32_t last = range_frame(before, end - 1);
+  for (uint32_t frame = range_frame(before, start); frame <= last; frame++) m->frames[frame].flags &= (uint8_t)~FRAME_DYING;
+  return false;
 }
 
 /* How far from `at` on, up to `next`, the new meaning differs from the old one; `at`: not at all. A page of the same memory that
@@ -173,9 +179,9 @@ static uint64_t changed_until(const struct range *before, const struct range *no
   return page_end < next ? page_end : next;
 }
 
-/* Compares piece by piece; true: something that was memory is not the same any more. */
-static bool mark_changes(struct mmu *m, const struct map *old, const struct map *new) {
-  bool dying = false;
+/* Compares piece by piece; true: `changed` has said so of one. */
+static bool each_change(struct mmu *m, const struct map *old, const struct map *new, changed_fn *changed) {
+  bool any = false;
   for (uint64_t at = 0, next; at != UINT64_MAX; at = next) {
     uint64_t until = alike_until(new, at);
     next = alike_until(old, at);
@@ -184,10 +190,9 @@ static bool mark_changes(struct mmu *m, const struct map *old, const struct map 
     const struct range *before = range_in(old, at), *now = range_in(new, at);
     uint64_t end = changed_until(before, now, at, next);
     if (end == at) continue;
-    dying |= mark_dying(m, before, at, end);
-    mark_covered(m, now, at, end);
+    any |= changed(m, before, now, at, end);
   }
-  return dying;
+  return any;
 }
 
 static void map_changed(struct mmu *m) {
@@ -199,10 +204,11 @@ static void map_changed(struct mmu *m) {
   map_make(m, new);
   m->map = new;
   m->last_range = 0;
-  bool dying = mark_changes(m, old, new);
+  m->plain = (struct mmu_plain){0};
+  bool dying = each_change(m, old, new, mark_changed);
   m->counters.map_changes++;
   mmu_spaces_remapped(m, dying);
-  if (dying) unmark_dying(m, old);
+  if (dying) each_change(m, old, new, unmark_dying);
 }
 
 void mmu_change_begin(struct mmu *m) { m->changing++; }
@@ -341,6 +347,24 @@ struct mmu_area *mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct
 
 void mmu_set_io_plain(struct mmu_area *a) { a->plain = true; }
 
+/* The one that was found last is kept until the map changes. */
+static const struct mmu_plain *plain_search(struct mmu *m, uint64_t addr) {
+  const struct range *r = mmu_range_at(m, addr);
+  if (!r || r->area != r->stores || r->area->kind != AREA_IO || !r->area->plain || m->config.log_io) return NULL;
+  m->plain = (struct mmu_plain){r->start, r->end - r->start, r->area->base, r->area->ops, r->area->opaque};
+  return &m->plain;
+}
+
+const struct mmu_plain *mmu_plain_at(struct mmu_cpu *cpu, gla linear, unsigned size, uint64_t *offset) {
+  struct mmu *m = cpu->m;
+  if (cpu->current->bits & MODE_PAGING) return NULL;
+  uint64_t addr = linear.v & a20_mask(cpu->current);
+  const struct mmu_plain *p = addr - m->plain.start < m->plain.size ? &m->plain : plain_search(m, addr);
+  if (!p || addr + size > p->start + p->size) return NULL;
+  *offset = addr - p->base;
+  return p;
+}
+
 void mmu_move_area(struct mmu *m, struct mmu_area *a, gpa base) {
   uint64_t was = a->base;
   area_place(a, base.v);
@@ -451,6 +475,16 @@ uint32_t mmu_area_frame(const struct mmu_area *a) { return a->kind == AREA_MEMOR
 uint64_t mmu_area_size(const struct mmu_area *a) { return a->whole; }
 gpa mmu_area_base(const struct mmu_area *a) { return to_gpa(a->base); }
 int mmu_area_fd(const struct mmu_area *a) { return a->of ? -1 : a->fd; }
+
+bool mmu_map_range(const struct mmu *m, unsigned i, struct mmu_map_range *range) {
+  if (i >= m->map->count) return false;
+  const struct range *r = &m->map->ranges[i];
+  const struct mmu_area *whose = r->area->of ? r->area->of : r->area;
+  range->start = r->start, range->end = r->end, range->area = whose, range->level = r->area->level;
+  range->kind = r->frame == NO_FRAME ? MMU_IO : r->stores == r->area ? MMU_RAM : MMU_ROM;
+  range->offset = r->frame == NO_FRAME ? r->start - r->area->base : (uint64_t)(r->frame - whose->frame) << MMU_PAGE_BITS;
+  return true;
+}
 
 uint32_t mmu_next_frame(const struct mmu *m, uint32_t frame) {
   if (frame < m->ram_frames) return frame;

@@ -111,6 +111,16 @@ struct mmu_area *mmu_add_alias(struct mmu *m, struct mmu_area *of, uint64_t offs
 struct mmu_area *mmu_add_io(struct mmu *m, gpa base, uint64_t size, const struct mmu_io_ops *ops, void *opaque);
 /* The window's functions are compiled without x87/SSE and libc (D7), and ask for no time: before_io() is not called for them. */
 void mmu_set_io_plain(struct mmu_area *window);
+/* Such a window, as the CPU reaches it without the way through a walk and the map: its functions may be called with
+ * offsets of any alignment, 1, 2 or 4 bytes a call. */
+struct mmu_plain {
+  uint64_t start, size, base;
+  const struct mmu_io_ops *ops;
+  void *opaque;
+};
+/* The one that answers all of [linear, linear + size), which is within a page, and *offset for that; good until the map or a mode
+ * changes. NULL: none, or paging is on (the usual ways do it then). */
+const struct mmu_plain *mmu_plain_at(struct mmu_cpu *cpu, gla linear, unsigned size, uint64_t *offset);
 void mmu_remove_area(struct mmu *m, struct mmu_area *area); /* any kind; its memory, and the code read from it, are gone */
 void mmu_remove_io(struct mmu *m, gpa base);                /* the newest window that starts there */
 void mmu_move_area(struct mmu *m, struct mmu_area *area, gpa base);
@@ -206,6 +216,15 @@ uint64_t mmu_dirty_collect(struct mmu *m, struct mmu_dirty *dirty, uint64_t *bit
 void mmu_dirty_stop(struct mmu *m, struct mmu_dirty *dirty); /* and frees it */
 
 /* ---- looking inside ---- */
+/* Range `i` of what the areas come to, by address, for people to look at. False: there are no more. */
+struct mmu_map_range {
+  uint64_t start, end;
+  enum mmu_kind kind; /* MMU_ROM: stores do not go where reads come from */
+  unsigned level;
+  const struct mmu_area *area; /* an alias: the one whose memory it shows */
+  uint64_t offset;             /* of `start` in it */
+};
+bool mmu_map_range(const struct mmu *m, unsigned i, struct mmu_map_range *range);
 /* For tests and benchmarks: drops everything derived from the linear page in the current address space, which need not die. */
 void mmu_drop(struct mmu_cpu *cpu, gla addr);
 /* Rederives every live entry from the guest's page tables and compares; NULL, or what differs (a static text). --paranoid. */

@@ -190,6 +190,7 @@ struct mmu {
   bool change_waits;
   uint64_t area_order;
   struct mmu_dirty *dirty; /* everybody who watches */
+  struct mmu_plain plain;  /* found last by mmu_plain_at(); size 0: none since the map changed */
   struct mmu_counters counters;
   struct mmu_cpu cpus[MMU_CPUS];
   int shared_fd;     /* the memfd behind the shared half; -1: none, it is shared anonymous memory */

@@ -56,6 +56,7 @@ struct clock {
   int64_t seen;        /* real: the latest time that was read through clock_now() */
   int64_t behind;      /* real: taken back and not given again yet, ns */
   int64_t settled;     /* real: guest ns of the last clock_settle() */
+  uint64_t stopped;    /* real: host TSC at clock_stop(); 0: it goes */
   /* real: host ns, less what was slept, less CPU time of the vCPU's thread, less what was taken back; 0: not looked at yet */
   int64_t awake;
   uint64_t instructions;
@@ -165,9 +166,12 @@ void clock_destroy(struct clock *c) { free(c); }
 
 /* ---- reading it ---- */
 
+/* The host's TSC, or what it was when the clock was stopped. */
+static uint64_t host_ticks(const struct clock *c) { return __builtin_expect(c->stopped != 0, 0) ? c->stopped : __rdtsc(); }
+
 int64_t clock_peek(const struct clock *c) {
   if (c->counted) return c->base + (int64_t)(c->instructions << c->shift);
-  uint64_t ticks = __rdtsc() - c->origin;
+  uint64_t ticks = host_ticks(c) - c->origin;
   if ((int64_t)ticks < 0) /* another core's TSC may be some ticks behind the one that made the clock */
     ticks = 0;
   return c->base + (int64_t)((unsigned __int128)ticks * c->scale >> SCALE_BITS);
@@ -198,7 +202,7 @@ int64_t clock_now(struct clock *c) {
 uint64_t clock_tsc(struct clock *c) {
   if (c->counted) return clock_ns_to_ticks(clock_now(c), c->tsc_hz) + c->tsc_offset;
   clock_now(c);
-  return __rdtsc() + c->tsc_offset;
+  return host_ticks(c) + c->tsc_offset;
 }
 
 uint64_t clock_tsc_hz(const struct clock *c) { return c->tsc_hz; }
@@ -242,7 +246,7 @@ static int64_t missed(struct clock *c) {
 }
 
 void clock_settle(struct clock *c) {
-  if (c->counted) return;
+  if (c->counted || c->stopped) return;
   int64_t now = clock_peek(c);
   if (!c->awake) missed(c);
   if (is_late(c, now)) {
@@ -259,7 +263,7 @@ void clock_settle(struct clock *c) {
 }
 
 int64_t clock_catch_up(struct clock *c, int64_t ns) {
-  if (c->counted || ns <= 0) return 0;
+  if (c->counted || c->stopped || ns <= 0) return 0;
   int64_t given = ns < c->behind ? ns : c->behind;
   shift(c, given);
   if (given) c->seen = clock_peek(c); /* what is given is no time that the CPU was away */
@@ -309,7 +313,7 @@ int64_t clock_next_deadline(const struct clock *c) { return c->armed ? c->armed-
 
 void clock_run(struct clock *c) {
   int64_t now = clock_now(c);
-  if (c->running || clock_next_deadline(c) > now) return;
+  if (c->stopped || c->running || clock_next_deadline(c) > now) return;
   c->running = true;
   for (int i = 0; i < MAX_FIRES && clock_next_deadline(c) <= now; i++) {
     struct clock_timer *t = c->armed;
@@ -331,6 +335,23 @@ void clock_on_deadline(struct clock *c, void (*changed)(void *opaque, int64_t de
 }
 
 /* ---- moving it ---- */
+
+void clock_stop(struct clock *c) {
+  if (c->counted || c->stopped) return; /* instructions alone move a counted one */
+  clock_settle(c);
+  c->stopped = __rdtsc();
+}
+
+/* By how long it has stood, origin and TSC move; to clock_settle() that time is sleep. */
+void clock_go(struct clock *c) {
+  if (!c->stopped) return;
+  uint64_t ticks = __rdtsc() - c->stopped;
+  c->stopped = 0;
+  c->origin += ticks;
+  move_tsc(c, 0 - ticks);
+  c->awake = 0;
+  c->told = INT64_MAX;
+}
 
 void clock_set_count(struct clock *c, uint64_t instructions) {
   if (instructions > c->instructions) c->instructions = instructions;

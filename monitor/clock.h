@@ -42,6 +42,10 @@ void clock_timer_init(struct clock_timer *t, const char *name, void (*fire)(void
 void clock_timer_set(struct clock *c, struct clock_timer *t, int64_t deadline); /* re-arms if armed */
 void clock_timer_cancel(struct clock *c, struct clock_timer *t);
 int64_t clock_next_deadline(const struct clock *c); /* INT64_MAX: none */
+/* The machine is stopped by its user: time, TSC and deadlines stand still from clock_stop() to clock_go(), and the guest is owed
+ * nothing for it. Timers can be set meanwhile, and do not fire. Twice the same is once. */
+void clock_stop(struct clock *c);
+void clock_go(struct clock *c);
 /* Before anything else of a poll, vCPU thread, real mode: takes time back that its thread was not given, or gives some of it
  * again (clock.c, "busy hosts"). */
 void clock_settle(struct clock *c);

@@ -100,3 +100,13 @@ void monitor_destroy(struct monitor *m) {
   if (m->memory) munmap(m->memory, m->memory_size);
   free(m);
 }
+
+void monitor_set_log(struct monitor *m, uint32_t log) {
+  bool no_chain = log & (1u << LOG_exec | 1u << LOG_nochain);
+  m->options.log = log;
+  if (m->options.no_chain == no_chain) return;
+  m->options.no_chain = no_chain;
+  m->code.translate_options = translator_options(&m->options) | (no_chain ? TR_NO_HASH : 0);
+  run_flush(m);
+  m->v->mode_dirty = true;
+}

@@ -39,7 +39,9 @@ uint32_t io_read(struct vcpu *v, uint16_t port, unsigned size) {
 }
 
 void io_write(struct vcpu *v, uint16_t port, unsigned size, uint32_t value) {
+  const struct plain_ports *plain = &v->plain_ports;
   if (v->dr[7] & 0xff) io_breakpoints(v, port, size);
+  if ((uint16_t)(port - plain->base) < plain->count && plain->write(plain->opaque, port, size, value & size_mask(size))) return;
   vcpu_park_fp(v);
   machine_io_write(v->machine, port, size, value & size_mask(size));
 }

@@ -69,8 +69,12 @@ void monitor_exit(struct monitor *m); /* vCPU thread: leave monitor_run() at the
  * From a signal handler on the vCPU's own thread only while SIGUSR1 is blocked: its handler has to see the code that was
  * interrupted. */
 void monitor_kick(struct monitor *m);
-void monitor_set_intr(struct monitor *m, bool level); /* vCPU thread (devices run there): the INTR pin */
+void monitor_set_log(struct monitor *m, uint32_t log); /* vCPU thread, at a safepoint: bit per enum log_item */
+void monitor_set_intr(struct monitor *m, bool level);  /* vCPU thread (devices run there): the INTR pin */
 void monitor_nmi(struct monitor *m);
+/* Writes to these ports are offered to `write` first, with the guest's x87/SSE state live (it is compiled without x87/SSE and
+ * libc, D7), and asks for no time; false: machine_io_write() does it. `ports` NULL: none. */
+void monitor_set_plain_ports(struct monitor *m, const struct plain_ports *ports);
 uint64_t monitor_insn_count(const struct monitor *m); /* -icount */
 /* -icount: monitor_run() returns (NULL) once, at the boundary after instruction number `count`, before anything that is due there
  * happens; at once where that has passed. UINT64_MAX: never. */

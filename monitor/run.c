@@ -96,6 +96,10 @@ static void reset_by(struct monitor *m, void (*reset)(struct vcpu *v)) {
   monitor_set_intr(m, false);
 }
 
+void monitor_set_plain_ports(struct monitor *m, const struct plain_ports *ports) {
+  m->v->plain_ports = ports ? *ports : (struct plain_ports){0};
+}
+
 void monitor_reset(struct monitor *m) { reset_by(m, vcpu_reset); }
 void monitor_init_cpu(struct monitor *m) { reset_by(m, vcpu_init); }
 

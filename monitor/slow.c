@@ -351,6 +351,30 @@ static int in_device(struct monitor *m, const struct mmu_result *r, unsigned siz
   return EXEC_NEXT;
 }
 
+/* In a device's window that is as near as memory (mmu_plain_at(): the VGA's planes): MOVs are done here, other instructions on a
+ * copy of their operand, of which nothing but the page is in question. */
+static int in_window(struct monitor *m, const struct mmu_plain *p, uint64_t offset, unsigned size) {
+  struct vcpu *v = m->v;
+  struct slow_insn *e;
+  uint32_t value = 0;
+  int result = find_insn(m, &e);
+  if (result != EXEC_NEXT) return result;
+  const struct insn *insn = &e->insn;
+  if (is_plain_move(insn, size, ACCESS_W)) {
+    p->ops->write(p->opaque, offset, size, stored_value(v, insn));
+  } else if (is_plain_move(insn, size, ACCESS_R)) {
+    reg_write(v, moved_register(insn), size, p->ops->read(p->opaque, offset, size));
+  } else if (insn->kind == OP_COPY && insn->row->fpu == FPU_NONE && insn->mem_size == size) {
+    if (insn->access & ACCESS_R) value = p->ops->read(p->opaque, offset, size);
+    if ((result = run_thunk(m, e, &value)) != EXEC_NEXT) return result;
+    if (insn->access & ACCESS_W) p->ops->write(p->opaque, offset, size, value);
+  } else {
+    return run_insn(m, e);
+  }
+  next_eip(v, insn);
+  return EXEC_NEXT;
+}
+
 /* An access of real mode that reaches beyond FFFFh: the monitor raises its fault. */
 static bool beyond_segment(const struct monitor *m, const struct tr_site *site, gla linear) {
   unsigned segment = tr_access_segment(site->access);
@@ -368,6 +392,14 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
     run_settle(m, site);
     m->counters.slow_cross++;
     *result = monitor_polls_first(m) ? RUN_RETRY : slow_step(m); /* whether it ends in a device is not known yet */
+    return false;
+  }
+  uint64_t offset;
+  const struct mmu_plain *window = size <= 4 ? mmu_plain_at(v->mmu_cpu, linear, size, &offset) : NULL;
+  if (window) {
+    run_settle(m, site);
+    m->counters.slow_io++;
+    *result = in_window(m, window, offset, size);
     return false;
   }
   if (!mmu_translate(m->v->mmu_cpu, linear, write ? MMU_WRITE : MMU_READ, v->cpl == 3, &r)) {

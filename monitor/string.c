@@ -115,19 +115,61 @@ static uint32_t elements_before_wrap(const struct string_op *op, uint32_t offset
   return n;
 }
 
-/* The host address for a run of *n elements at seg:offset, *n cut down to what one page and one segment hold; NULL: no run. */
-static uint8_t *run_pointer(struct vcpu *v, const struct string_op *op, unsigned seg, uint32_t offset, bool write, uint32_t *n) {
-  gla linear = segment_linear(&v->s.seg[seg], offset), first;
+/* A run of *n elements at seg:offset, *n cut down to what one page and one segment hold: *linear is where it begins, *first its
+ * lowest byte. False: no run. */
+static bool run_span(struct vcpu *v, const struct string_op *op, unsigned seg, uint32_t offset, bool write, uint32_t *n, gla *at,
+                     gla *first) {
+  gla linear = *at = segment_linear(&v->s.seg[seg], offset);
   uint32_t most = elements_in_page(op, linear), other = elements_before_wrap(op, offset);
   most = most < other ? most : other;
   *n = *n < most ? *n : most;
-  if (*n < 2) return NULL;
+  if (*n < 2) return false;
   uint32_t below = op->step & 1u << 31 ? (*n - 1) * op->size : 0;
-  if (seg_check(v, seg, offset - below, *n * op->size, write, &first) != EXEC_NEXT)
-    return NULL; /* the fault is for the element that it belongs to: the reference finds it */
+  /* a fault is for the element that it belongs to: the reference finds it */
+  return seg_check(v, seg, offset - below, *n * op->size, write, first) == EXEC_NEXT;
+}
+
+/* The host address of a run; NULL: there is none. */
+static uint8_t *run_pointer(struct vcpu *v, const struct string_op *op, unsigned seg, uint32_t offset, bool write, uint32_t *n) {
+  gla linear, first;
+  if (!run_span(v, op, seg, offset, write, n, &linear, &first)) return NULL;
   const char *table = (const char *)mmu_table(v->mmu_cpu, v->cpl == 3) + (write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY);
   uint64_t entry = *(const uint64_t *)(table + gla_page(linear) * 8);
   return entry ? (uint8_t *)(uintptr_t)(entry + linear.v) : NULL;
+}
+
+/* A side of a run that is a device's window as near as memory (mmu_plain_at(): the VGA's planes), or memory all the same. */
+struct side {
+  const struct mmu_plain *window; /* NULL: at `host` */
+  uint64_t offset;
+  uint8_t *host;
+};
+static bool run_side(struct vcpu *v, const struct string_op *op, unsigned seg, uint32_t offset, bool write, uint32_t *n,
+                     struct side *s) {
+  gla linear, first;
+  if (!run_span(v, op, seg, offset, write, n, &linear, &first)) return false;
+  s->offset = 0;
+  s->window = mmu_plain_at(v->mmu_cpu, first, *n * op->size, &s->offset);
+  s->offset += gla_distance(first, linear);
+  if (!s->window) s->host = run_pointer(v, op, seg, offset, write, n);
+  return s->window || s->host;
+}
+static void copy_element(void *to, const void *from, unsigned size) {
+  uint8_t *t = to;
+  const uint8_t *f = from;
+  for (unsigned i = 0; i < size; i++) t[i] = f[i];
+}
+static uint32_t side_read(struct side *s, const struct string_op *op) {
+  uint32_t value = 0;
+  if (!s->window) copy_element(&value, s->host, op->size);
+  else value = s->window->ops->read(s->window->opaque, s->offset, op->size);
+  s->offset += (uint64_t)(int32_t)op->step, s->host += (int32_t)op->step;
+  return value;
+}
+static void side_write(struct side *s, const struct string_op *op, uint32_t value) {
+  if (!s->window) copy_element(s->host, &value, op->size);
+  else s->window->ops->write(s->window->opaque, s->offset, op->size, value);
+  s->offset += (uint64_t)(int32_t)op->step, s->host += (int32_t)op->step;
 }
 
 /* The host's instruction `insn` (movs, stos, cmps, scas) in the element size and direction of op, DF clear afterwards as C wants
@@ -143,11 +185,32 @@ static uint8_t *run_pointer(struct vcpu *v, const struct string_op *op, unsigned
     else __asm__ volatile("std; " rep " " insn "l; cld; " after:__VA_ARGS__ : "memory", "cc"); \
   } while (0)
 
+/* Element by element, since a store to a plane uses what the last load left in the latches. */
+static uint32_t run_movs_in_window(struct vcpu *v, const struct string_op *op, uint32_t limit) {
+  struct side from, to;
+  uint32_t n = limit;
+  if (!run_side(v, op, op->seg, source(v, op), false, &n, &from) || !run_side(v, op, SEG_ES, target(v, op), true, &n, &to))
+    return 0;
+  for (uint32_t i = 0; i < n; i++) side_write(&to, op, side_read(&from, op));
+  advance(v, op, REG_ESI, n);
+  advance(v, op, REG_EDI, n);
+  return n;
+}
+
+static uint32_t run_stos_in_window(struct vcpu *v, const struct string_op *op, uint32_t limit) {
+  struct side to;
+  uint32_t n = limit;
+  if (!run_side(v, op, SEG_ES, target(v, op), true, &n, &to)) return 0;
+  for (uint32_t i = 0; i < n; i++) side_write(&to, op, v->s.gpr[REG_EAX]);
+  advance(v, op, REG_EDI, n);
+  return n;
+}
+
 static uint32_t run_movs(struct vcpu *v, const struct string_op *op, uint32_t limit) {
   uint32_t n = limit;
   uint8_t *from = run_pointer(v, op, op->seg, source(v, op), false, &n);
   uint8_t *to = from ? run_pointer(v, op, SEG_ES, target(v, op), true, &n) : NULL;
-  if (!to) return 0;
+  if (!to) return run_movs_in_window(v, op, limit);
   uint64_t count = n;
   HOST_STRING(op, "rep", "movs", "", "+D"(to), "+S"(from), "+c"(count) :);
   advance(v, op, REG_ESI, n);
@@ -158,7 +221,7 @@ static uint32_t run_movs(struct vcpu *v, const struct string_op *op, uint32_t li
 static uint32_t run_stos(struct vcpu *v, const struct string_op *op, uint32_t limit) {
   uint32_t n = limit;
   uint8_t *to = run_pointer(v, op, SEG_ES, target(v, op), true, &n);
-  if (!to) return 0;
+  if (!to) return run_stos_in_window(v, op, limit);
   uint64_t count = n;
   HOST_STRING(op, "rep", "stos", "", "+D"(to), "+c"(count) : "a"(v->s.gpr[REG_EAX]));
   advance(v, op, REG_EDI, n);

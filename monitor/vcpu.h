@@ -135,6 +135,11 @@ struct vcpu {
   struct fp_image fp;      /* valid while !fp_live */
   uint32_t fp_fip, fp_fdp; /* guest's last x87 instruction and operand: never a host address (I4) */
   uint16_t fp_fcs, fp_fds, fp_fop;
+  struct plain_ports { /* see monitor_set_plain_ports() */
+    uint16_t base, count;
+    bool (*write)(void *opaque, uint16_t port, unsigned size, uint32_t value);
+    void *opaque;
+  } plain_ports;
   const struct cpu_model *model;
   uint64_t features;                        /* model's, after -cpu MODEL,+x,-y: bit per enum cpu_feature */
   const struct cpuid_answer *cpuid_answers; /* `cpuid_count` of them, not owned; NULL: the model's */

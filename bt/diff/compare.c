@@ -35,9 +35,15 @@ static void flags(struct vcpu *v, const struct ref_cpu *ref, uint32_t undefined,
 
 /* ---- segments ---- */
 
+/* The one that a reset leaves in CS: data, to be written and accessed, where QEMU's is code. */
+static bool is_reset_code(const char *name, uint16_t ours, uint16_t theirs) {
+  enum { DATA = 0x93, CODE = 0x9b, TYPE = 0xff };
+  return !strcmp(name, "CS") && (ours & TYPE) == DATA && (theirs & TYPE) == CODE;
+}
+
 static void segment(const char *name, const struct tr_segment *ours, const struct ref_segment *theirs, bool protected,
                     struct deviations *d, struct differences *out) {
-  enum { ACCESSED = 1, BUSY = 2, SYSTEM_NOT = 0x10, ATTRIBUTES = 0xc0ff /* G, D/B, P, DPL, S, type */ };
+  enum { ACCESSED = 1, BUSY = 2, TYPE = 15, SYSTEM_NOT = 0x10, ATTRIBUTES = 0xc0ff /* G, D/B, P, DPL, S, type */ };
   char label[24];
   if (ours->selector != theirs->selector) return word(out, name, ours->selector, theirs->selector);
   if (protected && !(ours->selector & 0xfffc)) {
@@ -51,6 +57,7 @@ static void segment(const char *name, const struct tr_segment *ours, const struc
   if (!protected) return;
   uint16_t ignored = ours->attr & SYSTEM_NOT ? ACCESSED : BUSY;
   if ((ours->attr ^ theirs->attr) & ignored) deviations_explain(d, ignored == BUSY ? DEV_tr_busy : DEV_segment_accessed);
+  if (is_reset_code(name, ours->attr, theirs->attr) && deviations_explain(d, DEV_reset_code)) ignored = TYPE;
   snprintf(label, sizeof label, "%s.attr", name);
   word(out, label, ours->attr & ATTRIBUTES & ~ignored, theirs->attr & ATTRIBUTES & ~ignored);
 }

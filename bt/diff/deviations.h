@@ -33,6 +33,8 @@
   X(breakpoint_after_ss, QEMU, "a code breakpoint on the instruction behind MOV SS or POP SS", \
     "QEMU 7.2 delivers it; Intel's CPUs, and bt on their models, go on as if RF were 1. bt's is then delivered, too", \
     "vol. 3A, 6.8.3") \
+  X(reset_code, QEMU, "the type in CS's cached attributes between a reset and the first load of CS in protected mode", \
+    "CPUs begin with a data segment's, and run it; QEMU 7.2 begins with a code segment's", "vol. 3A, table 9-1") \
   X(tr_busy, ANY, "bit 1 (busy) of the task register's cached type", \
     "LTR and a task switch mark the descriptor in memory; the cached copy cannot be seen by software", "vol. 3A, 7.2.4") \
   X(resume_flag, QEMU, "RF in the EFLAGS image that a fault pushes, and between instructions", \

@@ -37,6 +37,7 @@ struct lockstep {
   bool pausing;
   const struct ref_event *expected; /* exception that our side is to raise now */
   bool raised, wrong;               /* it did; not as expected */
+  bool untold;                      /* it is behind an INT n of which the reference tells nothing */
   gla unmarked[2];                  /* the upper halves of descriptors that the delivery at hand will mark accessed */
   unsigned unmarked_count;
 };

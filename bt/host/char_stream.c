@@ -4,18 +4,19 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
+#include <termios.h>
 #include <unistd.h>
 #include "../options/values.h"
 
-void char_stream_init(struct char_stream *h) { *h = (struct char_stream){.in = -1, .out = -1, .listener = -1}; }
+void char_stream_init(struct char_stream *h) { *h = (struct char_stream){.in = -1, .out = -1, .listener = -1, .hold = -1}; }
 
-static bool fail(const struct char_stream *h, char error[ERROR_TEXT], const char *what, const char *path, const char *why) {
-  char name[128];
-  snprintf(error, ERROR_TEXT, "%s %s%s: %s", h->option, what, value_printable(name, path), why);
+bool char_stream_fail(const struct char_stream *h, char error[ERROR_TEXT], const char *what, const char *name, const char *why) {
+  char shown[128];
+  snprintf(error, ERROR_TEXT, "%s %s%s: %s", h->option, what, value_printable(shown, name), why);
   return false;
 }
 
@@ -42,38 +43,55 @@ static bool open_stdio(struct char_stream *h, char error[ERROR_TEXT]) {
   bool ignored;
   h->in = open_again(STDIN_FILENO, O_RDONLY, &ignored);
   h->out = open_again(STDOUT_FILENO, O_WRONLY, &h->blocking);
-  if (h->out < 0) return fail(h, error, "stdio", "", strerror(errno));
+  if (h->out < 0) return char_stream_fail(h, error, "stdio", "", strerror(errno));
+  h->interactive = isatty(STDIN_FILENO);
   h->in_socket = is_socket(h->in);
   h->out_socket = is_socket(h->out);
   return true;
 }
 
-static bool open_unix(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  memcpy(address.sun_path, option->path, strnlen(option->path, sizeof address.sun_path - 1));
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  h->in_socket = h->out_socket = true;
-  if (fd < 0) return fail(h, error, "unix:", option->path, strerror(errno));
-  if (!option->server) {
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
-      fail(h, error, "unix:", option->path, strerror(errno));
-      close(fd);
-      return false;
-    }
-    h->in = h->out = fd;
-    return true;
-  }
+static bool open_file(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
+  h->out = open(option->path, O_WRONLY | O_CREAT | (option->append ? O_APPEND : O_TRUNC) | O_CLOEXEC | O_NOCTTY, 0666);
+  if (h->out < 0) return char_stream_fail(h, error, "file:", option->path, strerror(errno));
+  fcntl(h->out, F_SETFL, O_NONBLOCK | (option->append ? O_APPEND : 0)); /* a terminal or FIFO; ours alone */
+  return true;
+}
+
+/* Both ends of a FIFO are ours too, so that it goes on when who is at the other end goes (Linux lets one open it so). */
+static int open_fifo(const char *path, const char *suffix) {
+  char name[4096];
   struct stat st;
-  if (stat(option->path, &st) == 0 && S_ISSOCK(st.st_mode)) unlink(option->path); /* left over from an earlier run */
-  h->listener = fd;
-  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 1) < 0)
-    return fail(h, error, "unix:", option->path, strerror(errno));
-  strcpy(h->path, option->path);
-  if (!option->wait) return true;
-  fprintf(stderr, "bt: waiting for a connection on %s\n", option->path);
-  do h->in = h->out = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
-  while (h->in < 0 && (errno == EINTR || errno == ECONNABORTED));
-  return h->in >= 0 ? true : fail(h, error, "unix:", option->path, strerror(errno));
+  if (snprintf(name, sizeof name, "%s%s", path, suffix) >= (int)sizeof name) return errno = ENAMETOOLONG, -1;
+  int fd = open(name, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0 || (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))) return fd;
+  close(fd);
+  return errno = EINVAL, -1;
+}
+
+static bool open_pipe(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
+  h->in = open_fifo(option->path, ".in");
+  h->out = open_fifo(option->path, ".out");
+  if (h->in >= 0 && h->out >= 0) return true;
+  if (h->in >= 0) close(h->in);
+  if (h->out >= 0) close(h->out);
+  h->in = h->out = open_fifo(option->path, "");
+  if (h->in >= 0) return true;
+  return char_stream_fail(h, error, "pipe:", option->path,
+                          errno == EINVAL ? "it is no FIFO (mkfifo makes one)" : strerror(errno));
+}
+
+/* The other side is held open here, or each client that goes would be the end of it. What nobody reads there is taken away by the
+ * kernel's line discipline only as far as it has room; the rest waits, as for any reader that is slow. */
+static bool open_pty(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
+  struct termios modes;
+  h->in = h->out = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+  const char *name = h->in >= 0 && grantpt(h->in) == 0 && unlockpt(h->in) == 0 ? ptsname(h->in) : NULL;
+  if (name) h->hold = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (h->hold < 0) return char_stream_fail(h, error, "pty", "", strerror(errno));
+  if (tcgetattr(h->hold, &modes) == 0) cfmakeraw(&modes), tcsetattr(h->hold, TCSANOW, &modes);
+  h->interactive = true;
+  fprintf(stderr, "bt: char device redirected to %s (label %s)\n", name, option->id ? option->id : "");
+  return true;
 }
 
 bool char_stream_open(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
@@ -81,15 +99,27 @@ bool char_stream_open(struct char_stream *h, const struct chardev_option *option
   switch (option->kind) {
   case CHARDEV_NULL: return true;
   case CHARDEV_STDIO: return open_stdio(h, error);
-  case CHARDEV_SOCKET: return open_unix(h, option, error);
-  case CHARDEV_FILE:
-    h->out = open(option->path, O_WRONLY | O_CREAT | (option->append ? O_APPEND : O_TRUNC) | O_CLOEXEC | O_NOCTTY, 0666);
-    if (h->out < 0) return fail(h, error, "file:", option->path, strerror(errno));
-    /* a terminal or FIFO; ours alone */
-    fcntl(h->out, F_SETFL, O_NONBLOCK | (option->append ? O_APPEND : 0));
-    return true;
+  case CHARDEV_SOCKET: return char_socket_open(h, option, error);
+  case CHARDEV_PIPE: return open_pipe(h, option, error);
+  case CHARDEV_PTY: return open_pty(h, option, error);
+  case CHARDEV_FILE: return open_file(h, option, error);
   }
   return false;
+}
+
+void char_stream_describe(const struct chardev_option *option, char *out, size_t size) {
+  const char *server = option->server ? ",server=on" : "";
+  switch (option->kind) {
+  case CHARDEV_NULL: snprintf(out, size, "null"); break;
+  case CHARDEV_STDIO: snprintf(out, size, "%s", option->mux ? "mux" : "stdio"); break;
+  case CHARDEV_FILE: snprintf(out, size, "file:%s", option->path); break;
+  case CHARDEV_PIPE: snprintf(out, size, "pipe:%s", option->path); break;
+  case CHARDEV_PTY: snprintf(out, size, "pty"); break;
+  case CHARDEV_SOCKET:
+    if (option->path) snprintf(out, size, "unix:%s%s", option->path, server);
+    else snprintf(out, size, "tcp:%s:%s%s", option->host ? option->host : "", option->port, server);
+    break;
+  }
 }
 
 /* The connection or pipe has ended. */
@@ -148,6 +178,7 @@ unsigned char_stream_read(struct char_stream *h, uint8_t *to, unsigned max) {
 void char_stream_close(struct char_stream *h) {
   hang_up(h);
   if (h->listener >= 0) close(h->listener);
+  if (h->hold >= 0) close(h->hold);
   if (*h->path) unlink(h->path);
-  h->listener = -1;
+  h->listener = h->hold = -1;
 }

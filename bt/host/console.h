@@ -1,5 +1,5 @@
-/* The escapes of a multiplexed console (mon:stdio, -nographic), as QEMU's: Ctrl-A x ends, Ctrl-A h helps, Ctrl-A twice sends one.
- * Pure. */
+/* The escapes of a multiplexed console (mon:stdio, -nographic), as QEMU's: Ctrl-A x ends, c goes to the next of those who share
+ * it, b is a break, h helps, Ctrl-A twice sends one. Pure. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,9 +15,9 @@ struct console {
   X(NOTHING, "") \
   X(QUIT, "") \
   X(HELP, "") \
-  X(MONITOR, "\r\nbt: there is no monitor console\r\n") \
-  X(SAVE, "\r\nbt: there are no disks to save\r\n") \
-  X(BREAK, "\r\nbt: the serial port sends no break\r\n") \
+  X(MONITOR, "\r\nbt: nothing else is on this console\r\n") \
+  X(SAVE, "\r\nbt: there is nothing to save: disks are written as the guest writes them\r\n") \
+  X(BREAK, "") \
   X(TIMESTAMPS, "\r\nbt: there are no timestamps\r\n")
 enum console_action {
 #define CONSOLE_ENUM(name, text) CONSOLE_##name,

@@ -1,6 +1,8 @@
 /* A ring of bytes of fixed size. No locks: its user has one. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct queue {
@@ -29,4 +31,13 @@ static inline unsigned queue_peek(const struct queue *q, uint8_t *to, unsigned n
 static inline void queue_drop(struct queue *q, unsigned n) {
   q->head = (q->head + n) % q->size;
   q->count -= n;
+}
+/* Makes it larger; its bytes are malloc()ed. False: no memory, it is as it was. */
+static inline bool queue_grow(struct queue *q, unsigned size) {
+  uint8_t *bytes = malloc(size);
+  if (!bytes) return false;
+  unsigned count = queue_peek(q, bytes, q->count);
+  free(q->bytes);
+  *q = (struct queue){bytes, size, 0, count};
+  return true;
 }

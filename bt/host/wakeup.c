@@ -47,6 +47,8 @@ void wakeup_arm(struct wakeup *w) {
   w->armed = deadline;
 }
 
+void wakeup_forget(struct wakeup *w) { w->armed = INT64_MAX; }
+
 /* A sleep has a timeout of its own: the signal would only wake us a second time, and is the dearer of the two. So the timer is
  * put off to a little before the deadline that a periodic interrupt will have next: it need not be set again after the sleep,
  * only by a guest that is still awake then. */

@@ -27,6 +27,8 @@ bool wakeup_attach(struct wakeup *w);
 void wakeup_detach(struct wakeup *w);
 /* vCPU thread: deadlines have changed, or time has passed. */
 void wakeup_arm(struct wakeup *w);
+/* vCPU thread: the guest's clock has stood still (clock_stop()): what was armed means nothing any more. */
+void wakeup_forget(struct wakeup *w);
 /* vCPU thread: until the next deadline, a signal, or wakeup_kick() since the last sleep. Counted mode: moves time to the
  * deadline. */
 void wakeup_sleep(struct wakeup *w);

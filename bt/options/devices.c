@@ -6,11 +6,13 @@
 /* ---- character back ends ---- */
 
 static const struct property null_rows[] = {
-  PROPERTY(PROPERTY_BOOL, chardev_option, mux, "mux", "off", "escapes of a console: Ctrl-A h lists them"),
+  PROPERTY(PROPERTY_BOOL, chardev_option, mux, "mux", "off",
+           "escapes of a console (Ctrl-A h lists them), and several may share it"),
   PROPERTY_END,
 };
 static const struct property stdio_rows[] = {
-  PROPERTY(PROPERTY_BOOL, chardev_option, mux, "mux", "off", "escapes of a console: Ctrl-A h lists them"),
+  PROPERTY(PROPERTY_BOOL, chardev_option, mux, "mux", "off",
+           "escapes of a console (Ctrl-A h lists them), and several may share it"),
   PROPERTY(PROPERTY_BOOL, chardev_option, signal, "signal", "on", "Ctrl-C and its like are for bt, not for the guest"),
   PROPERTY_END,
 };
@@ -19,11 +21,30 @@ static const struct property file_rows[] = {
   PROPERTY(PROPERTY_BOOL, chardev_option, append, "append", "off", "goes on behind what is there"),
   PROPERTY_END,
 };
+static const struct property pipe_rows[] = {
+  PROPERTY(PROPERTY_TEXT, chardev_option, path, "path", NULL, "FIFOs PATH.in and PATH.out, else PATH for both ways"),
+  PROPERTY(PROPERTY_BOOL, chardev_option, mux, "mux", "off",
+           "escapes of a console (Ctrl-A h lists them), and several may share it"),
+  PROPERTY_END,
+};
+static const struct property pty_rows[] = {
+  PROPERTY(PROPERTY_BOOL, chardev_option, mux, "mux", "off",
+           "escapes of a console (Ctrl-A h lists them), and several may share it"),
+  PROPERTY_END,
+};
 static const struct property socket_rows[] = {
   PROPERTY(PROPERTY_TEXT, chardev_option, path, "path", NULL, "the Unix socket"),
+  PROPERTY(PROPERTY_TEXT, chardev_option, host, "host", NULL, "TCP: whom to connect to; a server: where to listen"),
+  PROPERTY(PROPERTY_TEXT, chardev_option, port, "port", NULL, "TCP: the port; a server: 0 is any"),
   PROPERTY(PROPERTY_BOOL, chardev_option, server, "server", "off", "listens, and takes one client after the other"),
   PROPERTY(PROPERTY_BOOL, chardev_option, wait, "wait", "on", "a server: starts when somebody has connected"),
-  PROPERTY(PROPERTY_BOOL, chardev_option, mux, "mux", "off", "escapes of a console: Ctrl-A h lists them"),
+  PROPERTY(PROPERTY_BOOL, chardev_option, nodelay, "nodelay", "off", "TCP: small packets leave at once"),
+  PROPERTY(PROPERTY_BOOL, chardev_option, ipv4, "ipv4", "off", "TCP: IPv4 only"),
+  PROPERTY(PROPERTY_BOOL, chardev_option, ipv6, "ipv6", "off", "TCP: IPv6 only"),
+  PROPERTY(PROPERTY_BOOL, chardev_option, telnet, "telnet", "off", "there is no telnet: off"),
+  PROPERTY_RANGE(PROPERTY_NUMBER, chardev_option, reconnect, "reconnect", 0, UINT64_MAX, "0", "a client does not try again: 0"),
+  PROPERTY(PROPERTY_BOOL, chardev_option, mux, "mux", "off",
+           "escapes of a console (Ctrl-A h lists them), and several may share it"),
   PROPERTY_END,
 };
 static const struct chardev_type {
@@ -33,7 +54,9 @@ static const struct chardev_type {
   [CHARDEV_NULL] = {"null", "bytes vanish, none arrive", null_rows},
   [CHARDEV_STDIO] = {"stdio", "the terminal, or what standard input and output are", stdio_rows},
   [CHARDEV_FILE] = {"file", "a file that is written", file_rows},
-  [CHARDEV_SOCKET] = {"socket", "a Unix socket", socket_rows},
+  [CHARDEV_PIPE] = {"pipe", "FIFOs, which must be there", pipe_rows},
+  [CHARDEV_PTY] = {"pty", "a pseudo-terminal, whose name is told", pty_rows},
+  [CHARDEV_SOCKET] = {"socket", "a Unix socket, or TCP", socket_rows},
 };
 enum { KINDS = sizeof chardev_types / sizeof chardev_types[0] };
 
@@ -45,17 +68,25 @@ static unsigned find_kind(const char *name) {
 
 static bool fail(char error[PROPERTY_ERROR], const char *why) { return snprintf(error, PROPERTY_ERROR, "%s", why), false; }
 
+static const char *unfit_socket(const struct chardev_option *c, size_t length) {
+  if (c->telnet) return "bt speaks no telnet: take telnet=off, and socat or nc as the client";
+  if (c->reconnect) return "a client does not connect again: take reconnect=0, or server=on";
+  if (c->port && c->path) return "it has a path= or a port=, not both";
+  if (c->port) return *c->port ? NULL : "a port is a number or a service's name";
+  if (c->host && *c->host) return "it needs a port=";
+  return !length || length > SOCKET_PATH_MAX ? "a socket's path has 1 to 107 characters" : NULL;
+}
+
 static const char *unfit(const struct chardev_option *c) {
   if (!c->id) return "it needs an id=, which devices name it by";
   size_t length = c->path ? strlen(c->path) : 0;
-  if (c->kind == CHARDEV_FILE && !length) return "it needs a path=";
-  if (c->kind == CHARDEV_SOCKET && (!length || length > SOCKET_PATH_MAX)) return "a socket's path has 1 to 107 characters";
-  return NULL;
+  if ((c->kind == CHARDEV_FILE || c->kind == CHARDEV_PIPE) && !length) return "it needs a path=";
+  return c->kind == CHARDEV_SOCKET ? unfit_socket(c, length) : NULL;
 }
 
 bool chardev_option_read(const struct option_entry *e, struct chardev_option *out, char error[PROPERTY_ERROR]) {
   unsigned kind = find_kind(entry_value(e, "backend"));
-  if (kind == KINDS) return fail(error, "no such backend (stdio, file, socket, null)");
+  if (kind == KINDS) return fail(error, "no such backend (stdio, file, pipe, pty, socket, null)");
   *out = (struct chardev_option){.id = e->id, .option = e->option, .kind = (enum chardev_kind)kind};
   properties_clear(chardev_types[kind].rows, out);
   if (!properties_set_all(chardev_types[kind].rows, out, e, "backend", NULL, error)) return false;

@@ -8,20 +8,27 @@
 /* ---- character back ends ---- */
 
 enum { SOCKET_PATH_MAX = 107 /* sun_path, without its end */ };
+enum { CHARDEV_FRONTS = 4 /* that share one with mux=on; QEMU's too */ };
 enum chardev_kind {
   CHARDEV_NULL, /* bytes vanish, nothing arrives */
   CHARDEV_STDIO,
   CHARDEV_FILE,   /* output only */
-  CHARDEV_SOCKET, /* of the Unix domain, as client or server */
+  CHARDEV_PIPE,   /* FIFOs */
+  CHARDEV_PTY,    /* a pseudo-terminal */
+  CHARDEV_SOCKET, /* of the Unix domain or TCP, as client or server */
 };
 struct chardev_option {
   const char *id, *option; /* option: "-serial", "-chardev"; for messages */
   enum chardev_kind kind;
-  bool mux;          /* Ctrl-A escapes */
-  bool signal;       /* CHARDEV_STDIO: Ctrl-C and its like are signals, not the guest's */
-  bool append;       /* CHARDEV_FILE */
-  bool server, wait; /* CHARDEV_SOCKET: listen; do not start before somebody has connected */
-  const char *path;  /* CHARDEV_FILE, CHARDEV_SOCKET; as long as the entries */
+  bool mux;                /* Ctrl-A escapes, and up to four front ends */
+  bool signal;             /* CHARDEV_STDIO: Ctrl-C and its like are signals, not the guest's */
+  bool append;             /* CHARDEV_FILE */
+  bool server, wait;       /* CHARDEV_SOCKET: listen; do not start before somebody has connected */
+  bool nodelay, telnet;    /* of TCP; telnet is refused */
+  bool ipv4, ipv6;         /* of TCP: not the other kind */
+  uint64_t reconnect;      /* refused but for 0 */
+  const char *path;        /* CHARDEV_FILE, CHARDEV_PIPE, CHARDEV_SOCKET; texts are as long as the entries */
+  const char *host, *port; /* CHARDEV_SOCKET of TCP, which has no path; host NULL or empty: this one, a server's: every address */
 };
 /* False: `error` says what is wrong with the entry, a -chardev's. */
 bool chardev_option_read(const struct option_entry *e, struct chardev_option *out, char error[PROPERTY_ERROR]);

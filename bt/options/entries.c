@@ -7,8 +7,8 @@
 static const struct {
   const char *name, *implied;
 } groups[] = {
-  {"device", "driver"}, {"chardev", "backend"}, {"machine", "type"}, {"netdev", "type"},
-  {"drive", NULL},      {"global", NULL},       {"boot", "order"},   {"option-rom", "romfile"},
+  {"device", "driver"}, {"chardev", "backend"}, {"machine", "type"},       {"netdev", "type"}, {"drive", NULL},
+  {"global", NULL},     {"boot", "order"},      {"option-rom", "romfile"}, {"mon", "chardev"},
 };
 
 bool entry_group(const char *name, const char **implied) {

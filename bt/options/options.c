@@ -67,13 +67,15 @@ static const struct option_row rows[] = {
    handle_rtc},
   {"icount", ARG_VALUE, "[shift=]N", "deterministic time: an instruction takes 2^N ns", handle_icount},
   {NULL, ARG_NONE, "", "Devices", NULL},
-  {"serial", ARG_VALUE, "stdio|mon:stdio|file:F|unix:P[,server=on][,wait=off]|null|none",
-   "backend of the next serial port (up to four); chardev:ID is one of -chardev's", handle_serial},
-  {"chardev", ARG_VALUE, "stdio|file|socket|null,id=ID[,KEY=VALUE]...",
-   "a back end for -serial and -device to name; 'help' lists them, 'NAME,help' what each has", handle_chardev},
+  {"serial", ARG_VALUE,
+   "stdio|mon:stdio|file:F|pipe:F|pty|unix:P[,server=on][,wait=off]|tcp:H:P[,server=on][,wait=off]|null|none",
+   "backend of the next serial port (up to four); mon: a monitor shares it; chardev:ID is one of -chardev's", handle_serial},
+  {"chardev", ARG_VALUE, "stdio|file|pipe|pty|socket|null,id=ID[,KEY=VALUE]...",
+   "a back end for -serial, -mon and -device to name; 'help' lists them, 'NAME,help' what each has", handle_chardev},
   {"debugcon", ARG_VALUE, "stdio|file:F|unix:P|null", "text that the guest writes to port E9h (-device isa-debugcon)",
    handle_debugcon},
-  {"nographic", ARG_NONE, "", "no display; serial port on the terminal with Ctrl-A escapes (Ctrl-A h lists them)",
+  {"nographic", ARG_NONE, "",
+   "no display; serial port and monitor on the terminal, Ctrl-A c goes from one to the other (Ctrl-A h lists more)",
    handle_nographic},
   {"echr", ARG_VALUE, "N", "the escape character in place of Ctrl-A (1)", handle_echr},
   {"device", ARG_VALUE, "NAME[,KEY=VALUE]...", "add a device; 'help' lists them, 'NAME,help' what each has", handle_device},
@@ -81,15 +83,20 @@ static const struct option_row rows[] = {
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
   {"display", ARG_VALUE, "curses|none",
-   "where the screen is: in this terminal, text alone (Alt-2: menu); or nowhere. Others warn", handle_display},
+   "where the screen is: in this terminal, text alone (Alt-2: menu; so without a word, where there is a terminal and no -kernel); or "
+   "nowhere. Others warn",
+   handle_display},
   {"curses", ARG_NONE, "", "as -display curses", handle_curses},
   {"vga", ARG_VALUE, "std|none", "the display adapter: a VGA with Bochs' extensions, or none (default: std)", handle_vga},
-  {"monitor", ARG_VALUE, "none", "there is no monitor console yet: others warn", handle_monitor},
-  {"parallel", ARG_VALUE, "stdio|file:F|unix:P[,server=on][,wait=off]|null|none",
+  {"monitor", ARG_VALUE, "stdio|unix:P[,server=on][,wait=off]|tcp:H:P|pty|none",
+   "a command line to the machine there, as -serial's backends; 'help' lists commands", handle_monitor},
+  {"mon", ARG_VALUE, "[chardev=]ID[,mode=readline]", "the same on one of -chardev's", handle_mon},
+  {"parallel", ARG_VALUE, "stdio|file:F|pipe:F|pty|unix:P[,server=on][,wait=off]|tcp:H:P|null|none",
    "what the next parallel port prints to (up to three; without a word LPT1 prints to null)", handle_parallel},
   {"net", ARG_VALUE, "none", "there is no network yet", handle_net},
   {"nic", ARG_VALUE, "none", NULL, handle_net},
   {NULL, ARG_NONE, "", "The program", NULL},
+  {"S", ARG_NONE, "", "the guest does not start before the monitor's 'cont'", handle_stopped},
   {"no-reboot", ARG_NONE, "", "a reset or triple fault ends the program (status 0)", handle_noreboot},
   {"no-shutdown", ARG_NONE, "", "a guest that powers off stops, and bt stays: Ctrl-A x or SIGTERM ends it", handle_noshutdown},
   {"action", ARG_VALUE, "reboot=reset|shutdown[,shutdown=poweroff|pause]",
@@ -297,7 +304,8 @@ int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
                            .escape = 1,
                            .boot = {.splash_time = -1, .reboot_timeout = -1},
                            .monitor.icount_shift = -1};
-  struct parser p = {.o = o, .err = err, .serial_default = true, .parallel_default = true, .alone = argc <= 1};
+  struct parser p = {
+    .o = o, .err = err, .serial_default = true, .parallel_default = true, .monitor_default = true, .alone = argc <= 1};
   int result = OPTIONS_OK;
   for (int i = 1; i < argc && result == OPTIONS_OK; i++) result = parse_one(&p, argc, argv, &i);
   if (result == OPTIONS_OK) result = finish(&p);

@@ -10,7 +10,8 @@
 
 enum rtc_base { RTC_UTC, RTC_LOCAL_TIME, RTC_DATE };
 
-enum bt_display { DISPLAY_NONE, DISPLAY_CURSES };
+/* DISPLAY_DEFAULT: in the terminal, if there is one that nothing else uses, and a screen, and no -kernel. */
+enum bt_display { DISPLAY_DEFAULT, DISPLAY_NONE, DISPLAY_CURSES };
 
 enum { FIRMWARE_FOLDERS = 16, OPTION_ROMS = 16 };
 
@@ -42,6 +43,7 @@ struct bt_options {
   bool nographic, nodefaults, no_reboot, acpi, hpet, daemonize;
   bool vga; /* there is a standard VGA */
   const char *log_file, *symbols, *pidfile, *name;
+  bool stopped;           /* -S: the machine begins standing still */
   enum rtc_base rtc_base; /* what the clock chip shows at the machine's start: the host's time, or ... */
   int64_t rtc_date;       /* ... RTC_DATE: this, in seconds since 1970 */
   bool rtc_slew;          /* driftfix=slew */

@@ -1,4 +1,5 @@
-/* Options that make entries (entries.h): -device, -chardev, -global, and -serial, a short form of the first two. */
+/* Options that make entries (entries.h): -device, -chardev, -global, and -serial, a short form of the first two
+ * (options_backends.c). */
 #include <stdlib.h>
 #include <string.h>
 #include "devices.h"
@@ -46,6 +47,12 @@ static int check_chardev(struct parser *p, const struct option_entry *e) {
   return chardev_option_read(e, &read, error) ? OPTIONS_OK : options_complain(p, "%s", error);
 }
 
+int options_entry(struct parser *p, const char *group, const char *elements) {
+  const struct option_entry *e = add_entry(p, group, elements);
+  if (e && !strcmp(group, "chardev")) return check_chardev(p, e);
+  return e ? OPTIONS_OK : OPTIONS_BAD;
+}
+
 int handle_chardev(struct parser *p) {
   const struct option_entry *e = add_entry(p, "chardev", NULL);
   if (e && entry_asks_help(e)) return chardev_help(entry_value(e, "backend"), stdout), OPTIONS_DONE;
@@ -58,23 +65,6 @@ struct port_kind {
 };
 static const struct port_kind serial_kind = {"isa-serial", "serial"}, parallel_kind = {"isa-parallel", "parallel"};
 
-/* The chardev `id` of a -serial or the like. *elements: as of -chardev, to be freed; NULL: no memory. False: there is no such
- * back end. */
-static bool short_backend(const char *text, const char *id, char **elements) {
-  char head[64];
-  const char *backend = NULL, *rest = "";
-  if (!strcmp(text, "stdio")) backend = "stdio,id=%s";
-  else if (!strcmp(text, "mon:stdio")) backend = "stdio,mux=on,signal=off,id=%s";
-  else if (!strcmp(text, "null") || !strcmp(text, "vc") || !strncmp(text, "vc:", 3)) backend = "null,id=%s";
-  else if (!strncmp(text, "file:", 5) && text[5]) backend = "file,id=%s,path=", rest = text + 5;
-  else if (!strncmp(text, "unix:", 5)) backend = "socket,id=%s,path=", rest = text + 5;
-  else return false;
-  snprintf(head, sizeof head, backend, id);
-  if (strncmp(text, "unix:", 5)) *elements = options_escape(head, rest);
-  else if ((*elements = malloc(strlen(head) + strlen(rest) + 1))) sprintf(*elements, "%s%s", head, rest); /* P,server=on... */
-  return true;
-}
-
 static int make_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *chardev) {
   char head[64];
   snprintf(head, sizeof head, "%s,index=%u,chardev=", kind->driver, index);
@@ -86,16 +76,11 @@ static int make_port(struct parser *p, const struct port_kind *kind, unsigned in
 }
 
 static int add_port(struct parser *p, const struct port_kind *kind, unsigned index, const char *text) {
-  char *elements = NULL, id[16];
+  char id[16];
   if (!strcmp(text, "none")) return OPTIONS_OK;
   if (!strncmp(text, "chardev:", 8)) return make_port(p, kind, index, text + 8);
-  if (!strncmp(text, "mon:", 4) && strcmp(text, "mon:stdio")) return options_complain(p, "mon: goes with stdio only");
   snprintf(id, sizeof id, "%s%u", kind->id, index);
-  if (!short_backend(text, id, &elements))
-    return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, chardev:ID, null, none)");
-  if (!elements) return options_complain(p, "not enough memory");
-  int result = check_chardev(p, add_entry(p, "chardev", elements));
-  free(elements);
+  int result = options_backend(p, text, id);
   return result == OPTIONS_OK ? make_port(p, kind, index, id) : result;
 }
 
@@ -113,12 +98,7 @@ int handle_parallel(struct parser *p) {
 
 /* Its port is E9h, or what -global isa-debugcon.iobase says. */
 int handle_debugcon(struct parser *p) {
-  char *elements = NULL;
-  if (!short_backend(p->value, "debugcon", &elements))
-    return options_complain(p, "no such backend (stdio, mon:stdio, file:F, unix:P, null)");
-  if (!elements) return options_complain(p, "not enough memory");
-  int result = check_chardev(p, add_entry(p, "chardev", elements));
-  free(elements);
+  int result = options_backend(p, p->value, "debugcon");
   return result == OPTIONS_OK && !add_entry(p, "device", "isa-debugcon,chardev=debugcon") ? OPTIONS_BAD : result;
 }
 
@@ -177,14 +157,36 @@ static const char *backend_of(const struct option_entry *list, const struct opti
   return id;
 }
 
-static bool is_taken(const struct option_entry *list, const struct option_entry *e, const char *key) {
-  const char *id = backend_of(list, e, key);
+/* Another device has that drive. */
+static bool drive_is_taken(const struct option_entry *list, const struct option_entry *e) {
+  const char *id = backend_of(list, e, "drive");
   ENTRIES_OF(list, "device", before) {
     if (before == e) break;
-    const char *its = backend_of(list, before, key);
+    const char *its = backend_of(list, before, "drive");
     if (id && its && !strcmp(id, its)) return true;
   }
   return false;
+}
+
+/* The chardev that an entry's front end is on: a device's, or a monitor's; NULL: none. */
+static const char *chardev_used(const struct option_entry *list, const struct option_entry *e) {
+  if (!strcmp(e->group, "mon")) return entry_value(e, "chardev");
+  return !strcmp(e->group, "device") ? backend_of(list, e, "chardev") : NULL;
+}
+
+/* As many front ends as it can have are on it before this one. */
+static bool chardev_is_taken(const struct option_entry *list, const struct option_entry *e) {
+  const char *id = chardev_used(list, e);
+  const struct option_entry *chardev = id ? entry_find(list, "chardev", id) : NULL;
+  struct chardev_option option;
+  char error[PROPERTY_ERROR];
+  unsigned before = 0;
+  if (!chardev || !chardev_option_read(chardev, &option, error)) return false;
+  for (const struct option_entry *other = list; other != e; other = other->next) {
+    const char *its = chardev_used(list, other);
+    before += its && !strcmp(id, its);
+  }
+  return before >= (option.mux ? CHARDEV_FRONTS : 1u);
 }
 
 static int check_global(struct parser *p, const struct option_entry *g) {
@@ -208,8 +210,18 @@ static int check_device(struct parser *p, const struct option_entry *e) {
   bool good = values && device_entry_read(p->o->entries, e, values, &world, error);
   free(values);
   if (!good) return options_complain(p, "%s", values ? error : "not enough memory");
-  if (is_taken(p->o->entries, e, "chardev")) return options_complain(p, "another device has that -chardev");
-  return is_taken(p->o->entries, e, "drive") ? options_complain(p, "another device has that -drive") : OPTIONS_OK;
+  return drive_is_taken(p->o->entries, e) ? options_complain(p, "another device has that -drive") : OPTIONS_OK;
+}
+
+static int check_entry(struct parser *p, const struct option_entry *e) {
+  int result = OPTIONS_OK;
+  p->option = e->option, p->value = e->text;
+  if (!strcmp(e->group, "global")) result = check_global(p, e);
+  if (!strcmp(e->group, "device")) result = check_device(p, e);
+  if (!strcmp(e->group, "mon")) result = options_check_monitor(p, e);
+  if (result == OPTIONS_OK && chardev_is_taken(p->o->entries, e))
+    return options_complain(p, "another device has that -chardev (with mux=on four can share it)");
+  return result;
 }
 
 static int check_terminal(struct parser *p) {
@@ -217,27 +229,30 @@ static int check_terminal(struct parser *p) {
   ENTRIES_OF(p->o->entries, "chardev", e) {
     if (strcmp(entry_value(e, "backend"), "stdio")) continue;
     p->option = e->option, p->value = NULL;
-    if (stdio++) return options_complain(p, "only one port can be on the terminal");
-    if (p->o->daemonize) return p->option = "-daemonize", options_complain(p, "a serial port is on the terminal");
+    if (stdio++) return options_complain(p, "only one port or monitor can be on the terminal");
+    if (p->o->daemonize) return p->option = "-daemonize", options_complain(p, "a port or monitor is on the terminal");
     if (p->o->display == DISPLAY_CURSES) return options_complain(p, "the terminal is the screen's (-display curses)");
   }
   p->option = "-daemonize", p->value = NULL;
   return p->o->daemonize && p->o->display == DISPLAY_CURSES ? options_complain(p, "the screen is in the terminal") : OPTIONS_OK;
 }
 
-int options_finish_devices(struct parser *p) {
+/* QEMU's defaults without -nographic are windows: nobody to show them. */
+static int add_defaults(struct parser *p) {
+  bool serial = p->serial_default && !p->o->nodefaults, monitor = p->monitor_default && !p->o->nodefaults && p->o->nographic;
   int result = OPTIONS_OK;
-  p->option = "-serial", p->value = p->o->nographic ? "mon:stdio" : "null";
-  /* QEMU's default without -nographic is a window's: nobody to show it */
-  if (p->serial_default && !p->o->nodefaults) result = add_port(p, &serial_kind, 0, p->value);
+  p->option = "-serial", p->value = !p->o->nographic ? "null" : monitor ? "mon:stdio" : "stdio";
+  if (serial) result = add_port(p, &serial_kind, 0, p->value);
   p->option = "-parallel", p->value = "null";
   if (p->parallel_default && !p->o->nodefaults && result == OPTIONS_OK) result = add_port(p, &parallel_kind, 0, p->value);
+  p->option = "-monitor", p->value = "stdio";
+  return monitor && !serial && result == OPTIONS_OK ? handle_monitor(p) : result;
+}
+
+int options_finish_devices(struct parser *p) {
+  int result = add_defaults(p);
   if (p->o->nodefaults && !p->vga_said) p->o->vga = false;
   if (result == OPTIONS_OK) result = options_finish_drives(p);
-  for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) {
-    p->option = e->option, p->value = e->text;
-    if (!strcmp(e->group, "global")) result = check_global(p, e);
-    if (!strcmp(e->group, "device")) result = check_device(p, e);
-  }
+  for (const struct option_entry *e = p->o->entries; e && result == OPTIONS_OK; e = e->next) result = check_entry(p, e);
   return result == OPTIONS_OK ? check_terminal(p) : result;
 }

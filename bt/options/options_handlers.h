@@ -12,7 +12,9 @@ struct parser {
   bool serial_default, parallel_default; /* no such port yet */
   bool vga_said;                         /* -vga */
   unsigned serial_count, parallel_count; /* -serial, -parallel options */
-  uint64_t warned[2];                    /* by row of options_qemu.c */
+  bool monitor_default;                  /* no -monitor, no -mon yet */
+  unsigned monitor_count;
+  uint64_t warned[2]; /* by row of options_qemu.c */
 };
 
 /* One handler an option of the table. True: understood. False: the complaint has been printed. */
@@ -51,6 +53,8 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(curses) \
   X(vga) \
   X(monitor) \
+  X(mon) \
+  X(stopped) \
   X(parallel) \
   X(net) \
   X(usbdevice) \
@@ -91,12 +95,20 @@ int options_keyed(struct parser *p, const char *group);
 const struct option_entry *options_add_entry(struct parser *p, const char *group, const char *elements);
 /* "HEADTEXT", commas of TEXT doubled. The caller frees it; NULL: no memory. */
 char *options_escape(const char *head, const char *text);
+/* The same, checked where it is a -chardev's. */
+int options_entry(struct parser *p, const char *group, const char *elements);
 /* Default devices; then all entries are checked, with globals and back ends. */
 int options_finish_devices(struct parser *p);
 
 /* ---- options_drives.c ---- */
 int options_bare_file(struct parser *p);     /* an argument that is no option: the first disk */
 int options_finish_drives(struct parser *p); /* the drives that every PC has, and the -device that each drive stands for */
+
+/* ---- options_backends.c ---- */
+/* The back end that a short form stands for (-serial's: "unix:P,server=on"; not none, nor chardev:ID), as a -chardev of that id;
+ * "mon:" makes a monitor on it, too. */
+int options_backend(struct parser *p, const char *text, const char *id);
+int options_check_monitor(struct parser *p, const struct option_entry *e);
 
 /* ---- options_qemu.c: what QEMU has and bt does not ---- */
 struct qemu_option;

@@ -27,6 +27,7 @@ int handle_pidfile(struct parser *p) { return keep(p, &p->o->pidfile); }
 int handle_noshutdown(struct parser *p) { return p->o->no_shutdown = true, OPTIONS_OK; }
 int handle_nodefaults(struct parser *p) { return p->o->nodefaults = true, OPTIONS_OK; }
 int handle_nographic(struct parser *p) { return p->o->nographic = true, OPTIONS_OK; }
+int handle_stopped(struct parser *p) { return p->o->stopped = true, OPTIONS_OK; }
 int handle_noreboot(struct parser *p) { return p->o->no_reboot = true, OPTIONS_OK; }
 int handle_noacpi(struct parser *p) { return p->o->acpi = false, OPTIONS_OK; }
 int handle_nohpet(struct parser *p) { return p->o->hpet = false, OPTIONS_OK; }

@@ -40,7 +40,6 @@ static const struct qemu_option rows[] = {
   {"audio-help", false, REFUSED, NO_SOUND},
   {"soundhw", true, WARNED, NO_SOUND},
   {"netdev", true, WARNED, "there is no network yet: no card will be at this end of it"},
-  {"mon", true, WARNED, "there is no monitor console yet"},
   {"set", true, WARNED, "devices have no properties to be set so: left as they are"},
   {"smbios", true, WARNED, "the guest finds no SMBIOS tables with these words"},
   {"uuid", true, WARNED, "the guest finds no SMBIOS table with it"},
@@ -75,7 +74,6 @@ static const struct qemu_option rows[] = {
   {"numa", true, REFUSED, "bt's memory is one node: leave it out"},
   {"gdb", true, REFUSED, NO_DEBUGGER},
   {"s", false, REFUSED, NO_DEBUGGER},
-  {"S", false, REFUSED, "bt has no monitor yet that would start the machine: leave it out"},
   {"qmp", true, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
   {"qmp-pretty", true, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
   {"preconfig", false, REFUSED, "bt has no QMP yet: whoever waits for it would wait for ever"},
@@ -110,6 +108,7 @@ const char *qemu_option_name(unsigned i) { return i < ROWS ? rows[i].name : NULL
 int qemu_option_apply(struct parser *p, const struct qemu_option *row) {
   unsigned i = (unsigned)(row - rows);
   if (row->fate == REFUSED) return options_complain(p, "%s", row->words);
+  if (!strcmp(row->name, "vnc") || !strcmp(row->name, "spice") || !strcmp(row->name, "sdl")) p->o->display = DISPLAY_NONE;
   if (row->fate == WARNED && !(p->warned[i / 64] >> i % 64 & 1)) options_warn(p, "%s", row->words);
   p->warned[i / 64] |= UINT64_C(1) << i % 64;
   return OPTIONS_OK;
@@ -174,20 +173,6 @@ int handle_vga(struct parser *p) {
   };
   p->vga_said = true, p->o->vga = strcmp(p->value, "none");
   return APPLY(p, adapters, p->value, "no such display adapter (there are: std, none)");
-}
-
-/* A console or port that would talk to somebody: nobody is there. */
-static const struct qemu_value backends[] = {
-  {"none null", IGNORED, NULL},
-  {"stdio mon:stdio vc vc:* pty file:* unix:* tcp:* telnet:* websocket:* udp:* pipe:* chardev:* msmouse braille /dev/*", WARNED,
-   NULL},
-};
-static int handle_backend(struct parser *p, const char *words) {
-  if (!names_hold(backends[1].names, p->value)) return APPLY(p, backends, p->value, "no such backend (there are: none, null)");
-  return options_warn(p, "%s", words), OPTIONS_OK;
-}
-int handle_monitor(struct parser *p) {
-  return handle_backend(p, "there is no monitor console yet: Ctrl-A x or SIGTERM ends the machine");
 }
 
 int handle_net(struct parser *p) {

@@ -5,8 +5,11 @@
  * FIFO's room alone (can_receive()); the character timeout follows the programmed baud rate. The modem at the other end is
  * always there: CTS, DSR and DCD are on. As on the PC's boards, OUT2 gates the interrupt line - here in loopback too, so that a
  * driver's self test sees its interrupts. QEMU's line ignores OUT2; its chip and ours have it set when a kernel is entered
- * (firmware/handover.c), so that a driver that never writes MCR gets its interrupts on both. Missing: received breaks, parity and
- * framing errors (no back-end makes any); the non-FIFO transmit FIFO depth cannot be observed.
+ * (firmware/handover.c), so that a driver that never writes MCR gets its interrupts on both. Until LCR is written, characters
+ * have eight bits, where the chip's power-on value says five: PCs' BIOSes write it, SeaBIOS does not, and what it boots relies on
+ * QEMU's, whose characters always have eight. A received break shows in LSR at once, though bytes may stand before it in the FIFO
+ * (as QEMU's does). Missing: parity and framing errors (no back-end makes any); the non-FIFO transmit FIFO depth cannot be
+ * observed.
  */
 #include "uart16550.h"
 
@@ -16,27 +19,16 @@ enum { IIR_NONE = 1, IIR_MODEM = 0, IIR_THRE = 2, IIR_RDA = 4, IIR_LINE = 6, IIR
 enum { FCR_ENABLE = 1, FCR_CLEAR_RX = 2, FCR_CLEAR_TX = 4, FCR_KEPT = 0xc9 };
 enum { LCR_STOP = 4, LCR_PARITY = 8, LCR_DLAB = 0x80 };
 enum { MCR_DTR = 1, MCR_RTS = 2, MCR_OUT1 = 4, MCR_OUT2 = 8, MCR_LOOP = 16 };
-enum { LSR_DR = 1, LSR_OE = 2, LSR_ERRORS = 0x1e, LSR_THRE = 0x20, LSR_TEMT = 0x40 };
+enum { LSR_DR = 1, LSR_OE = 2, LSR_BREAK = 0x10, LSR_ERRORS = 0x1e, LSR_THRE = 0x20, LSR_TEMT = 0x40 };
 enum { MSR_DELTA = 0x0f, MSR_TERI = 4, MSR_CTS = 0x10, MSR_DSR = 0x20, MSR_RI = 0x40, MSR_DCD = 0x80 };
 enum { CRYSTAL_HZ = 1843200 };
 
-static const struct field fields[] = {FIELD(uart16550, ier),
-                                      FIELD(uart16550, lcr),
-                                      FIELD(uart16550, mcr),
-                                      FIELD(uart16550, lsr),
-                                      FIELD(uart16550, msr),
-                                      FIELD(uart16550, scr),
-                                      FIELD(uart16550, fcr),
-                                      FIELD(uart16550, dll),
-                                      FIELD(uart16550, dlm),
-                                      FIELD_ARRAY(uart16550, fifo),
-                                      FIELD(uart16550, head),
-                                      FIELD(uart16550, count),
-                                      FIELD(uart16550, thre_pending),
-                                      FIELD(uart16550, timeout),
-                                      FIELD(uart16550, irq),
-                                      FIELD_TIMER(uart16550, timer),
-                                      FIELD_END};
+static const struct field fields[] = {FIELD(uart16550, ier),   FIELD(uart16550, lcr),          FIELD(uart16550, lcr_written),
+                                      FIELD(uart16550, mcr),   FIELD(uart16550, lsr),          FIELD(uart16550, msr),
+                                      FIELD(uart16550, scr),   FIELD(uart16550, fcr),          FIELD(uart16550, dll),
+                                      FIELD(uart16550, dlm),   FIELD_ARRAY(uart16550, fifo),   FIELD(uart16550, head),
+                                      FIELD(uart16550, count), FIELD(uart16550, thre_pending), FIELD(uart16550, timeout),
+                                      FIELD(uart16550, irq),   FIELD_TIMER(uart16550, timer),  FIELD_END};
 
 static const struct property properties[] = {
   PROPERTY_RANGE(PROPERTY_NUMBER, uart16550_properties, index, "index", 0, 3, NULL,
@@ -139,9 +131,18 @@ static void receive(void *opaque, const uint8_t *bytes, unsigned n) {
   update_irq(s);
 }
 
+/* A break is a byte of zeros and a bit. */
+static void event(void *opaque, enum char_event event) {
+  static const uint8_t zero = 0;
+  struct uart16550 *s = opaque;
+  if (event != CHAR_BREAK || s->mcr & MCR_LOOP) return;
+  s->lsr |= LSR_BREAK;
+  receive(s, &zero, 1);
+}
+
 static void transmit(struct uart16550 *s, uint8_t byte) {
   static const uint8_t character_mask[4] = {0x1f, 0x3f, 0x7f, 0xff};
-  byte &= character_mask[s->lcr & 3];
+  if (s->lcr_written) byte &= character_mask[s->lcr & 3];
   if (s->mcr & MCR_LOOP) {
     push(s, byte);
     restart_timeout(s);
@@ -244,7 +245,7 @@ static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
     else write_ier(s, byte);
     break;
   case IIR_FCR: write_fcr(s, byte); break;
-  case LCR: s->lcr = byte; break;
+  case LCR: s->lcr = byte, s->lcr_written = 1; break;
   case MCR: write_mcr(s, byte); break;
   case SCR: s->scr = byte; break; /* LSR and MSR are for the factory's test only */
   }
@@ -254,7 +255,7 @@ static void write(void *dev, uint16_t offset, unsigned size, uint32_t value) {
 
 static void reset(void *state) {
   struct uart16550 *s = state;
-  s->ier = s->lcr = s->mcr = s->fcr = s->scr = s->thre_pending = 0;
+  s->ier = s->lcr = s->lcr_written = s->mcr = s->fcr = s->scr = s->thre_pending = 0;
   s->head = 0;
   s->lsr = LSR_THRE | LSR_TEMT;
   s->msr = MSR_CTS | MSR_DSR | MSR_DCD;
@@ -289,7 +290,7 @@ struct device uart16550_init(struct uart16550 *s, struct io_bus *io, uint16_t ba
   *s = (struct uart16550){.clock = clock, .backend = backend, .out = out};
   clock_timer_init(&s->timer, name, fire, s);
   reset(s);
-  char_connect(backend, &(struct char_front){.opaque = s, .can_receive = can_receive, .receive = receive});
+  char_connect(backend, &(struct char_front){.opaque = s, .can_receive = can_receive, .receive = receive, .event = event});
   io_bus_add(io, base, 8, &ops, s, name);
   return (struct device){name, s, fields, reset, loaded, destroy, 0};
 }

@@ -16,6 +16,7 @@ extern const struct device_type uart16550_type;
 struct uart16550 {
   uint8_t ier, lcr, mcr, lsr, msr, scr, fcr, dll, dlm;
   uint8_t fifo[UART_FIFO], head, count; /* received; `count` is at most 1 while the FIFOs are off */
+  uint8_t lcr_written;                  /* since the reset */
   uint8_t thre_pending;                 /* the transmitter became empty and IIR has not been read since */
   uint8_t timeout;                      /* character timeout: bytes below the trigger level have waited for four characters */
   uint8_t irq;                          /* as `out` heard it last */

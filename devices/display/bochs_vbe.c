@@ -67,9 +67,6 @@ static void write_vga_registers(struct vga_registers *r) {
   r->crtc[CRTC_LINE_COMPARE] = 0xff;
   r->crtc[CRTC_SCAN] = (uint8_t)((r->crtc[CRTC_SCAN] & ~0x9f) | 0x40);
   r->gfx[GFX_MODE] = (uint8_t)((r->gfx[GFX_MODE] & ~0x60) | (planar ? 0 : 2 << MODE_SHIFT));
-  r->seq[SEQ_MAP_MASK] = 15;
-  if (planar) r->seq[SEQ_CLOCK] &= (uint8_t)~CLOCK_HALF, r->seq[SEQ_MEMORY] &= (uint8_t)~MEMORY_CHAIN_4;
-  else r->seq[SEQ_MEMORY] |= MEMORY_CHAIN_4;
 }
 
 /* What is seen of the new mode's memory. */

@@ -10,7 +10,6 @@
  * overscan border.
  */
 #include "vga_state.h"
-#include <stdlib.h>
 #include <string.h>
 
 enum { MONO_CRTC = 0x3b4, MONO_STATUS = 0x3ba, PORTS = 0x3c0, COLOUR_CRTC = 0x3d4, COLOUR_STATUS = 0x3da, VBE_PORTS = 0x1ce };
@@ -37,9 +36,6 @@ enum { DAC_READING = 3, DAC_WRITING = 0 };
 enum { PROTECT = 1 << 7, PROTECTED = CRTC_OVERFLOW, LINE_COMPARE_8 = 1 << 4 };
 
 /* What of each register there is. */
-static const uint8_t seq_bits[SEQ_COUNT] = {0x03, 0x3d, 0x0f, 0x3f, 0x0e};
-static const uint8_t gfx_bits[GFX_COUNT] = {0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x0f, 0xff};
-
 static uint8_t attr_bits(unsigned index) {
   static const uint8_t behind[] = {0xef, 0xff, 0x3f, 0x0f, 0x0f};
   return index < ATTR_MODE ? 0x3f : behind[index - ATTR_MODE];
@@ -49,21 +45,6 @@ static uint8_t attr_bits(unsigned index) {
 
 static uint8_t seq_read(const struct vga *s) { return s->seq_index < SEQ_COUNT ? s->r.seq[s->seq_index] : 0; }
 static uint8_t gfx_read(const struct vga *s) { return s->gfx_index < GFX_COUNT ? s->r.gfx[s->gfx_index] : 0; }
-
-static void seq_write(struct vga *s, uint8_t value) {
-  if (s->seq_index >= SEQ_COUNT) return;
-  s->r.seq[s->seq_index] = value & seq_bits[s->seq_index];
-  if (s->seq_index == SEQ_MAP_MASK || s->seq_index == SEQ_MEMORY) vga_window_update(s);
-}
-
-/* Rotation, set/reset and bit mask count for the window too, as memory answers only where they do nothing; but they are what
- * programs change between any two stores, so that only a window that is memory looks at them. */
-static void gfx_write(struct vga *s, uint8_t value) {
-  if (s->gfx_index >= GFX_COUNT) return;
-  bool where = s->gfx_index == GFX_MODE || s->gfx_index == GFX_MISC;
-  s->r.gfx[s->gfx_index] = value & gfx_bits[s->gfx_index];
-  if (where || s->window.odd_even) vga_window_update(s);
-}
 
 /* ---- CRTC ---- */
 
@@ -178,13 +159,17 @@ void vga_port_write(struct vga *s, unsigned offset, uint8_t value) {
   case PORT_ATTR: attr_write(s, value); break;
   case PORT_MISC: s->r.misc = value & 0xef, vga_window_update(s); break;
   case PORT_SEQ: s->seq_index = value & 7; break;
-  case PORT_SEQ_DATA: seq_write(s, value); break;
+  case PORT_SEQ_DATA:
+    if (!vga_seq_write(s, value)) vga_window_update(s);
+    break;
   case PORT_DAC_MASK: s->r.dac_mask = value; break;
   case PORT_DAC_READ:
   case PORT_DAC_WRITE: dac_address(s, offset, value); break;
   case PORT_DAC_DATA: dac_write(s, value); break;
   case PORT_GFX: s->gfx_index = value & 15; break;
-  case PORT_GFX_DATA: gfx_write(s, value); break;
+  case PORT_GFX_DATA:
+    if (!vga_gfx_write(s, value)) vga_window_update(s);
+    break;
   case PORT_CRTC: s->crtc_index = value; break;
   case PORT_CRTC_DATA: crtc_write(s, value); break;
   case PORT_STATUS: s->feature = value & 0x10; break;
@@ -289,8 +274,8 @@ static void reset(void *state) {
 
 static void loaded(void *state) {
   struct vga *s = state;
-  for (unsigned i = 0; i < SEQ_COUNT; i++) s->r.seq[i] &= seq_bits[i];
-  for (unsigned i = 0; i < GFX_COUNT; i++) s->r.gfx[i] &= gfx_bits[i];
+  for (unsigned i = 0; i < SEQ_COUNT; i++) s->r.seq[i] &= vga_seq_bits[i];
+  for (unsigned i = 0; i < GFX_COUNT; i++) s->r.gfx[i] &= vga_gfx_bits[i];
   for (unsigned i = 0; i < ATTR_COUNT; i++) s->r.attr[i] &= attr_bits(i);
   s->r.misc &= 0xef, s->r.attr_on &= ATTR_ON, s->seq_index &= 7, s->gfx_index &= 15, s->attr_index &= 0x3f, s->feature &= 0x10;
   s->attr_data = s->attr_data != 0, s->dac_step %= 3, s->dac_state &= 3;
@@ -305,7 +290,6 @@ static void destroy(void *state) {
   vga_copy_free(s);
   vga_window_destroy(s);
   pci_detach(&s->function);
-  free(s);
 }
 
 static uint64_t cells(void *opaque, uint64_t since, struct display_text *text) {
@@ -327,12 +311,10 @@ static void fill_rom(struct vga *s, const struct vga_config *config) {
   mmu_set_area_stores(s->mmu, area, MMU_STORES_DROPPED);
 }
 
-struct device vga_init(const struct vga_config *config, uint8_t devfn, struct pci *pci, struct io_bus *io, struct mmu *mmu,
-                       struct clock *clock) {
-  struct vga *s = calloc(1, sizeof *s);
-  if (!s) return (struct device){0};
-  s->mmu = mmu, s->clock = clock, s->screen = config->screen;
-  if (!pci_attach(pci, &s->function, devfn, config->rom ? &info : &info_without_rom, s)) return free(s), (struct device){0};
+struct device vga_init(struct vga *s, const struct vga_config *config, uint8_t devfn, struct pci *pci, struct io_bus *io,
+                       struct mmu *mmu, struct clock *clock) {
+  *s = (struct vga){.mmu = mmu, .io = io, .clock = clock, .screen = config->screen};
+  if (!pci_attach(pci, &s->function, devfn, config->rom ? &info : &info_without_rom, s)) return (struct device){0};
   s->dwords = mmu_frame_pointer(mmu, mmu_area_frame(s->function.area[VGA_BAR]));
   vbe_make_edid(s->edid);
   fill_rom(s, config);

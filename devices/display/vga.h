@@ -11,9 +11,9 @@ struct vga_config {
   const uint8_t *rom;             /* its BIOS, at most 64 KiB; it is copied. NULL: the card has none */
   uint32_t rom_size;
 };
-/* In slot `devfn`. The device's state is a struct vga, which is allocated here and freed by destroy(). Without memory for it the
- * device has no name. */
-struct device vga_init(const struct vga_config *config, uint8_t devfn, struct pci *pci, struct io_bus *io, struct mmu *mmu,
-                       struct clock *clock);
+/* In slot `devfn`. *s (vga_state.h) is the caller's, and stays until the bus has been destroyed. No name: the host has no memory
+ * for the card's. */
+struct device vga_init(struct vga *s, const struct vga_config *config, uint8_t devfn, struct pci *pci, struct io_bus *io,
+                       struct mmu *mmu, struct clock *clock);
 /* What its BIOS leaves, where none is run (-kernel): text mode 3, an empty screen, and of the BIOS's ROM the font. */
 void vga_leave_as_bios(struct vga *s);

@@ -51,7 +51,8 @@ static uint32_t five_to_eight(uint32_t v) { return (v & 31) << 3 | (v & 31) >> 2
 static uint32_t six_to_eight(uint32_t v) { return (v & 63) << 2 | (v & 63) >> 4; }
 static uint32_t word_at(const uint8_t *at) { return at[0] | (uint32_t)at[1] << 8; }
 
-static uint32_t colour_15(uint32_t v) { return five_to_eight(v >> 10) << 16 | five_to_eight(v >> 5) << 8 | five_to_eight(v); }
+/* The three lowest bits stay clear, as in QEMU. */
+static uint32_t colour_15(uint32_t v) { return (v >> 10 & 31) << 19 | (v >> 5 & 31) << 11 | (v & 31) << 3; }
 static uint32_t colour_16(uint32_t v) { return five_to_eight(v >> 11) << 16 | six_to_eight(v >> 5) << 8 | five_to_eight(v); }
 
 static void draw_vbe_planes(const struct vga_draw *d, const uint8_t *from, uint32_t *to) {

@@ -1,5 +1,6 @@
-/* What the files of the VGA share. Reading order: vga.c (ports, the card), bochs_vbe.c, vga_memory.c (A0000h-BFFFFh), vga_copy.c
- * (what a screen takes), vga_modes.c (what registers mean for a picture), vga_render.c (the copy as pixels), vga_text.c.
+/* What the files of the VGA share. Reading order: vga.c (ports, the card), bochs_vbe.c, vga_memory.c (planes at A0000h),
+ * vga_window.c (memory there), vga_fast_ports.c, vga_copy.c (what a screen takes), vga_modes.c (what registers mean for a
+ * picture), vga_render.c (the copy as pixels), vga_text.c.
  *
  * Video memory is kept as QEMU keeps it, and as a guest that looks at it through BAR 0 sees it: byte 4n + p is byte n of plane p,
  * called dword n here, and the display's address counter counts dwords. With chain-4 on, the CPU's address is the byte's. */
@@ -16,6 +17,9 @@ enum {
   VGA_DWORDS = 0x10000, /* of the four planes of 64 KiB that the display's counter reaches outside VBE modes */
   VGA_CELLS = 32 << 10, /* bytes of a text window */
   VGA_CELL_DWORDS = VGA_CELLS / 2,
+  VGA_WINDOW = 0x20000, /* all that can answer from A0000h on; text is at B0000h or B8000h */
+  VGA_MONO_TEXT = 0x10000,
+  VGA_COLOUR_TEXT = 0x18000,
   VGA_ROM = 64 << 10
 };
 
@@ -118,6 +122,7 @@ struct vga {
   uint16_t vbe_index;
   uint32_t latch;
   struct mmu *mmu;
+  struct io_bus *io;
   struct clock *clock;
   struct vga_window window;        /* follows from the registers */
   const uint32_t *dwords;          /* video memory, to be read */
@@ -150,6 +155,15 @@ void vbe_make_edid(uint8_t edid[128]);
 /* vga_memory.c, which is compiled without x87/SSE and libc (D7): `vga` may be accessed while the guest's FP state is live. */
 uint32_t vga_memory_read(void *vga, uint64_t offset, unsigned size);
 void vga_memory_write(void *vga, uint64_t offset, unsigned size, uint32_t value);
+
+/* vga_fast_ports.c, which is compiled so, too. */
+extern const uint8_t vga_seq_bits[SEQ_COUNT], vga_gfx_bits[GFX_COUNT];
+struct vga_window vga_window_wanted(const struct vga_registers *r);
+bool vga_window_same(const struct vga_window *a, const struct vga_window *b); /* of what is shown */
+bool vga_seq_write(struct vga *s, uint8_t value);                             /* false: vga_window_update() is due */
+bool vga_gfx_write(struct vga *s, uint8_t value);
+/* An OUT to 3C4h, 3C5h, 3CEh or 3CFh; false: to be done through the bus. */
+bool vga_fast_port_write(void *vga, uint16_t port, unsigned size, uint32_t value);
 
 /* vga_window.c */
 bool vga_window_init(struct vga *s);   /* false: no memory */

@@ -1,11 +1,12 @@
 /* Text: the copy's cells, and cells as dots. IBM PS/2 Hardware Interface Technical Reference, "Alphanumeric Modes". Pure.
  *
  * A cell is a dword: character (plane 0), attribute (plane 1); fonts are in plane 2, 32 bytes a glyph. The split by line compare
- * is at whole rows. Dots of 40-column text are 2 wide, as in QEMU's pictures. */
+ * is at whole rows. Dots of 40-column text are 2 wide, as in QEMU's pictures, and the characters whose eighth dot is repeated
+ * begin with B0h, as in QEMU (IBM's with C0h). */
 #include "vga_state.h"
 #include "vga_draw.h"
 
-enum { CURSOR_OFF = 32, LINE = 0x1f, FIRST_BOX = 0xc0, LAST_BOX = 0xdf, FONT_STRIDE = 32 };
+enum { CURSOR_OFF = 32, LINE = 0x1f, FIRST_BOX = 0xb0, LAST_BOX = 0xdf, FONT_STRIDE = 32 };
 
 static struct display_geometry text_geometry(const struct vga_mode *m) {
   return (struct display_geometry){.width = m->width,

@@ -10,29 +10,7 @@
 #include "vga_state.h"
 #include <string.h>
 
-enum { WINDOW = 0xa0000, WINDOW_SIZE = 0x20000, COLOUR_TEXT = 0x18000, MONO_TEXT = 0x10000, WRITES_NEUTRAL = 0xff };
-
-/* ---- what the registers want ---- */
-
-static bool cells_only(const struct vga_registers *r) {
-  bool plain = !(r->gfx[GFX_MODE] & (MODE_WRITE | MODE_READ_COMPARE)) && !r->gfx[GFX_ROTATE] &&
-               r->gfx[GFX_BIT_MASK] == WRITES_NEUTRAL && !(r->gfx[GFX_ENABLE_SET] & 3);
-  return plain && r->seq[SEQ_MAP_MASK] == 3 && !(r->gfx[GFX_READ_MAP] & 2);
-}
-
-static struct vga_window wanted(const struct vga_registers *r) {
-  static const struct {
-    uint32_t start, size;
-  } maps[] = {{0, WINDOW_SIZE}, {0, 0x10000}, {MONO_TEXT, VGA_CELLS}, {COLOUR_TEXT, VGA_CELLS}};
-  unsigned map = r->gfx[GFX_MISC] >> 2 & 3;
-  struct vga_window w = {.start = maps[map].start, .size = r->misc & MISC_RAM ? maps[map].size : 0};
-  w.chain_4 = r->seq[SEQ_MEMORY] & MEMORY_CHAIN_4;
-  w.odd_even = !w.chain_4 && r->gfx[GFX_MODE] & MODE_ODD_EVEN;
-  w.bank = map == 1 ? (uint32_t)r->vbe[VBE_BANK] << 16 : 0;
-  if (w.size && w.chain_4 && r->seq[SEQ_MAP_MASK] == 15) w.layout = WINDOW_LINEAR;
-  if (w.size && w.odd_even && map >= 2 && cells_only(r)) w.layout = WINDOW_CELLS;
-  return w;
-}
+enum { WINDOW = 0xa0000 };
 
 /* ---- planes 0 and 1 on their way ---- */
 
@@ -40,20 +18,19 @@ static uint8_t *cell_memory(struct vga *s) { return mmu_frame_pointer(s->mmu, mm
 
 /* A page at a time, and only those that differ: what is written counts as changed for a screen. */
 static void take_cells(struct vga *s) {
-  uint8_t page[MMU_PAGE];
+  uint16_t page[MMU_PAGE / 2];
   const uint8_t *cells = cell_memory(s);
   for (uint32_t at = 0; at < VGA_CELLS; at += MMU_PAGE) {
-    for (uint32_t i = 0; i < MMU_PAGE / 2; i++) memcpy(page + 2 * i, &s->dwords[at / 2 + i], 2);
+    for (uint32_t i = 0; i < MMU_PAGE / 2; i++) page[i] = (uint16_t)s->dwords[at / 2 + i];
     if (memcmp(page, cells + at, MMU_PAGE)) mmu_area_write(s->mmu, s->cells, at, page, MMU_PAGE);
   }
 }
 
 static void give_cells(struct vga *s) {
   uint32_t page[MMU_PAGE / 4];
-  const uint8_t *cells = cell_memory(s);
+  const uint16_t *cells = (const uint16_t *)cell_memory(s);
   for (uint32_t dword = 0; dword < VGA_CELL_DWORDS; dword += MMU_PAGE / 4) {
-    memcpy(page, s->dwords + dword, MMU_PAGE);
-    for (uint32_t i = 0; i < MMU_PAGE / 4; i++) memcpy(&page[i], cells + 2 * (dword + i), 2);
+    for (uint32_t i = 0; i < MMU_PAGE / 4; i++) page[i] = (s->dwords[dword + i] & 0xffff0000) | cells[dword + i];
     if (memcmp(page, s->dwords + dword, MMU_PAGE))
       mmu_area_write(s->mmu, s->function.area[VGA_BAR], (uint64_t)dword * 4, page, MMU_PAGE);
   }
@@ -80,7 +57,7 @@ static void show(struct vga *s) {
   const struct vga_window *w = &s->window;
   mmu_change_begin(s->mmu);
   for (unsigned i = 0; i < 2; i++)
-    mmu_show_area(s->mmu, s->cells_shown[i], w->layout == WINDOW_CELLS && w->start == (i ? COLOUR_TEXT : MONO_TEXT));
+    mmu_show_area(s->mmu, s->cells_shown[i], w->layout == WINDOW_CELLS && w->start == (i ? VGA_COLOUR_TEXT : VGA_MONO_TEXT));
   if (w->layout == WINDOW_LINEAR && linear_alias(s, w)) {
     mmu_move_area(s->mmu, s->linear, to_gpa(WINDOW + w->start));
     mmu_show_area(s->mmu, s->linear, true);
@@ -90,22 +67,17 @@ static void show(struct vga *s) {
   mmu_change_end(s->mmu);
 }
 
-static bool same_place(const struct vga_window *a, const struct vga_window *b) {
-  return a->layout == b->layout &&
-         (a->layout == WINDOW_PLANES || (a->start == b->start && a->size == b->size && a->bank == b->bank));
-}
-
 void vga_window_update(struct vga *s) {
   const struct vga_window was = s->window;
-  s->window = wanted(&s->r);
-  if (same_place(&was, &s->window)) return;
+  s->window = vga_window_wanted(&s->r);
+  if (vga_window_same(&was, &s->window)) return;
   if (was.layout == WINDOW_CELLS && s->window.layout != WINDOW_CELLS) give_cells(s);
   if (was.layout != WINDOW_CELLS && s->window.layout == WINDOW_CELLS) take_cells(s);
   show(s);
 }
 
 void vga_window_loaded(struct vga *s) {
-  s->window = wanted(&s->r);
+  s->window = vga_window_wanted(&s->r);
   show(s);
 }
 
@@ -113,12 +85,12 @@ void vga_window_loaded(struct vga *s) {
 
 bool vga_window_init(struct vga *s) {
   static const struct mmu_io_ops ops = {.read = vga_memory_read, .write = vga_memory_write};
-  s->planes = mmu_add_io(s->mmu, to_gpa(WINDOW), WINDOW_SIZE, &ops, s);
+  s->planes = mmu_add_io(s->mmu, to_gpa(WINDOW), VGA_WINDOW, &ops, s);
   if (!s->planes) return false;
   mmu_set_io_plain(s->planes);
   s->cells = mmu_add_memory(s->mmu, to_gpa(0), VGA_CELLS, MMU_HIDDEN);
   for (unsigned i = 0; i < 2 && s->cells; i++)
-    s->cells_shown[i] = mmu_add_alias(s->mmu, s->cells, 0, VGA_CELLS, to_gpa(WINDOW + (i ? COLOUR_TEXT : MONO_TEXT)),
+    s->cells_shown[i] = mmu_add_alias(s->mmu, s->cells, 0, VGA_CELLS, to_gpa(WINDOW + (i ? VGA_COLOUR_TEXT : VGA_MONO_TEXT)),
                                       MMU_HIDDEN | MMU_LEVEL(MMU_LEVEL_IO));
   return s->cells_shown[0] && s->cells_shown[1];
 }

@@ -302,7 +302,7 @@ static void fadt_fixed_blocks(struct aml *a) {
 }
 
 /* Pointers are zero here: see append_fadt(). */
-static void build_fadt(struct aml *a) {
+static void build_fadt(struct aml *a, bool vga) {
   acpi_table_begin(a, "FACP", 3);
   aml_dword(a, 0); /* FIRMWARE_CTRL */
   aml_dword(a, 0); /* DSDT */
@@ -321,7 +321,7 @@ static void build_fadt(struct aml *a) {
   aml_byte(a, 0);  /* DAY_ALRM, MON_ALRM: none */
   aml_byte(a, 0);
   aml_byte(a, CENTURY);
-  aml_word(a, BOOT_LEGACY | BOOT_8042 | BOOT_NO_VGA);
+  aml_word(a, (uint16_t)(BOOT_LEGACY | BOOT_8042 | (vga ? 0 : BOOT_NO_VGA)));
   aml_byte(a, 0);
   aml_dword(a, FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_RESET_REG);
   gas_io(a, RESET_PORT, 8);
@@ -380,8 +380,8 @@ static uint32_t append_facs(struct tables *t) {
   return tables_append(t, FILE_ACPI, facs, sizeof facs, ALIGN);
 }
 
-static uint32_t append_fadt(struct tables *t, struct aml *a, uint32_t facs, uint32_t dsdt) {
-  build_fadt(a);
+static uint32_t append_fadt(struct tables *t, struct aml *a, uint32_t facs, uint32_t dsdt, bool vga) {
+  build_fadt(a, vga);
   uint32_t at = append(t, a);
   tables_pointer(t, FILE_ACPI, at + FADT_FACS, 4, FILE_ACPI, facs);
   tables_pointer(t, FILE_ACPI, at + FADT_DSDT, 4, FILE_ACPI, dsdt);
@@ -419,7 +419,7 @@ void acpi_make(struct tables *t, const struct pc_config *config) {
   unsigned count = 0;
   build_dsdt(&a, config);
   uint32_t dsdt = append_plain(t, &a);
-  tables[count++] = append_fadt(t, &a, facs, dsdt);
+  tables[count++] = append_fadt(t, &a, facs, dsdt, config->vga);
   if (config->apic) {
     build_madt(&a);
     tables[count++] = append_plain(t, &a);

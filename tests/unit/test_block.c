@@ -80,7 +80,7 @@ static void requests_do_what_an_array_does(void **state) {
     unsigned seed = 20261129 + kind;
     open_disk(&d, kinds[kind]);
     assert_int_equal(simple(&d, BLOCK_READ, 0, model, SIZE), 0);
-    for (unsigned i = 0; i < 400; i++) {
+    for (unsigned i = 0; i < 200; i++) {
       unsigned grain = rand_r(&seed) % 4 ? 512 : 1;
       uint64_t size = (1 + (unsigned)rand_r(&seed) % (i % 8 ? 9000 : sizeof buffer)) / grain * grain;
       uint64_t at = (unsigned)rand_r(&seed) % (SIZE - size + 1) / grain * grain;

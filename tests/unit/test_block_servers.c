@@ -35,7 +35,7 @@ static void open_format(struct disk *d, const char *format, const char *text) {
   char raw[64], whole[256], error[ERROR_TEXT];
   *d = (struct disk){0};
   make_file(raw);
-  snprintf(d->path, sizeof d->path, "%s.%s", raw, format);
+  snprintf(d->path, sizeof d->path, "%.40s.%.20s", raw, format);
   run("qemu-img convert -f raw -O %s %s %s", format, raw, d->path);
   unlink(raw);
   snprintf(whole, sizeof whole, "file=%s,%s", d->path, text);

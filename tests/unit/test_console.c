@@ -1,5 +1,5 @@
 // The console's escapes, character back ends, the terminal. Run only this: build/unit/test_console
-// sources: bt/host/console.c bt/host/chardev.c bt/host/char_stream.c bt/host/loop.c bt/host/post.c bt/host/terminal.c bt/options/values.c
+// sources: bt/host/console.c bt/host/chardev.c bt/host/char_stream.c bt/host/char_socket.c bt/host/loop.c bt/host/post.c bt/host/terminal.c bt/options/values.c
 // link: pthread
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -91,6 +91,7 @@ struct fixture {
   struct loop *loop;
   struct post_queue posts;
   struct chardev *c;
+  struct char_backend *back;
   int keys, screen; /* our ends */
   int old_in, old_out;
   atomic_int kicks, quits;
@@ -123,7 +124,8 @@ static struct chardev *open_chardev(struct fixture *f, const struct chardev_opti
   const struct chardev_host host = {f->loop, &f->posts, 1, f, note_quit, no_note};
   const struct char_front front = {f, can_receive, receive, event};
   f->c = chardev_create(option, &host, error);
-  if (f->c) char_connect(chardev_backend(f->c), &front);
+  if (f->c) f->back = chardev_attach(f->c, f, true);
+  if (f->c) char_connect(f->back, &front);
   f->room = GOT;
   return f->c;
 }
@@ -173,7 +175,7 @@ static bool wait_for_input(struct fixture *f, unsigned count) {
 }
 /* What the guest sends, handed on at once. */
 static void write_through(struct fixture *f, const uint8_t *bytes, unsigned n) {
-  char_write(chardev_backend(f->c), bytes, n);
+  char_write(f->back, bytes, n);
   chardev_flush(f->c);
 }
 static void put(struct fixture *f, const char *text) { write_through(f, (const uint8_t *)text, (unsigned)strlen(text)); }
@@ -204,12 +206,12 @@ static void a_full_front_end_is_given_the_rest_later(void **state) {
   post_run(&f.posts);
   assert_int_equal(f.count, 2);
   f.room = 2;
-  char_accept(chardev_backend(f.c));
+  char_accept(f.back);
   assert_int_equal(f.count, 4);
-  char_accept(chardev_backend(f.c));
+  char_accept(f.back);
   assert_int_equal(f.count, 4);
-  char_connect(chardev_backend(f.c), NULL); /* the device has gone: what waits goes nowhere */
-  char_accept(chardev_backend(f.c));
+  char_connect(f.back, NULL); /* the device has gone: what waits goes nowhere */
+  char_accept(f.back);
   assert_int_equal(f.count, 4);
   close_pipes(&f);
 }
@@ -220,9 +222,9 @@ static void output_leaves_in_lines(void **state) {
   char seen[32] = {0};
   open_pipes(&f, false);
   struct pollfd screen = {.fd = f.screen, .events = POLLIN};
-  for (const char *at = "MARK done 26.93"; *at; at++) char_write(chardev_backend(f.c), (const uint8_t *)at, 1);
+  for (const char *at = "MARK done 26.93"; *at; at++) char_write(f.back, (const uint8_t *)at, 1);
   assert_int_equal(poll(&screen, 1, 50), 0);
-  char_write(chardev_backend(f.c), (const uint8_t *)"\n", 1);
+  char_write(f.back, (const uint8_t *)"\n", 1);
   assert_int_equal(read(f.screen, seen, sizeof seen), 16);
   assert_string_equal(seen, "MARK done 26.93\n");
   close_pipes(&f);
@@ -343,7 +345,7 @@ static void input_has_back_pressure(void **state) {
   while (f.count < sizeof bytes) {
     unsigned before = f.count;
     f.room = 16;
-    char_accept(chardev_backend(f.c));
+    char_accept(f.back);
     if (f.count == before) assert_true(wait_for_input(&f, before + 1));
   }
   assert_memory_equal(f.got, bytes, sizeof bytes);
@@ -377,7 +379,7 @@ static void null_backend(void **state) {
   struct fixture f;
   assert_non_null(open_other(&f, &(struct chardev_option){.option = "-serial", .kind = CHARDEV_NULL}));
   put(&f, "vanishes");
-  char_accept(chardev_backend(f.c));
+  char_accept(f.back);
   chardev_drain(f.c);
   assert_int_equal(f.count, 0);
   close_pipes(&f);
@@ -525,7 +527,7 @@ static void the_end_is_told_when_output_finds_it(void **state) {
   assert_int_equal(f.closed, 1);
   client = connect_to(path);
   f.room = GOT;
-  char_accept(chardev_backend(f.c)); /* what the first one left */
+  char_accept(f.back); /* what the first one left */
   for (int i = 0; i < 2000 && f.opened < 2; i++) nap(1), post_run(&f.posts);
   assert_int_equal(f.opened, 2);
   close(client);

@@ -627,10 +627,16 @@ static void random_step(struct bench *b, uint64_t *seed) {
   }
 }
 
+static uint64_t number_of(const char *name, uint64_t usual) {
+  const char *text = getenv(name);
+  return text ? strtoull(text, NULL, 0) : usual;
+}
+
+/* More of them: BT_TEST_SEED=N BT_TEST_CASES=N. */
 static void random_accesses_do_no_harm(void **state) {
   BENCH;
-  uint64_t seed = 0x1234567;
-  for (unsigned i = 0; i < 400000; i++) random_step(b, &seed);
+  uint64_t seed = number_of("BT_TEST_SEED", 0x1234567), cases = number_of("BT_TEST_CASES", 400000);
+  for (uint64_t i = 0; i < cases; i++) random_step(b, &seed);
   assert_true(b->disk.reads > 500 && b->disk.writes > 100 && b->cd.reads > 100);
   serve(&b->disk), serve(&b->cd);
   out8(b->r, PRIMARY + CONTROL, 4), out8(b->r, PRIMARY + CONTROL, 0);

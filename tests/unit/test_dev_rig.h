@@ -153,7 +153,7 @@ static inline void rig_receive(struct rig *r, unsigned port, const uint8_t *byte
 /* With these devices in place of four serial ports and isa-debug-exit. NULL, and *error: they cannot be. */
 static inline struct rig *rig_create_as(bool apic, bool slew, const struct device_config *devices, unsigned count,
                                         const char **error) {
-  static const struct char_ops port_ops = {rig_output, rig_accept};
+  static const struct char_ops port_ops = {.write = rig_output, .accept = rig_accept};
   static const struct debug_exit_properties debug_exit = {0xf4, 4};
   struct rig *r = calloc(1, sizeof *r);
   r->mmu.ram_size = 128 << 20;

@@ -17,6 +17,18 @@ static void transmits_at_once(void **state) {
   assert_memory_equal(r->output, "hello", 5);
 }
 
+/* What SeaBIOS boots finds the chip as after power-on; a system that wants five bits says so. */
+static void eight_bits_until_lcr_is_written(void **state) {
+  struct rig *r = *state;
+  pc_reset(r->pc);
+  assert_int_equal(in8(r, LCR), 0);
+  out8(r, DATA, 's');
+  out8(r, LCR, 0);
+  out8(r, DATA, 's');
+  assert_int_equal(r->output_size, 2);
+  assert_memory_equal(r->output, "s\x13", 2);
+}
+
 static void dlab_hides_the_data_register(void **state) {
   struct rig *r = *state;
   out8(r, LCR, 0x83);
@@ -58,6 +70,21 @@ static void without_fifo_there_is_room_for_one(void **state) {
   assert_int_equal(in8(r, LSR) & 3, 1); /* OE is cleared by reading */
   assert_int_equal(in8(r, DATA), 'b');
   assert_int_equal(in8(r, LSR) & 1, 0);
+}
+
+/* Ctrl-A b: a byte of zeros with LSR's break bit, which reading clears; in loopback the line is cut off. */
+static void a_break_is_received(void **state) {
+  struct rig *r = *state;
+  const struct char_front *front = &r->ports[0].backend.front;
+  front->event(front->opaque, CHAR_FOCUSED);
+  assert_int_equal(in8(r, LSR) & 0x11, 0);
+  front->event(front->opaque, CHAR_BREAK);
+  assert_int_equal(in8(r, LSR) & 0x11, 0x11);
+  assert_int_equal(in8(r, LSR) & 0x11, 0x01);
+  assert_int_equal(in8(r, DATA), 0);
+  out8(r, MCR, 0x10);
+  front->event(front->opaque, CHAR_BREAK);
+  assert_int_equal(in8(r, LSR) & 0x11, 0);
 }
 
 static void fifo_overrun_keeps_the_first_16(void **state) {
@@ -253,10 +280,12 @@ int main(void) {
 #define RIG(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
   const struct CMUnitTest tests[] = {
     RIG(transmits_at_once),
+    RIG(eight_bits_until_lcr_is_written),
     RIG(dlab_hides_the_data_register),
     RIG(looks_like_a_16550a_to_linux),
     RIG(without_fifo_there_is_room_for_one),
     RIG(fifo_overrun_keeps_the_first_16),
+    RIG(a_break_is_received),
     RIG(trigger_level_then_timeout),
     RIG(thre_interrupt_semantics),
     RIG(priority_of_causes),

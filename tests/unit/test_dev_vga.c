@@ -21,7 +21,7 @@ struct board {
   struct io_bus *io;
   struct pci pci;
   struct device bus, card;
-  struct vga *vga;
+  struct vga state, *vga; /* the same */
   struct display_backend screen;
 };
 
@@ -37,9 +37,9 @@ static struct board *make(void) {
   b->bus = pci_init(&b->pci, b->io, b->mmu, (struct irq_line){0});
   for (unsigned i = 0; i < sizeof rom; i++) rom[i] = (uint8_t)(i * 7 + (i >> 8));
   const struct vga_config config = {&b->screen, rom, sizeof rom};
-  b->card = vga_init(&config, SLOT, &b->pci, b->io, b->mmu, b->clock);
+  b->card = vga_init(&b->state, &config, SLOT, &b->pci, b->io, b->mmu, b->clock);
   assert_non_null(b->card.name);
-  b->vga = b->card.state;
+  b->vga = &b->state;
   return b;
 }
 static void unmake(struct board *b) {

@@ -168,10 +168,13 @@ static void serial_ports(void **state) {
   assert_string_equal(chardev(&o, 0).path, "a,b");
   BAD("four", "-serial", "null", "-serial", "null", "-serial", "null", "-serial", "null", "-serial", "null");
   BAD("only one port", "-kernel", "k", "-serial", "stdio", "-serial", "mon:stdio");
-  BAD("no such backend", "-serial", "tcp:localhost:1");
+  BAD("no such backend", "-serial", "udp:localhost:1");
+  BAD("HOST:PORT", "-serial", "tcp:localhost");
+  BAD("telnet", "-serial", "telnet:localhost:1,server=on");
   BAD("no such backend", "-serial", "file:");
   BAD("characters", "-serial", "unix:");
-  BAD("no property 'color'; it has path, server, wait, mux", "-serial", "unix:p,color=red");
+  BAD("no property 'color'; it has path, host, port, server, wait, nodelay, ipv4, ipv6, telnet, reconnect, mux", "-serial",
+      "unix:p,color=red");
   BAD("-serial chardev:c: chardev=c: there is no -chardev with that id", "-serial", "chardev:c");
 }
 
@@ -190,9 +193,10 @@ static void serial_defaults(void **state) {
   assert_null(o.entries);
   PARSE(&o, "-nographic", "-serial", "file:f", "-kernel", "k");
   assert_int_equal(chardev(&o, 0).kind, CHARDEV_FILE);
-  assert_null(nth(&o, "chardev", 2));
+  assert_int_equal(chardev(&o, 2).kind, CHARDEV_STDIO); /* the monitor's */
+  assert_null(nth(&o, "chardev", 3));
   PARSE(&o, "-nographic", "-device", "isa-serial", "-device", "isa-parallel", "-kernel", "k");
-  assert_null(nth(&o, "chardev", 0));
+  assert_null(nth(&o, "chardev", 1));
   assert_null(nth(&o, "device", 2));
 }
 
@@ -212,7 +216,7 @@ static void parallel_ports(void **state) {
   assert_string_equal(device(&o, 0, &(struct uart16550_properties){0}), "isa-serial");
   assert_null(nth(&o, "device", 1));
   BAD("three parallel ports", "-parallel", "null", "-parallel", "null", "-parallel", "null", "-parallel", "null");
-  BAD("no such backend", "-parallel", "tcp:localhost:1");
+  BAD("no such backend", "-parallel", "udp:localhost:1");
   BAD("-parallel chardev:c: chardev=c: there is no -chardev with that id", "-kernel", "k", "-parallel", "chardev:c");
   BAD("only one port", "-kernel", "k", "-serial", "stdio", "-parallel", "stdio");
   BAD("index=3: it is a number from 0 to 2", "-kernel", "k", "-device", "isa-parallel,index=3");
@@ -259,6 +263,8 @@ static void the_screen_in_the_terminal(void **state) {
   struct bt_options o;
   GOOD("-display", "curses");
   PARSE(&o, "-kernel", "k");
+  assert_int_equal(o.display, DISPLAY_DEFAULT);
+  PARSE(&o, "-kernel", "k", "-vnc", ":1");
   assert_int_equal(o.display, DISPLAY_NONE);
   PARSE(&o, "-kernel", "k", "-curses");
   assert_int_equal(o.display, DISPLAY_CURSES);
@@ -269,6 +275,41 @@ static void the_screen_in_the_terminal(void **state) {
   BAD("the terminal is the screen's", "-kernel", "k", "-curses", "-serial", "stdio");
   BAD("the terminal is the screen's", "-kernel", "k", "-curses", "-nographic");
   BAD("-daemonize: the screen is in the terminal", "-kernel", "k", "-curses", "-daemonize");
+}
+
+/* -nographic has one on the serial port's terminal, "mon:" too; -monitor and -mon make others. */
+static void monitors(void **state) {
+  struct bt_options o;
+  PARSE(&o, "-kernel", "k");
+  assert_null(nth(&o, "mon", 0));
+  PARSE(&o, "-kernel", "k", "-nographic");
+  assert_string_equal(entry_value(nth(&o, "mon", 0), "chardev"), "serial0");
+  assert_null(nth(&o, "mon", 1));
+  PARSE(&o, "-kernel", "k", "-nographic", "-monitor", "none");
+  assert_null(nth(&o, "mon", 0));
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_STDIO);
+  assert_false(chardev(&o, 0).mux);
+  PARSE(&o, "-kernel", "k", "-serial", "mon:unix:/tmp/s,server=on,wait=off");
+  assert_true(chardev(&o, 0).mux && chardev(&o, 0).server);
+  assert_string_equal(entry_value(nth(&o, "mon", 0), "chardev"), "serial0");
+  PARSE(&o, "-kernel", "k", "-monitor", "tcp:[::1]:4444,server=on,wait=off", "-monitor", "tcp::4444");
+  assert_string_equal(chardev(&o, 0).host, "::1");
+  assert_string_equal(chardev(&o, 0).port, "4444");
+  assert_true(chardev(&o, 0).server && !chardev(&o, 0).wait);
+  assert_string_equal(chardev(&o, 1).host, "");
+  assert_string_equal(entry_value(nth(&o, "mon", 1), "chardev"), "compat_monitor1");
+  PARSE(&o, "-kernel", "k", "-chardev", "pipe,path=/p,id=a", "-mon", "a", "-chardev", "pty,id=b", "-monitor", "chardev:b", "-S");
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_PIPE);
+  assert_string_equal(entry_value(nth(&o, "mon", 1), "chardev"), "b");
+  assert_true(o.stopped);
+  BAD("there is no -chardev with id=x", "-kernel", "k", "-mon", "chardev=x");
+  BAD("no QMP", "-kernel", "k", "-chardev", "null,id=x", "-mon", "x,mode=control");
+  BAD("it has chardev=, mode=, pretty=", "-kernel", "k", "-chardev", "null,id=x", "-mon", "x,color=red");
+  BAD("mux=on", "-kernel", "k", "-chardev", "null,id=x", "-mon", "x", "-mon", "x");
+  BAD("a path= or a port=", "-chardev", "socket,id=x,path=p,port=1");
+  BAD("it needs a port=", "-chardev", "socket,id=x,host=h");
+  BAD("reconnect=0", "-chardev", "socket,id=x,path=p,reconnect=5");
+  BAD("only one port or monitor", "-kernel", "k", "-serial", "stdio", "-monitor", "stdio");
 }
 
 /* ---- keyed options ---- */
@@ -336,7 +377,7 @@ static void keyed_serial_ports(void **state) {
   BAD("it needs an id=", "-chardev", "stdio");
   BAD("it needs a path=", "-chardev", "file,id=f");
   BAD("characters", "-chardev", "socket,id=s");
-  BAD("no such backend (stdio, file, socket, null)", "-chardev", "udp,id=u");
+  BAD("no such backend (stdio, file, pipe, pty, socket, null)", "-chardev", "udp,id=u");
   BAD("no property 'size'; it has path, append", "-chardev", "file,id=f,path=p,size=3");
   BAD("append=maybe: it is on or off", "-chardev", "file,id=f,path=p,append=maybe");
   BAD("there is a -chardev with that id already", "-chardev", "null,id=a", "-chardev", "null,id=a");
@@ -352,7 +393,7 @@ static void keyed_serial_ports(void **state) {
   BAD("index=4: it is a number from 0 to 3", "-kernel", "k", "-device", "isa-serial,index=4");
   BAD("irq=1: it is a number from 3 to 15", "-kernel", "k", "-device", "isa-serial,irq=1");
   BAD("only one port", "-kernel", "k", "-serial", "stdio", "-chardev", "stdio,id=s");
-  BAD("a serial port is on the terminal", "-kernel", "k", "-chardev", "stdio,id=s", "-daemonize");
+  BAD("a port or monitor is on the terminal", "-kernel", "k", "-chardev", "stdio,id=s", "-daemonize");
 }
 
 static void properties_of_all_devices_of_a_kind(void **state) {
@@ -478,11 +519,12 @@ static void what_the_guest_does_not_need_warns_once(void **state) {
   static char *const devices[] = {"usb-tablet", "qemu-xhci,id=x", "driver=VGA,vgamem_mb=16",
                                   "AC97",       "virtio-rng-pci", "ich9-usb-ehci1"};
   for (unsigned i = 0; i < sizeof devices / sizeof devices[0]; i++) WARNS("warning: -device", "-device", devices[i]);
-  static char *const more[][2] = {
-    {"-usbdevice", "tablet"},  {"-soundhw", "ac97"}, {"-audiodev", "none,id=a"}, {"-audio", "pa"},      {"-netdev", "user,id=n"},
-    {"-g", "800x600x32"},      {"-uuid", "1"},       {"-smbios", "type=1"},      {"-global", "a.b=c"},  {"-sandbox", "on"},
-    {"-msg", "timestamp=on"},  {"-vnc", ":1"},       {"-spice", "port=1"},       {"-monitor", "stdio"}, {"-accel", "kvm"},
-    {"-machine", "accel=kvm"}, {"-cpu", "host"},     {"-cpu", "host,kvm=off"}};
+  static char *const more[][2] = {{"-usbdevice", "tablet"}, {"-soundhw", "ac97"},     {"-audiodev", "none,id=a"},
+                                  {"-audio", "pa"},         {"-netdev", "user,id=n"}, {"-g", "800x600x32"},
+                                  {"-uuid", "1"},           {"-smbios", "type=1"},    {"-global", "a.b=c"},
+                                  {"-sandbox", "on"},       {"-msg", "timestamp=on"}, {"-vnc", ":1"},
+                                  {"-spice", "port=1"},     {"-accel", "kvm"},        {"-machine", "accel=kvm"},
+                                  {"-cpu", "host"},         {"-cpu", "host,kvm=off"}};
   for (unsigned i = 0; i < sizeof more / sizeof more[0]; i++) WARNS(more[i][0], more[i][0], more[i][1]);
   WARNS("-usb:", "-usb", "-usb", "-usb");
   BAD("no such display", "-kernel", "k", "-display", "crt");
@@ -548,7 +590,6 @@ static void what_qemu_has_and_the_guest_needs_is_refused(void **state) {
   BAD("-drive file=FILE", "-blockdev", "driver=file,filename=x,node-name=d");
   BAD("stub for a debugger", "-gdb", "tcp::1234");
   BAD("stub for a debugger", "-s");
-  BAD("leave it out", "-S");
   BAD("no QMP", "-qmp", "unix:q,server");
   BAD("no flash memory", "-pflash", "b.bin");
   BAD("no network", "-net", "user,hostfwd=tcp::2222-:22");
@@ -612,7 +653,7 @@ static void debugcon_is_a_device_with_a_back_end(void **state) {
   BAD("no such backend", "-debugcon", "carrier-pigeon");
   BAD("that id already", "-debugcon", "null", "-debugcon", "null");
   BAD("needs a chardev=", "-device", "isa-debugcon");
-  BAD("one port can be on the terminal", "-debugcon", "stdio", "-serial", "stdio");
+  BAD("one port or monitor can be on the terminal", "-debugcon", "stdio", "-serial", "stdio");
 }
 
 static void what_contradicts_itself(void **state) {
@@ -743,6 +784,7 @@ int main(void) {
     cmocka_unit_test(memory_sizes),
     cmocka_unit_test(serial_ports),
     cmocka_unit_test(serial_defaults),
+    cmocka_unit_test(monitors),
     cmocka_unit_test(parallel_ports),
     cmocka_unit_test(the_clock_chips_time),
     cmocka_unit_test(the_screen_in_the_terminal),

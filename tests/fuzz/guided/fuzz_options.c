@@ -23,8 +23,13 @@ static void check_entries(const struct bt_options *o) {
     struct chardev_option c;
     REQUIRE(e->id && chardev_option_read(e, &c, error), "%s", error);
     REQUIRE(c.kind != CHARDEV_FILE || *c.path, "a file without a name");
-    REQUIRE(c.kind != CHARDEV_SOCKET || (*c.path && strlen(c.path) <= SOCKET_PATH_MAX), "a path of %zu", strlen(c.path));
+    REQUIRE(c.kind != CHARDEV_PIPE || *c.path, "FIFOs without a name");
+    if (c.kind == CHARDEV_SOCKET && c.path)
+      REQUIRE(*c.path && strlen(c.path) <= SOCKET_PATH_MAX && !c.port, "a path of %zu", strlen(c.path));
+    if (c.kind == CHARDEV_SOCKET && !c.path) REQUIRE(c.port && *c.port && !c.telnet, "a socket that is nowhere");
   }
+  ENTRIES_OF(o->entries, "mon", e)
+  REQUIRE(entry_find(o->entries, "chardev", entry_value(e, "chardev")), "a monitor on nothing");
   ENTRIES_OF(o->entries, "drive", e) {
     struct drive_option d;
     REQUIRE(e->id && drive_option_read(e, o->snapshot, &d, error), "%s", error);
