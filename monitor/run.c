@@ -176,7 +176,8 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
   vcpu_park_fp(v);
   struct tr_result r;
   tr_translate(&rq, &r);
-  if (r.too_short && (limit_left >= MMU_PAGE - offset || key.cs_limit == 0xffffffff)) {
+  bool goes_on = limit_left >= MMU_PAGE - offset || key.cs_limit == 0xffffffff; /* beyond the page; 4 GiB wrap around */
+  if (r.too_short && rq.page_left == MMU_PAGE - offset && goes_on) {
     if ((*result = straddle(m, &rq, &src, linear, page)) != EXEC_NEXT) return NULL;
     vcpu_park_fp(v);
     tr_translate(&rq, &r);
