@@ -76,6 +76,7 @@ void mode_update(struct monitor *m) {
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);
+  v->s.cs_key = tr_seg_class(m->mode, SEG_CS) == TR_SEG_REAL ? __builtin_bswap32(cs->base >> 4) : 0;
   uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->v->mmu_cpu, v->cpl == 3);
   if (table != v->s.table) v->s.stack_page = 1ull << 40, m->counters.tables++;
   v->s.table = table;
@@ -110,13 +111,13 @@ static uint64_t id_key(struct monitor *m, struct mode_id id) {
   return key;
 }
 
-/* A flat CS is told by its mode. The base of a TR_SEG_REAL stands beside the EIP, of at most 16 bits, in the key's low half,
- * where far transfers change it inline. Any other CS is a part of what the number stands for. */
+/* A flat CS is told by its mode. That of a TR_SEG_REAL stands beside the EIP in the key's low half: cs_key, which far transfers
+ * change inline. Any other CS is a part of what the number stands for. */
 uint64_t mode_key(struct monitor *m, uint32_t bits) {
   const struct tr_segment *cs = &m->v->s.seg[SEG_CS];
   struct mode_id id = {.bits = bits};
   if (bits & TR_CS_FLAT) return id_key(m, id);
-  if (tr_seg_class((struct tr_mode){bits}, SEG_CS) == TR_SEG_REAL) return id_key(m, id) + (cs->base << 12);
+  if (tr_seg_class((struct tr_mode){bits}, SEG_CS) == TR_SEG_REAL) return id_key(m, id);
   id.cs_base = cs->base, id.cs_limit = cs->limit;
   return id_key(m, id);
 }

@@ -251,7 +251,7 @@ static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result
   if (b && hashable(m, mode)) {
     entry = fetch_entry(m, linear, result);
     struct tr_hash_entry *e = &v->s.hash[tr_hash_index(v->s.eip)];
-    *e = (struct tr_hash_entry){-(entry + v->s.eip + v->s.mode_key), tcache_address(m->code.tcache, b->entry)};
+    *e = (struct tr_hash_entry){-(entry + v->s.eip + v->s.mode_key + v->s.cs_key), tcache_address(m->code.tcache, b->entry)};
   }
   return b;
 }
@@ -262,7 +262,7 @@ static const void *probe_hash(struct monitor *m) {
   if (!hashable(m, m->mode.bits)) return NULL;
   uint64_t entry = ((const uint64_t *)(uintptr_t)(v->s.table + MMU_FETCH_ARRAY))[gla_page(monitor_linear_eip(m))];
   const struct tr_hash_entry *e = &v->s.hash[tr_hash_index(v->s.eip)];
-  return entry && e->negated_key + entry + v->s.eip + v->s.mode_key == 0 ? e->code : NULL;
+  return entry && e->negated_key + entry + v->s.eip + v->s.mode_key + v->s.cs_key == 0 ? e->code : NULL;
 }
 
 /* ---- entering -------------------------------------------------------------------------------------------------- */

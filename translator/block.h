@@ -173,8 +173,9 @@ void branch_early_safepoint(struct block *b);
 void branch_irq_check(struct block *b); /* after the current instruction, at the next */
 
 /* stack.c */
-/* CS of real mode and V86 becomes the selector in `reg`, of which nothing is left. No flags. */
+/* CS of real mode and V86 becomes the selector in `reg`, of which nothing is left, nor of R10. No flags. */
 void stack_load_cs(struct block *b, unsigned reg);
+void stack_load_cs_imm(struct block *b, uint16_t selector);
 
 /* emit.c, stack.c, strings.c, branch.c: the inline code of the current step, a function for the kinds that name it in op_kinds.h.
  */

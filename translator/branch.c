@@ -159,6 +159,10 @@ void branch_indirect(struct block *b) {
   host_mov64(c, H_R10, H_RCX);
   host_load64(c, H_RCX, HM_STATE(mode_key));
   host_lea64(c, H_R9, hm_index(H_R9, H_RCX, 0, 0));
+  if (tr_seg_class(b->rq->mode, SEG_CS) == TR_SEG_REAL) {
+    host_load(c, H_RCX, HM_STATE(cs_key));
+    host_lea64(c, H_R9, hm_index(H_R9, H_RCX, 0, 0));
+  }
   host_load64(c, H_RCX, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET));
   host_lea64(c, H_RCX, hm_index(H_RCX, H_R9, 0, 0));
   uint8_t *hit = host_jrcxz8(c);
@@ -314,21 +318,30 @@ static struct target far_target(const struct insn *insn) {
 }
 
 static void jump_far(struct block *b, const struct insn *insn) {
-  host_mov_imm(&b->code, H_R9, insn->imm2);
-  stack_load_cs(b, H_R9);
+  stack_load_cs_imm(b, insn->imm2);
   jump_to(b, far_target(insn));
 }
 
-/* To the far pointer in R11: its selector in the upper half. */
+/* To selector R9 and EIP R8, each loaded by itself: a load of both words together would wait for two stores. */
 static void jump_far_indirect(struct block *b) {
+  stack_load_cs(b, H_R9);
+  branch_indirect(b);
+}
+
+static void far_pointer_at_r8(struct block *b) {
+  host_load16(&b->code, H_R9, hm(H_R8, 2));
+  host_load16(&b->code, H_R8, hm(H_R8, 0));
+}
+
+/* The far pointer in R11. */
+static void jump_far_pointer(struct block *b) {
   struct host_code *c = &b->code;
-  host_store(c, HM_STATE(scratch[2]), H_R11);
   struct host_mem selector = HM_STATE(scratch[2]);
+  host_store(c, selector, H_R11);
   selector.disp += 2;
   host_movzx16(c, H_R8, H_R11);
   host_load16(c, H_R9, selector);
-  stack_load_cs(b, H_R9);
-  branch_indirect(b);
+  jump_far_indirect(b);
 }
 
 /* CS and EIP of the next instruction to [at]; clobbers R9. */
@@ -361,7 +374,7 @@ void emit_jmp_far_mem(struct block *b) {
   branch_safepoint(b);
   host_load(&b->code, H_R11, access_mem(b));
   block_flush_esp(b);
-  jump_far_indirect(b);
+  jump_far_pointer(b);
 }
 
 void emit_call_far_mem(struct block *b) {
@@ -369,7 +382,7 @@ void emit_call_far_mem(struct block *b) {
   host_load(&b->code, H_R11, access_mem(b));
   push_far(b);
   block_flush_esp(b);
-  jump_far_indirect(b);
+  jump_far_pointer(b);
 }
 
 /* Real mode's (SDM vol. 3A, 20.1.4). TF is clear, RF and AC are cleared in the image that stays. R11 keeps EAX, R10 is free: it
@@ -402,7 +415,7 @@ void emit_int(struct block *b) {
   block_move_esp(b, -6);
   block_flush_esp(b);
   host_mov(c, H_R11, H_R10);
-  jump_far_indirect(b);
+  jump_far_pointer(b);
 }
 
 /* IRET of real mode and V86 that changes no system flag but IF, and lets no interrupt in; any other is the monitor's. */
@@ -422,7 +435,6 @@ void emit_iret(struct block *b) {
   host_load(c, H_R10, HM_STATE(irq_pending));
   host_alu(c, HOg_AND, H_R10, H_R9);
   interrupt->jump = host_jcc(c, CC_NZ);
-  host_load(c, H_R11, hm(H_R8, 0));
   host_op(c, HO_CLD);
   host_mov(c, H_R10, H_R9);
   host_alu_imm(c, HOg_AND, H_R10, FLAG_IF);
@@ -433,13 +445,15 @@ void emit_iret(struct block *b) {
   host_mov64(c, H_RAX, H_R10);
   block_move_esp(b, 6);
   block_flush_esp(b);
+  far_pointer_at_r8(b);
   jump_far_indirect(b);
 }
 
 void emit_retf(struct block *b) {
   branch_safepoint(b);
-  host_load(&b->code, H_R11, access_stack(b, 0));
+  host_lea64(&b->code, H_R8, access_stack(b, 0));
   block_move_esp(b, 4 + released(&block_step(b)->insn));
   block_flush_esp(b);
+  far_pointer_at_r8(b);
   jump_far_indirect(b);
 }

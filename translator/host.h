@@ -83,6 +83,7 @@ enum host_op {
   HO_STD = 0xfd,
   HO_GROUP5 = 0xff,
   HO_RDTSC = 0x0f31,
+  HO_BSWAP = 0x0fc8, /* + register */
   HO_JCC = 0x0f80,   /* + condition */
   HO_SETCC = 0x0f90, /* + condition */
   HO_MOVZXb = 0x0fb6,

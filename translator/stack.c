@@ -147,12 +147,20 @@ static void real_segment(struct block *b, unsigned seg, unsigned reg) {
   host_store(c, access_segment_base(seg), reg);
 }
 
-/* CS likewise: its base is a part of keys in the hash (state.h). */
+/* CS likewise: its selector is a part of keys in the hash (state.h). */
 void stack_load_cs(struct block *b, unsigned reg) {
-  struct host_mem key = HM_STATE(mode_key);
-  key.disp += 2;
-  host_op_mem(&b->code, HO_16 | HO_MOVto, reg, key);
+  struct host_code *c = &b->code;
+  host_mov(c, H_R10, reg);
+  host_op_plus(c, HO_BSWAP, H_R10);
+  host_store(c, HM_STATE(cs_key), H_R10);
   real_segment(b, SEG_CS, reg);
+}
+
+void stack_load_cs_imm(struct block *b, uint16_t selector) {
+  struct host_code *c = &b->code;
+  host_store_imm(c, HM_STATE(cs_key), __builtin_bswap32(selector));
+  host_store_imm16(c, access_segment_selector(SEG_CS), selector);
+  host_store_imm(c, access_segment_base(SEG_CS), (uint32_t)selector << 4);
 }
 
 /* The selector in R9 is the one that is loaded, and its descriptor in the GDT is still what it was then: nothing to do. All else

@@ -12,10 +12,10 @@ struct tr_segment {
 };
 
 /* One entry of the indirect-branch hash, indexed by the low 16 bits of the target's EIP: the code for
- * key = fetch entry of the target's page + EIP + mode_key, stored negated so that LEA + JRCXZ can compare without flags.
- * The low half of mode_key is CS.selector << 16 where CS is a TR_SEG_REAL, whose EIPs have 16 bits, and zero elsewhere.
- * The fetch entry in the key makes an entry die by itself when its page is mapped elsewhere. The table lies right
- * below struct tr_state, at a constant negative distance from R13. */
+ * key = fetch entry of the target's page + EIP + mode_key + cs_key, stored negated so that LEA + JRCXZ can compare without flags.
+ * cs_key is the selector with its bytes swapped, in the upper half, where CS is a TR_SEG_REAL, whose EIPs have 16 bits; else
+ * zero. The fetch entry in the key makes an entry die by itself when its page is mapped elsewhere. The table lies right below
+ * struct tr_state, at a constant negative distance from R13. */
 struct tr_hash_entry {
   uint64_t negated_key;
   const void *code;
@@ -37,6 +37,7 @@ struct tr_state {
   uint32_t tsc_aux;           /* IA32_TSC_AUX, for RDTSCP */
   struct tr_hash_entry *hash; /* the same table for C code */
   uint64_t mode_key;          /* added to (fetch entry + eip) to make a hash key */
+  uint32_t cs_key;            /* likewise; apart, since far transfers store it inline and what was just stored is loaded whole */
   uint64_t tsc_offset;        /* guest TSC = host TSC + this, where they run at one rate */
   int64_t insns_left;         /* -icount: instructions until the next deadline */
   uint64_t stack_page;        /* linear address of the stack page that host_page belongs to, or 1 << 40 */

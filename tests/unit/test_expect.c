@@ -61,7 +61,7 @@ static const struct {
   MEMBER(flags),         MEMBER(if_flag),    MEMBER(sys_flags), MEMBER(irq_pending), MEMBER(site),
   MEMBER(refill_budget), MEMBER(tsc_aux),    MEMBER(mode_key),  MEMBER(tsc_offset),  MEMBER(insns_left),
   MEMBER(stack_page),    MEMBER(stack_host), MEMBER(scratch),   MEMBER(windows),     MEMBER(exit_linear),
-  MEMBER(seg),           MEMBER(seg_raw),    MEMBER(gdt_host),  MEMBER(ivt_host),
+  MEMBER(seg),           MEMBER(seg_raw),    MEMBER(gdt_host),  MEMBER(ivt_host),    MEMBER(cs_key),
 };
 static void put_state(struct text *t, uint32_t offset) {
   for (unsigned i = 0; i < sizeof members / sizeof *members; i++) {
