@@ -507,6 +507,60 @@ static void only_lines_that_were_written_are_drawn(void **state) {
   assert_int_equal(front->pixels(front->opaque, second + 1, &p), second + 1);
 }
 
+/* An OUT that parks nothing does what one through the bus does, or says that it has not. */
+static void fast_ports_do_what_the_bus_does(void **state) {
+  struct board *b = *state, *other = make();
+  static const uint16_t ports[] = {0x3c4, 0x3c5, 0x3ce, 0x3cf, 0x3c6, 0x3cc};
+  unsigned fast = 0;
+  out(b, 0x3c2, 0x67), out(other, 0x3c2, 0x67);
+  for (unsigned i = 0; i < 200000; i++) {
+    uint16_t port = ports[random_word() % 6];
+    unsigned size = 1u << random_word() % 2;
+    uint32_t value = random_word() & 0x1f0f;
+    if (random_word() & 1) value |= 0x0e06; /* the registers that the window depends on */
+    if (vga_fast_port_write(b->vga, port, size, value)) fast++;
+    else io_bus_write(b->io, port, size, value);
+    io_bus_write(other->io, port, size, value);
+    assert_memory_equal(&b->vga->r, &other->vga->r, sizeof b->vga->r);
+    assert_int_equal(b->vga->seq_index, other->vga->seq_index), assert_int_equal(b->vga->gfx_index, other->vga->gfx_index);
+    assert_int_equal(b->vga->window.layout, other->vga->window.layout);
+    assert_int_equal(b->vga->window.start, other->vga->window.start),
+      assert_int_equal(b->vga->window.size, other->vga->window.size);
+    assert_int_equal(b->vga->window.chain_4, other->vga->window.chain_4);
+    assert_int_equal(b->vga->window.odd_even, other->vga->window.odd_even);
+  }
+  assert_in_range(fast, 60000, 199999);
+  io_bus_add(b->io, 0x3ce, 2, &(struct io_ops){0}, b, "over it"); /* somebody's BAR */
+  assert_false(vga_fast_port_write(b->vga, 0x3ce, 2, 0xff08));
+  io_bus_remove(b->io, 0x3ce, 2);
+  unmake(other);
+}
+
+/* The planes are as near as memory where nothing lies over them and paging is off; cells and chain-4 are memory. */
+static void planes_are_a_plain_window(void **state) {
+  struct board *b = *state;
+  struct mmu_cpu *cpu = mmu_cpu(b->mmu, 0);
+  uint64_t offset;
+  const struct mmu_mode real = {.a20 = true};
+  assert_true(mmu_set_mode(cpu, &real, false));
+  out(b, 0x3c2, 0x67), set(b, 0x3c4, 4, 6), set(b, 0x3ce, 6, 5), set(b, 0x3ce, 8, 0xff), set(b, 0x3c4, 2, 15);
+  const struct mmu_plain *p = mmu_plain_at(cpu, to_gla(WINDOW + 0x123), 2, &offset);
+  assert_non_null(p);
+  assert_int_equal(offset, 0x123);
+  p->ops->write(p->opaque, offset, 2, 0x55aa);
+  assert_int_equal(dword(b, 0x123), 0xaaaaaaaa), assert_int_equal(dword(b, 0x124), 0x55555555);
+  assert_null(mmu_plain_at(cpu, to_gla(WINDOW - 1), 2, &offset));
+  assert_null(mmu_plain_at(cpu, to_gla(0xc0000 - 1), 2, &offset));
+  set(b, 0x3c4, 4, 14); /* chain-4 */
+  assert_null(mmu_plain_at(cpu, to_gla(WINDOW + 0x123), 2, &offset));
+  assert_non_null(mmu_plain_at(cpu, to_gla(0xb0000), 2, &offset)); /* beside it nothing answers, but the device says so */
+  set(b, 0x3c4, 4, 6);
+  const struct mmu_mode paged = {.paging = true, .a20 = true, .cr3 = 0x1000};
+  assert_true(mmu_set_mode(cpu, &paged, false));
+  assert_null(mmu_plain_at(cpu, to_gla(WINDOW + 0x123), 2, &offset));
+  assert_true(mmu_set_mode(cpu, &real, false));
+}
+
 /* ---- random accesses: nothing that a guest writes leads out of memory ---- */
 
 static void random_guest(void **state) {
@@ -560,6 +614,8 @@ int main(void) {
     TEST(only_what_changes_is_new),
     TEST(cells_have_colours_and_a_cursor),
     TEST(only_lines_that_were_written_are_drawn),
+    TEST(fast_ports_do_what_the_bus_does),
+    TEST(planes_are_a_plain_window),
     TEST(random_guest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
