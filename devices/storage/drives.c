@@ -106,14 +106,17 @@ static const char *hd_check(const void *properties) {
   return unfit_text(p->serial, p->model, p->version);
 }
 
+static struct ide_geometry shape(uint32_t cylinders, uint32_t heads, uint32_t sectors) {
+  bool fits = cylinders <= 1024 && sectors <= 63; /* what INT 13h can say */
+  return (struct ide_geometry){cylinders, heads, sectors, fits ? IDE_TRANSLATION_NONE : IDE_TRANSLATION_LBA};
+}
+
 static struct ide_geometry geometry(const struct ide_hd_properties *p, const struct block_backend *b) {
-  struct ide_geometry g = ide_guess_geometry(b->size / ATA_SECTOR, NULL);
   const struct block_geometry *said = &b->geometry;
-  bool fits = said->cylinders - 1 < 65535 && said->heads - 1 < 16 && said->sectors - 1 < 255;
-  if (p->cylinders != ANY) g = (struct ide_geometry){p->cylinders, p->heads, p->sectors, IDE_TRANSLATION_NONE};
-  else if (fits) g = (struct ide_geometry){said->cylinders, said->heads, said->sectors, IDE_TRANSLATION_NONE};
-  if (g.cylinders > 1024) g.translation = IDE_TRANSLATION_LBA;
-  return g;
+  bool good = said->cylinders - 1 < 65535 && said->heads - 1 < 16 && said->sectors - 1 < 255;
+  if (p->cylinders != ANY) return shape(p->cylinders, p->heads, p->sectors);
+  if (good) return shape(said->cylinders, said->heads, said->sectors);
+  return ide_guess_geometry(b->size / ATA_SECTOR, b->first_sector);
 }
 
 static void hd_reset(void *state) {
