@@ -746,7 +746,7 @@ static void what_cannot_be_is_said(void **state) {
   assert_null(try(m, &p, 1));
   assert_non_null(strstr(try(m, &p, 2), "there already"));
   p.bus = "ide.2";
-  assert_non_null(strstr(try(m, &p, 1), "ide.0 or ide.1"));
+  assert_non_null(strstr(ide_hd_type.check(&p), "ide.0 or ide.1"));
   p = plain, m->backend.read_only = true;
   assert_non_null(strstr(try(m, &p, 1), "read-only"));
   m->backend.read_only = false, m->backend.size = 511;
