@@ -117,6 +117,7 @@ struct block_backend {
   bool is_cdrom;      /* media=cdrom */
   const char *serial; /* number that the guest is told; NULL: the front end's own choice */
   struct block_geometry geometry;
+  const uint8_t *first_sector; /* 512 bytes, as they were when the machine was made; NULL: there was no medium, or a CD */
   /* The front end's, for the back end to look at: the guest has locked the door, has opened the tray (whose medium is still in
    * it). Whoever changes media sets tray_open too. */
   bool locked, tray_open;

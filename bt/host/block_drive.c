@@ -16,7 +16,8 @@ struct block_drive {
   struct drive_option option; /* of the medium that is in it */
   char *file, *format;        /* of a medium that was put in later; else NULL */
   struct block_drive_host host;
-  struct block_image *image;      /* NULL: it is empty */
+  struct block_image *image; /* NULL: it is empty */
+  uint8_t first_sector[512];
   struct under_way *first, **end; /* all that have not been told, oldest first */
   bool told;                      /* of an error, on stderr: once */
   unsigned held;                  /* requests that wait for the machine to go on */
@@ -345,6 +346,13 @@ struct block_drive_info block_drive_info(const struct block_drive *d) {
 
 /* ---- beginning and end ---- */
 
+/* For a disk's geometry, which its partitions may tell. What cannot be read is the guest's affair when it reads it. */
+static void read_first_sector(struct block_drive *d) {
+  const struct iovec to = {d->first_sector, sizeof d->first_sector};
+  if (!d->image || d->option.is_cdrom || d->image->size < to.iov_len) return;
+  if (d->image->ops->read(d->image, 0, to.iov_len, &to, 1) == 0) d->backend.first_sector = d->first_sector;
+}
+
 struct block_drive *block_drive_create(const struct drive_option *option, const struct block_drive_host *host,
                                        char error[ERROR_TEXT]) {
   static const struct block_ops ops = {submit};
@@ -358,6 +366,7 @@ struct block_drive *block_drive_create(const struct drive_option *option, const 
   pthread_cond_init(&d->idle, NULL);
   struct block_image *image = option->file ? open_medium(d, option, error) : NULL;
   set_medium(d, image);
+  read_first_sector(d);
   if (image || !option->file) return d;
   block_drive_destroy(d);
   return NULL;

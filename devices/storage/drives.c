@@ -11,11 +11,9 @@
 
 enum { ANY = UINT32_MAX };
 
-/* By bus=ide.N and unit=, where they are given; else the first that is free. */
+/* By bus=ide.N (checked) and unit=, where they are given; else the first that is free. */
 static const char *find_unit(const struct device_place *place, const char *bus, uint32_t unit, struct ide_channel **c,
                              unsigned *n) {
-  bool known = !bus || !strcmp(bus, "ide.0") || !strcmp(bus, "ide.1");
-  if (!known) return "bus= is ide.0 or ide.1";
   for (unsigned i = 0; i < IDE_CHANNELS * IDE_UNITS; i++) {
     *c = &place->ide[i / IDE_UNITS];
     *n = i % IDE_UNITS;
@@ -92,7 +90,8 @@ static const struct property hd_properties[] = {
   PROPERTY_END,
 };
 
-static const char *unfit_text(const char *serial, const char *model, const char *version) {
+static const char *unfit_text(const char *bus, const char *serial, const char *model, const char *version) {
+  if (bus && strcmp(bus, "ide.0") && strcmp(bus, "ide.1")) return "bus= is ide.0 or ide.1";
   if (serial && strlen(serial) > 20) return "serial= has up to 20 letters";
   if (strlen(model) > 40) return "model= has up to 40 letters";
   return strlen(version) > 8 ? "ver= has up to 8 letters" : NULL;
@@ -103,17 +102,20 @@ static const char *hd_check(const void *properties) {
   unsigned given = (p->cylinders != ANY) + (p->heads != ANY) + (p->sectors != ANY);
   if (given && given < 3) return "cyls=, heads= and secs= are given together";
   if (p->physical_block_size & (p->physical_block_size - 1)) return "physical_block_size= is a power of two";
-  return unfit_text(p->serial, p->model, p->version);
+  return unfit_text(p->bus, p->serial, p->model, p->version);
+}
+
+static struct ide_geometry shape(uint32_t cylinders, uint32_t heads, uint32_t sectors) {
+  bool fits = cylinders <= 1024 && sectors <= 63; /* what INT 13h can say */
+  return (struct ide_geometry){cylinders, heads, sectors, fits ? IDE_TRANSLATION_NONE : IDE_TRANSLATION_LBA};
 }
 
 static struct ide_geometry geometry(const struct ide_hd_properties *p, const struct block_backend *b) {
-  struct ide_geometry g = ide_guess_geometry(b->size / ATA_SECTOR, NULL);
   const struct block_geometry *said = &b->geometry;
-  bool fits = said->cylinders - 1 < 65535 && said->heads - 1 < 16 && said->sectors - 1 < 255;
-  if (p->cylinders != ANY) g = (struct ide_geometry){p->cylinders, p->heads, p->sectors, IDE_TRANSLATION_NONE};
-  else if (fits) g = (struct ide_geometry){said->cylinders, said->heads, said->sectors, IDE_TRANSLATION_NONE};
-  if (g.cylinders > 1024) g.translation = IDE_TRANSLATION_LBA;
-  return g;
+  bool good = said->cylinders - 1 < 65535 && said->heads - 1 < 16 && said->sectors - 1 < 255;
+  if (p->cylinders != ANY) return shape(p->cylinders, p->heads, p->sectors);
+  if (good) return shape(said->cylinders, said->heads, said->sectors);
+  return ide_guess_geometry(b->size / ATA_SECTOR, b->first_sector);
 }
 
 static void hd_reset(void *state) {
@@ -194,7 +196,7 @@ static const struct property cd_properties[] = {
 
 static const char *cd_check(const void *properties) {
   const struct ide_cd_properties *p = properties;
-  return unfit_text(p->serial, p->model, p->version);
+  return unfit_text(p->bus, p->serial, p->model, p->version);
 }
 
 static void cd_reset(void *state) { atapi_power_on(state); }

@@ -71,6 +71,7 @@ static void configuration(void) {
 
 static void signatures(void) {
   for (uint16_t base = SECONDARY; base <= PRIMARY; base += PRIMARY - SECONDARY) {
+    outb(base + DEVICE, 0); /* of an absent unit QEMU shows no BSY */
     outb(base + CONTROL, 4);
     for (volatile unsigned i = 0; i < 100000; i++) {}
     outb(base + CONTROL, 0);

@@ -746,7 +746,7 @@ static void what_cannot_be_is_said(void **state) {
   assert_null(try(m, &p, 1));
   assert_non_null(strstr(try(m, &p, 2), "there already"));
   p.bus = "ide.2";
-  assert_non_null(strstr(try(m, &p, 1), "ide.0 or ide.1"));
+  assert_non_null(strstr(ide_hd_type.check(&p), "ide.0 or ide.1"));
   p = plain, m->backend.read_only = true;
   assert_non_null(strstr(try(m, &p, 1), "read-only"));
   m->backend.read_only = false, m->backend.size = 511;
@@ -756,6 +756,50 @@ static void what_cannot_be_is_said(void **state) {
   p = plain, p.cylinders = 5;
   assert_non_null(strstr(ide_hd_type.check(&p), "together"));
   free(m);
+}
+
+/* By its partitions, if there is a first sector; what its user says counts more. */
+static void geometry_of_the_partitions(void **state) {
+  struct bench *b = calloc(1, sizeof *b);
+  uint8_t data[512], mbr[512] = {[510] = 0x55, 0xaa};
+  mbr[446 + 5] = 3, mbr[446 + 6] = 17, mbr[446 + 12] = 1;
+  for (unsigned said = 0; said < 2; said++) {
+    const char *error = NULL;
+    bench_make(b, 20 << 20, 0);
+    rig_destroy(b->r);
+    b->disk.backend.first_sector = mbr;
+    if (said) b->disk.backend.geometry = (struct block_geometry){40, 16, 63};
+    b->r = rig_create_with(false, b->devices, 2, &error);
+    pic_setup(b->r, 1 << 14 | 1 << 15 | 1 << 2);
+    identify(b, data);
+    assert_int_equal(word(data, 1), said ? 40 : 40960 / (4 * 17));
+    assert_int_equal(word(data, 3), said ? 16 : 4);
+    assert_int_equal(word(data, 6), said ? 63 : 17);
+    rig_destroy(b->r);
+  }
+  free(b);
+}
+
+/* What the BIOS reads: QEMU's numbers for the same disks. */
+static void translation_reaches_cmos(void **state) {
+  struct bench *b = calloc(1, sizeof *b);
+  uint8_t mbr[512] = {[510] = 0x55, 0xaa};
+  mbr[446 + 5] = 254, mbr[446 + 6] = 63, mbr[446 + 12] = 1;
+  for (unsigned large = 0; large < 2; large++) {
+    const char *error = NULL;
+    bench_make(b, 900 << 20, 0);
+    rig_destroy(b->r);
+    b->disk.backend.first_sector = large ? mbr : NULL;
+    b->r = rig_create_with(false, b->devices, 2, &error);
+    out8(b->r, 0x70, 0x39);
+    assert_int_equal(in8(b->r, 0x71), large ? IDE_TRANSLATION_LARGE : IDE_TRANSLATION_LBA);
+    out8(b->r, 0x70, 0x1b);
+    assert_int_equal(in8(b->r, 0x71), 1828 & 0xff);
+    out8(b->r, 0x70, 0x12);
+    assert_int_equal(in8(b->r, 0x71), 0xf0);
+    rig_destroy(b->r);
+  }
+  free(b);
 }
 
 /* As QEMU 7.2 guesses: `info qtree` shows cyls, heads and secs of each. */
@@ -828,6 +872,8 @@ int main(void) {
     TEST(random_states_do_no_harm),
     cmocka_unit_test(what_cannot_be_is_said),
     cmocka_unit_test(geometry_is_guessed_as_in_qemu),
+    cmocka_unit_test(geometry_of_the_partitions),
+    cmocka_unit_test(translation_reaches_cmos),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
