@@ -52,7 +52,8 @@ static bool read_named(struct image *image, const struct bt_options *o, const ch
   char path[PATH_MAX], why[ERROR_TEXT], shown[128];
   if (!find(o, name, true, path)) {
     bool folders = !strchr(name, '/') && access(name, F_OK) < 0;
-    return boot_fail(error, "%s %s: %s%s", option, value_printable(shown, name), strerror(folders ? ENOENT : errno),
+    if (access(name, R_OK) == 0) errno = ENOENT; /* of what was named itself, not of the last folder */
+    return boot_fail(error, "%s %s: %s%s", option, value_printable(shown, name), strerror(errno),
                      folders ? ", here or in the folders of firmware (-L help lists them)" : "");
   }
   return image_read(image, path, max, why) ? true : boot_fail(error, "%s: %.200s", option, why);
