@@ -3,9 +3,10 @@
  * Owns ports 3F0h-3F5h and 3F7h, the phases (command, execution, result), interrupts, the heads' positions, and all commands that
  * move no data. Those that do are fdc_data.c's; drives and media are floppy.c's.
  *
- * Time: nothing turns. Data come as fast as the host has them, and motors need not be on. What is faster on paper than any
- * controller could be (seeks, resets, errors, data that are in memory) ends SOONEST_NS after the byte that asked for it, so that
- * a driver that clears its flag behind that byte does not lose the interrupt; QEMU's ends before the next instruction.
+ * Time: nothing turns. Data come as fast as the host has them, and motors need not be on. Commands that have moved their data end
+ * at once, as QEMU's do: half of what a BIOS's read of a sector costs would be the guest's sleep otherwise. Seeks, resets, READ
+ * ID and commands that fail end SOONEST_NS after the byte that asked for it, so that a driver that clears its flag behind that
+ * byte does not lose the interrupt.
  *
  * As QEMU 7.2 where the data sheet leaves it open or drivers got used to it: implied seeks are on until CONFIGURE says otherwise;
  * a reset puts all heads over cylinder 0; VERSION is 90h and PART ID 41h (an 82078 of 44 pins), whose DRIVE SPECIFICATION,
@@ -150,10 +151,10 @@ static void result(struct fdc *s, unsigned n) {
   s->size = (uint8_t)n;
 }
 
-void fdc_result_later(struct fdc *s, unsigned n) {
+void fdc_result_interrupt(struct fdc *s, unsigned n, bool at_once) {
   result(s, n);
   s->phase = FDC_EXECUTION;
-  int64_t now = clock_now(s->clock), when = s->began + SOONEST_NS;
+  int64_t now = clock_now(s->clock), when = at_once ? now : s->began + SOONEST_NS;
   s->due |= DUE_RESULT;
   if (when > now) come_later(s, DUE_RESULT, when);
   else clock_timer_cancel(s->clock, &s->timer), fire(s);

@@ -87,8 +87,8 @@ enum { CONFIG_EIS = 1 << 6, CONFIG_NO_FIFO = 1 << 5, CONFIG_POLL_OFF = 1 << 4, C
 struct floppy_drive *fdc_drive(struct fdc *s, unsigned unit);
 void fdc_set_interrupt(struct fdc *s, bool level);
 void fdc_update_lines(struct fdc *s); /* INT and DREQ as DOR lets them through */
-/* n bytes of fifo[] are the result; with an interrupt, no sooner than a controller could have done it. */
-void fdc_result_later(struct fdc *s, unsigned n);
+/* n bytes of fifo[] are the result, with an interrupt; `at_once`, or no sooner than a controller could have done it. */
+void fdc_result_interrupt(struct fdc *s, unsigned n, bool at_once);
 void fdc_end_seeks(struct fdc *s); /* now: somebody wants the heads */
 /* The head of a unit that has a drive, to cylinder `to`. */
 void fdc_step_to(struct fdc *s, unsigned unit, uint8_t to);

@@ -20,7 +20,7 @@
 enum { ST1_NO_MARK = 1 << 0, ST1_PROTECTED = 1 << 1, ST1_NO_DATA = 1 << 2, ST1_DATA_ERROR = 1 << 5, ST1_END = 1 << 7 };
 enum { ST2_UNSATISFIED = 1 << 2, ST2_EQUAL = 1 << 3, ST2_WRONG_CYLINDER = 1 << 4, ST2_DATA_ERROR = 1 << 5, ST2_MARK = 1 << 6 };
 enum { MT = 1 << 7, MFM = 1 << 6, SK = 1 << 5, EC = 1 << 7, HEAD = 1 << 2 };
-enum { SIZE_512 = 2 /* N */, ID_BYTES = 4, SCAN_LOW = 0x19, SCAN_HIGH = 0x1d, SCAN_KINDS = 0x1f };
+enum { SIZE_512 = 2 /* N */, ID_BYTES = 4, OPCODE = 0x1f, SCAN_LOW = 0x19, SCAN_HIGH = 0x1d, READ_ID = 0x0a };
 
 static bool writes(const struct fdc_transfer *t) { return t->kind == FDC_WRITE || t->kind == FDC_FORMAT; }
 
@@ -40,7 +40,7 @@ static void finish(struct fdc *s) {
   const uint8_t bytes[FDC_DATA_RESULT] = {(uint8_t)(t->st0 | t->head << 2 | t->unit), t->st1, t->st2, t->c, t->h, t->r, t->n};
   memcpy(s->fifo, bytes, sizeof bytes);
   t->stage = FDC_IDLE;
-  fdc_result_later(s, sizeof bytes);
+  fdc_result_interrupt(s, sizeof bytes, !(t->st0 & ST0_ABNORMAL) && (t->opcode & OPCODE) != READ_ID);
 }
 
 /* ---- the window and the image ---- */
@@ -167,7 +167,7 @@ static bool load(struct fdc *s) {
 /* SCAN: FFh from either side agrees with everything. */
 static void compare(struct fdc_transfer *t, const uint8_t *bytes, unsigned n) {
   for (unsigned i = 0; i < n; i++) {
-    uint8_t host = bytes[i], disk = t->sector[t->at + i], kind = t->opcode & SCAN_KINDS;
+    uint8_t host = bytes[i], disk = t->sector[t->at + i], kind = t->opcode & OPCODE;
     if (host == disk || host == 0xff || disk == 0xff) continue;
     t->unequal = 1;
     t->unmet |= kind == SCAN_LOW ? disk > host : kind == SCAN_HIGH ? disk < host : 1;
