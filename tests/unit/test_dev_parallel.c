@@ -16,7 +16,7 @@ static struct rig *with_ports(unsigned count, const struct parallel_properties *
 
 static struct rig_port paper;
 static int setup(void **state) {
-  static const struct char_ops ops = {rig_output, rig_accept};
+  static const struct char_ops ops = {.write = rig_output, .accept = rig_accept};
   static struct parallel_properties properties;
   const char *error = NULL;
   properties = usual;
