@@ -39,6 +39,7 @@ struct boot_platform {
   uint64_t rsdp;        /* of the ACPI tables; 0: none */
   uint16_t serial[4];   /* ports of COM1..; 0: not there */
   uint16_t parallel[3]; /* of LPT1.. */
+  unsigned floppies;    /* drives */
   bool vga;             /* there is one, in text mode 3 */
   uint32_t day_seconds; /* what the RTC shows, since midnight */
 };

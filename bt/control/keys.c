@@ -113,7 +113,7 @@ static void mouse_move(struct command_call *call) {
   struct key_queue *q = controls_keys(call->controls);
   int dx, dy, dz;
   if (!read_distance(call, 0, &dx) || !read_distance(call, 1, &dy) || !read_distance(call, 2, &dz)) return;
-  pc_mouse_move(call->machine->pc, dx, -dy, dz, q->buttons);
+  pc_mouse_move(call->machine->pc, dx, -dy, -dz, q->buttons); /* QEMU counts downwards, and the wheel away from its user */
 }
 
 /* QEMU's and the chip's order of bits differ in the middle and the right one, as the help says. */

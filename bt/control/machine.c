@@ -97,6 +97,18 @@ static void info_chardev(struct command_call *call) {
   }
 }
 
+static void info_memory(struct command_call *call) {
+  text_printf(call->out, "base memory: %llu\nplugged memory: 0\n", (unsigned long long)mmu_ram_size(call->machine->mmu));
+}
+
+/* What the firmware is made of; a machine that starts a kernel has none. */
+static void info_roms(struct command_call *call) {
+  const struct roms *r = &call->machine->roms;
+  if (r->bios.size) text_printf(call->out, "size=%#08zx mem=rom name=\"bios\"\n", r->bios.size);
+  for (unsigned i = 0; i < r->cards; i++)
+    text_printf(call->out, "size=%#08zx card name=\"%s\"\n", r->card[i].image.size, r->card[i].name);
+}
+
 /* Every counter, as --stats prints them. */
 static void info_jit(struct command_call *call) {
   char *bytes = NULL;
@@ -115,5 +127,7 @@ const struct command machine_infos[] = {
   COMMAND("history", NULL, "", "show the command line history", info_history),
   COMMAND("mice", NULL, "", "show which guest mouse is receiving events", info_mice),
   COMMAND("chardev", NULL, "", "show the character devices", info_chardev),
+  COMMAND("roms", NULL, "", "show roms", info_roms),
+  COMMAND("memory_size_summary", NULL, "", "show the amount of memory in bytes", info_memory),
   COMMAND("jit", NULL, "", "show the translator's counters, as --stats does at the end", info_jit),
   COMMANDS_END};

@@ -27,6 +27,7 @@ const struct command missing_commands[] = {
   COMMAND_MISSING("gpa2hva", "host addresses are nobody's business: x and pmemsave show what is in memory"),
   COMMAND_MISSING("gpa2hpa", "host addresses are nobody's business: x and pmemsave show what is in memory"),
   COMMAND_MISSING("watchdog_action", "there is no watchdog"),
+  COMMAND_MISSING("system_wakeup", "the guest is not suspended: there is no S3 yet"),
   COMMAND_MISSING("balloon", "there is no balloon: the guest has the memory that -m gives it"),
   COMMAND_MISSING("singlestep", "it is -singlestep on the command line"),
   COMMAND_MISSING("cpu", "there is one CPU"),

@@ -42,18 +42,29 @@ struct chardev {
   struct loop_watch in, out;
   struct loop_timer again;
   atomic_bool cancelled;
-  struct post arrived; /* input has come, or the other end has come or gone, or the focus has moved: whoever notices */
-  bool told_open;      /* vCPU thread, as what follows: what the front ends know */
+  _Atomic int64_t stamps; /* loop_now() when times before lines were asked for; 0: there are none */
+  struct post arrived;    /* input has come, or the other end has come or gone, or the focus has moved: whoever notices */
+  bool in_line;           /* vCPU thread, as what follows: the last byte that was written did not end one */
+  bool told_open;         /* what the front ends know */
   unsigned told_focus, told_breaks, told_clients;
 };
 
 /* The focused port, if there is one at all. The lock is held. */
 static struct port *focused(struct chardev *c) { return c->focus < c->port_count ? c->ports[c->focus] : NULL; }
 
+/* The next client is taken when a monitor has read what the last one said: half a line of the one is no beginning of the
+ * other's. The lock is held. */
+static bool is_said(const struct chardev *c) {
+  for (unsigned i = 0; i < c->port_count; i++)
+    if (!c->ports[i]->patient && c->ports[i]->input.count) return false;
+  return true;
+}
+
 /* What to wait for now. The lock is held. */
 static void watch(struct chardev *c) {
   struct port *p = focused(c);
-  int in = p && queue_room(&p->input) ? char_stream_input_fd(&c->stream) : -1;
+  bool wanted = p && queue_room(&p->input) && (c->stream.in >= 0 || is_said(c));
+  int in = wanted ? char_stream_input_fd(&c->stream) : -1;
   int out = c->output.count && char_stream_has_output(&c->stream) ? c->stream.out : -1;
   loop_change(c->host.loop, &c->in, in, POLLIN);
   loop_change(c->host.loop, &c->out, out, POLLOUT);
@@ -102,13 +113,28 @@ void chardev_flush(struct chardev *c) {
   for (unsigned i = 0; i < c->port_count; i++) flush_port(&c->ports[i]->backend);
 }
 
+static void put_byte(struct port *p, uint8_t byte) {
+  p->line[p->line_count++] = byte;
+  if (byte == '\n' || p->line_count == LINE) flush_port(&p->backend);
+}
+
+/* Ctrl-A t: the time since then at each line's beginning, as QEMU writes it. */
+static void put_time(struct port *p, int64_t from) {
+  char text[32];
+  long long ms = (loop_now() - from) / 1000000;
+  snprintf(text, sizeof text, "[%02lld:%02lld:%02lld.%03lld] ", ms / 3600000, ms / 60000 % 60, ms / 1000 % 60, ms % 1000);
+  for (const char *c = text; *c; c++) put_byte(p, (uint8_t)*c);
+}
+
 /* The guest sends byte by byte. A reader on the host should see lines, not halves of numbers, and a system call a byte costs more
  * than the byte. */
 static void write_bytes(struct char_backend *b, const uint8_t *bytes, unsigned n) {
   struct port *p = (struct port *)b;
+  int64_t stamps = atomic_load_explicit(&p->chardev->stamps, memory_order_relaxed);
   for (; n; bytes++, n--) {
-    p->line[p->line_count++] = *bytes;
-    if (*bytes == '\n' || p->line_count == LINE) flush_port(b);
+    if (stamps && !p->chardev->in_line) put_time(p, stamps);
+    p->chardev->in_line = *bytes != '\n';
+    put_byte(p, *bytes);
   }
   if (p->line_count && p->patient) p->chardev->host.held(p->chardev->host.opaque);
 }
@@ -148,7 +174,7 @@ static unsigned take(struct port *p, uint8_t *to, unsigned max) {
   unsigned n = queue_peek(&p->input, to, max);
   queue_drop(&p->input, n);
   atomic_store(&p->pending, p->input.count != 0);
-  if (was_full && n) watch(c);
+  if (n && (was_full || (!p->input.count && c->stream.in < 0))) watch(c);
   pthread_mutex_unlock(&c->lock);
   return n;
 }
@@ -237,6 +263,7 @@ static bool console_byte(struct chardev *c, uint8_t byte) {
   if (action == CONSOLE_SEND) return true;
   if (action == CONSOLE_QUIT) c->host.quit(c->host.opaque);
   if (action == CONSOLE_MONITOR && c->port_count > 1) return move_focus(c), false;
+  if (action == CONSOLE_TIMESTAMPS) atomic_store(&c->stamps, atomic_load(&c->stamps) ? 0 : loop_now());
   if (action == CONSOLE_BREAK) {
     pthread_mutex_lock(&c->lock);
     c->breaks++;

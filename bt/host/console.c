@@ -32,7 +32,7 @@ const char *console_text(const struct console *c, enum console_action action, ch
   else snprintf(key, sizeof key, "%#x", c->escape);
   snprintf(
     out, 512,
-    "\r\n%s h    print this help\r\n%s x    end the emulator\r\n%s b    send a break\r\n%s c    switch between the guest's console and the monitor\r\n%s %s  send %s\r\n",
-    key, key, key, key, key, key, key);
+    "\r\n%s h    print this help\r\n%s x    end the emulator\r\n%s b    send a break\r\n%s t    times before lines, or none\r\n%s c    switch between the guest's console and the monitor\r\n%s %s  send %s\r\n",
+    key, key, key, key, key, key, key, key);
   return out;
 }

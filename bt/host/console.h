@@ -1,5 +1,5 @@
 /* The escapes of a multiplexed console (mon:stdio, -nographic), as QEMU's: Ctrl-A x ends, c goes to the next of those who share
- * it, b is a break, h helps, Ctrl-A twice sends one. Pure. */
+ * it, b is a break, t turns times before lines on and off, h helps, Ctrl-A twice sends one. Pure. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ struct console {
   X(MONITOR, "\r\nbt: nothing else is on this console\r\n") \
   X(SAVE, "\r\nbt: there is nothing to save: disks are written as the guest writes them\r\n") \
   X(BREAK, "") \
-  X(TIMESTAMPS, "\r\nbt: there are no timestamps\r\n")
+  X(TIMESTAMPS, "")
 enum console_action {
 #define CONSOLE_ENUM(name, text) CONSOLE_##name,
   CONSOLE_ACTIONS(CONSOLE_ENUM)

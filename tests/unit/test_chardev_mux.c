@@ -23,7 +23,7 @@
 
 struct front {
   struct char_backend *back;
-  unsigned room, count, focused, unfocused, breaks;
+  unsigned room, count, opened, opened_at, closed, focused, unfocused, breaks;
   char got[8192];
 };
 struct fixture {
@@ -39,6 +39,10 @@ static void nap(int ms) {
   struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
   nanosleep(&t, NULL);
 }
+/* Safepoints until it is so; the host may be busy. */
+#define UNTIL(f, condition) \
+  for (int i_ = 0; i_ < 20000 && !(condition); i_++) nap(1), post_run(&(f)->posts); \
+  assert_true(condition)
 static void no_note(void *opaque) { (void)opaque; }
 static void note_quit(void *opaque) { atomic_fetch_add(&((struct fixture *)opaque)->quits, 1); }
 static unsigned can_receive(void *opaque) { return ((struct front *)opaque)->room; }
@@ -51,6 +55,8 @@ static void receive(void *opaque, const uint8_t *bytes, unsigned n) {
 }
 static void event(void *opaque, enum char_event event) {
   struct front *f = opaque;
+  if (event == CHAR_OPENED) f->opened_at = f->count;
+  f->opened += event == CHAR_OPENED, f->closed += event == CHAR_CLOSED;
   f->focused += event == CHAR_FOCUSED, f->unfocused += event == CHAR_UNFOCUSED, f->breaks += event == CHAR_BREAK;
 }
 
@@ -84,7 +90,7 @@ static void open_mux(struct fixture *f, unsigned fronts) {
   strcpy(address.sun_path, f->path);
   f->other = socket(AF_UNIX, SOCK_STREAM, 0);
   assert_int_equal(connect(f->other, (struct sockaddr *)&address, sizeof address), 0);
-  for (int i = 0; i < 200; i++) nap(1), post_run(&f->posts);
+  UNTIL(f, f->front[0].opened == 1);
 }
 static void close_back(struct fixture *f) {
   chardev_cancel(f->c);
@@ -96,9 +102,15 @@ static void close_back(struct fixture *f) {
   rmdir(f->folder);
 }
 
-static void type(struct fixture *f, const char *keys) {
-  assert_int_equal(write(f->other, keys, strlen(keys)), strlen(keys));
-  for (int i = 0; i < 30; i++) nap(1), post_run(&f->posts);
+static void type(struct fixture *f, const char *keys) { assert_int_equal(write(f->other, keys, strlen(keys)), strlen(keys)); }
+/* As much as `size`, which comes sooner or later. */
+static void hear(int fd, char *to, size_t size) {
+  for (size_t got = 0; got < size;) {
+    ssize_t n = read(fd, to + got, size - got);
+    assert_true(n > 0);
+    got += (size_t)n;
+  }
+  to[size] = 0;
 }
 static void put(struct fixture *f, unsigned i, const char *text) {
   char_write(f->front[i].back, (const uint8_t *)text, (unsigned)strlen(text));
@@ -113,25 +125,48 @@ static void the_keyboard_goes_round(void **state) {
            "ctwo\x01"
            "cthree\x01"
            "cone");
+  UNTIL(&f, f.front[0].count == 6);
   assert_string_equal(f.front[0].got, "oneone");
   assert_string_equal(f.front[1].got, "two");
   assert_string_equal(f.front[2].got, "three");
   type(&f, "\x01\x01");
+  UNTIL(&f, f.front[0].count == 7);
   assert_string_equal(f.front[0].got, "oneone\x01");
   type(&f, "\x01"
            "c");
+  UNTIL(&f, f.front[1].focused);
   assert_int_equal(f.front[1].focused, 1); /* once: all of the first round came in one piece */
   assert_int_equal(f.front[0].unfocused, 1);
   type(&f, "\x01"
            "b");
+  UNTIL(&f, f.front[1].breaks);
   assert_int_equal(f.front[1].breaks, 1);
   assert_int_equal(f.front[0].breaks, 0);
   put(&f, 0, "zero "), put(&f, 1, "one "), put(&f, 2, "two"); /* all are heard */
-  nap(20);
-  assert_int_equal(read(f.other, seen, sizeof seen), 12);
+  hear(f.other, seen, 12);
   assert_string_equal(seen, "zero one two");
   type(&f, "\x01x");
-  assert_int_equal(atomic_load(&f.quits), 1);
+  UNTIL(&f, atomic_load(&f.quits) == 1);
+  close_back(&f);
+}
+
+static void times_before_lines(void **state) {
+  struct fixture f;
+  char seen[256] = {0};
+  unsigned hours, minutes, seconds, ms;
+  open_mux(&f, 1);
+  put(&f, 0, "none\nhalf"), type(&f, "\x01tx"); /* the x comes when the times are on */
+  UNTIL(&f, f.front[0].count == 1);
+  put(&f, 0, " a line\nwith\n");
+  hear(f.other, seen, 17 + 20);
+  assert_memory_equal(seen, "none\nhalf a line\n[", 18);
+  assert_int_equal(sscanf(seen + 17, "[%u:%u:%u.%u] with\n", &hours, &minutes, &seconds, &ms), 4);
+  assert_true(!hours && !minutes && seconds < 50);
+  type(&f, "\x01tx");
+  UNTIL(&f, f.front[0].count == 2);
+  put(&f, 0, "none\n");
+  hear(f.other, seen, 5);
+  assert_string_equal(seen, "none\n");
   close_back(&f);
 }
 
@@ -143,6 +178,7 @@ static void a_deaf_front_end_keeps_nobody_away(void **state) {
   for (int i = 0; i < 20; i++) type(&f, "typed and not read. ");
   type(&f, "\x01"
            "cinfo");
+  UNTIL(&f, f.front[1].count == 4);
   assert_string_equal(f.front[1].got, "info");
   f.front[0].room = 4000;
   char_accept(f.front[0].back);
@@ -162,13 +198,36 @@ static void a_monitor_never_waits_for_its_reader(void **state) {
   }
   for (unsigned i = 0; i < LINES; i++) {
     snprintf(expected, sizeof expected, "%06u monitor\n", i);
-    for (unsigned n = 0; n < 15;) {
-      ssize_t got = read(f.other, line + n, 15 - n);
-      assert_true(got > 0);
-      n += (unsigned)got;
-    }
+    hear(f.other, line, 15);
     assert_memory_equal(line, expected, 15);
   }
+  close_back(&f);
+}
+
+/* A monitor that has not read all of the last client's bytes has them first; then the next one comes. */
+static void half_a_line_is_no_beginning_of_the_next_clients(void **state) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  struct fixture f = {0};
+  strcpy(f.folder, "/tmp/bt-mux-XXXXXX");
+  assert_non_null(mkdtemp(f.folder));
+  snprintf(f.path, sizeof f.path, "%s/s", f.folder);
+  const struct chardev_option option = {.option = "-monitor", .kind = CHARDEV_SOCKET, .server = true, .path = f.path};
+  assert_true(open_back(&f, &option, 0));
+  attach(&f, 0, false);
+  f.front[0].room = 0;
+  strcpy(address.sun_path, f.path);
+  int first = socket(AF_UNIX, SOCK_STREAM, 0);
+  f.other = socket(AF_UNIX, SOCK_STREAM, 0);
+  assert_int_equal(connect(first, (struct sockaddr *)&address, sizeof address), 0);
+  assert_int_equal(write(first, "half", 4), 4);
+  close(first);
+  assert_int_equal(connect(f.other, (struct sockaddr *)&address, sizeof address), 0);
+  type(&f, "whole");
+  for (int i = 0; i < 100; i++) nap(1), post_run(&f.posts);
+  f.front[0].room = 4000;
+  UNTIL(&f, (char_accept(f.front[0].back), f.front[0].count == 9));
+  assert_string_equal(f.front[0].got, "halfwhole");
+  assert_int_equal(f.front[0].opened_at, 4); /* the second one's coming is told between the two */
   close_back(&f);
 }
 
@@ -207,7 +266,7 @@ static unsigned free_port(void) {
 }
 static void tcp_server_and_client(void **state) {
   struct fixture server = {.other = -1}, client = {.other = -1};
-  char port[16], error[ERROR_TEXT];
+  char port[16], seen[16];
   snprintf(port, sizeof port, "%u", free_port());
   struct chardev_option option = {.option = "-serial",
                                   .kind = CHARDEV_SOCKET,
@@ -221,18 +280,17 @@ static void tcp_server_and_client(void **state) {
     server.other = connect_tcp((unsigned)atoi(port));
     assert_true(server.other >= 0);
     type(&server, "in");
-    assert_int_equal(server.front[0].count, 2 * round);
+    UNTIL(&server, server.front[0].count == 2 * round);
     put(&server, 0, "out");
-    assert_int_equal(read(server.other, error, 16), 3);
+    hear(server.other, seen, 3);
     close(server.other);
-    for (int i = 0; i < 50; i++) nap(1), post_run(&server.posts);
+    UNTIL(&server, server.front[0].closed == round);
   }
   server.other = -1;
   option.server = false;
   assert_true(open_back(&client, &option, 1));
   put(&client, 0, "hello");
-  for (int i = 0; i < 100; i++) nap(1), post_run(&server.posts);
-  assert_int_equal(server.front[0].count, 9);
+  UNTIL(&server, server.front[0].count == 9);
   assert_memory_equal(server.front[0].got + 4, "hello", 5);
   close_back(&client), close_back(&server);
 }
@@ -251,9 +309,9 @@ static void fifos_outlive_their_readers(void **state) {
     int reader = open(out, O_RDONLY);
     f.other = open(in, O_WRONLY);
     type(&f, "ab");
-    assert_int_equal(f.front[0].count, 2 * round);
+    UNTIL(&f, f.front[0].count == 2 * round);
     put(&f, 0, "xyz");
-    assert_int_equal(read(reader, seen, sizeof seen), 3);
+    hear(reader, seen, 3);
     close(reader), close(f.other);
     nap(5);
   }
@@ -265,8 +323,10 @@ static void fifos_outlive_their_readers(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_keyboard_goes_round),
+    cmocka_unit_test(times_before_lines),
     cmocka_unit_test(a_deaf_front_end_keeps_nobody_away),
     cmocka_unit_test(a_monitor_never_waits_for_its_reader),
+    cmocka_unit_test(half_a_line_is_no_beginning_of_the_next_clients),
     cmocka_unit_test(as_many_as_there_is_room_for),
     cmocka_unit_test(tcp_server_and_client),
     cmocka_unit_test(fifos_outlive_their_readers),

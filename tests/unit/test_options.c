@@ -34,10 +34,11 @@ static int parse_words(struct bt_options *o, char **words) {
   parsed = o->entries;
   return result;
 }
+/* Devices without those that drives stand for (test_options_drives.c). */
 static const struct option_entry *nth(const struct bt_options *o, const char *group, unsigned n) {
-  const struct option_entry *e = entry_of(o->entries, group);
-  while (e && n--) e = entry_of(e->next, group);
-  return e;
+  ENTRIES_OF(o->entries, group, e)
+  if (!entry_value(e, "drive") && !n--) return e;
+  return NULL;
 }
 /* The back end of -chardev or -serial number n, as it will be made; kind -1: there is none. */
 static struct chardev_option chardev(const struct bt_options *o, unsigned n) {
