@@ -1,4 +1,7 @@
-/* The loop of the thread, and its keyboard side; curses_picture.c draws. */
+/* The loop of the thread, its keyboard side, and the pages of text beside the screen; curses_picture.c draws.
+ *
+ * Missing: pictures of graphics modes (their size is said), layouts other than the American one (-k), lines that have scrolled
+ * out of a page, the mouse. */
 #define _GNU_SOURCE
 #define _XOPEN_SOURCE_EXTENDED
 #define NCURSES_NOMACROS
