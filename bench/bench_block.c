@@ -72,7 +72,8 @@ int main(int argc, char **argv) {
   if (!entry_add(&list, "drive", "-drive", "", text, &problem)) return fprintf(stderr, "%s\n", problem), 1;
   if (!drive_option_read(list, false, &option, error)) return fprintf(stderr, "%s\n", error), 1;
   post_queue_init(&x.posts, kick, NULL);
-  const struct block_drive_host host = {.pool = pool_create(8), .posts = &x.posts, .loop = loop_create()};
+  struct pool *pool = NULL;
+  const struct block_drive_host host = {.pool = &pool, .posts = &x.posts, .loop = loop_create()};
   struct block_drive *drive = block_drive_create(&option, &host, error);
   if (!drive) return fprintf(stderr, "%s\n", error), 1;
   x.b = block_drive_backend(drive), x.size = x.b->size;
@@ -84,7 +85,7 @@ int main(int argc, char **argv) {
   printf("pread() 4 KiB at random %8.2f us   128 KiB in order %8.2f us, %6.0f MB/s\n", random / 1e3, large / 1e3,
          LARGE / large * 1e3);
   close(x.fd);
-  pool_destroy(host.pool);
+  pool_destroy(pool);
   post_queue_destroy(&x.posts);
   block_drive_destroy(drive);
   loop_destroy(host.loop);

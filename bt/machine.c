@@ -46,9 +46,11 @@ static bool load_kernel(struct machine *m, char error[ERROR_TEXT]) {
   struct boot_memory mem = {guest_memory, m, mmu_ram_size(m->mmu)};
   struct boot_cpu cpu;
   pc_leave_as_bios(m->pc);
-  struct boot_platform platform = {.rsdp = pc_write_tables(m->pc).v, .day_seconds = pc_day_seconds(m->pc)};
+  struct boot_platform platform = {
+    .rsdp = pc_write_tables(m->pc).v, .day_seconds = pc_day_seconds(m->pc), .vga = m->options->vga};
   for (unsigned i = 0; i < 4; i++) platform.serial[i] = pc_serial_base(m->pc, i);
   for (unsigned i = 0; i < 3; i++) platform.parallel[i] = pc_parallel_base(m->pc, i);
+  platform.floppies = pc_floppy_drives(m->pc);
   if (!boot_load(&m->boot, &mem, &platform, &cpu, error)) return false;
   enter_kernel(monitor_vcpu(m->monitor), &cpu);
   return true;

@@ -90,7 +90,7 @@ struct machine {
   unsigned chardev_count, device_count;
   struct block_drive **drives; /* of -drive and its like; devices name them by drive=ID */
   unsigned drive_count;
-  struct pool *pool;                /* its threads do what may block; NULL: there are no drives */
+  struct pool *pool;                /* its threads do what may block; NULL: no drive has had a medium */
   struct clock_timer chardev_flush; /* for the end of a line that does not come */
   struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;

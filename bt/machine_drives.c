@@ -1,13 +1,12 @@
 /* The drives of a machine: made of the command line's entries of the group drive (options/drives.h), which options_drives.c has
  * placed and checked. Owns the pool of threads that all of them share, and what happens when an error of the host is to stop the
  * machine. */
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "machine.h"
 #include "options/drives.h"
 
-enum { POOL_THREADS = 8 };
 #define PATIENCE (INT64_C(5) * 1000000000) /* ns, for a server that does not answer */
 
 /* werror=stop and its like. */
@@ -18,7 +17,7 @@ static void stop(void *opaque, const char *reason) {
 }
 
 static bool make_drive(struct machine *m, const struct option_entry *e, char error[ERROR_TEXT]) {
-  const struct block_drive_host host = {.pool = m->pool, .posts = &m->posts, .loop = m->loop, .opaque = m, .stop = stop};
+  const struct block_drive_host host = {.pool = &m->pool, .posts = &m->posts, .loop = m->loop, .opaque = m, .stop = stop};
   struct drive_option option;
   char why[PROPERTY_ERROR], text[ERROR_TEXT];
   if (!drive_option_read(e, m->options->snapshot, &option, why)) return boot_fail(error, "%s: %.200s", e->option, why);
@@ -34,8 +33,6 @@ bool machine_make_drives(struct machine *m, char error[ERROR_TEXT]) {
   ENTRIES_OF(m->options->entries, "drive", e) count++;
   m->drives = calloc(count + 1, sizeof *m->drives);
   if (!m->drives) return boot_fail(error, "not enough memory");
-  if (count) m->pool = pool_create(POOL_THREADS);
-  if (count && !m->pool) return boot_fail(error, "-drive: no thread for it: %s", strerror(errno));
   ENTRIES_OF(m->options->entries, "drive", e) if (!make_drive(m, e, error)) return false;
   return true;
 }

@@ -157,11 +157,24 @@ static bool wants_curses(const struct bt_options *o, bool taken) {
   return !taken && !o->kernel && o->vga && !o->nographic && !o->daemonize && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }
 
+/* Their other ends. Those that there are no keys for are closed: what is written there vanishes. */
+static unsigned take_pages(struct machine *m, int pages[CURSES_PAGES]) {
+  unsigned count = 0;
+  for (unsigned i = 0; i < m->chardev_count; i++) {
+    int fd = chardev_take_page(m->chardevs[i]);
+    if (fd >= 0 && count < CURSES_PAGES) pages[count++] = fd;
+    else if (fd >= 0) close(fd);
+  }
+  return count;
+}
+
 /* True, without one, where nobody has asked for it and this terminal is none for it. */
 static bool open_display(struct program *p, char error[ERROR_TEXT]) {
   const struct curses_host host = {p->machine->screen, &p->machine->posts, p, key_room, press, quit};
+  int pages[CURSES_PAGES];
+  unsigned count = take_pages(p->machine, pages);
   char farewell[TERMINAL_FAREWELL];
-  p->display = curses_create(STDIN_FILENO, STDOUT_FILENO, &host, error);
+  p->display = curses_create(STDIN_FILENO, STDOUT_FILENO, &host, pages, count, error);
   if (!p->display) return p->options.display == DISPLAY_DEFAULT;
   curses_farewell(p->display, farewell, sizeof farewell);
   terminal_taken(&p->terminal, farewell);
@@ -192,7 +205,11 @@ static bool prepare(struct program *p) {
   if (!p->machine) return refuse(error), false;
   take_signals(p); /* from here they are read from signal_fd, and the terminal is put back */
   if (curses && !open_display(p, error)) return refuse(error), false;
-  if (!curses) terminal_make_raw(&p->terminal, signals);
+  if (!curses) {
+    int pages[CURSES_PAGES];
+    for (unsigned i = take_pages(p->machine, pages); i-- > 0;) close(pages[i]); /* nobody shows them */
+    terminal_make_raw(&p->terminal, signals);
+  }
   if (p->tell >= 0) background_ready(p->tell);
   return true;
 }

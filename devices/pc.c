@@ -452,6 +452,9 @@ uint32_t pc_day_seconds(struct pc *pc) {
 }
 
 uint16_t pc_serial_base(struct pc *pc, unsigned port) { return port < SERIAL_PORTS ? pc->config.com[port] : 0; }
+unsigned pc_floppy_drives(struct pc *pc) {
+  return (fdc_drive_type(&pc->fdc, 0) != FLOPPY_NONE) + (fdc_drive_type(&pc->fdc, 1) != FLOPPY_NONE);
+}
 uint16_t pc_parallel_base(struct pc *pc, unsigned port) { return port < PARALLEL_PORTS ? pc->config.lpt[port] : 0; }
 
 const struct device *pc_devices(struct pc *pc, unsigned *count) {

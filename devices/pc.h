@@ -64,6 +64,7 @@ gpa pc_write_tables(struct pc *pc);
 uint32_t pc_day_seconds(struct pc *pc);                /* since midnight, by the RTC; after pc_leave_as_bios() */
 uint16_t pc_serial_base(struct pc *pc, unsigned port); /* 0: that port is not there */
 uint16_t pc_parallel_base(struct pc *pc, unsigned port);
+unsigned pc_floppy_drives(struct pc *pc); /* how many */
 /* All chips, for save/load/compare/info. */
 const struct device *pc_devices(struct pc *pc, unsigned *count);
 struct clock *pc_clock(struct pc *pc);

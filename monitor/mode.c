@@ -67,11 +67,11 @@ void mode_update(struct monitor *m) {
   else if (!m->fp_used) bits |= TR_NO_FP;
   if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
+  bool real = bits & (TR_REAL | TR_V86);
+  uint16_t access = bits & TR_V86 ? 0xf3 : 0x93;
   for (unsigned i = 0; i < 6; i++) {
     const struct tr_segment *s = &v->s.seg[i];
-    enum tr_seg_class class =
-      vcpu_protected(v) ? class_of(s, i == SEG_CS) : class_of_real(s, i == SEG_CS, vcpu_v86(v) ? 0xf3 : 0x93);
-    bits |= (uint32_t) class << (TR_SEG_SHIFT + 2 * i);
+    bits |= (uint32_t)(real ? class_of_real(s, i == SEG_CS, access) : class_of(s, i == SEG_CS)) << (TR_SEG_SHIFT + 2 * i);
   }
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   m->mode.bits = bits;
@@ -115,7 +115,8 @@ static uint64_t id_key(struct monitor *m, struct mode_id id) {
 uint64_t mode_key(struct monitor *m, uint32_t bits) {
   const struct tr_segment *cs = &m->v->s.seg[SEG_CS];
   struct mode_id id = {.bits = bits};
+  if (bits & TR_CS_FLAT) return id_key(m, id);
   if (tr_seg_class((struct tr_mode){bits}, SEG_CS) == TR_SEG_REAL) return id_key(m, id) + (cs->base << 12);
-  if (!(bits & TR_CS_FLAT)) id.cs_base = cs->base, id.cs_limit = cs->limit;
+  id.cs_base = cs->base, id.cs_limit = cs->limit;
   return id_key(m, id);
 }

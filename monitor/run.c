@@ -176,7 +176,8 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
   vcpu_park_fp(v);
   struct tr_result r;
   tr_translate(&rq, &r);
-  if (r.too_short && (limit_left >= MMU_PAGE - offset || key.cs_limit == 0xffffffff)) {
+  bool goes_on = limit_left >= MMU_PAGE - offset || key.cs_limit == 0xffffffff; /* beyond the page; 4 GiB wrap around */
+  if (r.too_short && rq.page_left == MMU_PAGE - offset && goes_on) {
     if ((*result = straddle(m, &rq, &src, linear, page)) != EXEC_NEXT) return NULL;
     vcpu_park_fp(v);
     tr_translate(&rq, &r);
@@ -278,7 +279,7 @@ void run_load_fp(struct monitor *m) {
  * reads. So it is loaded when something uses it (slow.c), and taken for unused again after some loads. */
 void run_enter(struct monitor *m, const void *code) {
   struct vcpu *v = m->v;
-  if (!(m->mode.bits & TR_NO_FP)) run_load_fp(m);
+  if (!v->fp_live && !(m->mode.bits & TR_NO_FP)) run_load_fp(m);
   if (monitor_counted(m)) v->s.safepoint = (uint64_t)v->s.insns_left;
   tcache_close(m->code.tcache);
   m->code.enter(&v->s, code);
@@ -472,7 +473,7 @@ static void deliver(struct monitor *m) {
     report_fault(m, "exception", m->v->fault.vector);
   }
   deliver_fault(m->v);
-  if (!m->on_exception && !(m->options.log & 1u << LOG_int)) slow_remember_vectors(m);
+  if ((m->mode.bits & TR_REAL) && !m->on_exception && !(m->options.log & 1u << LOG_int)) slow_remember_vectors(m);
 }
 
 static void raise_trap(struct monitor *m) { /* #DB traps, SDM vol. 3B, 17.3.1 */

@@ -124,7 +124,7 @@ bool boot_load(const struct boot_files *f, const struct boot_memory *mem, const 
   char why[ERROR_TEXT];
   firmware_write(mem, platform);
   *cpu = (struct boot_cpu){.esp = BOOT_STACK, .gdt = f->kind == BOOT_MULTIBOOT ? boot_gdt_multiboot : boot_gdt_linux};
-  bool ok = f->kind == BOOT_LINUX       ? boot_linux(f, mem, platform->rsdp, cpu, why)
+  bool ok = f->kind == BOOT_LINUX       ? boot_linux(f, mem, platform, cpu, why)
             : f->kind == BOOT_MULTIBOOT ? boot_multiboot(f, mem, cpu, why)
                                         : boot_pvh(f, mem, platform->rsdp, cpu, why);
   char name[128];

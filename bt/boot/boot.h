@@ -39,6 +39,8 @@ struct boot_platform {
   uint64_t rsdp;        /* of the ACPI tables; 0: none */
   uint16_t serial[4];   /* ports of COM1..; 0: not there */
   uint16_t parallel[3]; /* of LPT1.. */
+  unsigned floppies;    /* drives */
+  bool vga;             /* there is one, in text mode 3 */
   uint32_t day_seconds; /* what the RTC shows, since midnight */
 };
 
@@ -87,8 +89,8 @@ bool boot_load(const struct boot_files *f, const struct boot_memory *mem, const 
 /* ---- between the loaders ---- */
 enum boot_kind boot_detect(const struct image *kernel);
 bool boot_fail(char error[ERROR_TEXT], const char *format, ...) __attribute__((format(printf, 2, 3))); /* returns false */
-bool boot_linux(const struct boot_files *f, const struct boot_memory *mem, uint64_t rsdp, struct boot_cpu *cpu,
-                char error[ERROR_TEXT]);
+bool boot_linux(const struct boot_files *f, const struct boot_memory *mem, const struct boot_platform *platform,
+                struct boot_cpu *cpu, char error[ERROR_TEXT]);
 bool boot_multiboot(const struct boot_files *f, const struct boot_memory *mem, struct boot_cpu *cpu, char error[ERROR_TEXT]);
 bool boot_pvh(const struct boot_files *f, const struct boot_memory *mem, uint64_t rsdp, struct boot_cpu *cpu,
               char error[ERROR_TEXT]);

@@ -29,6 +29,11 @@ enum {
 /* The zero page's own (Documentation/x86/zero-page.rst). */
 enum {
   ZP_EXT_MEM_K = 0x002,
+  ZP_VIDEO_MODE = 0x006,
+  ZP_VIDEO_COLUMNS = 0x007,
+  ZP_VIDEO_LINES = 0x00e,
+  ZP_VIDEO_IS_VGA = 0x00f,
+  ZP_VIDEO_POINTS = 0x010,
   ZP_OLD_CMDLINE_MAGIC = 0x020,
   ZP_OLD_CMDLINE = 0x022,
   ZP_RSDP = 0x070,
@@ -150,8 +155,18 @@ static void write_memory_map(uint8_t *zp, uint64_t ram_size) {
   put32(zp + ZP_ALT_MEM_K, (uint32_t)above);
 }
 
-bool boot_linux(const struct boot_files *f, const struct boot_memory *mem, uint64_t rsdp, struct boot_cpu *cpu,
-                char error[ERROR_TEXT]) {
+/* What the setup code asks a BIOS for: text mode 3, the cursor in its corner. Without it a kernel has no console on the screen.
+ */
+static void write_screen(uint8_t *zp) {
+  zp[ZP_VIDEO_MODE] = 3;
+  zp[ZP_VIDEO_COLUMNS] = 80;
+  zp[ZP_VIDEO_LINES] = 25;
+  zp[ZP_VIDEO_IS_VGA] = 1;
+  put16(zp + ZP_VIDEO_POINTS, 16);
+}
+
+bool boot_linux(const struct boot_files *f, const struct boot_memory *mem, const struct boot_platform *platform,
+                struct boot_cpu *cpu, char error[ERROR_TEXT]) {
   struct header h;
   if (!parse_header(&f->kernel, &h, error)) return false;
   uint64_t size = f->kernel.size - h.setup_size;
@@ -161,7 +176,8 @@ bool boot_linux(const struct boot_files *f, const struct boot_memory *mem, uint6
   zp[HDR_TYPE_OF_LOADER] = LOADER_UNASSIGNED;
   put32(zp + HDR_CODE32_START, (uint32_t)h.load);
   write_memory_map(zp, mem->size);
-  if (h.version >= 0x20e) put64(zp + ZP_RSDP, rsdp);
+  if (platform->vga) write_screen(zp);
+  if (h.version >= 0x20e) put64(zp + ZP_RSDP, platform->rsdp);
   put32(zp + HDR_RAMDISK, 0);
   put32(zp + HDR_RAMDISK_SIZE, 0);
   if (!load_cmdline(f, &h, mem, zp, error) || !load_initrd(f, &h, mem, zp, error)) return false;

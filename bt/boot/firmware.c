@@ -43,9 +43,11 @@ static const struct {
 };
 enum {
   EQUIPMENT = 0x10,
+  EQUIPMENT_FLOPPY = 1 << 0,
   EQUIPMENT_FPU = 1 << 1,
   EQUIPMENT_MOUSE = 1 << 2,
   EQUIPMENT_COLOUR_80 = 2 << 4,
+  EQUIPMENT_FLOPPY_SHIFT = 6, /* drives less one */
   EQUIPMENT_SERIAL_SHIFT = 9,
   EQUIPMENT_PARALLEL_SHIFT = 14,
   PARALLEL_PORTS = 8,
@@ -59,8 +61,9 @@ static void write_found(uint8_t *bda, const struct boot_platform *platform) {
     if (platform->serial[i]) put16(bda + 2 * ports++, platform->serial[i]);
   for (unsigned i = 0; i < 3; i++)
     if (platform->parallel[i]) put16(bda + PARALLEL_PORTS + 2 * printers++, platform->parallel[i]);
-  put16(bda + EQUIPMENT, (uint16_t)(EQUIPMENT_FPU | EQUIPMENT_MOUSE | EQUIPMENT_COLOUR_80 | ports << EQUIPMENT_SERIAL_SHIFT |
-                                    printers << EQUIPMENT_PARALLEL_SHIFT));
+  unsigned floppies = platform->floppies ? EQUIPMENT_FLOPPY | (platform->floppies - 1) << EQUIPMENT_FLOPPY_SHIFT : 0;
+  put16(bda + EQUIPMENT, (uint16_t)(EQUIPMENT_FPU | EQUIPMENT_MOUSE | EQUIPMENT_COLOUR_80 | floppies |
+                                    ports << EQUIPMENT_SERIAL_SHIFT | printers << EQUIPMENT_PARALLEL_SHIFT));
   put32(bda + TICKS, (uint32_t)(platform->day_seconds * UINT64_C(1193182) / 65536));
 }
 

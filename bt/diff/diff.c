@@ -11,7 +11,7 @@
 #include "../options/values.h"
 #include "report.h"
 
-enum { STATUS_BAD = 1, STATUS_DIVERGED = 2, STATUS_FAILED = 4, MAX_ARGUMENTS = 32 };
+enum { STATUS_BAD = 1, STATUS_DIVERGED = 2, STATUS_FAILED = 4, MAX_ARGUMENTS = 96, RESERVED = 4 /* behind the pairs */ };
 
 struct diff {
   struct bt_options machine;
@@ -136,7 +136,7 @@ static bool own_option(struct diff *d, const char *argument, bool *bad) {
 }
 
 static void argument(struct diff *d, const char *name, const char *value) {
-  if (!value || d->argument_count + 3 > MAX_ARGUMENTS) return;
+  if (!value || d->argument_count + 2 + RESERVED > MAX_ARGUMENTS) return;
   d->arguments[d->argument_count++] = name;
   d->arguments[d->argument_count++] = value;
 }
@@ -161,12 +161,18 @@ static void bochs_options(struct diff *d) {
   if (!d->memory_every_given) d->run.memory_every = 50000;
 }
 
-/* Its firmware hears of the machine by ports, whose answers are in the log: not by DMA, which is not. */
+/* Its firmware hears of the machine, and reads its disks, by ports, whose answers are in the log: not by DMA, which is not (so a
+ * floppy cannot be followed). What it writes to disks is lost at its end: the next pass begins as this one. */
 static void firmware_arguments(struct diff *d) {
   const struct bt_options *o = &d->machine;
   for (unsigned i = 0; i < o->folder_count; i++) argument(d, "-L", o->folders[i]);
   argument(d, "-bios", o->bios);
   argument(d, "-global", "fw_cfg_io.dma_enabled=off");
+  ENTRIES_OF(o->entries, "boot", e) argument(d, e->option, e->text);
+  bool disks = false;
+  ENTRIES_OF(o->entries, "drive", e)
+  if (entry_value(e, "file")) argument(d, e->option, e->text), disks = true;
+  if (disks) d->arguments[d->argument_count++] = "-snapshot";
 }
 
 /* The same machine for QEMU. */

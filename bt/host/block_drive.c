@@ -9,7 +9,7 @@
 #include "block_image.h"
 #include "block_probe.h"
 
-enum { NOW = 128 << 10 /* bytes that are read at once at most: 10 us */ };
+enum { NOW = 32 << 10 /* bytes that are read at once at most: 15 us at 2 GB/s */, POOL_THREADS = 8 };
 struct under_way;
 struct block_drive {
   struct block_backend backend;
@@ -113,7 +113,7 @@ static void hand_over(struct block_drive *d, struct under_way *u) {
   pthread_mutex_lock(&d->lock);
   d->working++;
   pthread_mutex_unlock(&d->lock);
-  pool_add(d->host.pool, &u->work);
+  pool_add(*d->host.pool, &u->work);
 }
 
 /* ---- in the vCPU thread: what becomes of errors ---- */
@@ -264,6 +264,13 @@ static bool drain(struct block_drive *d, char error[ERROR_TEXT]) {
   return true;
 }
 
+/* The image that `option` names, and threads for it. NULL: `error` says why. */
+static struct block_image *open_medium(struct block_drive *d, const struct drive_option *option, char error[ERROR_TEXT]) {
+  if (!*d->host.pool) *d->host.pool = pool_create(POOL_THREADS);
+  if (!*d->host.pool) return block_fail(error, option->file, "no thread for it: %s", strerror(errno));
+  return block_open(option, d->host.loop, error);
+}
+
 static void set_medium(struct block_drive *d, struct block_image *image) {
   struct block_backend *b = &d->backend;
   d->image = image;
@@ -308,7 +315,7 @@ bool block_drive_change(struct block_drive *d, const char *file, const char *for
   next.read_only = read_only || d->option.is_cdrom;
   if (!can_change(d)) return block_fail(error, d->option.id, "its medium cannot be changed"), false;
   if (!keep(d, &next, file, format)) return block_fail(error, d->option.id, "not enough memory"), false;
-  struct block_image *image = block_open(&next, d->host.loop, error);
+  struct block_image *image = open_medium(d, &next, error);
   if (!image || !block_drive_eject(d, force, error)) {
     block_close(image);
     return free((char *)next.file), free((char *)next.format), false;
@@ -349,7 +356,7 @@ struct block_drive *block_drive_create(const struct drive_option *option, const 
   d->backend.geometry = (struct block_geometry){option->cylinders, option->heads, option->sectors};
   pthread_mutex_init(&d->lock, NULL);
   pthread_cond_init(&d->idle, NULL);
-  struct block_image *image = option->file ? block_open(option, host->loop, error) : NULL;
+  struct block_image *image = option->file ? open_medium(d, option, error) : NULL;
   set_medium(d, image);
   if (image || !option->file) return d;
   block_drive_destroy(d);

@@ -15,7 +15,7 @@
 struct loop;
 struct block_drive;
 struct block_drive_host {
-  struct pool *pool;
+  struct pool **pool; /* made when the first medium needs it; whoever hands this over ends it */
   struct post_queue *posts;
   struct loop *loop;
   void *opaque;

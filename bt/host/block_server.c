@@ -18,7 +18,7 @@
 #include "loop.h"
 
 extern char **environ;
-enum { LISTENER = 3, PATIENCE = 1000 /* of 10 ms */ };
+enum { LISTENER = 3 /* sd_listen_fds(3) */ };
 struct block_server {
   struct loop *loop;
   struct loop_child child;
@@ -182,15 +182,16 @@ void block_server_words(struct block_server *s, char *out, size_t size) {
     if ((unsigned char)out[i] < ' ') out[i] = ' ';
 }
 
-/* It ends when its connections have, after it has written what it holds; one that does not is asked, then made to. */
+/* qemu-nbd ends when its connections have, after it has written what it holds; nbdkit is asked. Both write all on SIGTERM. */
 void block_server_end(struct block_server *s) {
   static const int signals[] = {0, SIGTERM, SIGKILL};
+  static const unsigned naps[] = {100, 10000, 10000};
   if (!s) return;
   loop_child_remove(s->loop, &s->child);
   for (unsigned step = 0; step < sizeof signals / sizeof signals[0] && !atomic_load(&s->ended); step++) {
     if (signals[step]) kill(s->child.pid, signals[step]);
-    for (unsigned i = 0; i < PATIENCE && !atomic_load(&s->ended); i++) {
-      const struct timespec nap = {0, 10000000};
+    for (unsigned i = 0; i < naps[step] && !atomic_load(&s->ended); i++) {
+      const struct timespec nap = {0, 1000000};
       if (waitpid(s->child.pid, NULL, WNOHANG)) atomic_store(&s->ended, true);
       else nanosleep(&nap, NULL);
     }

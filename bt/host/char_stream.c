@@ -94,6 +94,14 @@ static bool open_pty(struct char_stream *h, const struct chardev_option *option,
   return true;
 }
 
+static bool open_vc(struct char_stream *h, char error[ERROR_TEXT]) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return char_stream_fail(h, error, "vc", "", strerror(errno));
+  h->in = h->out = ends[0], h->hold = ends[1];
+  h->in_socket = h->out_socket = h->interactive = true;
+  return true;
+}
+
 bool char_stream_open(struct char_stream *h, const struct chardev_option *option, char error[ERROR_TEXT]) {
   h->option = option->option;
   switch (option->kind) {
@@ -102,6 +110,7 @@ bool char_stream_open(struct char_stream *h, const struct chardev_option *option
   case CHARDEV_SOCKET: return char_socket_open(h, option, error);
   case CHARDEV_PIPE: return open_pipe(h, option, error);
   case CHARDEV_PTY: return open_pty(h, option, error);
+  case CHARDEV_VC: return open_vc(h, error);
   case CHARDEV_FILE: return open_file(h, option, error);
   }
   return false;
@@ -115,6 +124,7 @@ void char_stream_describe(const struct chardev_option *option, char *out, size_t
   case CHARDEV_FILE: snprintf(out, size, "file:%s", option->path); break;
   case CHARDEV_PIPE: snprintf(out, size, "pipe:%s", option->path); break;
   case CHARDEV_PTY: snprintf(out, size, "pty"); break;
+  case CHARDEV_VC: snprintf(out, size, "vc"); break;
   case CHARDEV_SOCKET:
     if (option->path) snprintf(out, size, "unix:%s%s", option->path, server);
     else snprintf(out, size, "tcp:%s:%s%s", option->host ? option->host : "", option->port, server);

@@ -13,9 +13,9 @@ struct char_stream {
   bool in_socket, out_socket; /* in == out: a connection, which ends as a whole */
   bool blocking;              /* `out` may block: the loop's thread alone writes to it */
   bool complained;
-  bool interactive;               /* a person may be typing there */
-  int hold;                       /* CHARDEV_PTY: the other side, so that its end is not ours; -1: none */
-  bool lacks;                     /* the host had no descriptor for a client, who waits: chardev.c says when to look again */
+  bool interactive; /* a person may be typing there */
+  int hold;   /* CHARDEV_PTY: the other side, so that its end is not ours; CHARDEV_VC: until who shows it takes it; -1: none */
+  bool lacks; /* the host had no descriptor for a client, who waits: chardev.c says when to look again */
   char path[SOCKET_PATH_MAX + 1]; /* of the socket that we made and take away again */
 };
 void char_stream_init(struct char_stream *h);

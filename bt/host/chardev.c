@@ -395,7 +395,14 @@ struct char_backend *chardev_attach(struct chardev *c, const void *owner, bool p
 
 const char *chardev_id(const struct chardev *c) { return c->option.id; }
 void chardev_describe(const struct chardev *c, char *out, size_t size) { char_stream_describe(&c->option, out, size); }
-bool chardev_needs_crlf(const struct chardev *c) { return c->option.kind == CHARDEV_SOCKET || c->option.kind == CHARDEV_PTY; }
+bool chardev_needs_crlf(const struct chardev *c) {
+  return c->option.kind == CHARDEV_SOCKET || c->option.kind == CHARDEV_PTY || c->option.kind == CHARDEV_VC;
+}
+int chardev_take_page(struct chardev *c) {
+  int fd = c->option.kind == CHARDEV_VC ? c->stream.hold : -1;
+  if (fd >= 0) c->stream.hold = -1;
+  return fd;
+}
 bool chardev_has_focus(const struct chardev *c, const struct char_backend *b) { return &c->ports[c->focus]->backend == b; }
 bool chardev_is_interactive(const struct chardev *c) { return c->stream.interactive; }
 

@@ -39,6 +39,9 @@ bool chardev_needs_crlf(const struct chardev *c); /* what is shown there goes th
 bool chardev_has_focus(const struct chardev *c, const struct char_backend *b); /* before the loop runs */
 void chardev_describe(const struct chardev *c, char *out, size_t size);        /* "unix:PATH,server=on" */
 const char *chardev_id(const struct chardev *c);
+/* CHARDEV_VC, before the loop runs: the socket at whose other end it is, the caller's from here on; once it is closed what is
+ * written vanishes. -1: it is no such page, or has been taken. */
+int chardev_take_page(struct chardev *c);
 /* After loop_stop(). NULL: nothing happens. */
 void chardev_destroy(struct chardev *c);
 

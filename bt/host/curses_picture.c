@@ -90,7 +90,7 @@ static void put_cells(struct picture *p, bool cleared) {
     for (int column = 0; column < columns; column++)
       if (row + top >= 0 && row + top < LINES && column + left >= 0 && column + left < COLS)
         put_cell(p, row + top, column + left, &t->cells[row * columns + column], colours);
-  if (cleared && top > 0) mvaddstr(LINES - 1, 0, "Alt-2: menu");
+  if (cleared && top > 0) mvaddstr(LINES - 1, 0, "Alt-0: menu");
   curs_set(!t->cursor.shown ? 0 : t->cursor.last - t->cursor.first >= t->geometry.cell_height / 2 ? 2 : 1);
   move(t->cursor.shown ? t->cursor.row + top : LINES - 1, t->cursor.shown ? t->cursor.column + left : COLS - 1);
 }
@@ -103,7 +103,7 @@ static void say(const char *line) {
   erase();
   curs_set(0);
   mvaddnstr(LINES / 2, length < COLS ? (COLS - length) / 2 : 0, line, COLS);
-  mvaddstr(LINES - 1, 0, "Alt-2: menu");
+  mvaddstr(LINES - 1, 0, "Alt-0: menu");
   refresh();
 }
 
@@ -145,8 +145,27 @@ bool picture_show(struct picture *p, struct screen *screen) {
   return p->drawn = true;
 }
 
+bool picture_page(struct picture *p, const struct text_console *t) {
+  if (p->drawn) return false;
+  int top = offset(LINES, CONSOLE_ROWS, (int)t->row);
+  erase();
+  for (int row = 0; row < CONSOLE_ROWS; row++)
+    for (int column = 0; column < CONSOLE_COLUMNS && column < COLS; column++) {
+      uint16_t character = t->cells[row][column];
+      wchar_t text[2] = {character < 0x80 || p->utf8 ? (wchar_t)character : L'?', 0};
+      cchar_t drawn;
+      if (character != ' ' && row + top >= 0 && row + top < LINES && setcchar(&drawn, text, 0, 0, NULL) == OK)
+        mvadd_wch(row + top, column, &drawn);
+    }
+  curs_set(1);
+  move((int)t->row + top, t->column < (unsigned)COLS ? (int)t->column : COLS - 1);
+  refresh();
+  return p->drawn = true;
+}
+
 bool picture_menu(struct picture *p) {
-  static const char *const lines[] = {"Alt-1   back to the guest's screen",
+  static const char *const lines[] = {"Alt-1   the guest's screen",
+                                      "Alt-2 and on: the monitor and serial ports, where they are pages (vc)",
                                       "d       Ctrl-Alt-Del",
                                       "p       Print Screen",
                                       "b       Ctrl-Break",

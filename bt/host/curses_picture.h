@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "screen.h"
+#include "text_console.h"
 
 struct picture {
   struct display_text text; /* as it was drawn last */
@@ -17,5 +18,7 @@ void picture_end(struct picture *p);
 void picture_forget(struct picture *p);
 /* Draws what the screen shows. True: it was something new. */
 bool picture_show(struct picture *p, struct screen *screen);
+/* Draws a page. True: it was not there yet. */
+bool picture_page(struct picture *p, const struct text_console *t);
 /* Draws the list of what can be done from here in its place. True: it was not there yet. */
 bool picture_menu(struct picture *p);

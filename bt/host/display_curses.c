@@ -6,6 +6,7 @@
 #include <curses.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <locale.h>
 #include <poll.h>
 #include <pthread.h>
@@ -16,12 +17,15 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <term.h>
 #include <time.h>
 #include <unistd.h>
+#include <wchar.h>
 #include "curses_keys.h"
 #include "curses_picture.h"
 #include "loop.h"
+#include "text_console.h"
 
 #define MS INT64_C(1000000)
 enum { FAST_MS = 33, SLOW_MS = 100, REST_MS = 250 }; /* from a look at the screen to the next */
@@ -39,9 +43,14 @@ struct curses {
   SCREEN *curses;
   char farewell[128];
   struct picture picture; /* the thread's, as what follows */
-  bool menu;              /* Alt-2: ours, in the screen's place */
-  int silent;             /* times that the terminal was readable and had nothing */
-  int64_t lively_at;      /* when something happened last */
+  enum view { VIEW_SCREEN, VIEW_MENU, VIEW_PAGES /* and on */ } view;
+  struct page {
+    int fd; /* -1: whoever wrote there has gone */
+    struct text_console text;
+  } pages[CURSES_PAGES];
+  unsigned page_count;
+  int silent;        /* times that the terminal was readable and had nothing */
+  int64_t lively_at; /* when something happened last */
   pthread_mutex_t lock;
   struct stroke strokes[STROKES]; /* typed and not pressed yet; under the lock, as what follows */
   unsigned first, count;
@@ -95,25 +104,54 @@ static void type(struct curses *c, struct stroke stroke) {
 
 /* ---- keys: from the terminal ---- */
 
-static void show_menu(struct curses *c, bool on) {
-  c->menu = on;
+static void show(struct curses *c, enum view view) {
+  c->view = view;
   picture_forget(&c->picture);
 }
 
 static void menu_key(struct curses *c, wint_t key) {
-  show_menu(c, false);
+  show(c, VIEW_SCREEN);
   if (key == 'q') c->host.quit(c->host.opaque);
   if (key == 'd') type(c, (struct stroke){PC_KEY_DELETE, KEY_WITH_CTRL | KEY_WITH_ALT});
   if (key == 'p') type(c, (struct stroke){PC_KEY_PRINT, 0});
   if (key == 'b') type(c, (struct stroke){PC_KEY_PAUSE, KEY_WITH_CTRL});
 }
 
-/* Escape, and at once something: what a terminal makes of Alt. Alt-1 is the screen, as in QEMU, Alt-2 is ours. */
+/* What a terminal would send to a program. */
+static void page_key(struct curses *c, int kind, wint_t key) {
+  static const struct {
+    int code;
+    const char *bytes;
+  } rows[] = {{KEY_UP, "\033[A"},   {KEY_DOWN, "\033[B"}, {KEY_RIGHT, "\033[C"}, {KEY_LEFT, "\033[D"},
+              {KEY_HOME, "\033[H"}, {KEY_END, "\033[F"},  {KEY_DC, "\033[3~"},   {KEY_BACKSPACE, "\177"}};
+  struct page *page = &c->pages[c->view - VIEW_PAGES];
+  char text[MB_LEN_MAX] = "";
+  const char *bytes = text;
+  size_t n = 0;
+  if (kind == OK && (n = wcrtomb(text, (wchar_t)key, &(mbstate_t){0})) == (size_t)-1) return;
+  for (unsigned i = 0; kind == KEY_CODE_YES && i < sizeof rows / sizeof rows[0]; i++)
+    if (rows[i].code == (int)key) bytes = rows[i].bytes, n = strlen(bytes);
+  if (n && page->fd >= 0 && send(page->fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {} /* it takes no more now */
+}
+
+/* The view behind Alt-N; -1: none. */
+static int view_of(const struct curses *c, wint_t digit) {
+  if (digit == '1') return VIEW_SCREEN;
+  if (digit == '0' || (digit == '2' && !c->page_count)) return VIEW_MENU;
+  return digit >= '2' && digit < '2' + c->page_count ? (int)(VIEW_PAGES + digit - '2') : -1;
+}
+
+/* Escape, and at once something: what a terminal makes of Alt. Alt-1 is the screen, as in QEMU, those behind it are pages. */
 static void escape(struct curses *c) {
   wint_t key;
   struct stroke stroke;
-  int kind = get_wch(&key);
-  if (kind == OK && (key == '1' || key == '2')) return show_menu(c, key == '2');
+  int kind = get_wch(&key), view = kind == OK ? view_of(c, key) : -1;
+  if (view >= 0) return show(c, (enum view)view);
+  if (c->view >= VIEW_PAGES) {
+    page_key(c, OK, 27);
+    if (kind != ERR) page_key(c, kind, key);
+    return;
+  }
   if (kind == OK && key != 27 && stroke_of_character(key, &stroke)) stroke.with |= KEY_WITH_ALT;
   else if (kind == KEY_CODE_YES && stroke_of_function((int)key, &stroke)) stroke.with |= KEY_WITH_ALT;
   else stroke = (struct stroke){PC_KEY_ESC, 0};
@@ -126,7 +164,8 @@ static void take_input(struct curses *c) {
   int kind, taken = 0;
   for (; (kind = get_wch(&key)) != ERR; taken++) {
     if (kind == OK && key == 27) escape(c);
-    else if (c->menu) menu_key(c, key);
+    else if (c->view == VIEW_MENU) menu_key(c, key);
+    else if (c->view >= VIEW_PAGES) page_key(c, kind, key);
     else if (kind == OK ? stroke_of_character(key, &stroke) : stroke_of_function((int)key, &stroke)) type(c, stroke);
   }
   c->silent = taken ? 0 : c->silent + 1; /* a terminal that has gone is readable for ever */
@@ -150,8 +189,23 @@ static void look(struct curses *c) {
     clearok(curscr, TRUE);
     picture_forget(&c->picture);
   }
-  screen_update(c->host.screen, PATIENCE_MS);
-  if (c->menu ? picture_menu(&c->picture) : picture_show(&c->picture, c->host.screen)) c->lively_at = loop_now();
+  bool drawn;
+  if (c->view == VIEW_SCREEN) {
+    screen_update(c->host.screen, PATIENCE_MS);
+    drawn = picture_show(&c->picture, c->host.screen);
+  } else
+    drawn = c->view == VIEW_MENU ? picture_menu(&c->picture) : picture_page(&c->picture, &c->pages[c->view - VIEW_PAGES].text);
+  if (drawn) c->lively_at = loop_now();
+}
+
+/* What has come for a page, shown or not. */
+static void read_page(struct curses *c, unsigned i) {
+  struct page *page = &c->pages[i];
+  uint8_t bytes[4096];
+  ssize_t n = recv(page->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+  if (n > 0) text_console_put(&page->text, bytes, (unsigned)n);
+  if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) close(page->fd), page->fd = -1;
+  if (c->view == VIEW_PAGES + i) picture_forget(&c->picture), c->lively_at = loop_now();
 }
 
 static int pause_ms(const struct curses *c) {
@@ -172,9 +226,14 @@ static void *run(void *opaque) {
       next = now + pause_ms(c) * MS;
     }
     if (waits && next > now + FAST_MS / 3 * MS) next = now + FAST_MS / 3 * MS;
-    struct pollfd fds[] = {{.fd = c->silent < SILENT ? fileno(c->in) : -1, .events = POLLIN}, {.fd = c->wake, .events = POLLIN}};
+    struct pollfd fds[2 + CURSES_PAGES] = {{.fd = c->silent < SILENT ? fileno(c->in) : -1, .events = POLLIN},
+                                           {.fd = c->wake, .events = POLLIN}};
+    for (unsigned i = 0; i < c->page_count; i++) fds[2 + i] = (struct pollfd){.fd = c->pages[i].fd, .events = POLLIN};
     uint64_t told;
-    if (poll(fds, 2, (int)((next - now) / MS) + 1) <= 0) continue;
+    if (poll(fds, 2 + c->page_count, (int)((next - now) / MS) + 1) <= 0) continue;
+    for (unsigned i = 0; i < c->page_count; i++)
+      if (fds[2 + i].revents) read_page(c, i);
+    if (c->view >= VIEW_PAGES && next > loop_now() + FAST_MS * MS) next = loop_now() + FAST_MS * MS;
     if (fds[1].revents && read(c->wake, &told, sizeof told) < 0) {} /* somebody else's read has taken it */
     if (!fds[0].revents) continue;
     take_input(c);
@@ -248,14 +307,24 @@ static bool open_terminal(struct curses *c, int in, int out, char error[ERROR_TE
     return snprintf(error, ERROR_TEXT, "-display curses: nothing is known of a terminal of the type '%.40s' (TERM)",
                     type ? type : ""),
            false;
+  del_curterm(cur_term); /* newterm() makes its own; it would end the process where there is none of the type */
   c->curses = new_terminal(c->out, c->in);
   return c->curses ? true : (snprintf(error, ERROR_TEXT, "-display curses: the terminal cannot be used"), false);
 }
 
-struct curses *curses_create(int in, int out, const struct curses_host *host, char error[ERROR_TEXT]) {
+struct curses *curses_create(int in, int out, const struct curses_host *host, const int *pages, unsigned page_count,
+                             char error[ERROR_TEXT]) {
   struct curses *c = calloc(1, sizeof *c);
-  if (!c) return snprintf(error, ERROR_TEXT, "not enough memory"), NULL;
+  if (!c) {
+    for (unsigned i = 0; i < page_count; i++) close(pages[i]);
+    return snprintf(error, ERROR_TEXT, "not enough memory"), NULL;
+  }
   *c = (struct curses){.host = *host, .wake = -1, .post = {.function = press_strokes, .argument = c}, .lively_at = loop_now()};
+  c->page_count = page_count;
+  for (unsigned i = 0; i < page_count; i++) {
+    c->pages[i].fd = pages[i];
+    text_console_clear(&c->pages[i].text);
+  }
   pthread_mutex_init(&c->lock, NULL);
   setlocale(LC_CTYPE, "");
   if (open_terminal(c, in, out, error)) {
@@ -304,6 +373,8 @@ bool curses_stop(struct curses *c) {
 void curses_free(struct curses *c) {
   if (!c || c->stuck) return;
   picture_end(&c->picture);
+  for (unsigned i = 0; i < c->page_count; i++)
+    if (c->pages[i].fd >= 0) close(c->pages[i].fd);
   if (c->in) fclose(c->in);
   if (c->out) fclose(c->out);
   if (c->wake >= 0) close(c->wake);

@@ -21,10 +21,13 @@ struct curses_host {
   void (*quit)(void *opaque);                              /* any thread: the user wants an end */
 };
 
-/* Takes the terminal, which is what both descriptors are, into curses' modes; they stay the caller's. What `host` points to must
- * outlive it. Sets the process' locale for characters (LC_CTYPE), once. NULL: `error` says why, in one line, and the terminal is
- * as before. */
-struct curses *curses_create(int in, int out, const struct curses_host *host, char error[ERROR_TEXT]);
+enum { CURSES_PAGES = 8 };
+/* `pages`: sockets of pages of text (chardev_take_page()), which are its own from here on: Alt-2 shows the first, and keys go
+ * there then; what comes is read whether it is shown or not. Takes the terminal, which is what both descriptors are, into curses'
+ * modes; they stay the caller's. What `host` points to must outlive it. Sets the process' locale for characters (LC_CTYPE), once.
+ * NULL: `error` says why, in one line, and the terminal is as before. */
+struct curses *curses_create(int in, int out, const struct curses_host *host, const int *pages, unsigned page_count,
+                             char error[ERROR_TEXT]);
 /* What puts the terminal's screen back where curses cannot do it any more (a crash): to be written to it. At most `size` bytes,
  * ended.
  */

@@ -56,6 +56,7 @@ static const struct chardev_type {
   [CHARDEV_FILE] = {"file", "a file that is written", file_rows},
   [CHARDEV_PIPE] = {"pipe", "FIFOs, which must be there", pipe_rows},
   [CHARDEV_PTY] = {"pty", "a pseudo-terminal, whose name is told", pty_rows},
+  [CHARDEV_VC] = {"vc", "a page of text beside the screen in the terminal (-display curses): Alt-2, Alt-3, ...", null_rows},
   [CHARDEV_SOCKET] = {"socket", "a Unix socket, or TCP", socket_rows},
 };
 enum { KINDS = sizeof chardev_types / sizeof chardev_types[0] };
@@ -86,7 +87,7 @@ static const char *unfit(const struct chardev_option *c) {
 
 bool chardev_option_read(const struct option_entry *e, struct chardev_option *out, char error[PROPERTY_ERROR]) {
   unsigned kind = find_kind(entry_value(e, "backend"));
-  if (kind == KINDS) return fail(error, "no such backend (stdio, file, pipe, pty, socket, null)");
+  if (kind == KINDS) return fail(error, "no such backend (stdio, file, pipe, pty, vc, socket, null)");
   *out = (struct chardev_option){.id = e->id, .option = e->option, .kind = (enum chardev_kind)kind};
   properties_clear(chardev_types[kind].rows, out);
   if (!properties_set_all(chardev_types[kind].rows, out, e, "backend", NULL, error)) return false;

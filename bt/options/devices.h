@@ -15,6 +15,7 @@ enum chardev_kind {
   CHARDEV_FILE,   /* output only */
   CHARDEV_PIPE,   /* FIFOs */
   CHARDEV_PTY,    /* a pseudo-terminal */
+  CHARDEV_VC,     /* a page of text beside the screen (-display curses) */
   CHARDEV_SOCKET, /* of the Unix domain or TCP, as client or server */
 };
 struct chardev_option {

@@ -83,7 +83,7 @@ static const struct option_row rows[] = {
   {"usbdevice", ARG_VALUE, "tablet|mouse|keyboard", "warns: there is no USB yet", handle_usbdevice},
   {"nodefaults", ARG_NONE, "", "only the devices that are asked for", handle_nodefaults},
   {"display", ARG_VALUE, "curses|none",
-   "where the screen is: in this terminal, text alone (Alt-2: menu; so without a word, where there is a terminal and no -kernel); or "
+   "where the screen is: in this terminal, text alone (Alt-0: menu; so without a word, where there is a terminal and no -kernel); or "
    "nowhere. Others warn",
    handle_display},
   {"curses", ARG_NONE, "", "as -display curses", handle_curses},

@@ -18,8 +18,8 @@ static const struct form {
   enum rest rest;
   const char *key;
 } forms[] = {
-  {"stdio", "stdio", REST_NONE, ""},      {"null", "null", REST_NONE, ""},      {"vc", "null", REST_NONE, ""},
-  {"vc:", "null", REST_NONE, ""}, /* there is no window to show it */
+  {"stdio", "stdio", REST_NONE, ""},      {"null", "null", REST_NONE, ""},      {"vc", "vc", REST_NONE, ""},
+  {"vc:", "vc", REST_NONE, ""}, /* its size is ours */
   {"pty", "pty", REST_NONE, ""},          {"file:", "file", REST_TEXT, "path"}, {"pipe:", "pipe", REST_TEXT, "path"},
   {"unix:", "socket", REST_KEYS, "path"}, {"tcp:", "socket", REST_PORT, ""},    {"telnet:", "socket,telnet=on", REST_PORT, ""},
 };
@@ -86,8 +86,8 @@ int options_backend(struct parser *p, const char *text, const char *id) {
   const struct form *form = find_form(mux ? text += 4 : text);
   const char *problem;
   if (!form || (form->rest == REST_TEXT && !text[strlen(form->name)]))
-    return options_complain(p,
-                            "no such backend (stdio, mon:stdio, file:F, pipe:F, pty, unix:P, tcp:H:P, chardev:ID, null, none)");
+    return options_complain(
+      p, "no such backend (stdio, mon:stdio, file:F, pipe:F, pty, vc, unix:P, tcp:H:P, chardev:ID, null, none)");
   char *elements = elements_of(form, text, id, mux, &problem);
   if (!elements) return options_complain(p, "%s", problem);
   int result = options_entry(p, "chardev", elements);

@@ -237,16 +237,21 @@ static int check_terminal(struct parser *p) {
   return p->o->daemonize && p->o->display == DISPLAY_CURSES ? options_complain(p, "the screen is in the terminal") : OPTIONS_OK;
 }
 
-/* QEMU's defaults without -nographic are windows: nobody to show them. */
+/* QEMU's defaults without -nographic are pages beside the screen, where there may be one. */
 static int add_defaults(struct parser *p) {
-  bool serial = p->serial_default && !p->o->nodefaults, monitor = p->monitor_default && !p->o->nodefaults && p->o->nographic;
+  const struct bt_options *o = p->o;
+  bool pages = !o->nographic && !o->daemonize && (o->display == DISPLAY_CURSES || (o->display == DISPLAY_DEFAULT && !o->kernel));
+  bool serial = p->serial_default && !o->nodefaults, monitor = p->monitor_default && !o->nodefaults && (o->nographic || pages);
   int result = OPTIONS_OK;
-  p->option = "-serial", p->value = !p->o->nographic ? "null" : monitor ? "mon:stdio" : "stdio";
+  p->option = "-monitor", p->value = "vc"; /* the first page */
+  if (monitor && pages) result = handle_monitor(p);
+  if (result != OPTIONS_OK) return result;
+  p->option = "-serial", p->value = pages ? "vc" : !o->nographic ? "null" : monitor ? "mon:stdio" : "stdio";
   if (serial) result = add_port(p, &serial_kind, 0, p->value);
   p->option = "-parallel", p->value = "null";
   if (p->parallel_default && !p->o->nodefaults && result == OPTIONS_OK) result = add_port(p, &parallel_kind, 0, p->value);
   p->option = "-monitor", p->value = "stdio";
-  return monitor && !serial && result == OPTIONS_OK ? handle_monitor(p) : result;
+  return monitor && !pages && !serial && result == OPTIONS_OK ? handle_monitor(p) : result;
 }
 
 int options_finish_devices(struct parser *p) {

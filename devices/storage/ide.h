@@ -8,7 +8,7 @@
 #include "../bus.h"
 #include "../chips/pci.h"
 
-enum { IDE_CHANNELS = 2, IDE_UNITS = 2, IDE_BUFFER = 128 << 10, IDE_BUFFER_PAGE = 4 << 10 };
+enum { IDE_CHANNELS = 2, IDE_UNITS = 2, IDE_BUFFER = 128 << 10, IDE_BUFFER_PAGE = 4 << 10, IDE_PIECES = 512 };
 /* The command block. As the host reads it IDE_FEATURE is the error register and IDE_COMMAND the status. */
 enum ide_register { IDE_DATA, IDE_FEATURE, IDE_COUNT, IDE_LOW, IDE_MID, IDE_HIGH, IDE_DEVICE, IDE_COMMAND, IDE_REGISTERS };
 enum { DEVICE_HEAD = 0x0f, DEVICE_1 = 0x10, DEVICE_LBA = 0x40, DEVICE_ONES = 0xa0 };
@@ -92,7 +92,8 @@ struct ide_drive {
   uint8_t fua;                    /* writes are on the medium when they are done */
   bool under_way, reset_wanted;   /* the back end has the request; a reset that waits for its end */
   struct block_request request;
-  struct block_piece piece;
+  struct block_piece buffer_piece, piece[IDE_PIECES];
+  uint32_t direct, direct_done; /* IDE_DMA_OUT: bytes that the pieces are of the guest's own memory; tried again by sectors */
   uint8_t buffer[IDE_BUFFER];
 };
 /* None is saved while a request is under way. */
@@ -138,5 +139,9 @@ static inline bool ide_dma_active(const struct ide_channel *c) { return c->dma.s
 /* Moves up to `size` bytes where the descriptors say. Returns how many: fewer where the table ends before. */
 uint32_t ide_dma_put(struct ide_channel *c, const uint8_t *from, uint32_t size);
 uint32_t ide_dma_get(struct ide_channel *c, uint8_t *to, uint32_t size);
+/* Where in the host's memory the next `wanted` bytes are that the descriptors name, for reading them as often as one likes: main
+ * RAM, which stays where it is. They are moved then. Returns how many pieces, up to `most`; 0: nothing was moved, since they are
+ * not all of them there, or too many. */
+unsigned ide_dma_pieces(struct ide_channel *c, struct block_piece *pieces, unsigned most, uint32_t wanted);
 void ide_dma_end(struct ide_channel *c, bool table_too_short); /* the drive is done, or cannot go on */
 void ide_dma_loaded(struct ide_channel *c);

@@ -62,6 +62,30 @@ uint32_t ide_dma_get(struct ide_channel *c, uint8_t *to, uint32_t size) {
   return done;
 }
 
+/* Below A0000h and from 1 MiB on nothing lies over it. */
+static uint8_t *plain_ram(struct mmu *m, uint64_t at, uint64_t size) {
+  enum { LOW_END = 0xa0000, HIGH = 0x100000 };
+  return at + size <= LOW_END || at >= HIGH ? mmu_ram_pointer(m, to_gpa(at), size) : NULL;
+}
+
+unsigned ide_dma_pieces(struct ide_channel *c, struct block_piece *pieces, unsigned most, uint32_t wanted) {
+  const struct ide_dma before = c->dma;
+  unsigned count = 0;
+  while (wanted && next_piece(c)) {
+    uint64_t at = c->dma.address;
+    uint32_t n = advance(&c->dma, wanted);
+    uint8_t *host = plain_ram(c->mmu, at, n);
+    bool joins = host && count && pieces[count - 1].bytes + pieces[count - 1].size == host;
+    if (!host || (!joins && count == most)) break;
+    if (joins) pieces[count - 1].size += n;
+    else pieces[count++] = (struct block_piece){host, n};
+    wanted -= n;
+  }
+  if (!wanted) return count;
+  c->dma = before;
+  return 0;
+}
+
 /* 2.7.2: active stays where the table has room for more than the drive had. */
 void ide_dma_end(struct ide_channel *c, bool table_too_short) {
   if (table_too_short || (!c->dma.left && c->dma.last)) c->dma.status &= (uint8_t)~STATUS_ACTIVE;

@@ -1,4 +1,5 @@
-/* The data of an IDE drive's command, on their way through its buffer (ide.h, enum ide_phase).
+/* The data of an IDE drive's command, on their way through its buffer (ide.h, enum ide_phase). What the bus master takes out of
+ * the guest's RAM the back end takes from there itself: a command is one request then.
  *
  * Owns the one request that a drive has at the back end, and what is in the buffer. The guest runs on while the back end works:
  * PIO shows BSY meanwhile, DMA stays where it is. A request is as large as buffer and command allow; one that fails is tried
@@ -18,27 +19,32 @@ void ide_stop(struct ide_drive *d) {
   d->phase = IDE_IDLE;
   d->at = d->block_end = d->filled = 0;
   d->left = 0;
+  d->direct = d->direct_done = 0;
   d->most = IDE_BUFFER;
   d->fua = false;
 }
 
 /* ---- requests ---- */
 
-static void submit(struct ide_drive *d, enum block_operation operation, uint32_t at, uint32_t size) {
+static void submit(struct ide_drive *d, enum block_operation operation, uint32_t size, unsigned pieces) {
   if (!d->block) return d->kind->failed(d, ENOMEDIUM);
-  d->piece = (struct block_piece){d->buffer + at, size};
   d->request.operation = operation;
   d->request.fua = operation == BLOCK_WRITE && d->fua;
   d->request.at = d->position;
   d->request.size = size;
-  d->request.piece_count = size ? 1 : 0;
+  d->request.piece_count = pieces;
   d->under_way = true;
   if (!(d->phase == IDE_DMA_IN || d->phase == IDE_DMA_OUT)) d->unit->status = ATA_BSY | ATA_DRDY | ATA_DSC;
   block_submit(d->block, &d->request);
 }
 
-static void fetch(struct ide_drive *d) { submit(d, BLOCK_READ, 0, least(d->left, d->most)); }
-static void store(struct ide_drive *d) { submit(d, BLOCK_WRITE, d->at, least(d->filled - d->at, d->most)); }
+static void transfer(struct ide_drive *d, enum block_operation operation, uint32_t at, uint32_t size) {
+  d->buffer_piece = (struct block_piece){d->buffer + at, size};
+  d->request.pieces = &d->buffer_piece;
+  submit(d, operation, size, 1);
+}
+static void fetch(struct ide_drive *d) { transfer(d, BLOCK_READ, 0, least(d->left, d->most)); }
+static void store(struct ide_drive *d) { transfer(d, BLOCK_WRITE, d->at, least(d->filled - d->at, d->most)); }
 
 void ide_flush(struct ide_drive *d) {
   d->phase = IDE_IDLE;
@@ -116,8 +122,38 @@ static void pump_in(struct ide_drive *d) {
   else all_moved(d);
 }
 
+/* All at once, straight from where they are. False: not so. */
+static bool store_directly(struct ide_drive *d) {
+  uint32_t wanted = least(d->left, IDE_PIECES * 4096);
+  unsigned count = ide_dma_pieces(d->channel, d->piece, IDE_PIECES, wanted);
+  if (!count) return false;
+  d->direct = wanted;
+  d->direct_done = 0;
+  d->request.pieces = d->piece;
+  submit(d, BLOCK_WRITE, wanted, count);
+  return true;
+}
+
+/* The pieces' next bytes, after they have failed together: through the buffer. */
+static void store_pieces(struct ide_drive *d) {
+  uint32_t wanted = least(d->direct - d->direct_done, IDE_BUFFER), skip = d->direct_done, done = 0;
+  for (const struct block_piece *p = d->piece; done < wanted; skip -= least(p->size, skip), p++) {
+    if (skip >= p->size) continue;
+    uint32_t n = least(p->size - skip, wanted - done);
+    memcpy(d->buffer + done, p->bytes + skip, n);
+    done += n;
+  }
+  d->direct_done += wanted;
+  d->at = 0;
+  d->filled = wanted;
+  store(d);
+}
+
 static void pump_out(struct ide_drive *d) {
   uint32_t wanted = least(d->left, IDE_BUFFER);
+  if (d->direct_done < d->direct) return store_pieces(d);
+  d->direct = d->direct_done = 0;
+  if (store_directly(d)) return;
   if (ide_dma_get(d->channel, d->buffer, wanted) < wanted) return table_too_short(d);
   d->at = 0;
   d->filled = wanted;
@@ -144,8 +180,8 @@ static void read_done(struct ide_drive *d, uint32_t size) {
 static void write_done(struct ide_drive *d, uint32_t size) {
   d->position += size;
   d->left -= size;
-  d->at += size;
-  if (d->at < d->filled) return store(d);
+  if (d->request.pieces == d->piece) d->direct = 0;
+  else if ((d->at += size) < d->filled) return store(d);
   if (!d->left) return d->phase == IDE_DMA_OUT ? all_moved(d) : d->kind->finished(d);
   d->at = 0;
   d->filled = least(d->left, IDE_BUFFER);
@@ -165,6 +201,7 @@ static bool retry(struct ide_drive *d) {
   if (d->request.size <= d->sector) return false;
   d->most = d->sector;
   if (d->request.operation == BLOCK_READ) fetch(d);
+  else if (d->request.pieces == d->piece) store_pieces(d);
   else store(d);
   return true;
 }
@@ -237,7 +274,7 @@ void ide_drive_init(struct ide_drive *d, const struct ide_kind *kind, struct blo
   d->kind = kind;
   d->block = block;
   d->sector = sector;
-  d->request = (struct block_request){.pieces = &d->piece, .done = done, .opaque = d};
+  d->request = (struct block_request){.done = done, .opaque = d};
   ide_stop(d);
 }
 
@@ -248,4 +285,5 @@ void ide_drive_loaded(struct ide_drive *d) {
   if (d->phase >= IDE_PHASES || !within || (pio && (d->at > d->block_end || d->block_end > d->filled))) ide_stop(d);
   if (d->most < d->sector || d->most > IDE_BUFFER) d->most = IDE_BUFFER;
   d->under_way = d->reset_wanted = false;
+  d->direct = d->direct_done = 0;
 }

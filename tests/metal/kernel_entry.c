@@ -72,8 +72,8 @@ static unsigned bcd(uint8_t v) { return (v >> 4) * 10 + (v & 15); }
 static void show_bios_data(void) {
   print("com1: %x\n", word_at(0x400));
   print("ebda: segment %x size %x\n", word_at(0x40e), byte_at(0x9fc00));
-  print("equipment: serial %d video %x mouse %d fpu %d\n", word_at(0x410) >> 9 & 7, word_at(0x410) >> 4 & 3,
-        word_at(0x410) >> 2 & 1, word_at(0x410) >> 1 & 1);
+  print("equipment: serial %d video %x mouse %d fpu %d floppies %x\n", word_at(0x410) >> 9 & 7, word_at(0x410) >> 4 & 3,
+        word_at(0x410) >> 2 & 1, word_at(0x410) >> 1 & 1, word_at(0x410) & 0xc1);
   print("memory: %d KiB\n", word_at(0x413));
   print("keyboard: flags %x head %x tail %x buffer %x-%x type %x\n", word_at(0x417), word_at(0x41a), word_at(0x41c),
         word_at(0x480), word_at(0x482), byte_at(0x496));

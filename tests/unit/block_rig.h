@@ -68,7 +68,7 @@ static inline bool try_drive(struct disk *d, const char *text, char error[ERROR_
   post_queue_init(&d->posts, note_kick, d);
   d->pool = pool_create(4), d->loop = loop_create();
   assert_true(d->pool && d->loop && loop_start(d->loop));
-  const struct block_drive_host host = {.pool = d->pool, .posts = &d->posts, .loop = d->loop, .opaque = d, .stop = note_stop};
+  const struct block_drive_host host = {.pool = &d->pool, .posts = &d->posts, .loop = d->loop, .opaque = d, .stop = note_stop};
   d->drive = block_drive_create(&option, &host, error);
   d->b = d->drive ? block_drive_backend(d->drive) : NULL;
   return d->drive;

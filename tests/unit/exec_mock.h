@@ -90,6 +90,7 @@ bool mmu_phys_write(struct mmu *m, gpa addr, const void *from, unsigned size) {
   memcpy(m->ram + addr.v, from, size);
   return traced;
 }
+const struct mmu_plain *mmu_plain_at(struct mmu_cpu *cpu, gla linear, unsigned size, uint64_t *offset) { return NULL; }
 bool mmu_set_mode(struct mmu_cpu *cpu, const struct mmu_mode *mode, bool load_pdptes) {
   struct mmu *m = mock_mmu(cpu);
   if (load_pdptes && m->bad_pdptes) return false;

@@ -15,12 +15,14 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 #include "bt/host/cp437.h"
 #include "bt/host/curses_keys.h"
 #include "bt/host/display_curses.h"
 #include "bt/host/loop.h"
+#include "bt/host/text_console.h"
 
 /* ---- the terminal ---- */
 
@@ -234,6 +236,7 @@ static struct rig {
   struct post_queue posts;
   struct screen *screen;
   struct curses *curses;
+  int page; /* the other end of Alt-2's */
 } rig;
 
 static void kick(void *opaque) { (void)opaque; }
@@ -293,7 +296,10 @@ static int setup(void **state) {
   rig.screen = screen_create(&rig.posts);
   display_connect(screen_backend(rig.screen), &front);
   const struct curses_host host = {rig.screen, &rig.posts, NULL, key_room, press, quit};
-  rig.curses = curses_create(rig.slave, rig.slave, &host, error);
+  int ends[2];
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  rig.page = ends[0];
+  rig.curses = curses_create(rig.slave, rig.slave, &host, &ends[1], 1, error);
   if (!rig.curses) fail_msg("%s", error);
   return 0;
 }
@@ -304,7 +310,7 @@ static int teardown(void **state) {
   post_queue_destroy(&rig.posts);
   curses_free(rig.curses);
   screen_destroy(rig.screen);
-  close(rig.master), close(rig.slave);
+  close(rig.master), close(rig.slave), close(rig.page);
   rig = (struct rig){0};
   return 0;
 }
@@ -408,7 +414,7 @@ static void a_small_terminal_shows_the_part_with_the_cursor(void **state) {
   expect_text(9, "last");
   terminal_size(40, 120); /* and in the middle of a large one */
   expect_text(7, "                    first");
-  expect_text(39, "Alt-2: menu");
+  expect_text(39, "Alt-0: menu");
   terminal_size(25, 80);
   expect_text(0, "first");
 }
@@ -509,12 +515,12 @@ static void what_no_guest_reads_is_forgotten(void **state) {
 }
 
 static bool has_quit(void) { return __atomic_load_n(&quits, __ATOMIC_RELAXED); }
-static void menu_by_alt_2(void **state) {
+static void menu_by_alt_0(void **state) {
   (void)state;
   write_at(0, 0, "guest", 7, 0);
   expect_text(0, "guest");
   expect_keys("\x1b"
-              "2",
+              "0",
               "");
   expect_text(1, "Alt-1");
   assert_null(strstr(row_text(0), "guest"));
@@ -523,16 +529,79 @@ static void menu_by_alt_2(void **state) {
               "");
   expect_text(0, "guest");
   expect_keys("\x1b"
-              "2",
+              "0",
               "");
   expect_keys("d", "+ctrl +alt +delete -delete -ctrl -alt");
   expect_text(0, "guest");
   assert_int_equal(quits, 0);
   expect_keys("\x1b"
-              "2",
+              "0",
               "");
   assert_int_equal(write(rig.master, "q", 1), 1);
   assert_true(until(has_quit, 5000));
+}
+
+static void pages_by_alt_2(void **state) {
+  (void)state;
+  char got[32] = "";
+  write_at(0, 0, "guest", 7, 0);
+  expect_text(0, "guest");
+  assert_int_equal(write(rig.page, "hidden\r\n(bt) ", 13), 13); /* read all the same */
+  expect_keys("\x1b"
+              "2",
+              "");
+  expect_text(0, "hidden");
+  expect_text(1, "(bt) ");
+  assert_int_equal(write(rig.master, "info\r\x1b[A", 8), 8);
+  until(NULL, 200);
+  assert_int_equal(read(rig.page, got, sizeof got - 1), 8);
+  assert_string_equal(got, "info\r\033[A");
+  assert_int_equal(typed_count, 0);
+  assert_int_equal(write(rig.page, "\r\033[Kshown", 10), 10);
+  expect_text(1, "shown ");
+  expect_keys("\x1b"
+              "1",
+              "");
+  expect_text(0, "guest");
+  expect_keys("a", "+a -a");
+  close(rig.page);
+  rig.page = open("/dev/null", O_RDONLY); /* who wrote there has gone */
+  expect_keys("\x1b"
+              "2",
+              "");
+  expect_text(0, "hidden");
+}
+
+static void sequences_of_a_page(void **state) {
+  (void)state;
+  static struct text_console t;
+  static const struct {
+    const char *bytes;
+    unsigned row, column;
+    const char *text; /* of that row */
+  } rows[] = {
+    {"ab\r\ncd", 1, 2, "cd"},      {"abc\b\bX", 0, 2, "aXc"},          {"abc\033[2DX", 0, 2, "aXc"},
+    {"\033[3;5Hx", 2, 5, "    x"}, {"a\tb", 0, 9, "a       b"},        {"abc\r\033[1C\033[K", 0, 1, "a  "},
+    {"ab\033[2Jc", 0, 3, "  c"},   {"\033[31mred\033[m", 0, 3, "red"}, {"\033(Bx\033=y", 0, 2, "xy"},
+    {"\303\244\377z", 0, 2, "?z"},
+  };
+  for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    text_console_clear(&t);
+    text_console_put(&t, (const uint8_t *)rows[i].bytes, (unsigned)strlen(rows[i].bytes));
+    assert_int_equal(t.row, rows[i].row);
+    assert_int_equal(t.column, rows[i].column);
+    for (unsigned k = 0; rows[i].text[k]; k++) {
+      uint16_t shown = t.cells[rows[i].row][k];
+      if ((shown > 0x7f ? '?' : shown) != rows[i].text[k]) fail_msg("row %u: character %u is %x", i, k, shown);
+    }
+  }
+  uint32_t x = 1;
+  for (unsigned i = 0; i < 2000000; i++) { /* nothing leads out of the page */
+    x = x * 1664525 + 1013904223;
+    uint8_t byte = x >> 30 ? (uint8_t) "\033[;0159HABCDJKG\r\n\b\t("[x >> 8 & 15] : (uint8_t)(x >> 16);
+    text_console_put(&t, &byte, 1);
+    assert_true(t.row < CONSOLE_ROWS && t.column <= CONSOLE_COLUMNS && t.length < sizeof t.escape);
+  }
 }
 
 /* ---- beginning and end ---- */
@@ -560,15 +629,15 @@ static void what_is_no_terminal_is_refused(void **state) {
   char error[ERROR_TEXT];
   const struct curses_host host = {NULL, NULL, NULL, key_room, press, quit};
   int fd = open("/dev/null", O_RDWR), master, slave;
-  assert_null(curses_create(fd, fd, &host, error));
+  assert_null(curses_create(fd, fd, &host, NULL, 0, error));
   assert_string_equal(error, "-display curses: standard input and output are no terminal");
   close(fd);
   assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
   setenv("TERM", "no-such-terminal", 1);
-  assert_null(curses_create(slave, slave, &host, error));
+  assert_null(curses_create(slave, slave, &host, NULL, 0, error));
   assert_non_null(strstr(error, "'no-such-terminal' (TERM)"));
   unsetenv("TERM");
-  assert_null(curses_create(slave, slave, &host, error));
+  assert_null(curses_create(slave, slave, &host, NULL, 0, error));
   close(master), close(slave);
 }
 
@@ -624,7 +693,9 @@ int main(void) {
     cmocka_unit_test(every_character_has_its_key),
     RIG(nothing_of_a_pasted_text_is_lost),
     RIG(what_no_guest_reads_is_forgotten),
-    RIG(menu_by_alt_2),
+    RIG(menu_by_alt_0),
+    RIG(pages_by_alt_2),
+    cmocka_unit_test(sequences_of_a_page),
     RIG(the_terminals_modes_come_back),
     cmocka_unit_test(what_is_no_terminal_is_refused),
     RIG(a_terminal_that_takes_nothing_holds_nobody_up),

@@ -412,6 +412,7 @@ static void the_firmware_finds_the_drives_in_cmos(void **state) {
   assert_int_equal(in8(b->rig, 0x71), FLOPPY_1440K << 4 | FLOPPY_1200K);
   out8(b->rig, 0x70, 0x14);
   assert_int_equal(in8(b->rig, 0x71) & 0xc1, 0x41);
+  assert_int_equal(pc_floppy_drives(b->rig->pc), 2);
   bench_destroy(b);
 }
 

@@ -312,6 +312,63 @@ static void dma_writes_from_pieces(void **state) {
   assert_memory_equal(b->disk.bytes + 5 * 512, b->r->mmu.low + 0x20000, 0x400);
 }
 
+/* 1024 sectors from 64 KiB on, in pieces of 64 KiB. */
+static void begin_large_write(struct bench *b, uint32_t sector) {
+  for (unsigned i = 0; i < 0x80000; i++) b->r->mmu.low[0x10000 + i] = (uint8_t)(i * 11 + (i >> 9));
+  for (unsigned i = 0; i < 8; i++) put_descriptor(b, 0x1000, i, 0x10000 + 0x10000 * i, 0, i == 7);
+  put_command(b, PRIMARY, LBA, 4, sector, 0x10); /* the count's upper half; RECALIBRATE does nothing */
+  acknowledge(b, PRIMARY);
+  out8(b->r, PRIMARY + LOW, 0), out8(b->r, PRIMARY + MID, 0), out8(b->r, PRIMARY + HIGH, 0);
+  put_command(b, PRIMARY, LBA, 0, sector, 0x35);
+  start_bus_master(b, PRIMARY, 0x1000, false);
+}
+
+static void a_large_write_is_one_request_from_the_guests_memory(void **state) {
+  BENCH;
+  begin_large_write(b, 3);
+  assert_int_equal(b->disk.waiting[0]->piece_count, 1);
+  assert_ptr_equal(b->disk.waiting[0]->pieces[0].bytes, b->r->mmu.low + 0x10000);
+  serve(&b->disk);
+  assert_int_equal(acknowledge(b, PRIMARY), READY);
+  assert_int_equal(stop_bus_master(b, PRIMARY), BM_INTERRUPT);
+  assert_int_equal(b->disk.writes, 1);
+  assert_memory_equal(b->disk.bytes + 3 * 512, b->r->mmu.low + 0x10000, 0x80000);
+}
+
+static void a_bad_sector_of_a_large_write_is_named(void **state) {
+  BENCH;
+  b->disk.error = ENOSPC, b->disk.bad = (3 + 700) * 512, b->disk.bad_end = b->disk.bad + 1;
+  begin_large_write(b, 3);
+  serve(&b->disk);
+  assert_int_equal(acknowledge(b, PRIMARY), DRDY | ERR);
+  assert_int_equal(address_registers(b) & 0xffffff, 3 + 700);
+  assert_memory_equal(b->disk.bytes + 3 * 512, b->r->mmu.low + 0x10000, 700 * 512);
+  assert_int_equal(b->disk.bytes[703 * 512], medium_byte(703 * 512));
+  assert_int_equal(b->disk.writes, 1 + 701);
+}
+
+/* ROM and windows may lie over what is between 640 KiB and 1 MiB: it is copied as the bus sees it. So is what has too many
+ * pieces. */
+static void what_is_not_plain_memory_is_copied(void **state) {
+  BENCH;
+  for (unsigned i = 0; i < 0x400; i++) b->r->mmu.low[0xc0000 + i] = (uint8_t)(i * 7);
+  put_descriptor(b, 0x1000, 0, 0x20000, 0x100, false);
+  put_descriptor(b, 0x1000, 1, 0xc0000, 0x300, true);
+  put_command(b, PRIMARY, LBA, 2, 5, 0xca);
+  start_bus_master(b, PRIMARY, 0x1000, false);
+  assert_int_equal(b->disk.waiting[0]->piece_count, 1);
+  serve(&b->disk);
+  assert_int_equal(acknowledge(b, PRIMARY), READY);
+  assert_memory_equal(b->disk.bytes + 5 * 512 + 0x100, b->r->mmu.low + 0xc0000, 0x300);
+  for (unsigned i = 0; i < 1024; i++) put_descriptor(b, 0x4000, i, 0x20000 + 4 * i, 2, i == 1023);
+  put_command(b, PRIMARY, LBA, 4, 5, 0xca);
+  start_bus_master(b, PRIMARY, 0x4000, false);
+  assert_int_equal(b->disk.waiting[0]->piece_count, 1);
+  serve(&b->disk);
+  assert_int_equal(acknowledge(b, PRIMARY), READY);
+  for (unsigned i = 0; i < 2048; i++) assert_int_equal(b->disk.bytes[5 * 512 + i], b->r->mmu.low[0x20000 + i / 2 * 4 + i % 2]);
+}
+
 /* Data sheet 2.7.2: what status says of tables that are longer and shorter than the command. */
 static void tables_that_do_not_fit(void **state) {
   BENCH;
@@ -748,6 +805,9 @@ int main(void) {
     TEST(dma_reads_into_pieces),
     TEST(bus_master_that_starts_before_the_command),
     TEST(dma_writes_from_pieces),
+    TEST(a_large_write_is_one_request_from_the_guests_memory),
+    TEST(a_bad_sector_of_a_large_write_is_named),
+    TEST(what_is_not_plain_memory_is_copied),
     TEST(tables_that_do_not_fit),
     TEST(a_table_without_an_end_ends),
     TEST(without_bus_mastering_nothing_is_touched),

@@ -95,6 +95,9 @@ void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size) {
   uint64_t room = addr.v < sizeof m->low ? sizeof m->low - addr.v : 0;
   if (room) memcpy(m->low + addr.v, from, size < room ? size : room);
 }
+void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size) {
+  return addr.v <= sizeof m->low && size <= sizeof m->low - addr.v ? m->low + addr.v : NULL;
+}
 void mmu_dma_read(struct mmu *m, gpa addr, void *to, uint64_t size) {
   uint64_t room = addr.v < sizeof m->low ? sizeof m->low - addr.v : 0;
   memset(to, 0xff, size);

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "bt/machine.h"
 #include "bt/options/devices.h"
@@ -182,6 +184,31 @@ static void a_machine_ends_in_the_middle_of_a_request(void **state) {
   unmake(&f);
 }
 
+static void limit_files(rlim_t bytes) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_FSIZE, &limit);
+  limit.rlim_cur = bytes;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* D16: the front end notices nothing of a disk that is full and has room later, but that it takes long. */
+static void a_full_disk_stops_the_machine_until_it_goes_on(void **state) {
+  struct fixture f;
+  make(&f, "if=none,id=d,snapshot=on");
+  poke(&f, 5 * MMU_PAGE + 9, 0xab);
+  limit_files(4096);
+  start(&f, CARD_WRITE, 7, 5);
+  for (unsigned i = 0; i < 10000 && f.m->pause == PAUSE_NONE; i++) usleep(500), post_run(&f.m->posts);
+  assert_int_equal(f.m->pause, PAUSE_IO_ERROR);
+  assert_int_equal(in(&f, CARD_COMMAND), CARD_BUSY);
+  limit_files(RLIM_INFINITY);
+  assert_true(machine_continue(f.m));
+  assert_true(machine_quiesce(f.m));
+  assert_int_equal(in(&f, CARD_COMMAND), CARD_DONE);
+  assert_int_equal(f.m->pause, PAUSE_NONE);
+  unmake(&f);
+}
+
 static void what_is_wrong_is_said(void **state) {
   const struct {
     const char *drive, *device, *says;
@@ -206,12 +233,14 @@ static void what_is_wrong_is_said(void **state) {
 }
 
 int main(void) {
+  signal(SIGXFSZ, SIG_IGN); /* as main() of bt */
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_block_arrives_in_its_memory_with_an_interrupt),
     cmocka_unit_test(what_the_guest_writes_is_told_and_reaches_the_disk),
     cmocka_unit_test(a_block_beyond_the_end_is_an_error_for_the_guest),
     cmocka_unit_test(saved_and_loaded_in_the_middle_of_a_request),
     cmocka_unit_test(a_machine_ends_in_the_middle_of_a_request),
+    cmocka_unit_test(a_full_disk_stops_the_machine_until_it_goes_on),
     cmocka_unit_test(what_is_wrong_is_said),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,7 @@ static struct boot_files *with(enum boot_kind kind, size_t size, const char *app
   return &files;
 }
 static bool load(const struct boot_files *f, struct boot_cpu *cpu) {
-  static const struct boot_platform platform = {.rsdp = 0xf1230, .serial = {0x3f8, 0, 0x3e8}, .day_seconds = 3600};
+  static const struct boot_platform platform = {.rsdp = 0xf1230, .serial = {0x3f8, 0, 0x3e8}, .vga = true, .day_seconds = 3600};
   memset(error, 0, sizeof error);
   return boot_load(f, &memory, &platform, cpu, error);
 }
@@ -129,6 +129,7 @@ static void linux_zero_page(void **state) {
   assert_int_equal(get32(zp + 0x218), (RAM - sizeof initrd) & ~0xfffu);
   assert_memory_equal(ram + get32(zp + 0x218), initrd, sizeof initrd);
   assert_int_equal(zp[0x1e8], 4);
+  assert_true(zp[0x06] == 3 && zp[0x07] == 80 && zp[0x0e] == 25 && zp[0x0f] == 1 && zp[0x10] == 16); /* a screen */
   static const uint64_t map[4][3] = {{0, 0x9fc00, 1}, {0x9fc00, 0x400, 2}, {0xe0000, 0x20000, 2}, {MIB, RAM - MIB, 1}};
   for (unsigned i = 0; i < 4; i++) {
     assert_int_equal(get64(zp + 0x2d0 + 20 * i), map[i][0]);

@@ -34,10 +34,11 @@ static int parse_words(struct bt_options *o, char **words) {
   parsed = o->entries;
   return result;
 }
+/* Devices without those that drives stand for (test_options_drives.c). */
 static const struct option_entry *nth(const struct bt_options *o, const char *group, unsigned n) {
-  const struct option_entry *e = entry_of(o->entries, group);
-  while (e && n--) e = entry_of(e->next, group);
-  return e;
+  ENTRIES_OF(o->entries, group, e)
+  if (!entry_value(e, "drive") && !n--) return e;
+  return NULL;
 }
 /* The back end of -chardev or -serial number n, as it will be made; kind -1: there is none. */
 static struct chardev_option chardev(const struct bt_options *o, unsigned n) {
@@ -141,6 +142,13 @@ static void memory_sizes(void **state) {
   BAD("needs a value", "-m");
 }
 
+/* From device number n on there are only those that a machine has anyway: drives. */
+static void no_more_ports(const struct bt_options *o, unsigned n) {
+  for (const struct option_entry *e; (e = nth(o, "device", n)); n++)
+    if (strstr(entry_value(e, "driver"), "isa-serial") || strstr(entry_value(e, "driver"), "isa-parallel"))
+      fail_msg("device %u is %s", n, entry_value(e, "driver"));
+}
+
 static void serial_ports(void **state) {
   struct bt_options o;
   struct uart16550_properties port;
@@ -161,7 +169,7 @@ static void serial_ports(void **state) {
     assert_int_equal(port.index, indices[i]);
     assert_ptr_equal(port.chardev, nth(&o, "chardev", i));
   }
-  assert_null(nth(&o, "device", 4));
+  no_more_ports(&o, 4);
   assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "unix:/tmp/s,server,nowait"), OPTIONS_OK);
   assert_true(chardev(&o, 0).server && !chardev(&o, 0).wait);
   assert_int_equal(PARSE(&o, "-kernel", "k", "-serial", "unix:a,,b"), OPTIONS_OK);
@@ -185,7 +193,7 @@ static void serial_defaults(void **state) {
   PARSE(&o, "-kernel", "k");
   assert_int_equal(chardev(&o, 0).kind, CHARDEV_NULL);
   assert_string_equal(nth(&o, "device", 1)->pairs[0].value, "isa-parallel");
-  assert_null(nth(&o, "device", 2));
+  no_more_ports(&o, 2);
   PARSE(&o, "-kernel", "k", "-nographic");
   assert_int_equal(chardev(&o, 0).kind, CHARDEV_STDIO);
   assert_true(chardev(&o, 0).mux);
@@ -197,7 +205,7 @@ static void serial_defaults(void **state) {
   assert_null(nth(&o, "chardev", 3));
   PARSE(&o, "-nographic", "-device", "isa-serial", "-device", "isa-parallel", "-kernel", "k");
   assert_null(nth(&o, "chardev", 1));
-  assert_null(nth(&o, "device", 2));
+  no_more_ports(&o, 2);
 }
 
 static void parallel_ports(void **state) {
@@ -211,10 +219,10 @@ static void parallel_ports(void **state) {
   assert_int_equal(port.index, 2);
   assert_string_equal(chardev(&o, 0).path, "paper,1");
   assert_true(chardev(&o, 1).server);
-  assert_null(nth(&o, "device", 2));
+  no_more_ports(&o, 2);
   PARSE(&o, "-kernel", "k", "-parallel", "none");
   assert_string_equal(device(&o, 0, &(struct uart16550_properties){0}), "isa-serial");
-  assert_null(nth(&o, "device", 1));
+  no_more_ports(&o, 1);
   BAD("three parallel ports", "-parallel", "null", "-parallel", "null", "-parallel", "null", "-parallel", "null");
   BAD("no such backend", "-parallel", "udp:localhost:1");
   BAD("-parallel chardev:c: chardev=c: there is no -chardev with that id", "-kernel", "k", "-parallel", "chardev:c");
@@ -262,6 +270,15 @@ static void the_clock_chips_time(void **state) {
 static void the_screen_in_the_terminal(void **state) {
   struct bt_options o;
   GOOD("-display", "curses");
+  PARSE(&o, "-kernel", "k", "-curses"); /* monitor and serial port are pages beside it */
+  assert_true(chardev(&o, 0).kind == CHARDEV_VC && chardev(&o, 1).kind == CHARDEV_VC);
+  assert_string_equal(entry_value(nth(&o, "mon", 0), "chardev"), nth(&o, "chardev", 0)->id);
+  PARSE(&o, "-vga", "std", "-serial", "null");
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_NULL);
+  assert_int_equal(chardev(&o, 1).kind, CHARDEV_VC);
+  PARSE(&o, "-vga", "std", "-display", "none");
+  assert_int_equal(chardev(&o, 0).kind, CHARDEV_NULL);
+  assert_null(nth(&o, "mon", 0));
   PARSE(&o, "-kernel", "k");
   assert_int_equal(o.display, DISPLAY_DEFAULT);
   PARSE(&o, "-kernel", "k", "-vnc", ":1");
@@ -377,7 +394,7 @@ static void keyed_serial_ports(void **state) {
   BAD("it needs an id=", "-chardev", "stdio");
   BAD("it needs a path=", "-chardev", "file,id=f");
   BAD("characters", "-chardev", "socket,id=s");
-  BAD("no such backend (stdio, file, pipe, pty, socket, null)", "-chardev", "udp,id=u");
+  BAD("no such backend (stdio, file, pipe, pty, vc, socket, null)", "-chardev", "udp,id=u");
   BAD("no property 'size'; it has path, append", "-chardev", "file,id=f,path=p,size=3");
   BAD("append=maybe: it is on or off", "-chardev", "file,id=f,path=p,append=maybe");
   BAD("there is a -chardev with that id already", "-chardev", "null,id=a", "-chardev", "null,id=a");

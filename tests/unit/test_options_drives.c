@@ -76,6 +76,7 @@ static const char *fronts(void) {
   text[0] = 0;
   ENTRIES_OF(parsed.entries, "device", e) {
     const char *bus = entry_value(e, "bus");
+    if (!entry_value(e, "drive")) continue;
     sprintf(text + strlen(text), "%s%s %s %s %s", *text ? "; " : "", entry_value(e, "driver"), entry_value(e, "drive"),
             bus ? bus : "-", entry_value(e, "unit"));
   }
