@@ -380,12 +380,11 @@ bool machine_run_to(struct machine *m, uint64_t count) {
    * on. */
   struct sigaction mine = {.sa_handler = no_kick, .sa_flags = SA_RESTART}, now;
   if (sigaction(SIGUSR1, NULL, &now) == 0 && now.sa_handler == SIG_DFL) sigaction(SIGUSR1, &mine, NULL);
+  /* before its thread: a client that comes from now on is greeted when that is told */
+  if (m->controls && !loop_started(m->loop)) controls_start(m->controls);
   if (!wakeup_attach(&m->wakeup)) lack(m, "the host has no timer for the machine");
   else if (!loop_started(m->loop) && !loop_start(m->loop)) lack(m, "the host has no thread for the machine");
-  else {
-    if (m->controls) controls_start(m->controls);
-    run_until(m, count);
-  }
+  else run_until(m, count);
   machine_each_chardev(m, chardev_flush);
   machine_each_chardev(m, chardev_drain);
   wakeup_detach(&m->wakeup);

@@ -20,7 +20,8 @@ struct control_place {
   bool edits, crlf, shared;
 };
 bool controls_add(struct controls *c, const struct control_place *place);
-/* The machine is about to run: those that are not shared greet whoever is there. */
+/* The machine is about to run for the first time, its loop's thread is not there yet: those that are not shared greet whoever is
+ * connected. */
 void controls_start(struct controls *c);
 /* Before the devices and the clock end. NULL: nothing happens. */
 void controls_destroy(struct controls *c);

@@ -29,6 +29,7 @@ static bool accept(struct reader *r, char what) {
 /* One of those letters, or 0. A name of a file behind a number is no quotient: `memsave 0 16 /tmp/x`. */
 static char accept_of(struct reader *r, const char *letters) {
   char what = *r->at;
+  if (r->error) return 0; /* nothing may have been read: there is nothing before it */
   if (what == '/' && isspace((unsigned char)r->at[-1]) && isalpha((unsigned char)r->at[1])) return 0;
   return what && strchr(letters, what) && accept(r, what) ? what : 0;
 }

@@ -209,17 +209,12 @@ static void expressions_as_qemu(void **state) {
 static void expressions_that_are_none(void **state) {
   static const struct {
     const char *text, *error;
-  } rows[] = {{"", "unexpected end"},
-              {"1+", "unexpected end"},
-              {"(1", "')' expected"},
-              {"1/0", "division by zero"},
-              {"1%(1-1)", "division by zero"},
-              {"$foo", "unknown register"},
-              {"$", "unknown register"},
-              {"'", "character"},
-              {"'a", "terminating"},
-              {"99999999999999999999", "too large"},
-              {"*", "invalid char"}};
+  } rows[] = {{"", "unexpected end"},          {"1+", "unexpected end"},
+              {"(1", "')' expected"},          {"1/0", "division by zero"},
+              {"1%(1-1)", "division by zero"}, {"$foo", "unknown register"},
+              {"$", "unknown register"},       {"'", "character"},
+              {"'a", "terminating"},           {"99999999999999999999", "too large"},
+              {"*", "invalid char"},           {"/x", "invalid char"}};
   char deep[2001];
   const char *at = "16 /tmp/x", *error;
   int64_t value;
