@@ -167,11 +167,12 @@ void chardev_drain(struct chardev *c) {
 
 static bool waits(const struct port *p) { return atomic_load_explicit(&p->pending, memory_order_acquire); }
 
+/* Nothing of a client who has not been told of yet: arrived() is on its way. */
 static unsigned take(struct port *p, uint8_t *to, unsigned max) {
   struct chardev *c = p->chardev;
   pthread_mutex_lock(&c->lock);
   bool was_full = !queue_room(&p->input);
-  unsigned n = queue_peek(&p->input, to, max);
+  unsigned n = c->clients == c->told_clients ? queue_peek(&p->input, to, max) : 0;
   queue_drop(&p->input, n);
   atomic_store(&p->pending, p->input.count != 0);
   if (n && (was_full || (!p->input.count && c->stream.in < 0))) watch(c);
@@ -187,17 +188,16 @@ static void offer_port(struct char_backend *b) {
   while (front->can_receive && waits(p)) {
     unsigned room = front->can_receive(front->opaque);
     if (!room) return;
-    front->receive(front->opaque, bytes, take(p, bytes, room < sizeof bytes ? room : sizeof bytes));
+    unsigned n = take(p, bytes, room < sizeof bytes ? room : sizeof bytes);
+    if (!n) return;
+    front->receive(front->opaque, bytes, n);
   }
-}
-void chardev_offer(struct chardev *c) {
-  for (unsigned i = 0; i < c->port_count; i++) offer_port(&c->ports[i]->backend);
 }
 
 void chardev_discard(struct chardev *c) {
   uint8_t bytes[256];
   for (unsigned i = 0; i < c->port_count; i++)
-    while (c->ports[i]->patient && waits(c->ports[i])) take(c->ports[i], bytes, sizeof bytes);
+    while (c->ports[i]->patient && waits(c->ports[i]) && take(c->ports[i], bytes, sizeof bytes)) {}
 }
 
 static void tell(struct port *p, enum char_event event) {
@@ -234,12 +234,13 @@ static void tell_focus(struct chardev *c) {
   for (; c->told_breaks != breaks; c->told_breaks++) tell(c->ports[focus], CHAR_BREAK);
 }
 
-static void arrived(void *opaque) {
-  struct chardev *c = opaque;
+/* Who has come is told before what he says. */
+void chardev_offer(struct chardev *c) {
   tell_opened(c);
   tell_focus(c);
-  chardev_offer(c);
+  for (unsigned i = 0; i < c->port_count; i++) offer_port(&c->ports[i]->backend);
 }
+static void arrived(void *opaque) { chardev_offer(opaque); }
 
 /* ---- the loop's side ---- */
 

@@ -225,7 +225,7 @@ static void half_a_line_is_no_beginning_of_the_next_clients(void **state) {
   type(&f, "whole");
   for (int i = 0; i < 100; i++) nap(1), post_run(&f.posts);
   f.front[0].room = 4000;
-  UNTIL(&f, (char_accept(f.front[0].back), f.front[0].count == 9));
+  UNTIL(&f, (chardev_offer(f.c), f.front[0].count == 9));
   assert_string_equal(f.front[0].got, "halfwhole");
   assert_int_equal(f.front[0].opened_at, 4); /* the second one's coming is told between the two */
   close_back(&f);
