@@ -315,7 +315,8 @@ void ata_power_on(struct ata_disk *s) {
   s->current_sectors = (uint8_t)s->geometry.sectors;
   s->multiple = ATA_MOST_MULTIPLE;
   s->transfer_mode = ATA_NO_MODE;
-  s->write_cache = s->smart = s->smart_autosave = true;
+  s->write_cache = s->drive.block->write_cache; /* cache=writethrough is a drive whose cache is off */
+  s->smart = s->smart_autosave = true;
 }
 
 void ata_loaded(struct ata_disk *s) {

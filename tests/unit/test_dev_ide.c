@@ -199,6 +199,11 @@ static void without_a_write_cache_writes_are_durable(void **state) {
   assert_int_equal(run(b, 0, 0, 0, 0xe7), READY);
   assert_int_equal(run(b, 0, 0, 0, 0xea), READY);
   assert_int_equal(b->disk.flushes, 3);
+  b->disk.backend.write_cache = false; /* cache=writethrough */
+  pc_reset(b->r->pc);
+  pic_setup(b->r, 1 << 14 | 1 << 15 | 1 << 2);
+  identify(b, data);
+  assert_int_equal(word(data, 85) & 0x20, 0);
 }
 
 /* ---- addresses ---- */
