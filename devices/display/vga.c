@@ -120,6 +120,9 @@ static struct beam beam_of(const struct vga_registers *r) {
   return sane && !(r->vbe[VBE_ENABLE] & VBE_ENABLED) ? b : usual;
 }
 
+/* In graphics modes programs go by the retrace: games' speed is its. In text modes they wait for it before each cell that they
+ * write, for a CGA's snow, and that is a waste of time: there each read shows the other state, as in QEMU (which does so in all
+ * modes, so that its games run as fast as they can). */
 static uint8_t status_read(struct vga *s) {
   const struct beam b = beam_of(&s->r);
   int64_t now = clock_now(s->clock) % (b.line_ns * b.lines);
@@ -127,6 +130,8 @@ static uint8_t status_read(struct vga *s) {
   int64_t dot = now % b.line_ns;
   bool hidden = line >= b.shown || dot * 5 > b.line_ns * 4; /* a fifth of a line is blank in all of the BIOS's modes */
   s->attr_data = 0;
+  s->status ^= STATUS_NO_DISPLAY | STATUS_RETRACE;
+  if (!(s->r.gfx[GFX_MISC] & MISC_GRAPHICS) && !(s->r.vbe[VBE_ENABLE] & VBE_ENABLED)) return s->status;
   return (uint8_t)((hidden ? STATUS_NO_DISPLAY : 0) | (line - b.retrace < b.retrace_lines ? STATUS_RETRACE : 0));
 }
 
@@ -228,13 +233,31 @@ static void add_ports(struct vga *s, struct io_bus *io) {
 
 /* ---- the card ---- */
 
-static const struct field fields[] = {
-  PCI_FIELDS(vga, function),   FIELD(vga, r.misc),       FIELD(vga, r.attr_on),    FIELD_ARRAY(vga, r.seq),
-  FIELD_ARRAY(vga, r.gfx),     FIELD_ARRAY(vga, r.crtc), FIELD_ARRAY(vga, r.attr), FIELD(vga, r.dac_mask),
-  FIELD_ARRAY(vga, r.dac),     FIELD_ARRAY(vga, r.vbe),  FIELD(vga, seq_index),    FIELD(vga, gfx_index),
-  FIELD(vga, crtc_index),      FIELD(vga, attr_index),   FIELD(vga, feature),      FIELD(vga, attr_data),
-  FIELD(vga, dac_state),       FIELD(vga, dac_read),     FIELD(vga, dac_write),    FIELD(vga, dac_step),
-  FIELD_ARRAY(vga, dac_cache), FIELD(vga, vbe_index),    FIELD(vga, latch),        FIELD_END};
+static const struct field fields[] = {PCI_FIELDS(vga, function),
+                                      FIELD(vga, r.misc),
+                                      FIELD(vga, r.attr_on),
+                                      FIELD_ARRAY(vga, r.seq),
+                                      FIELD_ARRAY(vga, r.gfx),
+                                      FIELD_ARRAY(vga, r.crtc),
+                                      FIELD_ARRAY(vga, r.attr),
+                                      FIELD(vga, r.dac_mask),
+                                      FIELD_ARRAY(vga, r.dac),
+                                      FIELD_ARRAY(vga, r.vbe),
+                                      FIELD(vga, seq_index),
+                                      FIELD(vga, gfx_index),
+                                      FIELD(vga, crtc_index),
+                                      FIELD(vga, attr_index),
+                                      FIELD(vga, feature),
+                                      FIELD(vga, attr_data),
+                                      FIELD(vga, status),
+                                      FIELD(vga, dac_state),
+                                      FIELD(vga, dac_read),
+                                      FIELD(vga, dac_write),
+                                      FIELD(vga, dac_step),
+                                      FIELD_ARRAY(vga, dac_cache),
+                                      FIELD(vga, vbe_index),
+                                      FIELD(vga, latch),
+                                      FIELD_END};
 
 static const struct mmu_io_ops registers_ops = {.read = vbe_registers_read, .write = vbe_registers_write};
 static const struct pci_info info = {
@@ -265,7 +288,7 @@ static void reset(void *state) {
   struct vga *s = state;
   pci_function_reset(&s->function);
   s->r = (struct vga_registers){.dac_mask = 0xff, .vbe[VBE_ID] = 0xb0c5};
-  s->seq_index = s->gfx_index = s->crtc_index = s->attr_index = s->feature = s->attr_data = 0;
+  s->seq_index = s->gfx_index = s->crtc_index = s->attr_index = s->feature = s->attr_data = s->status = 0;
   s->dac_state = s->dac_read = s->dac_write = s->dac_step = 0;
   memset(s->dac_cache, 0, sizeof s->dac_cache);
   s->vbe_index = 0, s->latch = 0;

@@ -118,6 +118,7 @@ struct vga {
   struct vga_registers r;
   uint8_t seq_index, gfx_index, crtc_index, attr_index, feature;
   uint8_t attr_data; /* the next write to 3C0h is a register's value */
+  uint8_t status;    /* what the last read of the status register showed, had it been in a text mode */
   uint8_t dac_state, dac_read, dac_write, dac_step, dac_cache[3];
   uint16_t vbe_index;
   uint32_t latch;

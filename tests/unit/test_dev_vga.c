@@ -149,12 +149,24 @@ static void dac_goes_on_by_itself(void **state) {
   assert_int_equal(in(b, 0x3c6), 0x0f);
 }
 
-/* 70 retraces a second in text mode 3, by the guest's clock, of two lines each. */
+/* Programs that wait for a CGA's retrace before each cell of text do not wait long. */
+static void in_text_modes_the_status_toggles(void **state) {
+  struct board *b = *state;
+  vga_leave_as_bios(b->vga);
+  unsigned first = in(b, 0x3da);
+  for (unsigned i = 0; i < 10; i++) {
+    assert_int_equal(in(b, 0x3da), first ^ 9);
+    assert_int_equal(in(b, 0x3da), first);
+  }
+}
+
+/* 70 retraces a second in a graphics mode of 400 lines, by the guest's clock, of two lines each. */
 static void retrace_follows_the_guests_clock(void **state) {
   struct board *b = *state;
   enum { STEP = 5000 };
   unsigned rises = 0, in_retrace = 0, last = 8;
   vga_leave_as_bios(b->vga);
+  out(b, 0x3ce, 6), out(b, 0x3cf, 0x0f);
   for (int64_t t = 0; t < 1000000000; t += STEP) {
     clock_skip_to(b->clock, clock_now(b->clock) + STEP);
     unsigned now = in(b, 0x3da) & 8;
@@ -600,6 +612,7 @@ int main(void) {
     TEST(crtc_is_at_3b4_or_at_3d4),
     TEST(attribute_port_is_index_and_data_by_turns),
     TEST(dac_goes_on_by_itself),
+    TEST(in_text_modes_the_status_toggles),
     TEST(retrace_follows_the_guests_clock),
     TEST(planes_are_written_and_read_as_the_manual_says),
     TEST(cells_are_planes_0_and_1),
