@@ -159,17 +159,21 @@ static void copy_element(void *to, const void *from, unsigned size) {
   const uint8_t *f = from;
   for (unsigned i = 0; i < size; i++) t[i] = f[i];
 }
+static void side_step(struct side *s, const struct string_op *op) {
+  if (s->window) s->offset += (uint64_t)(int32_t)op->step;
+  else s->host += (int32_t)op->step;
+}
 static uint32_t side_read(struct side *s, const struct string_op *op) {
   uint32_t value = 0;
   if (!s->window) copy_element(&value, s->host, op->size);
   else value = s->window->ops->read(s->window->opaque, s->offset, op->size);
-  s->offset += (uint64_t)(int32_t)op->step, s->host += (int32_t)op->step;
+  side_step(s, op);
   return value;
 }
 static void side_write(struct side *s, const struct string_op *op, uint32_t value) {
   if (!s->window) copy_element(s->host, &value, op->size);
   else s->window->ops->write(s->window->opaque, s->offset, op->size, value);
-  s->offset += (uint64_t)(int32_t)op->step, s->host += (int32_t)op->step;
+  side_step(s, op);
 }
 
 /* The host's instruction `insn` (movs, stos, cmps, scas) in the element size and direction of op, DF clear afterwards as C wants
