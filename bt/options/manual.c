@@ -34,6 +34,7 @@ static void put_text(FILE *out, const char *text, bool literal) {
     else if (*c == '\'') fputs("\\(aq", out);
     else if (*c == '^') fputs("\\(ha", out);
     else if (*c == '~') fputs("\\(ti", out);
+    else if (*c == '|') fputs("|\\:", out); /* a long list of words may be broken here */
     else if (*c == '-' && (literal || !strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", before)))
       fputs("\\-", out);
     else if (*c == '.' && c == text) fputs("\\&.", out); /* a line that begins so is a request */
