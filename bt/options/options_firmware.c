@@ -1,5 +1,6 @@
 /* Options that say what firmware the machine has, and what that is told: -bios, -L, -option-rom, -boot; and where its text goes:
  * -debugcon. Files are looked for and read by boot/roms.c. */
+#include "values.h"
 #include <string.h>
 #include "../boot/roms.h"
 #include "devices.h"
@@ -86,8 +87,8 @@ static int boot_property(struct parser *p, const char *key, const char *value) {
   if (!strcmp(key, "splash-time")) return boot_time(p, key, value, false, &b->splash_time);
   if (!strcmp(key, "reboot-timeout")) return boot_time(p, key, value, true, &b->reboot_timeout);
   if (strcmp(key, "splash"))
-    return options_complain(p, "no property '%.60s': there are order, once, menu, splash, splash-time, reboot-timeout, strict",
-                            key);
+    return options_complain(p, "no property '%s': there are order, once, menu, splash, splash-time, reboot-timeout, strict",
+                            value_printable((char[128]){0}, key));
   if (!*value) return options_complain(p, "splash is a file");
   b->splash = value;
   return OPTIONS_OK;
