@@ -12,7 +12,8 @@ static void check_entries(struct bt_options *o) {
   unsigned count = 0;
   ENTRIES_OF(o->entries, "chardev", e) {
     REQUIRE(chardev_option_read(e, &c, error), "%s", error);
-    REQUIRE(c.kind != CHARDEV_SOCKET || (*c.path && strlen(c.path) <= SOCKET_PATH_MAX), "a path of %zu", strlen(c.path));
+    if (c.kind == CHARDEV_SOCKET && c.path) /* else TCP */
+      REQUIRE(*c.path && strlen(c.path) <= SOCKET_PATH_MAX, "a path of %zu", strlen(c.path));
     REQUIRE(count++ < 3 && entry_of(o->entries, "device"), "%u back ends", count); /* and the defaults beside it */
   }
   options_free(o);
