@@ -131,8 +131,8 @@ void selfmod_killed(struct monitor *m, uint32_t frame, unsigned offset); /* bloc
 uint32_t selfmod_next(const struct monitor *m, uint32_t frame, unsigned offset);
 /* The instruction at `offset` has the unstable byte in it. */
 void selfmod_add(struct monitor *m, uint32_t frame, unsigned offset, unsigned byte);
-bool selfmod_run(struct monitor *m, uint32_t frame, unsigned offset); /* is the instruction there run without a block, this time?
-                                                                       */
+/* Is the instruction at `offset` run without a block, this time? */
+bool selfmod_run(struct monitor *m, uint32_t frame, unsigned offset);
 
 /* run.c */
 void run_enter(struct monitor *m, const void *code);

@@ -129,13 +129,16 @@ static bool run_span(struct vcpu *v, const struct string_op *op, unsigned seg, u
   return seg_check(v, seg, offset - below, *n * op->size, write, first) == EXEC_NEXT;
 }
 
-/* The host address of a run; NULL: there is none. */
-static uint8_t *run_pointer(struct vcpu *v, const struct string_op *op, unsigned seg, uint32_t offset, bool write, uint32_t *n) {
-  gla linear, first;
-  if (!run_span(v, op, seg, offset, write, n, &linear, &first)) return NULL;
+static uint8_t *host_pointer(const struct vcpu *v, gla linear, bool write) {
   const char *table = (const char *)mmu_table(v->mmu_cpu, v->cpl == 3) + (write ? MMU_WRITE_ARRAY : MMU_READ_ARRAY);
   uint64_t entry = *(const uint64_t *)(table + gla_page(linear) * 8);
   return entry ? (uint8_t *)(uintptr_t)(entry + linear.v) : NULL;
+}
+
+/* The host address of a run; NULL: there is none. */
+static uint8_t *run_pointer(struct vcpu *v, const struct string_op *op, unsigned seg, uint32_t offset, bool write, uint32_t *n) {
+  gla linear, first;
+  return run_span(v, op, seg, offset, write, n, &linear, &first) ? host_pointer(v, linear, write) : NULL;
 }
 
 /* A side of a run that is a device's window as near as memory (mmu_plain_at(): the VGA's planes), or memory all the same. */
@@ -151,7 +154,7 @@ static bool run_side(struct vcpu *v, const struct string_op *op, unsigned seg, u
   s->offset = 0;
   s->window = mmu_plain_at(v->mmu_cpu, first, *n * op->size, &s->offset);
   s->offset += gla_distance(first, linear);
-  if (!s->window) s->host = run_pointer(v, op, seg, offset, write, n);
+  if (!s->window) s->host = host_pointer(v, linear, write);
   return s->window || s->host;
 }
 static void copy_element(void *to, const void *from, unsigned size) {

@@ -135,32 +135,7 @@ print_hex: /* AL */
   call digit
   pop %ax
   and $15, %al
-digit:
-  add $'0', %al
-  cmp $'9', %al
-  jbe send
-  add $'a' - '0' - 10, %al
-send:
-  push %dx
-  push %ax
-  mov $COM1 + 5, %dx
-1:
-  in %dx, %al
-  test $0x20, %al
-  jz 1b
-  pop %ax
-  mov $COM1, %dx
-  out %al, %dx
-  pop %dx
-  ret
-print:
-  lodsb
-  test %al, %al
-  jz 2f
-  call send
-  jmp print
-2:
-  ret
+#include "boot_text.S"
 
 hello: .asciz "\r\ndisk: "
 nothing: .asciz "none\r\n"

@@ -454,10 +454,10 @@ static bool typed_enough(void) { return typed_count >= typed_wanted; }
 /* "+ctrl +a -a -ctrl" */
 static void expect_keys(const char *input, const char *keys) {
   char got[1024] = "";
-  typed_count = 0, typed_wanted = 1;
+  typed_count = 0, typed_wanted = *keys != 0;
   for (const char *c = keys; *c; c++) typed_wanted += *c == ' ';
   assert_int_equal(write(rig.master, input, strlen(input)), strlen(input));
-  until(typed_enough, 5000);
+  if (*keys) until(typed_enough, 5000);
   until(NULL, 60); /* and no more */
   for (unsigned i = 0; i < typed_count; i++)
     snprintf(got + strlen(got), sizeof got - strlen(got), "%s%c%s", i ? " " : "", typed[i].down ? '+' : '-',

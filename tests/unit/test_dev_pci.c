@@ -426,6 +426,17 @@ static void random_writes_and_the_same_map_elsewhere(void **state) {
   unmake(copy);
 }
 
+/* A card whose memory goes before the bus does (the VGA's) leaves its slot: nothing of it is decoded, or looked at, any more. */
+static void a_card_that_has_left_is_not_there(void **state) {
+  struct board *b = *state;
+  struct card *gone = &b->card[1];
+  assert_int_equal(get(b, SLOT + 1, 0), 0x10f01af4);
+  pci_detach(&gone->function);
+  memset(gone, 0xdb, sizeof *gone);
+  assert_int_equal(get(b, SLOT + 1, 0), 0xffffffff);
+  assert_int_equal(get(b, SLOT + 2, 0), 0x10f01af4);
+}
+
 static void random_values_of_a_file_do_no_harm(void **state) {
   struct board *b = *state;
   uint64_t seed = 77;
@@ -464,6 +475,7 @@ int main(void) {
     BOARD(host_bridge_keeps_the_chips_bits),
     BOARD(reset_control_is_a_byte_beside_the_address),
     BOARD(random_writes_and_the_same_map_elsewhere),
+    BOARD(a_card_that_has_left_is_not_there),
     BOARD(random_values_of_a_file_do_no_harm),
   };
   return cmocka_run_group_tests(tests, 0, 0);

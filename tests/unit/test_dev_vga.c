@@ -386,6 +386,13 @@ static void registers_are_in_bar_2_too(void **state) {
 
 /* ---- the card ---- */
 
+/* It has no BAR for its ports, but a firmware takes a card whose I/O cannot be enabled for no VGA, and runs no BIOS of its. */
+static void the_command_register_has_the_ports_bit(void **state) {
+  struct board *b = *state;
+  config(b, 0x04, 3);
+  assert_int_equal(config_of(b, 0x04) & 3, 3);
+}
+
 static void the_rom_is_read_and_never_written(void **state) {
   struct board *b = *state;
   assert_int_equal(config_of(b, 0), 0x11111234);
@@ -621,6 +628,7 @@ int main(void) {
     TEST(vbe_sizes_are_made_to_fit),
     TEST(vbe_memory_is_seen_through_banks_and_bar),
     TEST(registers_are_in_bar_2_too),
+    TEST(the_command_register_has_the_ports_bit),
     TEST(the_rom_is_read_and_never_written),
     TEST(a_bios_leaves_an_empty_text_screen),
     TEST(a_saved_card_goes_on),

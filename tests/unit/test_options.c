@@ -652,6 +652,7 @@ static void firmware_and_what_it_boots(void **state) {
   BAD("65535", "-boot", "splash-time=65536");
   BAD("65535", "-boot", "reboot-timeout=-2");
   BAD("there are order", "-boot", "colour=red");
+  BAD("no property 'men?u': there", "-boot", "men\1u=on"); /* one line, whatever the key */
   BAD("names no file", "-option-rom", "bootindex=1");
   BAD("no property", "-option-rom", "a.rom,colour=red");
   BAD("empty", "-bios", "");
