@@ -116,8 +116,7 @@ static uint64_t id_key(struct monitor *m, struct mode_id id) {
 uint64_t mode_key(struct monitor *m, uint32_t bits) {
   const struct tr_segment *cs = &m->v->s.seg[SEG_CS];
   struct mode_id id = {.bits = bits};
-  if (bits & TR_CS_FLAT) return id_key(m, id);
-  if (tr_seg_class((struct tr_mode){bits}, SEG_CS) == TR_SEG_REAL) return id_key(m, id);
-  id.cs_base = cs->base, id.cs_limit = cs->limit;
+  if (!(bits & TR_CS_FLAT) && tr_seg_class((struct tr_mode){bits}, SEG_CS) != TR_SEG_REAL)
+    id.cs_base = cs->base, id.cs_limit = cs->limit;
   return id_key(m, id);
 }

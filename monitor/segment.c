@@ -128,23 +128,11 @@ int x_mov_from_seg(struct vcpu *v, const struct insn *i) {
   return exec_done(v, i);
 }
 
-/* LES C4, LDS C5, LSS 0F B2, LFS 0F B4, LGS 0F B5. */
-static unsigned load_far_segment(uint8_t opcode) {
-  switch (opcode) {
-  case 0xc4: return SEG_ES;
-  case 0xc5: return SEG_DS;
-  case 0xb2: return SEG_SS;
-  case 0xb4: return SEG_FS;
-  case 0xb5: return SEG_GS;
-  default: return SEG_NONE;
-  }
-}
-
 int x_load_far(struct vcpu *v, const struct insn *i) {
   uint8_t pointer[6] = {0};
   struct tr_segment value;
-  unsigned seg = load_far_segment(i->bytes[i->opcode_offset]), size = i->operand_size;
-  if (!i->has_mem || seg == SEG_NONE) return fault_raise(v, VEC_UD);
+  unsigned seg = i->sreg, size = i->operand_size;
+  if (!i->has_mem || seg > SEG_GS) return fault_raise(v, VEC_UD);
   /* two accesses, as #AC sees them: m16:16 need not be aligned to four */
   TRY(seg_read(v, i->seg, insn_offset(v, i), size, pointer));
   TRY(seg_read(v, i->seg, insn_offset(v, i) + size, 2, pointer + size));
@@ -154,12 +142,9 @@ int x_load_far(struct vcpu *v, const struct insn *i) {
   return exec_done(v, i);
 }
 
-/* 06 0E 16 1E (and 07 17 1F), 0F A0/A8 (and A1/A9): the Sreg number is in bits 3-5 of all of them. */
-static unsigned stack_op_segment(const struct insn *i) { return i->bytes[i->opcode_offset] >> 3 & 7; }
-
 /* A 32-bit push writes the selector zero-extended, as Intel did before the Core family and as QEMU does. */
 int x_push_seg(struct vcpu *v, const struct insn *i) {
-  unsigned seg = stack_op_segment(i);
+  unsigned seg = i->sreg;
   if (seg > SEG_GS) return fault_raise(v, VEC_UD);
   uint32_t word = v->s.seg[seg].selector, esp = (v->s.gpr[REG_ESP] - i->operand_size) & vcpu_stack_mask(v);
   TRY(seg_write(v, SEG_SS, esp, i->operand_size, &word));
@@ -168,7 +153,7 @@ int x_push_seg(struct vcpu *v, const struct insn *i) {
 }
 
 int x_pop_seg(struct vcpu *v, const struct insn *i) {
-  unsigned seg = stack_op_segment(i);
+  unsigned seg = i->sreg;
   uint32_t word = 0, esp = v->s.gpr[REG_ESP];
   struct tr_segment value;
   if (seg > SEG_GS || seg == SEG_CS) return fault_raise(v, VEC_UD);

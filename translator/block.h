@@ -111,7 +111,6 @@ bool plan_esp_holds(const struct block *b, bool narrow, bool index);
 bool plan_stack_inline(const struct block *b);      /* stack instructions are emitted inline in this mode */
 unsigned plan_stack_bytes(const struct insn *insn); /* that it pushes, pops or, of a far pointer, both words together */
 bool plan_shadows(const struct insn *insn);         /* holds interrupts back from the next: STI, loads of SS */
-unsigned plan_far_segment(const struct insn *insn); /* of LDS and its like */
 uint32_t plan_target(const struct block *b, uint32_t at, const struct insn *insn); /* EIP of a relative jump at block offset at */
 
 /* access.c */

@@ -226,6 +226,17 @@ static unsigned operand_register(const struct insn *out, const struct operand_in
   return o->width == SZ_B ? reg & 3 : reg;
 }
 
+/* LES C4, LDS C5, LSS 0F B2, LFS 0F B4, LGS 0F B5. */
+static uint8_t far_pointer_segment(unsigned opcode) {
+  switch (opcode) {
+  case 0xc4: return SEG_ES;
+  case 0xc5: return SEG_DS;
+  case 0xb2: return SEG_SS;
+  case 0xb4: return SEG_FS;
+  default: return SEG_GS;
+  }
+}
+
 /* A register of which only a part is written keeps the rest: it counts as read as well, and so does one that is written on a
  * condition. */
 static void set_registers(struct insn *out) {
@@ -245,6 +256,7 @@ static void set_registers(struct insn *out) {
     }
     if (access & ACCESS_R) read |= 1u << reg;
   }
+  if (row->kind == OP_LOAD_FAR) out->sreg = far_pointer_segment(insn_opcode(out));
   if (out->base != REG_NONE) read |= 1u << out->base;
   if (out->index != REG_NONE) read |= 1u << out->index;
   if (out->rep) {

@@ -164,7 +164,7 @@ struct insn {
    * that is written in part or on a condition is in both sets. */
   uint8_t regs_read, regs_written;
   uint16_t flags_read, flags_written, flags_undefined; /* row's, refined by count-zero shifts, REP and so on */
-  uint8_t sreg;                                        /* segment register operand (PUSH and POP Sreg, MOV), or SEG_NONE */
+  uint8_t sreg; /* segment register operand (PUSH and POP Sreg, MOV; LDS and its like load it), or SEG_NONE */
 };
 
 enum insn_error { INSN_OK, INSN_TOO_SHORT /* needs more bytes than given */, INSN_TOO_LONG /* over 15 bytes: #GP(0) */ };

@@ -15,17 +15,6 @@ bool plan_shadows(const struct insn *insn) {
 
 enum { MOST_FRAME = 2048 /* bytes that an inline ENTER looks at */ };
 
-/* LES C4, LDS C5, LSS 0F B2, LFS 0F B4, LGS 0F B5: the register that a far pointer's selector goes to. */
-unsigned plan_far_segment(const struct insn *insn) {
-  switch (insn_opcode(insn)) {
-  case 0xc4: return SEG_ES;
-  case 0xc5: return SEG_DS;
-  case 0xb2: return SEG_SS;
-  case 0xb4: return SEG_FS;
-  default: return SEG_GS;
-  }
-}
-
 static bool reads_far_pointer(unsigned kind) { return kind == OP_LOAD_FAR || kind == OP_JMP_FAR_MEM || kind == OP_CALL_FAR_MEM; }
 
 static bool is_frame(unsigned kind) { return kind_has(kind, KIND_FRAME); }
@@ -121,7 +110,7 @@ static bool insn_condition_holds(const struct block *b, const struct insn *insn,
   case IF_SEGMENT: return segment_load_inline(b, insn, insn->sreg);
   case IF_FAR: return far_inline(b, insn);
   case IF_ENTER: return insn->imm2 % 32 == 0 && (insn->imm & 0xffff) < MOST_FRAME;
-  case IF_FAR_DATA: return block_mode(b, TR_REAL | TR_V86) && segment_load_inline(b, insn, plan_far_segment(insn));
+  case IF_FAR_DATA: return block_mode(b, TR_REAL | TR_V86) && segment_load_inline(b, insn, insn->sreg);
   default: return false;
   }
 }
@@ -288,9 +277,8 @@ static void follow_values(struct values *t, const struct insn *insn, unsigned st
 static void follow(const struct block *b, struct tracker *t, const struct insn *insn, unsigned step) {
   follow_values(&t->whole, insn, step, false, !b->stack16);
   if (b->narrow) follow_values(&t->low, insn, step, true, true);
-  unsigned seg = insn->kind == OP_LOAD_FAR                                 ? plan_far_segment(insn)
-                 : insn->kind == OP_MOV_TO_SEG || insn->kind == OP_POP_SEG ? insn->sreg
-                                                                           : SEG_NONE;
+  bool loads = insn->kind == OP_LOAD_FAR || insn->kind == OP_MOV_TO_SEG || insn->kind == OP_POP_SEG;
+  unsigned seg = loads ? insn->sreg : SEG_NONE;
   if (seg != SEG_NONE) t->loads[seg]++, t->loaded[seg] = (uint8_t)(step + 1);
 }
 

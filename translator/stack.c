@@ -218,7 +218,7 @@ void emit_load_far(struct block *b) {
   host_lea64(&b->code, H_R8, m);
   host_load16(&b->code, H_R9, hm(H_R8, insn->operand_size));
   load_operand(b, host_reg(insn->reg), hm(H_R8, 0));
-  real_segment(b, plan_far_segment(insn), H_R9);
+  real_segment(b, insn->sreg, H_R9);
 }
 
 /* ---- flags ------------------------------------------------------------------------------------------------------- */

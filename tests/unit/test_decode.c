@@ -302,6 +302,11 @@ static void facts_in_place_of_opcode_bytes(void **state) {
     {"\x0f\xa9", 2, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_GS, false, false},              /* POP GS */
     {"\x8e\xd8", 2, DOES_ANYTHING, 0, REG_NONE, REG_EAX, SEG_DS, false, false},               /* MOV DS, EAX */
     {"\x8c\xe1", 2, DOES_ANYTHING, 0, REG_ECX, REG_NONE, SEG_FS, false, false},               /* MOV ECX, FS */
+    {"\xc4\x03", 2, DOES_ANYTHING, 0, REG_EAX, REG_NONE, SEG_ES, false, false},               /* LES EAX, [EBX] */
+    {"\xc5\x03", 2, DOES_ANYTHING, 0, REG_EAX, REG_NONE, SEG_DS, false, false},               /* LDS */
+    {"\x0f\xb2\x03", 3, DOES_ANYTHING, 0, REG_EAX, REG_NONE, SEG_SS, false, false},           /* LSS */
+    {"\x0f\xb4\x03", 3, DOES_ANYTHING, 0, REG_EAX, REG_NONE, SEG_FS, false, false},           /* LFS */
+    {"\x0f\xb5\x03", 3, DOES_ANYTHING, 0, REG_EAX, REG_NONE, SEG_GS, false, false},           /* LGS */
     {"\xd9\x03", 2, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, true, false},             /* FLD */
     {"\xd9\x3b", 2, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, false, false},            /* FNSTCW */
     {"\xdd\x3b", 2, DOES_ANYTHING, 0, REG_NONE, REG_NONE, SEG_NONE, false, false},            /* FNSTSW */

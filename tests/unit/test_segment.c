@@ -148,11 +148,11 @@ static void push_pop_seg_wraps_a_16_bit_stack(void **state) {
   struct insn i = an_insn(2);
   force_segment(SEG_SS, DATA0_16);
   v->s.gpr[REG_ESP] = 0x55550000;
-  i.bytes[0] = 0x06; /* PUSH ES */
+  i.sreg = SEG_ES;
   assert_next(x_push_seg(v, &i));
   assert_int_equal(v->s.gpr[REG_ESP], 0x5555fffe);
   assert_int_equal(get16(0xfffe), DATA0);
-  i.bytes[0] = 0xa1; /* POP FS */
+  i.sreg = SEG_FS;
   put16(0xfffe, DATA3);
   assert_next(x_pop_seg(v, &i));
   assert_int_equal(v->s.gpr[REG_ESP], 0x55550000);
@@ -161,7 +161,7 @@ static void push_pop_seg_wraps_a_16_bit_stack(void **state) {
 
 static void pop_ss_releases_by_the_old_stack(void **state) {
   struct insn i = an_insn(4);
-  i.bytes[0] = 0x17;
+  i.sreg = SEG_SS;
   put32(STACK0, 0xffff0000u | DATA0_16);
   assert_next(x_pop_seg(v, &i));
   assert_int_equal(v->s.gpr[REG_ESP], STACK0 + 4);
@@ -171,25 +171,25 @@ static void pop_ss_releases_by_the_old_stack(void **state) {
 
 static void pop_seg_fault_keeps_esp(void **state) {
   struct insn i = an_insn(4);
-  i.bytes[0] = 0x1f;
+  i.sreg = SEG_DS;
   put32(STACK0, BEYOND);
   assert_fault(x_pop_seg(v, &i), VEC_GP, BEYOND);
   assert_int_equal(v->s.gpr[REG_ESP], STACK0);
 }
 
 static void load_far_pointers(void **state) {
-  static const struct { uint8_t opcode, seg; } forms[] = {{0xc4, SEG_ES}, {0xc5, SEG_DS}, {0xb4, SEG_FS}, {0xb5, SEG_GS}};
+  static const uint8_t forms[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
   for (unsigned k = 0; k < 4; k++) {
     struct insn i = an_insn(4);
     i.has_mem = true;
     i.disp = 0x20000;
     i.reg = REG_EDI;
-    i.bytes[0] = forms[k].opcode;
+    i.sreg = forms[k];
     put32(0x20000, 0x11223344);
     put16(0x20004, DATA3);
     assert_next(x_load_far(v, &i));
     assert_int_equal(v->s.gpr[REG_EDI], 0x11223344);
-    assert_int_equal(v->s.seg[forms[k].seg].selector, DATA3);
+    assert_int_equal(v->s.seg[forms[k]].selector, DATA3);
     put16(0x20002, BEYOND);
     i.operand_size = 2;
     v->s.gpr[REG_EDI] = 7;

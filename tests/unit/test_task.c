@@ -357,8 +357,6 @@ static void random_world(void) {
 }
 
 static struct insn random_insn(void) {
-  static const uint8_t opcodes[] = {0x06, 0x0e, 0x16, 0x1e, 0xa0, 0xa8, 0x07, 0x17,
-                                    0x1f, 0xa1, 0xa9, 0xc4, 0xc5, 0xb2, 0xb4, 0xb5};
   struct insn i = an_insn(random32() % 2 ? 4 : 2);
   i.has_mem = random32() % 2;
   i.seg = SEG_DS;
@@ -368,7 +366,7 @@ static struct insn random_insn(void) {
   i.imm = random32() & 0x1ffff;
   i.imm2 = random_selector();
   i.imm_size = random32() % 2 ? 2 : 0;
-  i.bytes[0] = opcodes[random32() % sizeof opcodes];
+  i.sreg = random32() & 7;
   return i;
 }
 
