@@ -2,25 +2,38 @@
 #include "private.h"
 #include "segment.h"
 
-static enum tr_seg_class class_of(const struct tr_segment *s, bool code) {
-  unsigned type = s->attr & 15;
-  if (!s->usable || !(s->attr & 1 << 4) || !(s->attr & 1 << 7)) return TR_SEG_SLOW;
-  if (type & 8) { /* code: readable through CS, never writable */
-    if (!code || !(type & 2)) return TR_SEG_SLOW;
-  } else if ((type & 6) != 2) return TR_SEG_SLOW; /* expand-down or read-only */
-  if (s->limit != 0xffffffff) return TR_SEG_LIMITED;
-  return s->base ? TR_SEG_BASED : TR_SEG_FLAT;
+/* Every change between kernel and user comes here: without a branch, and with one look at all the bits of a type. Data is
+ * present, writable and not expand-down; code (through CS alone) present and readable. */
+static inline enum tr_seg_class class_of(const struct tr_segment *s, bool code) {
+  enum { P = 1 << 7, S = 1 << 4, CODE = 1 << 3, DOWN = 1 << 2, MAY = 1 << 1 /* be written, of data; be read, of code */ };
+  bool data_fits = (s->attr & (P | S | CODE | DOWN | MAY)) == (P | S | MAY);
+  bool code_fits = code & ((s->attr & (P | S | CODE | MAY)) == (P | S | CODE | MAY));
+  unsigned whole = s->base ? TR_SEG_BASED : TR_SEG_FLAT;
+  unsigned fits = s->limit == 0xffffffff ? whole : TR_SEG_LIMITED;
+  return (s->usable != 0) & (data_fits | code_fits) ? fits : TR_SEG_SLOW;
 }
 
 /* Real mode and V86: what a segment load there makes, and keeps (TR_SEG_REAL). The limit alone is looked at, but of CS, whose
  * type a load changes (segment_real()). */
-static enum tr_seg_class class_of_real(const struct tr_segment *s, bool code, uint16_t access) {
+static inline enum tr_seg_class class_of_real(const struct tr_segment *s, bool code, uint16_t access) {
   bool expand_down = (s->attr & (ATTR_CODE | ATTR_EXPAND_DOWN)) == ATTR_EXPAND_DOWN;
   if (s->usable && s->limit == 0xffff && !(s->base & 15) && s->base <= TR_SEG_REAL_BASE && !expand_down &&
       (!code || (s->attr & 0xff) == access))
     return TR_SEG_FLAT; /* in the mode's bits: TR_SEG_REAL */
   enum tr_seg_class class = class_of(s, false);
   return class == TR_SEG_FLAT ? TR_SEG_BASED : class;
+}
+
+static uint32_t segment_bits(const struct vcpu *v) {
+  uint32_t bits = 0;
+#pragma GCC unroll 6
+  for (unsigned i = 0; i < 6; i++) bits |= (uint32_t)class_of(&v->s.seg[i], i == SEG_CS) << (TR_SEG_SHIFT + 2 * i);
+  return bits;
+}
+static uint32_t segment_bits_real(const struct vcpu *v, uint16_t access) {
+  uint32_t bits = 0;
+  for (unsigned i = 0; i < 6; i++) bits |= (uint32_t)class_of_real(&v->s.seg[i], i == SEG_CS, access) << (TR_SEG_SHIFT + 2 * i);
+  return bits;
 }
 
 static bool enabled_breakpoint(const struct vcpu *v, bool code) { /* SDM vol. 3B, 17.2.4 */
@@ -33,28 +46,40 @@ static bool enabled_breakpoint(const struct vcpu *v, bool code) { /* SDM vol. 3B
 bool mode_watches_code(const struct vcpu *v) { return (v->dr[7] & 0xff) && enabled_breakpoint(v, true); }
 static bool watches_data(const struct vcpu *v) { return (v->dr[7] & 0xff) && enabled_breakpoint(v, false); }
 
+/* Of the control and debug registers and the options. */
+static uint32_t system_bits(const struct monitor *m) {
+  const struct vcpu *v = m->v;
+  uint32_t bits = 0;
+  if (vcpu_real_mode(v)) bits |= TR_REAL;
+  if (v->cr0 & CR0_EM) bits |= TR_EM;
+  if (v->cr0 & CR0_TS) bits |= TR_TS;
+  if (v->cr0 & CR0_MP) bits |= TR_MP;
+  if (v->cr0 & CR0_AM) bits |= TR_ALIGN;
+  if (v->cr4 & CR4_TSD) bits |= TR_TSD;
+  if (v->cr4 & CR4_OSFXSR) bits |= TR_OSFXSR;
+  if (mode_watches_code(v) || m->options.one_insn) bits |= TR_STEP;
+  if (watches_data(v)) bits |= TR_WATCH | TR_STEP;
+  if (m->options.no_chain) bits |= TR_NO_CHAIN;
+  return bits;
+}
+
+/* They seldom change. */
+static uint32_t known_system_bits(struct monitor *m) {
+  const struct vcpu *v = m->v;
+  typeof(m->system) *known = &m->system;
+  if (!known->looked || known->cr0 != v->cr0 || known->cr4 != v->cr4 || known->dr7 != v->dr[7] ||
+      known->no_chain != m->options.no_chain)
+    *known = (typeof(m->system)){v->cr0, v->cr4, v->dr[7], system_bits(m), m->options.no_chain, true};
+  return known->bits;
+}
+
 static uint32_t privilege_bits(const struct vcpu *v) {
   uint32_t bits = 0;
   bool v86 = vcpu_v86(v);
   if (v->cpl == 3) bits |= TR_USER;
   if (v86 ? vcpu_iopl(v) == 3 : v->cpl <= vcpu_iopl(v)) bits |= TR_IOPL_OK;
-  if ((v->cr4 & CR4_TSD) && v->cpl) bits |= TR_TSD;
   if (v86) bits |= TR_V86;
-  if (vcpu_real_mode(v)) bits |= TR_REAL;
-  if ((v->cr0 & CR0_AM) && (v->s.sys_flags & FLAG_AC) && v->cpl == 3) bits |= TR_ALIGN;
-  return bits;
-}
-
-static uint32_t feature_bits(const struct monitor *m) {
-  const struct vcpu *v = m->v;
-  uint32_t bits = 0;
-  if (v->cr0 & CR0_EM) bits |= TR_EM;
-  if (v->cr0 & CR0_TS) bits |= TR_TS;
-  if (v->cr0 & CR0_MP) bits |= TR_MP;
-  if (v->cr4 & CR4_OSFXSR) bits |= TR_OSFXSR;
-  if ((v->s.sys_flags & FLAG_TF) || mode_watches_code(v) || m->options.one_insn) bits |= TR_STEP;
-  if (watches_data(v)) bits |= TR_WATCH | TR_STEP;
-  if (m->options.no_chain) bits |= TR_NO_CHAIN;
+  if (v->s.sys_flags & FLAG_TF) bits |= TR_STEP;
   if (v->nmi_blocked) bits |= TR_IN_NMI;
   return bits;
 }
@@ -62,17 +87,14 @@ static uint32_t feature_bits(const struct monitor *m) {
 void mode_update(struct monitor *m) {
   struct vcpu *v = m->v;
   const struct tr_segment *cs = &v->s.seg[SEG_CS];
-  uint32_t bits = privilege_bits(v) | feature_bits(m);
+  uint32_t bits = privilege_bits(v) | known_system_bits(m);
+  if (v->cpl == 0) bits &= ~(uint32_t)TR_TSD;
+  if (v->cpl != 3 || !(v->s.sys_flags & FLAG_AC)) bits &= ~(uint32_t)TR_ALIGN;
   if (cs->attr & 1 << 14) bits |= TR_CODE32;
   else if (!m->fp_used) bits |= TR_NO_FP;
   if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
-  bool real = bits & (TR_REAL | TR_V86);
-  uint16_t access = bits & TR_V86 ? 0xf3 : 0x93;
-  for (unsigned i = 0; i < 6; i++) {
-    const struct tr_segment *s = &v->s.seg[i];
-    bits |= (uint32_t)(real ? class_of_real(s, i == SEG_CS, access) : class_of(s, i == SEG_CS)) << (TR_SEG_SHIFT + 2 * i);
-  }
+  bits |= bits & (TR_REAL | TR_V86) ? segment_bits_real(v, bits & TR_V86 ? 0xf3 : 0x93) : segment_bits(v);
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);

@@ -62,11 +62,15 @@ struct monitor {
   struct monitor_options options;
   struct monitor_counters counters;
   struct tr_mode mode; /* of the current state, when !v->mode_dirty */
-  bool intr;           /* INTR pin */
-  bool fp_used;        /* 16-bit code has used x87/SSE lately */
-  unsigned fp_loads;   /* of that state since */
-  bool mid_rep;        /* the last round left a REP instruction between two iterations */
-  bool dropped;        /* something derived died since this was cleared */
+  struct {
+    uint32_t cr0, cr4, dr7, bits;
+    bool no_chain, looked;
+  } system;          /* mode.c: what those registers, when they were looked at last, make of the mode */
+  bool intr;         /* INTR pin */
+  bool fp_used;      /* 16-bit code has used x87/SSE lately */
+  unsigned fp_loads; /* of that state since */
+  bool mid_rep;      /* the last round left a REP instruction between two iterations */
+  bool dropped;      /* something derived died since this was cleared */
   volatile sig_atomic_t kicked;
   bool exit_requested, running, holds_signals;
   bool (*on_exception)(void *opaque, const struct fault *fault);

@@ -1,6 +1,7 @@
 /* The part of the vCPU that translated code reads and writes, at [R13 + offset]. The monitor embeds it as the first
  * member of struct vcpu. Offsets used by emitted code come from offsetof() alone. */
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 struct tr_segment {
@@ -23,6 +24,7 @@ struct tr_hash_entry {
 enum { TR_HASH_ENTRIES = 1 << 16, TR_HASH_OFFSET = -(TR_HASH_ENTRIES * 16) };
 static inline unsigned tr_hash_index(uint32_t eip) { return eip & (TR_HASH_ENTRIES - 1); }
 
+/* Emitted code reaches the first 128 bytes by displacements of one: what every access uses is there. */
 struct tr_state {
   uint32_t gpr[8];      /* by REG_*; valid while C code runs, live in host registers in translated code */
   uint32_t eip;         /* offset in CS; valid while C code runs */
@@ -30,6 +32,7 @@ struct tr_state {
   uint32_t if_flag;     /* FLAG_IF or 0: the virtual interrupt flag */
   uint32_t sys_flags;   /* every other EFLAGS bit: TF IOPL NT RF VM AC VIF VIP ID and the constant bit 1 */
   uint32_t irq_pending; /* FLAG_IF or 0: an interrupt waits for IF */
+  uint32_t cs_key;      /* as mode_key; apart, since far transfers store it inline and what was just stored is loaded whole */
   uint64_t table;       /* R14: host address of the current shadow table's read array */
   /* R12: readable while nothing is asked for, in an unreadable page when something is; & 31 == 12 (SHRX count) */
   uint64_t safepoint;
@@ -37,7 +40,6 @@ struct tr_state {
   uint32_t tsc_aux;           /* IA32_TSC_AUX, for RDTSCP */
   struct tr_hash_entry *hash; /* the same table for C code */
   uint64_t mode_key;          /* added to (fetch entry + eip) to make a hash key */
-  uint32_t cs_key;            /* likewise; apart, since far transfers store it inline and what was just stored is loaded whole */
   uint64_t tsc_offset;        /* guest TSC = host TSC + this, where they run at one rate */
   int64_t insns_left;         /* -icount: instructions until the next deadline */
   uint64_t stack_page;        /* linear address of the stack page that host_page belongs to, or 1 << 40 */
@@ -54,3 +56,4 @@ struct tr_state {
   uint64_t gdt_host; /* host address of the GDT's first page's part; 0: ask */
   uint64_t ivt_host; /* host address of real mode's interrupt vector table, which lies in one page; 0: ask */
 };
+_Static_assert(offsetof(struct tr_state, stack_host) < 128, "of each push and pop");

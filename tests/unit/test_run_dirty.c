@@ -7,7 +7,8 @@
 #include "run_rig.h"
 #include <pthread.h>
 
-enum { PAGES = 16, COLLECTIONS = 400 };
+/* A slow build's guest may not come through its loop once in so many collections: until enough is told there are more. */
+enum { PAGES = 16, COLLECTIONS = 400, AT_MOST = 1000 * COLLECTIONS };
 
 /* A loop that keeps its addends, pushes, strings, read-modify-writes with LOCK, SSE and x87 stores, through windows and not. */
 GUEST(stores, 1,
@@ -35,7 +36,7 @@ static void collect(rig *r) {
     w->missed += !(bitmap[0] >> i & 1) && memcmp(w->copy[i], w->pages + i * MMU_PAGE, MMU_PAGE);
     memcpy(w->copy[i], w->pages + i * MMU_PAGE, MMU_PAGE);
   }
-  if (++w->collections >= COLLECTIONS) monitor_exit(r->monitor);
+  if (++w->collections >= (w->told < PAGES ? AT_MOST : COLLECTIONS)) monitor_exit(r->monitor);
 }
 
 static atomic_bool stop;
