@@ -24,7 +24,8 @@
 #include "../../../bt/machine.h"
 
 enum {
-  PATIENCE_MS = 200 /* then the machine is told to quit */,
+  PATIENCE_MS = 200 /* of CPU time: then the machine is told to quit */,
+  WAIT_MS = 1500 /* or of real time, on a host that is busy, or with a guest that sleeps */,
   HANG_MS = 30000 /* then the process is killed */,
   BATCH = 400,
   STATUS_WRONG = 3,
@@ -42,26 +43,32 @@ static uint64_t now_ms(void) {
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static uint64_t used_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 /* ---- the worker: ends machines that take long, which guests may (REP over 4 GiB), but hanging they may not ---- */
 
 static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct machine *watched;
-static uint64_t watched_since;
+static uint64_t watched_since, watched_used;
 static _Atomic bool storm; /* kicks all the time */
 static struct shared *progress;
 
 static void watch(struct machine *m) {
   pthread_mutex_lock(&watch_lock);
-  watched = m, watched_since = now_ms();
+  watched = m, watched_since = now_ms(), watched_used = used_ms();
   pthread_mutex_unlock(&watch_lock);
 }
 static void *watcher(void *unused) {
   (void)unused;
   for (;;) {
-    usleep(storm ? 20 : 50000);
+    usleep(storm ? 20 : 20000);
     pthread_mutex_lock(&watch_lock);
     if (watched && storm) monitor_kick(watched->monitor);
-    if (watched && now_ms() - watched_since > PATIENCE_MS) {
+    if (watched && (now_ms() - watched_since > WAIT_MS || used_ms() - watched_used > PATIENCE_MS)) {
       machine_quit(watched);
       watched = NULL;
       progress->impatient++;

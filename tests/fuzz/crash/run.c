@@ -69,7 +69,6 @@ static const char *save_and_load(struct machine *m) {
   if (!wrong) wrong = machine_save(m, &second) ? "a state could not be saved again" : NULL;
   if (!wrong && (first.size != second.size || memcmp(first.bytes, second.bytes, first.size)))
     wrong = "a state differs after save and load";
-  if (wrong && getenv("DUMP")) { FILE*f=fopen("/tmp/s1","wb"); fwrite(first.bytes,1,first.size,f); fclose(f); f=fopen("/tmp/s2","wb"); fwrite(second.bytes,1,second.size,f); fclose(f);}
   free(first.bytes), free(second.bytes);
   return wrong;
 }
