@@ -24,7 +24,7 @@ static void port(struct generator *g, struct writer *w) {
   emit8(w, RANDOM_OF(&g->r, forms));
 }
 static void apic(struct generator *g, struct writer *w) {
-  static const uint32_t registers[] = {0x20,  0x80,  0xb0,  0xd0,  0xe0,  0xf0,  0xf0,  0x300, 0x300,
+  static const uint32_t registers[] = {0x20,  0x80,  0xb0,  0xd0,  0xe0,  0xf0,  0xf0,  0x280, 0x300, 0x300,
                                        0x310, 0x320, 0x320, 0x350, 0x360, 0x370, 0x380, 0x380, 0x3e0};
   uint32_t value =
     random_chance(&g->r, 60) ? random_below(&g->r, 0x200) | (random_chance(&g->r, 30) ? 0x20000 : 0) : random_32(&g->r);
@@ -74,7 +74,42 @@ static void pic_and_timer(struct generator *g, struct writer *w) {
     emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xfb);
 }
 
+static void speaker(struct generator *g, struct writer *w) { /* channel 2, whose gate is a bit of port 61h */
+  struct random *r = &g->r;
+  out8(w, 0x43, 0xb0 | random_below(r, 8) << 1 | random_below(r, 2)), out8(w, 0x42, random_32(r)),
+    out8(w, 0x42, random_below(r, 3));
+  for (unsigned n = random_below(r, 5); n > 0; n--) out8(w, 0x61, random_below(r, 4));
+  for (unsigned n = random_below(r, 3); n > 0; n--)
+    out8(w, 0x43, random_chance(r, 50) ? 0xc0 | random_below(r, 64) : random_below(r, 4) << 6),
+      in_port(w, 0x40 + random_below(r, 3), 1);
+}
+static void mouse_on(struct generator *g, struct writer *w) {
+  static const uint8_t wheel[] = {0xf3, 200, 0xf3, 100, 0xf3, 80, 0xf2};
+  out8(w, 0x64, 0xa8), out8(w, 0x64, 0x60), out8(w, 0x60, 0x47);
+  for (unsigned i = 0; random_chance(&g->r, 60) && i < sizeof wheel; i++) out8(w, 0x64, 0xd4), out8(w, 0x60, wheel[i]);
+  out8(w, 0x64, 0xd4), out8(w, 0x60, random_chance(&g->r, 80) ? 0xf4 : 0xf0);
+}
+static void serial_loop(struct generator *g, struct writer *w) { /* it hears itself */
+  unsigned base = 0x3f8 - (random_below(&g->r, 2) << 8);
+  out8(w, base + 3, 3), out8(w, base + 2, random_chance(&g->r, 70) ? 0xc7 & ~(random_below(&g->r, 4) << 6) : random_32(&g->r)),
+    out8(w, base + 4, 0x10 | random_below(&g->r, 16));
+  out8(w, base + 1, random_below(&g->r, 16)), rep_port(w, base, 1, false, G_DATA, random_below(&g->r, 40)),
+    rep_port(w, base, 1, true, G_DATA, random_below(&g->r, 40));
+  in_port(w, base + 2, 1), in_port(w, base + 5, 1);
+}
+
 /* ---- PCI: where things are ---- */
+
+static void fill(struct writer *w, uint32_t at, uint32_t count) {
+  emit8(w, 0xfc), mov_reg(w, 7, at), mov_reg(w, 1, count);
+  if (w->sixteen) emit8(w, 0x67);
+  emit8(w, 0xf3), emit8(w, 0xaa);
+}
+static void copy(struct writer *w, uint32_t from, uint32_t to, uint32_t count) {
+  emit8(w, 0xfc), mov_reg(w, 6, from), mov_reg(w, 7, to), mov_reg(w, 1, count);
+  if (w->sixteen) emit8(w, 0x67);
+  emit8(w, 0xf3), emit8(w, 0xa4);
+}
 
 static unsigned some_function(struct generator *g) {
   static const uint8_t functions[] = {0, 0x08, 0x09, 0x0b, 0x10, 0x10, 0x18, 0x09};
@@ -114,6 +149,10 @@ static void place_cards(struct generator *g, struct writer *w) {
   config_write(w, 0x10, 0x10, 4, 0xfd000000), config_write(w, 0x10, 0x18, 4, 0xfebf0000), config_write(w, 0x10, 0x04, 2, 3);
   config_write(w, 0x09, 0x40, 4, 0x80008000);
 }
+static void card_rom(struct generator *g, struct writer *w) {
+  config_write(w, 0x10, 4, 2, 3), config_write(w, 0x10, 0x30, 4, 0xfe000001),
+    copy(w, 0xfe000000 + random_below(&g->r, 0x11000), G_DATA, random_below(&g->r, 64));
+}
 static void use_card(struct generator *g, struct writer *w) { /* tests/unit/example_card.c, behind the VGA */
   struct random *r = &g->r;
   if (random_chance(r, 40))
@@ -128,16 +167,6 @@ static void use_card(struct generator *g, struct writer *w) { /* tests/unit/exam
 
 /* ---- what a firmware switches: ROM and RAM, A20, SMRAM ---- */
 
-static void fill(struct writer *w, uint32_t at, uint32_t count) {
-  emit8(w, 0xfc), mov_reg(w, 7, at), mov_reg(w, 1, count);
-  if (w->sixteen) emit8(w, 0x67);
-  emit8(w, 0xf3), emit8(w, 0xaa);
-}
-static void copy(struct writer *w, uint32_t from, uint32_t to, uint32_t count) {
-  emit8(w, 0xfc), mov_reg(w, 6, from), mov_reg(w, 7, to), mov_reg(w, 1, count);
-  if (w->sixteen) emit8(w, 0x67);
-  emit8(w, 0xf3), emit8(w, 0xa4);
-}
 static void call_near(struct generator *g, struct writer *w, uint32_t to) { /* what it is may come back by RET, or by a fault */
   (void)g;
   if (w->sixteen) return;
@@ -319,9 +348,10 @@ void write_chip_idiom(struct generator *g, struct writer *w) {
 }
 
 void write_card_idiom(struct generator *g, struct writer *w) {
-  static const struct idiom_row rows[] = {{pci, 6},      {pci_raw, 1},     {place_cards, 4}, {use_card, 4},    {pam, 5},
-                                          {smram, 3},    {a20, 3},         {fw_cfg, 3},      {fw_cfg_dma, 4},  {vga_index, 8},
-                                          {vga_mode, 6}, {vga_ports, 5},   {vbe, 6},         {vga_memory, 12}, {vga_window, 2},
-                                          {cmos, 2},     {string_port, 6}, {simple_ports, 6}};
+  static const struct idiom_row rows[] = {{pci, 6},         {pci_raw, 1},     {place_cards, 4}, {use_card, 4},    {pam, 5},
+                                          {smram, 3},       {a20, 3},         {fw_cfg, 3},      {fw_cfg_dma, 4},  {vga_index, 8},
+                                          {vga_mode, 6},    {vga_ports, 5},   {vbe, 6},         {vga_memory, 12}, {vga_window, 2},
+                                          {cmos, 2},        {speaker, 2},     {mouse_on, 2},    {serial_loop, 2}, {card_rom, 1},
+                                          {string_port, 6}, {simple_ports, 6}};
   write_one_of(g, w, rows, sizeof rows / sizeof *rows);
 }

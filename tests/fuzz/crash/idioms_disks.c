@@ -103,6 +103,39 @@ static void ata_dma(struct generator *g, struct writer *w) {
   if (random_chance(r, 50)) out8(w, ports, 0);
 }
 
+/* What a drive looks at first is as it should be. */
+static void fit_packet(struct generator *g, uint8_t cdb[12]) {
+  static const uint8_t pages[] = {1, 0x0d, 0x0e, 0x1a, 0x2a, 0x2a, 0x3f, 0x3e};
+  struct random *r = &g->r;
+  switch (cdb[0]) {
+  case 0x1a:
+  case 0x15:
+    cdb[1] = (uint8_t)(random_below(r, 2) << 3 | random_below(r, 2) << 4), cdb[2] = RANDOM_OF(r, pages),
+    cdb[4] = (uint8_t)random_32(r);
+    break;
+  case 0x55:
+  case 0x5a: cdb[2] = (uint8_t)(RANDOM_OF(r, pages) | random_below(r, 4) << 6), cdb[7] = 0; break;
+  case 0x43:
+    cdb[1] = (uint8_t)(random_below(r, 2) << 1), cdb[2] = (uint8_t)random_below(r, 6), cdb[6] = (uint8_t)random_below(r, 3),
+    cdb[7] = 0;
+    break;
+  case 0x46: cdb[1] = (uint8_t)random_below(r, 3), cdb[2] = 0, cdb[3] = (uint8_t)random_below(r, 32); break;
+  case 0x4a: cdb[1] = 1, cdb[4] = (uint8_t)(1u << random_below(r, 8)), cdb[7] = 0; break;
+  case 0x42: cdb[1] = (uint8_t)(random_below(r, 2) << 1), cdb[2] = 0x40, cdb[3] = (uint8_t)random_below(r, 4), cdb[7] = 0; break;
+  case 0x12:
+    cdb[1] = (uint8_t)random_below(r, 2), cdb[2] = (uint8_t)(random_chance(r, 50) ? 0 : 0x83), cdb[4] = (uint8_t)random_32(r);
+    break;
+  case 0xbe:
+    cdb[2] = cdb[3] = cdb[4] = 0, cdb[5] = (uint8_t)random_below(r, 20), cdb[6] = cdb[7] = 0,
+    cdb[8] = (uint8_t)random_below(r, 5), cdb[9] = random_chance(r, 50) ? 0x10 : 0xf8;
+    break;
+  case 0xad: cdb[7] = (uint8_t)random_below(r, 5), cdb[8] = 0; break;
+  case 0x28:
+  case 0xa8: cdb[2] = cdb[3] = cdb[4] = 0, cdb[5] = (uint8_t)random_below(r, 20); break;
+  default: break;
+  }
+}
+
 /* A packet of a CD's, with a length that need not be the block's. */
 static void packet(struct generator *g, struct writer *w) {
   static const uint8_t commands[] = {0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x23, 0x25, 0x28, 0x28, 0x2b, 0x2f,
@@ -114,6 +147,7 @@ static void packet(struct generator *g, struct writer *w) {
                        random_chance(r, 60) ? random_32(r) & 0x3f0f0000 : random_32(r),
                        random_chance(r, 50) ? random_32(r) & 0xffff : random_32(r)};
   bytes[0] = (bytes[0] & ~0xffu) | (random_chance(r, 95) ? RANDOM_OF(r, commands) : random_below(r, 256));
+  if (random_chance(r, 75)) fit_packet(g, (uint8_t *)bytes);
   for (unsigned i = 0; i < 3; i++) mov_mem(w, G_DATA + 0x7000 + 4 * i, bytes[i]);
   out8(w, base + 6, 0xa0 | random_below(r, 2) << 4);
   out8(w, base + 1, random_chance(r, 70) ? 0 : random_below(r, 4)); /* bit 0: by DMA */
@@ -122,6 +156,29 @@ static void packet(struct generator *g, struct writer *w) {
   rep_port(w, base, 2, false, G_DATA + 0x7000, random_chance(r, 90) ? 6 : random_below(r, 20));
   if (random_chance(r, 60)) wait_port(w, base + 7, BSY, false, 1 + random_below(r, 200));
   if (random_chance(r, 50)) rep_port(w, base, 2, true, G_DATA, random_chance(r, 60) ? limit / 2 % 0x500 : random_below(r, 1500));
+}
+
+/* It begins with what the drive wants to be read first, a new medium or an error of before. */
+static void sense(struct generator *g, struct writer *w) {
+  (void)g;
+  mov_mem(w, G_DATA + 0x7000, 3), mov_mem(w, G_DATA + 0x7004, 18), mov_mem(w, G_DATA + 0x7008, 0);
+  out8(w, SECONDARY + 6, 0xa0), out8(w, SECONDARY + 5, 0x08), out8(w, SECONDARY + 7, 0xa0);
+  rep_port(w, SECONDARY, 2, false, G_DATA + 0x7000, 6), rep_port(w, SECONDARY, 2, true, G_DATA, 9);
+}
+
+static void smart(struct generator *g, struct writer *w) {
+  out8(w, PRIMARY + 6, 0xa0 | random_below(&g->r, 2) << 4), out8(w, PRIMARY + 1, 0xd0 + random_below(&g->r, 11));
+  out8(w, PRIMARY + 3, random_below(&g->r, 3)), out8(w, PRIMARY + 4, 0x4f), out8(w, PRIMARY + 5, 0xc2),
+    out8(w, PRIMARY + 7, 0xb0);
+  if (random_chance(&g->r, 60)) rep_port(w, PRIMARY, 2, true, G_DATA, 256);
+}
+static void set_features(struct generator *g, struct writer *w) {
+  static const uint8_t features[] = {3, 3, 2, 0x82, 0x82, 0xaa, 0x55, 5, 0x42, 0x66, 0xcc, 0x10};
+  unsigned base = some_channel(g);
+  out8(w, base + 6, 0xa0 | random_below(&g->r, 2) << 4), out8(w, base + 1, RANDOM_OF(&g->r, features));
+  out8(w, base + 2, random_chance(&g->r, 70) ? random_below(&g->r, 0x48) : random_32(&g->r)), out8(w, base + 7, 0xef);
+  if (random_chance(&g->r, 50))
+    out8(w, base + 2, random_below(&g->r, 33)), out8(w, base + 7, random_chance(&g->r, 50) ? 0xc6 : 0x91);
 }
 
 static void ide_control(struct generator *g, struct writer *w) {
@@ -181,10 +238,12 @@ static void fdc_command(struct generator *g, struct writer *w) {
   for (unsigned i = 2; i < sizeof bytes; i++) bytes[i] = (uint8_t)(random_chance(r, 60) ? random_below(r, 20) : random_32(r));
   if (rows[row].parameters == 8)
     bytes[2] = (uint8_t)random_below(r, random_chance(r, 80) ? 2 : 90), bytes[3] = bytes[1] >> 2,
-    bytes[5] = (uint8_t)(random_chance(r, 85) ? 2 : random_below(r, 9));
+    bytes[5] = (uint8_t)(random_chance(r, 85) ? 2 : random_below(r, 9)), bytes[6] = random_chance(r, 70) ? 18 : bytes[6];
   if (random_chance(r, 25)) bytes[0] = (uint8_t)(bytes[0] ^ 1u << random_below(r, 8));
   if (random_chance(r, 50)) out8(w, 0x3f2, (random_chance(r, 85) ? 0x3c : random_32(r) & 0xf8) | (unit & 3));
-  if (random_chance(r, 30)) out8(w, 0x3f7, random_below(r, 4));
+  if (random_chance(r, 30)) rep_port(w, 0x3f5, 1, true, G_DATA, 10); /* a result of before */
+  if (random_chance(r, 60))
+    out8(w, 0x3f7, random_chance(r, 85) ? unit << 1 : random_below(r, 4)); /* the rate of what is in that drive */
   if (random_chance(r, 50))
     program_channel(g, w, 2,
                     random_chance(r, 45)   ? 0x44
@@ -214,7 +273,8 @@ static void fdc_port(struct generator *g, struct writer *w) {
 }
 
 void write_disk_idiom(struct generator *g, struct writer *w) {
-  static const struct idiom_row rows[] = {{ata, 10},        {ata_dma, 10}, {packet, 12},      {bus_master, 5},
-                                          {ide_control, 4}, {isa_dma, 4},  {fdc_command, 14}, {fdc_port, 4}};
+  static const struct idiom_row rows[] = {{ata, 10},    {ata_dma, 10},     {packet, 12},    {sense, 3},
+                                          {smart, 2},   {set_features, 2}, {bus_master, 5}, {ide_control, 4},
+                                          {isa_dma, 4}, {fdc_command, 14}, {fdc_port, 4}};
   write_one_of(g, w, rows, sizeof rows / sizeof *rows);
 }

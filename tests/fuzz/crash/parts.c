@@ -1,8 +1,9 @@
 /* The machine of a case: a command line as a user would write it, with files in memory for its kernel or firmware and its media.
  */
 #define _GNU_SOURCE
-#include <string.h>
+#include <fcntl.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "case.h"
@@ -28,7 +29,7 @@ __attribute__((format(printf, 2, 3))) static void word(struct parts *p, const ch
 
 /* A file of `size` bytes that begins with these. Returns its descriptor. */
 static int file(struct parts *p, const void *bytes, size_t n, uint64_t size) {
-  int fd = memfd_create("medium", MFD_CLOEXEC);
+  int fd = memfd_create("medium", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0 || ftruncate(fd, (off_t)size) || pwrite(fd, bytes, n, 0) != (ssize_t)n) perror("memfd_create");
   return p->files[p->file_count++] = fd;
 }
@@ -106,7 +107,9 @@ static void add_disks(struct parts *p) {
   for (unsigned i = 0; i < sizeof text; i++) text[i] = (uint8_t)(i * 7);
   text[510] = 0x55, text[511] = 0xaa;
   drive(p, file(p, text, sizeof text, 1 << 20), "if=ide,index=0,id=hd");
-  word(p, "-drive"), word(p, "file=null-co://,size=200G,if=ide,index=1,id=large");
+  int large = file(p, text, sizeof text, UINT64_C(200) << 30);
+  fcntl(large, F_ADD_SEALS, F_SEAL_WRITE); /* what is written to it fails */
+  drive(p, large, "if=ide,index=1,id=large");
   drive(p, file(p, text, sizeof text, (1 << 20) + 1000), "if=ide,index=2,media=cdrom,id=cd");
   word(p, "-drive"), word(p, "if=ide,index=3,media=cdrom,id=empty");
 }
