@@ -174,6 +174,8 @@ void write_row(struct generator *g, struct writer *w, bool code32); /* insns.c: 
 void write_idiom(struct generator *g, struct writer *w);            /* idioms.c: what a kernel does, 32-bit code */
 void write_idiom_16(struct generator *g, struct writer *w);         /* idioms_16.c */
 void write_to_real(struct generator *g, struct writer *w);
+void write_to_v86(struct generator *g, struct writer *w);
+void write_to_16(struct generator *g, struct writer *w);
 void write_chip_idiom(struct generator *g, struct writer *w); /* idioms_chips.c: of chips that every PC has */
 void write_card_idiom(struct generator *g, struct writer *w); /* of the others, and of what a firmware switches */
 void write_disk_idiom(struct generator *g, struct writer *w); /* idioms_disks.c */

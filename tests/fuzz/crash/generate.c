@@ -180,7 +180,8 @@ static void some_insn(struct generator *g, struct writer *w) {
   if (pick < 4)
     for (unsigned n = 1 + random_below(&g->r, 8); n > 0; n--) emit8(w, random_32(&g->r));
   else if (random_chance(&g->r, devices)) write_device(g, w);
-  else if (g->focus == FOCUS_SIXTEEN && !w->sixteen && pick < 20) write_to_real(g, w);
+  else if (g->focus == FOCUS_SIXTEEN && !w->sixteen && pick < 30)
+    (pick < 14 ? write_to_v86 : pick < 20 ? write_to_16 : write_to_real)(g, w);
   else if (pick < idioms) (w->sixteen ? write_idiom_16 : write_idiom)(g, w);
   else write_row(g, w, !w->sixteen);
 }

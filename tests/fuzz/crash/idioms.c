@@ -190,13 +190,21 @@ static void to_user(struct generator *g, struct writer *w) {
   push_imm(w, random_chance(&g->r, 90) ? some_chunk(g) : some_address(g));
   emit8(w, 0xcf);
 }
-static void to_v86(struct generator *g, struct writer *w) {
+void write_to_v86(struct generator *g, struct writer *w) {
   if (random_chance(&g->r, 60)) load_tr(g, w);
   for (unsigned i = 0; i < 4; i++) push_imm(w, random_chance(&g->r, 50) ? G_CODE >> 4 : random_below(&g->r, 0x10000));
   push_imm(w, random_chance(&g->r, 80) ? G_CODE >> 4 : 0), push_imm(w, random_chance(&g->r, 80) ? 0xfff0 : some_value(g));
-  push_imm(w, some_eflags(g) | FLAG_VM);
+  push_imm(w, some_eflags(g) | FLAG_VM | (random_chance(&g->r, 60) ? 0x3000 : 0)); /* IOPL 3: it does not end at once */
   push_imm(w, G_CODE >> 4), push_imm(w, random_chance(&g->r, 90) ? some_chunk(g) & 0xffff : some_value(g));
   emit8(w, 0xcf);
+}
+/* 16-bit protected mode. */
+void write_to_16(struct generator *g, struct writer *w) {
+  static const uint8_t segments[] = {0xc0, 0xd0, 0xd8};
+  mov_reg(w, 0, random_chance(&g->r, 85) ? S_DATA16 : some_selector(g)), mov_reg(w, 4, 0xfff0);
+  for (unsigned i = 0; i < sizeof segments; i++)
+    if (random_chance(&g->r, 80)) emit8(w, 0x8e), emit8(w, segments[i]);
+  emit8(w, 0xea), emit32(w, some_chunk(g) & 0xffff), emit16(w, S_CODE16);
 }
 static void iret_frame(struct generator *g, struct writer *w) {
   push_imm(w, some_eflags(g)), push_imm(w, some_selector(g)),
@@ -356,7 +364,7 @@ void write_idiom(struct generator *g, struct writer *w) {
     {load_tr, 3},
     {load_ldt, 3},
     {to_user, 5},
-    {to_v86, 3},
+    {write_to_v86, 3},
     {iret_frame, 3},
     {jump_far, 5},
     {jump_chunk, 8},

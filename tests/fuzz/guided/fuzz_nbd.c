@@ -2,6 +2,7 @@
  * libnbd's numbers from 1 on, so that answers can fit). Opening ends with one line or with an image, whose operations end too. */
 #include "guided.h"
 #include "bt/host/block_image.h"
+#include "bt/host/nbd_library.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -50,6 +51,9 @@ static void *serve(void *unused) {
 static void remove_socket(void) { unlink(server.path); }
 
 static void start(void) {
+  static struct nbd_library kept; /* what opening it each time costs is its libraries' relocation */
+  char why[ERROR_TEXT];
+  nbd_library_open(&kept, why);
   struct sockaddr_un address = {.sun_family = AF_UNIX};
   pthread_t thread;
   snprintf(server.path, sizeof server.path, "/tmp/bt-nbd-%d", (int)getpid());
