@@ -161,8 +161,8 @@ static void bochs_options(struct diff *d) {
   if (!d->memory_every_given) d->run.memory_every = 50000;
 }
 
-/* Its firmware hears of the machine, and reads its disks, by ports, whose answers are in the log: not by DMA, which is not (so a
- * floppy cannot be followed). What it writes to disks is lost at its end: the next pass begins as this one. */
+/* Its firmware hears of the machine, and reads its disks, by ports, whose answers are in the log: not by DMA, which is not (what a
+ * floppy stores our own chips store: board.h). What it writes to disks is lost at its end: the next pass begins as this one. */
 static void firmware_arguments(struct diff *d) {
   const struct bt_options *o = &d->machine;
   for (unsigned i = 0; i < o->folder_count; i++) argument(d, "-L", o->folders[i]);
