@@ -130,12 +130,23 @@ static void cut_at_exception(struct lockstep *l, struct unit *u) {
   u->info = &u->partial;
 }
 
+/* Real mode: the reference does not say where its interrupt came. What follows has the counter and ZF of then. */
+static bool rep_goes_on(const struct block_info *info, const struct ref_cpu *after) {
+  uint32_t left = after->gpr[REG_ECX];
+  bool zero = after->eflags & FLAG_ZF;
+  return (info->rep_wide ? left : (uint16_t)left) && (!info->rep_while || zero == (info->rep_while == 0xf3));
+}
+
 static void find_rep_interrupt(struct lockstep *l, struct unit *u) {
-  if (!u->info->rep || !u->count || u->events[0].kind != REF_INTERRUPT) return;
-  const struct ref_cpu *c = &u->events[0].cpu;
-  if (linear_eip(c) != u->info->insns->insn[u->info->insns->count - 1].linear) return;
+  const struct ref_event *e = &u->events[0], *known = e;
+  if (!u->info->rep || !u->count || e->kind != REF_INTERRUPT) return;
+  if (known->no_cpu) known = u->count > 1 ? e + 1 : &l->next;
+  if (known->no_cpu || (known == &l->next && known->kind != REF_BLOCK && known->kind != REF_STOPPED)) return;
+  if (e->no_cpu ? !rep_goes_on(u->info, &known->cpu)
+                : linear_eip(&e->cpu) != u->info->insns->insn[u->info->insns->count - 1].linear)
+    return;
   u->in_rep = true;
-  u->rep_left = c->gpr[REG_ECX];
+  u->rep_left = known->cpu.gpr[REG_ECX];
 }
 
 /* ---- our side ---- */
