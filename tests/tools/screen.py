@@ -39,6 +39,7 @@ class Machine:
         self.limit, self.start = limit, time.monotonic()
         self.deadline = self.start + limit
         self.log = open(os.path.join(self.work.name, "log"), "w+b")
+        self.said = []  # the screen's lines, when it was last looked at
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
         self.monitor = socket.socket(socket.AF_UNIX)
         self.connect(path)
@@ -64,7 +65,7 @@ class Machine:
 
     def answer(self):
         """What the monitor says up to its next prompt."""
-        said, end = "", min(self.deadline, time.monotonic() + 30)
+        said, end = "", time.monotonic() + 30
         while True:
             match = PROMPT.search(said)
             if match:
@@ -94,7 +95,8 @@ class Machine:
         said = self.ask(f"xp /{rows * columns}hx 0xb8000")
         cells = [int(cell, 16) for line in said.splitlines() for cell in line.partition(":")[2].split()]
         text = "".join(bytes([cell & 0xff]).decode("cp437") if cell & 0xff else " " for cell in cells)
-        return [text[at:at + columns].rstrip() for at in range(0, len(text), columns)]
+        self.said = [text[at:at + columns].rstrip() for at in range(0, len(text), columns)]
+        return self.said
 
     def wait_for(self, pattern, seconds=None):
         """The match of a regular expression on the text screen (lines end in \\n)."""
