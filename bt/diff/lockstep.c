@@ -367,6 +367,17 @@ static bool compare(struct lockstep *l, const struct ref_cpu *ref) {
   return true;
 }
 
+/* Real mode: what INT n and interrupts push is in no event. Behind them is what the reference pushed, but for IF and TF:
+ * undefined flags are made equal before they get into memory. */
+static void settle_flags(struct lockstep *l, const struct ref_cpu *after) {
+  if (!after->cr0) return; /* it is not known either */
+  struct vcpu *v = l->replay.vcpu;
+  uint32_t difference = (vcpu_eflags(v) ^ after->eflags) & l->undefined & FLAGS_ARITH;
+  if (difference) deviations_count_flags(&l->deviations, l->undefined_by, difference);
+  v->s.flags ^= difference;
+  l->undefined = 0;
+}
+
 /* What was delivered after the unit's instructions. */
 static bool deliver(struct lockstep *l, struct unit *u) {
   for (unsigned i = 0; i < u->count; i++) {
@@ -374,6 +385,7 @@ static bool deliver(struct lockstep *l, struct unit *u) {
     if (e->kind == REF_INTERRUPT) {
       if (!(u->in_rep && i == 0 ? pay_rep(l, u) : pay(l, NULL))) return false;
       if (!e->no_cpu && !compare(l, &e->cpu)) return false;
+      if (e->no_cpu) settle_flags(l, i + 1 < u->count ? &u->events[i + 1].cpu : &l->next.cpu);
       note_gate(l, e->vector);
       if (!monitor_interrupt(l->replay.machine->monitor, e->vector))
         return diverge(l, "the reference takes an interrupt where bt's CPU would not");
@@ -410,6 +422,18 @@ static void ask_for_memory(struct lockstep *l) {
 }
 
 /* ---- the run ---- */
+
+/* Is the unit's last instruction one of them? Then our side goes up to it first. */
+static bool settle_before_int(struct lockstep *l, const struct unit *u) {
+  bool pushes = u->info->last_kind == OP_INT || u->info->last_kind == OP_INT3 || u->info->last_kind == OP_INTO;
+  bool real = !(l->current.cpu.cr0 & CR0_PE), told = u->count || l->next.kind != REF_BLOCK || l->next.no_cpu;
+  if (!pushes || !real || told || u->info == &u->partial || !l->undefined) return true;
+  l->owed--;
+  if (!pay(l, NULL)) return false;
+  settle_flags(l, &l->next.cpu);
+  l->owed++;
+  return true;
+}
 
 static bool due(const struct lockstep *l) {
   return !l->options.every || l->counts.insns >= l->options.fine_from || l->counts.insns - l->compared_at >= l->options.every;
@@ -465,6 +489,7 @@ static bool one_unit(struct lockstep *l) {
   if (!expect_time(l, &u) || (u.whole && !settle_doubt(l, &u))) return false;
   ask_for_memory(l);
   if (l->next.kind == REF_END) return stop_with(l, LOCKSTEP_GUEST_END, l->next.text), false;
+  if (!settle_before_int(l, &u)) return false;
   if (u.count && !deliver(l, &u)) return false;
   if (!u.count && !due(l) && l->next.kind != REF_STOPPED) return true;
   struct under_push under;
