@@ -209,6 +209,21 @@ static void a_walk_that_traces_ends_windows(void **state) {
   }
 }
 
+/* Data beside code, as boot loaders have it: what the monitor stores there (SIDT, SGDT) is not in the bytes of any block. GRUB's
+ * way from real mode and back was translated anew at each BIOS call. */
+GUEST(stores_beside, 1,
+  " mov ecx, 1000\n mov edi, " AT(stores_beside, 2f) "\n jmp 1f\n .balign 64\n"
+  "1: sidt [edi]\n sgdt [edi + 6]\n dec ecx\n jnz 1b\n mov eax, ecx\n" TELL DONE " 2: .fill 3, 4, 0\n");
+static void data_of_the_monitor_beside_code(void **state) {
+  rig *r = rig_create(&rig_axes[0].options);
+  LOAD(r, stores_beside);
+  rig_page(r);
+  assert_null(monitor_run(r->monitor));
+  assert_string_equal(r->log, "=0 .");
+  assert_int_equal(monitor_get_counters(r->monitor)->code_kills, 0);
+  rig_destroy(r);
+}
+
 int main(void) {
   alarm(170);
   const char *filter = getenv("CMOCKA_TEST_FILTER");
@@ -218,6 +233,7 @@ int main(void) {
     cmocka_unit_test(a_loader_s_writes_are_dma),
     cmocka_unit_test(remapped_code),
     cmocka_unit_test(a_walk_that_traces_ends_windows),
+    cmocka_unit_test(data_of_the_monitor_beside_code),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
