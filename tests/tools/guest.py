@@ -143,10 +143,10 @@ STORAGE = ["scsi_common", "scsi_mod", "crct10dif_common", "crc-t10dif", "crc64",
            "cdrom", "sr_mod", "crc16", "crc32c_generic", "mbcache", "jbd2", "ext4", "isofs"]
 
 
-def make_storage_initramfs(directory, modules, work, floppy=None):
+def make_storage_initramfs(directory, modules, work, floppy=None, programs=()):
     """An initramfs in which `storage PARAMETERS-OF-LIBATA` loads the drivers, from the archive that fetch-guests made of them; with `floppy`,
-    the file of that driver, in /lib/modules."""
-    found, pairs = {}, [f"{floppy}=lib/modules/floppy.ko"] if floppy else []
+    the file of that driver, in /lib/modules; with `programs`, FILE=PATH-IN-GUEST each."""
+    found, pairs = {}, [f"{floppy}=lib/modules/floppy.ko", *programs] if floppy else [*programs]
     with tarfile.open(modules) as archive:
         for member in archive:
             name = os.path.basename(member.name)
