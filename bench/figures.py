@@ -20,10 +20,10 @@ def say_mark(name):
 
 
 def mark(machine, name, marks):
-    """marks[name] becomes (host's seconds since the start, guest's uptime, CPU seconds, CPU seconds of each process)."""
+    """marks[name] becomes (host's seconds since the start, guest's uptime, CPU seconds, the processes)."""
     match = machine.expect(rf"^MARK {name} ([0-9.]+)\s")
-    processes = guest.family(machine.process.pid)
-    marks[name] = (time.monotonic() - machine.start, float(match[1]), sum(processes.values()), processes)
+    now, processes = time.monotonic() - machine.start, list(guest.family(machine.process.pid))
+    marks[name] = (now, float(match[1]), guest.cpu_seconds(processes), processes)
 
 
 def clock_is_off(marks, first, last):

@@ -16,6 +16,10 @@ static size_t length(const char *text) {
   while (text[n]) n++;
   return n;
 }
+static void report(const char *name, double value, const char *unit) {
+  put_text(name), put(' '), put_decimal(value), put(' '), put_text(unit), end_line();
+}
+
 static volatile uint32_t sink;
 static void report_answer(const char *name) {
   put_text("check "), put_text(name), put(' ');

@@ -97,8 +97,7 @@ static void end_line(void) {
   sys(SYS_write, 1, (uint32_t)line, used);
   used = 0;
 }
-static void report(const char *name, double value, const char *unit) {
+static void put_decimal(double value) {
   uint32_t whole = (uint32_t)(int32_t)value;
-  put_text(name), put(' '), put_number(whole, 1), put('.'), put_number((uint32_t)(int32_t)((value - whole) * 1e6), 6);
-  put(' '), put_text(unit), end_line();
+  put_number(whole, 1), put('.'), put_number((uint32_t)(int32_t)((value - whole) * 1e6), 6);
 }
