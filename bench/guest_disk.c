@@ -1,10 +1,10 @@
-/* The disk benchmark: runs in a Linux guest, on a drive that nobody has mounted, past the guest's page cache (O_DIRECT). One line a
- * row, `NAME VALUE us COUNT`: microseconds of a request by the guest's clock, and how many there were.
+/* The disk benchmark: runs in a Linux guest, on a drive that nobody has mounted, past the guest's page cache (O_DIRECT). One line
+ * a row, `NAME VALUE us COUNT`: microseconds of a request by the guest's clock, and how many there were.
  *
  *   guest_disk DEVICE TIMES ROW...
  *
- * A row has TIMES as many requests as the table below says: a fixed number, since the guest's clock is no measure on a busy host. They are
- * one behind the other, as a program makes them. What writes destroys the drive's contents. */
+ * A row has TIMES as many requests as the table below says: a fixed number, since the guest's clock is no measure on a busy host.
+ * They are one behind the other, as a program makes them. What writes destroys the drive's contents. */
 #include "guest_runtime.h"
 
 enum {

@@ -1,5 +1,6 @@
 /* What the benchmark programs that run in a Linux guest (guest_*.c) have in place of a library: int 80h and the vDSO's own entry,
- * what a compiler expects, the time, and lines `NAME VALUE UNIT`. Each program is one file that includes this and has a start(). */
+ * what a compiler expects, the time, and lines `NAME VALUE UNIT`. Each program is one file that includes this and has a start().
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
