@@ -147,7 +147,7 @@ class Monitor:
 
     def until_prompt(self):
         text = b""
-        while not re.search(rb"\((bt|qemu)\) \Z", text):
+        while not re.search(rb"\((bt|qemu)\) (\x1b\[K)?\Z", text):
             try:
                 chunk = self.socket.recv(65536)
             except OSError:
@@ -172,13 +172,14 @@ class Monitor:
     def press(self, text):
         """Types on the machine's keyboard: small letters, digits, spaces, and what NAMED has."""
         for char in text:
-            self.command("sendkey " + NAMED.get(char, char))
+            self.command("sendkey " + NAMED[char])
 
     def close(self):
         self.socket.close()
 
 
-NAMED = {" ": "spc", "\r": "ret", "-": "minus", "/": "slash", ".": "dot", "=": "equal"}
+NAMED = {" ": "spc", "\r": "ret", "-": "minus", "/": "slash", ".": "dot", "=": "equal", ";": "semicolon"}
+NAMED |= {char: char for char in "abcdefghijklmnopqrstuvwxyz0123456789"}
 
 
 def make_disk(loader, out, emulator):
