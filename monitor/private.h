@@ -93,7 +93,6 @@ struct monitor {
   unsigned jitter_delay;
   struct slow_insn slow[SLOW_INSNS];
   struct selfmod selfmod;
-  uint16_t store_offset, store_size; /* the bytes of a page that an instruction is about to store; 0: not known so exactly */
   struct {
     uint32_t eip, cs_base, mode;
   } recent[RECENT];
