@@ -264,6 +264,74 @@ static void interrupt_between_two_iterations(void **state) {
   assert_followed(follow(s));
 }
 
+/* In real mode the reference tells of an interrupt's vector alone. */
+static void interrupt_of_unknown_state(struct script *s) {
+  struct ref_event *e = add(s, REF_INTERRUPT);
+  e->cpu = (struct ref_cpu){0};
+  e->vector = 0x20, e->no_cpu = true;
+  delivered(s, false);
+  BLOCK(s, 1);
+  s->cpu.eip++;
+  BLOCK(s, 1);
+}
+
+static uint32_t in_memory(const struct lockstep *l, uint32_t at, unsigned size) {
+  uint32_t value = 0;
+  memcpy(&value, mmu_ram_pointer(l->replay.machine->mmu, to_gpa(at), size), size);
+  return value;
+}
+
+static void interrupt_of_real_mode_between_two_iterations(void **state) {
+  struct script *s = *state;
+  /* sti; nop; mov edi, DATA; mov ecx, 10; rep stosb */
+  GUEST_CODE(s, "\xfb\x90"
+                "\xbf\x00\x00\x02\x00"
+                "\xb9\x0a\x00\x00\x00"
+                "\xf3\xaa"
+                "\xeb\x00");
+  BLOCK(s, 1, 1, 5, 5, 2);
+  s->cpu.gpr[REG_EDI] = DATA + 1, s->cpu.gpr[REG_ECX] = 9, s->cpu.eflags = 2 | FLAG_IF;
+  interrupt_of_unknown_state(s);
+  struct lockstep *l = follow(s);
+  assert_followed(l);
+  assert_int_equal(in_memory(l, STACK - 12, 4), CODE + 12);
+}
+
+static void interrupt_of_real_mode_behind_a_search(void **state) {
+  struct script *s = *state;
+  /* sti; nop; mov edi, DATA; mov ecx, 10; repne scasb, which finds a zero at once */
+  GUEST_CODE(s, "\xfb\x90"
+                "\xbf\x00\x00\x02\x00"
+                "\xb9\x0a\x00\x00\x00"
+                "\xf2\xae"
+                "\xeb\x00");
+  BLOCK(s, 1, 1, 5, 5, 2);
+  s->cpu.gpr[REG_EDI] = DATA + 1, s->cpu.gpr[REG_ECX] = 9, s->cpu.eflags = 2 | FLAG_IF | FLAG_ZF | FLAG_PF;
+  interrupt_of_unknown_state(s);
+  struct lockstep *l = follow(s);
+  assert_followed(l);
+  assert_int_equal(in_memory(l, STACK - 12, 4), CODE + 14);
+}
+
+static void undefined_flags_that_int_pushes_in_real_mode(void **state) {
+  struct script *s = *state;
+  enum { LOW = 0x8000, INT21 = 0x8800 };
+  const uint16_t vector[] = {INT21, 0};
+  memcpy(s->ram + 4 * 0x21, vector, sizeof vector);
+  memcpy(s->ram + LOW, "\xb8\x08\x00\xc1\xe0\x02\xcd\x21", 8); /* mov ax, 8; shl ax, 2; int 21h */
+  s->ram[INT21] = 0x90;
+  s->cpu.cr0 = CR0_ET, s->cpu.eip = LOW;
+  s->cpu.idt.base = 0, s->cpu.idt.limit = 0x3ff;
+  for (unsigned i = 0; i < 6; i++) s->cpu.seg[i] = (struct ref_segment){0, 0x93, 0, 0xffff};
+  BLOCK(s, 3, 3, 2);
+  s->cpu.gpr[REG_EAX] = 0x20, s->cpu.gpr[REG_ESP] = STACK - 6, s->cpu.eip = INT21;
+  s->cpu.eflags = 2 | FLAG_AF | FLAG_OF; /* as above */
+  BLOCK(s, 1);
+  struct lockstep *l = follow(s);
+  assert_followed(l);
+  assert_int_equal(in_memory(l, STACK - 2, 2), 2 | FLAG_AF | FLAG_OF);
+}
+
 /* The reference stands where our side, for which REP is one instruction, cannot stand. */
 static void pause_between_two_iterations(void **state) {
   struct script *s = *state;
@@ -419,6 +487,9 @@ int main(void) {
     CASE(exception_that_only_one_side_raises),
     CASE(exception_that_only_the_reference_raises),
     CASE(interrupt_between_two_iterations),
+    CASE(interrupt_of_real_mode_between_two_iterations),
+    CASE(interrupt_of_real_mode_behind_a_search),
+    CASE(undefined_flags_that_int_pushes_in_real_mode),
     CASE(pause_between_two_iterations),
     CASE(block_that_was_given_up),
     CASE(loop_that_a_time_slice_ends),
