@@ -210,10 +210,10 @@ STORAGE = ["scsi_common", "scsi_mod", "crct10dif_common", "crc-t10dif", "crc64",
            "cdrom", "sr_mod", "crc16", "crc32c_generic", "mbcache", "jbd2", "ext4", "isofs"]
 
 
-def make_storage_initramfs(directory, modules, work, floppy=None):
+def make_storage_initramfs(directory, modules, work, floppy=None, programs=()):
     """An initramfs in which `storage PARAMETERS-OF-LIBATA` loads the drivers, from the archive that fetch-guests made of them; with `floppy`,
-    the file of that driver, in /lib/modules."""
-    found, pairs = {}, [f"{floppy}=lib/modules/floppy.ko"] if floppy else []
+    the file of that driver, in /lib/modules; with `programs`, FILE=PATH-IN-GUEST each."""
+    found, pairs = {}, [f"{floppy}=lib/modules/floppy.ko", *programs] if floppy else [*programs]
     with tarfile.open(modules) as archive:
         for member in archive:
             name = os.path.basename(member.name)
@@ -258,6 +258,18 @@ def family(root):
             pid = seen[pid][0]
         return False
     return {pid: ticks / os.sysconf("SC_CLK_TCK") for pid, (_, _, ticks) in seen.items() if ours(pid)}
+
+
+def cpu_seconds(pids):
+    """What the threads of processes have used, to the nanosecond; without what has ended, and where the host does not tell, in ticks."""
+    total = 0
+    for pid in pids:
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                total += int(open(f"/proc/{pid}/task/{thread}/schedstat").read().split()[0])
+        except (OSError, IndexError):
+            pass
+    return total / 1e9 or sum(family(pid).get(pid, 0) for pid in pids)
 
 
 def kept_megabytes(pids):
