@@ -93,6 +93,11 @@ struct monitor {
   unsigned jitter_delay;
   struct slow_insn slow[SLOW_INSNS];
   struct selfmod selfmod;
+  struct {
+    int64_t last; /* guest ns of the last PAUSE, or of the end of the sleep behind it */
+    uint32_t outs;
+    unsigned count; /* PAUSEs on end */
+  } polls;
   uint16_t store_offset, store_size; /* the bytes of a page that an instruction is about to store; 0: not known so exactly */
   struct {
     uint32_t eip, cs_base, mode;

@@ -76,6 +76,7 @@ enum exec_result {
   EXEC_FAULT, /* v->fault is to be delivered; nothing else has changed (but for REP iterations done and for traps) */
   EXEC_AGAIN, /* a REP instruction stopped after some iterations to let an interrupt in; EIP still at it */
   EXEC_HALT,  /* HLT: EIP after it */
+  EXEC_PAUSE, /* done, and was a PAUSE that the run loop wants to know of */
   EXEC_STOP,  /* vm_stop() was called */
 };
 
@@ -124,6 +125,8 @@ struct vcpu {
   bool fp_live;                  /* the guest's x87/SSE state is in the host's registers, not in fp */
   /* the bytes of a page that guestmem.c is about to store, where code may be; size 0: it is not about to */
   uint16_t stored_offset, stored_size;
+  bool tells_pauses;
+  uint32_t outs; /* OUT, for whoever wants to know whether there were any */
   struct tr_segment ldt, tr;
   struct dtable gdt, idt;
   uint32_t cr0, cr2, cr3, cr4;
