@@ -126,7 +126,7 @@ struct vcpu {
   /* the bytes of a page that guestmem.c is about to store, where code may be; size 0: it is not about to */
   uint16_t stored_offset, stored_size;
   bool tells_pauses;
-  uint32_t outs; /* OUT, for whoever wants to know whether there were any */
+  uint32_t outs; /* OUTs, but to the 8259s' first ports, for whoever wants to know whether there were any */
   struct tr_segment ldt, tr;
   struct dtable gdt, idt;
   uint32_t cr0, cr2, cr3, cr4;
