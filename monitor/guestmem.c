@@ -74,10 +74,9 @@ static int write_slow(struct vcpu *v, gla linear, unsigned size, bool user, cons
     const struct mmu_result *r = &pieces[k].where;
     if (r->kind == MMU_RAM && !r->traces && pieces[0].where.host) bytes_copy(r->host, data, pieces[k].size);
     else {
-      /* blocks that were read from other bytes of their granules live on (monitor_code_written()) */
-      v->stored_offset = (uint16_t)(r->addr.v % MMU_PAGE), v->stored_size = (uint16_t)pieces[k].size;
+      v->store.offset = (uint16_t)(r->addr.v % MMU_PAGE), v->store.size = (uint16_t)pieces[k].size, v->store.by_insn = false;
       if (mmu_phys_write(v->mmu, r->addr, data, pieces[k].size)) v->dropped = true;
-      v->stored_size = 0;
+      v->store.size = 0;
     }
   }
   return EXEC_NEXT;

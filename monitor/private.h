@@ -98,7 +98,6 @@ struct monitor {
     uint32_t outs;
     unsigned count; /* PAUSEs on end */
   } polls;
-  uint16_t store_offset, store_size; /* the bytes of a page that an instruction is about to store; 0: not known so exactly */
   struct {
     uint32_t eip, cs_base, mode;
   } recent[RECENT];

@@ -45,13 +45,13 @@ void vm_stop(struct vcpu *v, const char *reason) {
 /* ---- derived state dies ---------------------------------------------------------------------------------------- */
 
 void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) {
+  const typeof(m->v->store) *store = &m->v->store;
   uint64_t left;
-  unsigned size = m->store_size ? m->store_size : m->v->stored_size, killed;
   m->dropped = true;
-  if (size) killed = tcache_kill_bytes(m->code.tcache, frame, m->store_size ? m->store_offset : m->v->stored_offset, size, &left);
-  else killed = tcache_kill_granules(m->code.tcache, frame, granules, &left);
+  unsigned killed = store->size ? tcache_kill_bytes(m->code.tcache, frame, store->offset, store->size, &left)
+                                : tcache_kill_granules(m->code.tcache, frame, granules, &left);
   m->counters.code_kills += killed;
-  if (killed && m->store_size) selfmod_killed(m, frame, m->store_offset);
+  if (killed && store->size && store->by_insn) selfmod_killed(m, frame, store->offset);
   mmu_untrace_code(m->mmu, frame);
   if (left) mmu_trace_code(m->mmu, frame, left);
 }

@@ -306,6 +306,10 @@ static uint32_t stored_value(const struct vcpu *v, const struct insn *insn) {
   return insn->imm_size ? insn->imm : reg_read(v, moved_register(insn), insn->operand_size);
 }
 
+static void about_to_store(struct vcpu *v, gpa at, unsigned size) {
+  v->store.offset = (uint16_t)(at.v % MMU_PAGE), v->store.size = (uint16_t)size, v->store.by_insn = true;
+}
+
 /* A store to RAM that is merely traced: what derives from it dies, the instruction runs in place, so that LOCK stays atomic. A
  * plain one is done here, which saves the way into translated code and back (100 cycles of 250). */
 static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size) {
@@ -315,15 +319,15 @@ static int in_place(struct monitor *m, const struct mmu_result *r, unsigned size
   if (e->insn.kind != OP_COPY || insn_requires_alignment(&e->insn)) return run_insn(m, e);
   if (is_plain_move(&e->insn, size, ACCESS_W)) {
     uint32_t value = stored_value(m->v, &e->insn);
-    m->store_offset = (uint16_t)(r->addr.v % MMU_PAGE), m->store_size = (uint16_t)size;
+    about_to_store(m->v, r->addr, size);
     mmu_phys_write(m->mmu, r->addr, &value, size);
-    m->store_size = 0;
+    m->v->store.size = 0;
     next_eip(m->v, &e->insn);
     return EXEC_NEXT;
   }
-  m->store_offset = (uint16_t)(r->addr.v % MMU_PAGE), m->store_size = (uint16_t)size;
+  about_to_store(m->v, r->addr, size);
   mmu_traced_store_begin(m->v->mmu_cpu, r->addr, size);
-  m->store_size = 0;
+  m->v->store.size = 0;
   result = run_thunk(m, e, r->host);
   mmu_traced_store_end(m->v->mmu_cpu, r->addr, size);
   if (result == EXEC_NEXT) next_eip(m->v, &e->insn);

@@ -123,10 +123,14 @@ struct vcpu {
   bool halted;
   bool nmi_pending, nmi_blocked; /* blocked from NMI delivery to the next IRET */
   bool fp_live;                  /* the guest's x87/SSE state is in the host's registers, not in fp */
-  /* the bytes of a page that guestmem.c is about to store, where code may be; size 0: it is not about to */
-  uint16_t stored_offset, stored_size;
   bool tells_pauses;
   uint32_t outs; /* OUTs, but to the 8259s' first ports, for whoever wants to know whether there were any */
+  /* The bytes of a page that are about to be stored, where code may be: blocks read from others of its granule live on. Size 0:
+   * it is not known so exactly. */
+  struct {
+    uint16_t offset, size;
+    bool by_insn; /* that is run for itself (slow.c), not as a part of a callout */
+  } store;
   struct tr_segment ldt, tr;
   struct dtable gdt, idt;
   uint32_t cr0, cr2, cr3, cr4;
