@@ -91,6 +91,7 @@ struct machine {
   struct block_drive **drives; /* of -drive and its like; devices name them by drive=ID */
   unsigned drive_count;
   struct pool *pool;                /* its threads do what may block; NULL: no drive has had a medium */
+  struct clock_timer doze;          /* the end of machine_doze() */
   struct clock_timer chardev_flush; /* for the end of a line that does not come */
   struct symbols *symbols;          /* NULL: none */
   struct wakeup wakeup;

@@ -81,6 +81,15 @@ void machine_idle(struct machine *m) {
   machine_poll(m);
 }
 
+/* A deadline that nobody waits for but the sleep. */
+static void dozed(void *opaque) { (void)opaque; }
+void machine_doze(struct machine *m, int64_t ns) {
+  if (!m->doze.fire) clock_timer_init(&m->doze, "poll-sleep", dozed, m);
+  clock_timer_set(m->clock, &m->doze, clock_now(m->clock) + ns);
+  machine_idle(m);
+  clock_timer_cancel(m->clock, &m->doze);
+}
+
 /* ---- logs ---- */
 
 void machine_log(struct machine *m, const char *format, ...) {

@@ -86,6 +86,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
     (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->code.tcache, tcache_stubs(m->code.tcache)->enter);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->mmu_cpu = mmu_cpu(mmu, 0), m->v->model = model,
   m->v->features = features;
+  m->v->tells_pauses = options->poll_sleep && !monitor_counted(m);
   tsc_ratio(m->v->tsc_ratio, clock_tsc_hz(clock));
   clock_publish_tsc(clock, &m->v->s.tsc_offset);
   monitor_reset(m);

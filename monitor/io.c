@@ -67,6 +67,7 @@ int x_out(struct vcpu *v, const struct insn *i) {
   uint16_t port = port_of(v, i);
   if (io_check(v, port, size) != EXEC_NEXT) return EXEC_FAULT;
   uint32_t value = reg_read(v, REG_EAX, size);
+  v->outs += port != 0x20 && port != 0xa0; /* the end of an interrupt is no sign of life */
   exec_done(v, i);
   io_write(v, port, size, value);
   return EXEC_NEXT;

@@ -35,8 +35,9 @@ struct monitor_options {
   uint64_t paranoid;    /* blocks between rederivations; 0: never */
   bool irq_jitter;
   uint64_t irq_jitter_seed;
-  int icount_shift;     /* < 0: off */
-  uint32_t without;     /* TR_NO_*: bit per enum optimisation */
+  int64_t poll_sleep; /* ns that a guest which polls its BIOS for keys sleeps each time; 0: it does not; never in counted mode */
+  int icount_shift;   /* < 0: off */
+  uint32_t without;   /* TR_NO_*: bit per enum optimisation */
   uint32_t host_hidden; /* bit per enum host_feature: not to be used, as if the host had it not (--host) */
   uint32_t host_wanted; /* the same: was asked for by name, so that a host without it is an error */
   uint32_t log;         /* bit per enum log_item */
@@ -101,6 +102,7 @@ void machine_poll(struct machine *m);         /* run due timers, take completion
 int machine_ack_interrupt(struct machine *m); /* vector, or -1 when it went away */
 /* HLT with nothing to do: sleep until the next deadline or a kick (whichever first), then poll. */
 void machine_idle(struct machine *m);
+void machine_doze(struct machine *m, int64_t ns); /* the same, but for at most so long */
 void machine_log(struct machine *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Symbol for a guest linear address, or NULL; *offset from it. */
 const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
@@ -124,6 +126,7 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(interrupts, "external interrupts delivered") \
   X(safepoints, "safepoints taken") \
   X(halts, "HLT") \
+  X(dozes, "sleeps between polls of the BIOS (--poll-sleep)") \
   X(refills, "blocks whose kept addends changed too often") \
   X(signals, "host signals in translated code") \
   X(code_kills, "blocks killed by stores") \

@@ -94,6 +94,11 @@ struct monitor {
   struct slow_insn slow[SLOW_INSNS];
   struct selfmod selfmod;
   struct {
+    int64_t last; /* guest ns of the last PAUSE, or of the end of the sleep behind it */
+    uint32_t outs;
+    unsigned count; /* PAUSEs on end */
+  } polls;
+  struct {
     uint32_t eip, cs_base, mode;
   } recent[RECENT];
   unsigned recent_at;

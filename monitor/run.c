@@ -317,7 +317,7 @@ static void give_up_addends(struct monitor *m, const struct tc_block *b) {
 
 /* -icount: an instruction that the monitor ran counts when it is done. */
 static int counted(struct monitor *m, int result) {
-  if (result == EXEC_NEXT || result == EXEC_HALT) m->v->s.insns_left--;
+  if (result == EXEC_NEXT || result == EXEC_HALT || result == EXEC_PAUSE) m->v->s.insns_left--;
   return result;
 }
 
@@ -560,9 +560,31 @@ static void paranoia(struct monitor *m) {
   if (wrong) vm_stop(m->v, wrong);
 }
 
+/* Behind a PAUSE of a BIOS. GRUB at its menu, and DOS programs, ask it for a key without end, and never execute HLT: after some
+ * questions on end, each soon behind the last and no OUT between them, the guest sleeps behind each. An interrupt or a device
+ * ends that. */
+static void doze(struct monitor *m) {
+  enum { SOON = 1000000 /* ns */, ENOUGH = 32 };
+  struct vcpu *v = m->v;
+  int64_t now = clock_peek(m->clock);
+  bool polls = now - m->polls.last < SOON && v->outs == m->polls.outs;
+  m->polls.count = polls ? m->polls.count + 1 : 0;
+  if (m->polls.count > ENOUGH && v->s.if_flag && !m->intr && !v->nmi_pending) {
+    m->counters.dozes++;
+    vcpu_park_fp(v);
+    run_tell_clock(m);
+    machine_doze(m->machine, m->options.poll_sleep);
+    if (m->kicked) poll(m);
+    now = clock_peek(m->clock);
+  }
+  m->polls.last = now;
+  m->polls.outs = v->outs;
+}
+
 static void after_instruction(struct monitor *m, int result, bool stepped) {
   struct vcpu *v = m->v;
   switch (result) {
+  case EXEC_PAUSE: doze(m); /* fall through */
   case EXEC_NEXT:
   case EXEC_AGAIN:                          /* AGAIN: an iteration of a REP instruction is a step too */
     if (stepped) v->pending_db |= 1u << 14; /* DR6.BS */
@@ -628,7 +650,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   if (monitor_counted(m)) end_budget(m);
   /* its instruction is still to come */
   if (result == RUN_RETRY && !v->halted) v->inhibit_irq |= shadow, v->inhibit_db = shadow_db;
-  if (rf && result == EXEC_NEXT) v->s.sys_flags &= ~FLAG_RF;
+  if (rf && (result == EXEC_NEXT || result == EXEC_PAUSE)) v->s.sys_flags &= ~FLAG_RF;
   m->mid_rep = result == EXEC_AGAIN;
   after_instruction(m, result, tf);
 }

@@ -216,6 +216,12 @@ int x_hlt(struct vcpu *v, const struct insn *i) {
   return EXEC_HALT;
 }
 
+/* One of real mode or V86 is a BIOS that is asked for a key, again and again (--poll-sleep). */
+int x_pause(struct vcpu *v, const struct insn *i) {
+  exec_done(v, i);
+  return v->tells_pauses && !vcpu_protected(v) ? EXEC_PAUSE : EXEC_NEXT;
+}
+
 /* An APIC that IA32_APIC_BASE has disabled is not shown (SDM vol. 3A, 10.4.3). v->apic_base is what WRMSR wrote last, 0: nothing
  * yet. */
 enum { CRYSTAL_HZ = 1000000000 }; /* the local APIC timer's clock (devices/chips/lapic.c) */

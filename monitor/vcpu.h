@@ -76,6 +76,7 @@ enum exec_result {
   EXEC_FAULT, /* v->fault is to be delivered; nothing else has changed (but for REP iterations done and for traps) */
   EXEC_AGAIN, /* a REP instruction stopped after some iterations to let an interrupt in; EIP still at it */
   EXEC_HALT,  /* HLT: EIP after it */
+  EXEC_PAUSE, /* done, and was a PAUSE that the run loop wants to know of */
   EXEC_STOP,  /* vm_stop() was called */
 };
 
@@ -122,6 +123,8 @@ struct vcpu {
   bool halted;
   bool nmi_pending, nmi_blocked; /* blocked from NMI delivery to the next IRET */
   bool fp_live;                  /* the guest's x87/SSE state is in the host's registers, not in fp */
+  bool tells_pauses;
+  uint32_t outs; /* OUTs, but to the 8259s' first ports, for whoever wants to know whether there were any */
   /* The bytes of a page that are about to be stored, where code may be: blocks read from others of its granule live on. Size 0:
    * it is not known so exactly. */
   struct {

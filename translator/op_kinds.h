@@ -112,6 +112,7 @@ enum kind_trait {
   INLINE(CLI, cli, cli, IF_IOPL | IF_NO_STEP, 0, 0, "") \
   INLINE(STI, sti, sti, IF_IOPL | IF_NO_STEP, 0, 0, "") \
   CALLOUT(HLT, hlt, 0, "") \
+  CALLOUT(PAUSE, pause, 0, "F3 90") \
   CALLOUT(ARPL, arpl, 0, "63") \
   CALLOUT(LAR, lar, 0, "") \
   CALLOUT(LSL, lsl, 0, "") \

@@ -109,6 +109,10 @@ static const struct option_row rows[] = {
   {NULL, ARG_NONE, "", "QEMU's, for command lines that have them", NULL},
   {"k", ARG_VALUE, "LAYOUT", "accepted, without effect here", handle_ignored},
   {"no-user-config", ARG_NONE, "", NULL, handle_ignored},
+  {"poll-sleep", ARG_EQUALS, "MS",
+   "a guest that asks its BIOS for a key without end (GRUB's menu, DOS programs) sleeps so long between two questions; 0 (default): it does not. "
+   "What computes between such questions becomes slow",
+   handle_poll_sleep},
   {NULL, ARG_NONE, "", "The translator, and what can be seen of it", NULL},
   {"singlestep", ARG_NONE, "", "one instruction a block", handle_singlestep},
   {"stats", ARG_OPTIONAL, "json", "print every counter at the end, on stderr", handle_stats},

@@ -78,6 +78,7 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(singlestep) \
   X(flush_every) \
   X(irq_jitter) \
+  X(poll_sleep) \
   X(exact_flags) \
   X(paranoid) \
   X(host) \

@@ -275,6 +275,7 @@ void machine_set_apic_base(struct machine *m, uint64_t value) {}
 void machine_set_ferr(struct machine *m, bool level) {}
 int machine_ack_interrupt(struct machine *m) { return -1; }
 void machine_idle(struct machine *m) { finish(m->guest, END_HANG, 0); }
+void machine_doze(struct machine *m, int64_t ns) {}
 const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset) { return NULL; }
 void machine_log(struct machine *m, const char *format, ...) {
   va_list list;

@@ -82,7 +82,7 @@ struct machine {
   bool ignores_ports; /* writes to ports do nothing: the guest may do anything */
   bool mmio_tells;    /* accesses to RIG_MMIO are logged, and reads differ by address */
   bool done;
-  uint64_t polls, outs, idles;
+  uint64_t polls, outs, idles, dozes;
   atomic_bool exit_wanted;
   void (*on_poll)(struct machine *);
   void (*on_out)(struct machine *, uint32_t value); /* RIG_NOTHING */
@@ -202,6 +202,7 @@ void machine_idle(struct machine *r) {
     rig_end(r);
   }
 }
+void machine_doze(struct machine *r, int64_t ns) { r->dozes++; }
 void machine_log(struct machine *r, const char *format, ...) {}
 const char *machine_symbol(struct machine *r, gla linear, uint32_t *offset) { return NULL; }
 
