@@ -81,8 +81,8 @@ static bool locate(struct ata_disk *s, uint32_t sectors) {
 /* False: the command has ended. */
 static bool prepare(struct ata_disk *s, uint8_t how) {
   s->wide = (how & WIDE) != 0;
+  if (how & MULTIPLE && !s->multiple) return abort_command(s), false;
   s->block = how & MULTIPLE ? s->multiple * ATA_SECTOR : ATA_SECTOR;
-  if (!s->block) return abort_command(s), false;
   return locate(s, count(s));
 }
 
@@ -314,6 +314,7 @@ void ata_power_on(struct ata_disk *s) {
   s->current_heads = (uint8_t)s->geometry.heads;
   s->current_sectors = (uint8_t)s->geometry.sectors;
   s->multiple = ATA_MOST_MULTIPLE;
+  s->block = ATA_SECTOR; /* as the first command finds it: never none */
   s->transfer_mode = ATA_NO_MODE;
   s->write_cache = s->drive.block->write_cache; /* cache=writethrough is a drive whose cache is off */
   s->smart = s->smart_autosave = true;

@@ -762,6 +762,24 @@ static uint64_t number_of(const char *name, uint64_t usual) {
   return text ? strtoull(text, NULL, 0) : usual;
 }
 
+/* It is the same again when it is saved once more: with no command so far, and with a block of no sectors. */
+static void a_state_is_the_same_when_it_was_loaded(void **state) {
+  struct bench *b = *state;
+  for (unsigned i = 0; i < 2; i++) {
+    struct state_buffer first = {0}, second = {0};
+    assert_int_equal(state_save(b->r->pc, &first), 0);
+    assert_null(state_load(b->r->pc, first.bytes, first.size));
+    assert_int_equal(state_save(b->r->pc, &second), 0);
+    assert_int_equal(first.size, second.size);
+    assert_memory_equal(first.bytes, second.bytes, first.size);
+    free(first.bytes), free(second.bytes);
+    put_command(b, PRIMARY, 0, 0, 0, 0xc6); /* SET MULTIPLE: none */
+    assert_int_equal(acknowledge(b, PRIMARY) & ERR, 0);
+    put_command(b, PRIMARY, LBA, 1, 0, 0xc4);
+    assert_int_equal(acknowledge(b, PRIMARY) & ERR, ERR);
+  }
+}
+
 /* More of them: BT_TEST_SEED=N BT_TEST_CASES=N. */
 static void random_accesses_do_no_harm(void **state) {
   BENCH;
@@ -947,6 +965,7 @@ int main(void) {
     TEST(transfer_modes_show_in_identify),
     TEST(smart_is_well),
     TEST(saved_between_two_words_of_a_sector),
+    TEST(a_state_is_the_same_when_it_was_loaded),
     TEST(random_accesses_do_no_harm),
     TEST(random_states_do_no_harm),
     cmocka_unit_test(what_cannot_be_is_said),

@@ -75,9 +75,21 @@ enum {
   S_LAST = 0xc8,
 };
 
+enum { PATCH_SIZE = 200 };
 struct patch {
   uint32_t at;
-  uint8_t size, bytes[120];
+  uint8_t size, bytes[PATCH_SIZE];
+};
+
+/* What the machine has beside a serial port (fuzz_case.parts). */
+enum {
+  PART_DISKS = 1,    /* two on ide.0, a CD on ide.1 beside an empty drive */
+  PART_FLOPPIES = 2, /* 1.44 MB and 720 KB, one of which is read-only */
+  PART_VGA = 4,
+  PART_PORTS = 8,     /* COM2 to COM4, LPT1, debugcon */
+  PART_FIRMWARE = 16, /* it starts in a ROM of ours: with fw_cfg, and with PAM as at power-on */
+  PART_CARD = 32,     /* tests/unit/example_card.c */
+  PART_ALL = 63,
 };
 
 struct fuzz_case {
@@ -90,8 +102,10 @@ struct fuzz_case {
   bool one_insn, no_chain, exact_flags, no_reboot, acpi;
   uint32_t without, log;
   char cpu[64];
-  bool storm; /* another thread kicks all the time */
-  bool save;  /* save, load, save again at the end */
+  bool storm;            /* another thread kicks all the time */
+  bool save;             /* save, load, save again at the end */
+  unsigned parts, stops; /* PART_*; how often it is saved and loaded again on the way */
+  uint64_t host;         /* seed of what its user does meanwhile; 0: nothing */
   /* the guest */
   struct patch *patches;
   unsigned count, room;
@@ -113,12 +127,30 @@ bool case_read(struct fuzz_case *c, FILE *in);
 
 /* run.c: NULL, or what is wrong. `watch` is told the machine, so that its thread can end a case that takes too long. */
 struct machine;
-const char *case_run(const struct fuzz_case *c, int kernel_fd, void (*watch)(struct machine *));
+const char *case_run(const struct fuzz_case *c, void (*watch)(struct machine *));
+
+/* parts.c: the command line that the case's machine has, and the files that it names. */
+struct bt_options;
+struct parts {
+  char words[64][96];
+  char *argv[64];
+  unsigned count;
+  int files[8];
+  unsigned file_count;
+};
+bool parts_make(struct parts *p, const struct fuzz_case *c, struct bt_options *options); /* false: said on stderr */
+void parts_free(struct parts *p, struct bt_options *options);
+
+/* user.c: people at the machine's monitor. Between machine_create() and machine_destroy(). */
+struct user;
+struct user *user_start(struct machine *m, uint64_t seed, int64_t period, const struct parts *parts);
+void user_stop(struct user *u); /* before the machine is destroyed. NULL: nothing happens */
 
 /* ---- inside the generator ---- */
 struct writer {
-  uint8_t bytes[120];
+  uint8_t bytes[PATCH_SIZE];
   unsigned size;
+  bool sixteen; /* what is written is 16-bit code */
 };
 static inline void emit8(struct writer *w, unsigned v) {
   if (w->size < sizeof w->bytes) w->bytes[w->size++] = (uint8_t)v;
@@ -131,12 +163,21 @@ struct generator {
   uint64_t features;
   uint32_t chunks[G_CHUNK_COUNT];
   bool chunk_16[G_CHUNK_COUNT];
-  uint32_t here; /* where the instruction goes */
+  uint32_t here;  /* where the instruction goes */
+  unsigned parts; /* of the case */
+  unsigned focus; /* enum focus (generate.c) */
 };
 uint32_t some_address(struct generator *g); /* one where something may go wrong */
 uint32_t some_value(struct generator *g);
 uint16_t some_selector(struct generator *g);
 void write_row(struct generator *g, struct writer *w, bool code32); /* insns.c: a random row of the opcode table */
 void write_idiom(struct generator *g, struct writer *w);            /* idioms.c: what a kernel does, 32-bit code */
-void write_idiom_16(struct generator *g, struct writer *w);
+void write_idiom_16(struct generator *g, struct writer *w);         /* idioms_16.c */
+void write_to_real(struct generator *g, struct writer *w);
+void write_to_v86(struct generator *g, struct writer *w);
+void write_to_16(struct generator *g, struct writer *w);
+void write_chip_idiom(struct generator *g, struct writer *w); /* idioms_chips.c: of chips that every PC has */
+void write_card_idiom(struct generator *g, struct writer *w); /* of the others, and of what a firmware switches */
+void write_disk_idiom(struct generator *g, struct writer *w); /* idioms_disks.c */
+uint32_t some_dma_address(struct generator *g);
 uint64_t some_descriptor(struct generator *g); /* generate.c */

@@ -89,6 +89,25 @@ static uint64_t some_gate(struct generator *g) {
 
 /* ---- parts of a case ---- */
 
+/* What most of the case's code is about. */
+enum focus { FOCUS_CPU, FOCUS_DEVICES, FOCUS_SIXTEEN };
+
+/* A machine for its devices has most of them, runs longer, and is interrupted less. */
+static void some_machine(struct fuzz_case *c, struct generator *g) {
+  struct random *r = &g->r;
+  unsigned pick = random_below(r, 100);
+  g->focus = pick < 35 ? FOCUS_CPU : pick < 80 ? FOCUS_DEVICES : FOCUS_SIXTEEN;
+  for (unsigned part = 1; part < PART_ALL; part *= 2)
+    if (random_chance(r, g->focus == FOCUS_DEVICES ? 75 : 8)) c->parts |= part;
+  if (random_chance(r, 50)) c->parts &= ~(unsigned)PART_FIRMWARE;
+  g->parts = c->parts;
+  if (c->parts && random_chance(r, 60)) c->host = 1 + random_32(r);
+  if (c->icount >= 0 && random_chance(r, g->focus == FOCUS_DEVICES ? 25 : 3)) c->stops = 1 + random_below(r, 3);
+  if (g->focus != FOCUS_DEVICES) return;
+  if (c->icount >= 0) c->limit *= 2;
+  if (c->nmi) c->nmi *= 8;
+}
+
 static void some_axes(struct fuzz_case *c, struct generator *g) {
   struct random *r = &g->r;
   unsigned models, form = random_below(r, 10);
@@ -117,7 +136,14 @@ static void some_paging(struct fuzz_case *c, struct generator *g) {
                      : random_chance(&g->r, 80) ? G_PD
                                                 : G_PD_2,
                      (pae ? 0x20 : 0x10) | (random_32(&g->r) & 0x690), 0x80000001 | (random_32(&g->r) & 0x50022)};
-  if (random_chance(&g->r, 65)) case_add(c, G_BOOT_CRS, crs, sizeof crs);
+  if (random_chance(&g->r, g->focus == FOCUS_CPU ? 65 : 25)) case_add(c, G_BOOT_CRS, crs, sizeof crs);
+  if (g->focus != FOCUS_DEVICES) return;
+  /* cards' memory where it is: pages of 4 MiB */
+  static const uint32_t cards[] = {0xfd000000, 0xfd400000, 0xfe800000, 0xfc000000, 0xe0000000};
+  for (unsigned i = 0; i < sizeof cards / sizeof *cards; i++) {
+    uint32_t entry = cards[i] | 0x83;
+    case_add(c, G_PD + (cards[i] >> 22) * 4, &entry, 4);
+  }
 }
 
 static void some_tables(struct fuzz_case *c, struct generator *g) {
@@ -140,28 +166,49 @@ static void some_tables(struct fuzz_case *c, struct generator *g) {
   }
 }
 
-static void some_insn(struct generator *g, struct writer *w, bool sixteen) {
+static void write_device(struct generator *g, struct writer *w) {
   unsigned pick = random_below(&g->r, 100);
+  bool disks = g->parts & (PART_DISKS | PART_FLOPPIES);
+  if (pick < 10) write_chip_idiom(g, w);
+  else if (disks && pick < 55) write_disk_idiom(g, w);
+  else write_card_idiom(g, w);
+}
+
+static void some_insn(struct generator *g, struct writer *w) {
+  unsigned pick = random_below(&g->r, 100), devices = g->focus == FOCUS_DEVICES ? 70 : g->parts ? 12 : 0;
+  unsigned idioms = !w->sixteen ? 52 : g->focus == FOCUS_SIXTEEN ? 60 : 30;
   if (pick < 4)
     for (unsigned n = 1 + random_below(&g->r, 8); n > 0; n--) emit8(w, random_32(&g->r));
-  else if (pick < (sixteen ? 30 : 52)) (sixteen ? write_idiom_16 : write_idiom)(g, w);
-  else write_row(g, w, !sixteen);
+  else if (random_chance(&g->r, devices)) write_device(g, w);
+  else if (g->focus == FOCUS_SIXTEEN && !w->sixteen && pick < 30)
+    (pick < 14 ? write_to_v86 : pick < 20 ? write_to_16 : write_to_real)(g, w);
+  else if (pick < idioms) (w->sixteen ? write_idiom_16 : write_idiom)(g, w);
+  else write_row(g, w, !w->sixteen);
+}
+
+/* To the next chunk. */
+static void write_end(struct generator *g, struct writer *w) {
+  uint32_t to = w->sixteen ? g->chunks[random_below(&g->r, G_CHUNK_COUNT)] : G_NEXT;
+  emit8(w, 0xe9);
+  if (w->sixteen) emit16(w, to - (g->here + 3));
+  else emit32(w, to - (g->here + 5));
 }
 
 static void some_chunk_code(struct fuzz_case *c, struct generator *g, unsigned number) {
   bool sixteen = g->chunk_16[number];
   uint32_t at = g->chunks[number], end = number + 1 < G_CHUNK_COUNT ? g->chunks[number + 1] : G_CODE_END - 8;
   for (unsigned n = 2 + random_below(&g->r, 24); n > 0; n--) {
-    struct writer w = {.size = 0};
+    struct writer w = {.sixteen = sixteen};
     g->here = at;
-    some_insn(g, &w, sixteen);
+    some_insn(g, &w);
     if (at + w.size + 8 > end) break;
     case_add(c, at, w.bytes, w.size);
     at += w.size;
   }
-  if (!sixteen && random_chance(&g->r, 80)) {
-    struct writer w = {.size = 0};
-    emit8(&w, 0xe9), emit32(&w, G_NEXT - (at + 5));
+  if (random_chance(&g->r, !sixteen || g->focus == FOCUS_SIXTEEN ? 80 : 0)) {
+    struct writer w = {.sixteen = sixteen};
+    g->here = at;
+    write_end(g, &w);
     case_add(c, at, w.bytes, w.size);
   }
 }
@@ -170,11 +217,12 @@ void case_generate(struct fuzz_case *c, uint64_t seed) {
   struct generator g = {.r = random_start(seed, 0x63)};
   *c = (struct fuzz_case){0};
   some_axes(c, &g);
+  some_machine(c, &g);
   g.ram_size = (uint64_t)c->ram_mib << 20;
   for (unsigned i = 0; i < G_CHUNK_COUNT; i++) {
     /* some cross a page at once */
     g.chunks[i] = G_CODE + 0x400 * i + (i % 4 == 3 ? 0x3e0 + random_below(&g.r, 32) : random_below(&g.r, 0x100));
-    g.chunk_16[i] = i && random_chance(&g.r, 22);
+    g.chunk_16[i] = i && random_chance(&g.r, g.focus == FOCUS_SIXTEEN ? 75 : 22);
   }
   for (unsigned i = 0; i < G_CHUNK_COUNT; i++)
     if (!g.chunk_16[i] || random_chance(&g.r, 20)) case_add(c, G_CHUNKS + 4 * i, &g.chunks[i], 4);

@@ -1,12 +1,8 @@
-/* What kernels do and random rows hardly ever hit: mode switches, frames for IRET, chips, page tables, code that writes code. */
-#include "case.h"
+/* What kernels do and random rows hardly ever hit: mode switches, frames for IRET, page tables, code that writes code. */
+#include "writer.h"
 #include "../../../translator/insn.h"
 
-static uint32_t some_chunk(struct generator *g) { return g->chunks[random_below(&g->r, G_CHUNK_COUNT)]; }
-static void mov_reg(struct writer *w, unsigned reg, uint32_t v) { emit8(w, 0xb8 | reg), emit32(w, v); }
-static void push_imm(struct writer *w, uint32_t v) { emit8(w, 0x68), emit32(w, v); }
-static void mov_mem(struct writer *w, uint32_t at, uint32_t v) { emit8(w, 0xc7), emit8(w, 0x05), emit32(w, at), emit32(w, v); }
-static void mov_to_cr(struct writer *w, unsigned cr) { emit8(w, 0x0f), emit8(w, 0x22), emit8(w, 0xc0 | cr << 3); }
+uint32_t some_chunk(struct generator *g) { return g->chunks[random_below(&g->r, G_CHUNK_COUNT)]; }
 
 /* ---- paging ---- */
 
@@ -194,13 +190,21 @@ static void to_user(struct generator *g, struct writer *w) {
   push_imm(w, random_chance(&g->r, 90) ? some_chunk(g) : some_address(g));
   emit8(w, 0xcf);
 }
-static void to_v86(struct generator *g, struct writer *w) {
+void write_to_v86(struct generator *g, struct writer *w) {
   if (random_chance(&g->r, 60)) load_tr(g, w);
   for (unsigned i = 0; i < 4; i++) push_imm(w, random_chance(&g->r, 50) ? G_CODE >> 4 : random_below(&g->r, 0x10000));
   push_imm(w, random_chance(&g->r, 80) ? G_CODE >> 4 : 0), push_imm(w, random_chance(&g->r, 80) ? 0xfff0 : some_value(g));
-  push_imm(w, some_eflags(g) | FLAG_VM);
+  push_imm(w, some_eflags(g) | FLAG_VM | (random_chance(&g->r, 60) ? 0x3000 : 0)); /* IOPL 3: it does not end at once */
   push_imm(w, G_CODE >> 4), push_imm(w, random_chance(&g->r, 90) ? some_chunk(g) & 0xffff : some_value(g));
   emit8(w, 0xcf);
+}
+/* 16-bit protected mode. */
+void write_to_16(struct generator *g, struct writer *w) {
+  static const uint8_t segments[] = {0xc0, 0xd0, 0xd8};
+  mov_reg(w, 0, random_chance(&g->r, 85) ? S_DATA16 : some_selector(g)), mov_reg(w, 4, 0xfff0);
+  for (unsigned i = 0; i < sizeof segments; i++)
+    if (random_chance(&g->r, 80)) emit8(w, 0x8e), emit8(w, segments[i]);
+  emit8(w, 0xea), emit32(w, some_chunk(g) & 0xffff), emit16(w, S_CODE16);
 }
 static void iret_frame(struct generator *g, struct writer *w) {
   push_imm(w, some_eflags(g)), push_imm(w, some_selector(g)),
@@ -338,93 +342,20 @@ static void float_state(struct generator *g, struct writer *w) {
   }
 }
 
-/* ---- chips ---- */
-
-static void port(struct generator *g, struct writer *w) {
-  static const uint16_t ports[] = {0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x4d1, 0x40,  0x41,  0x42,  0x43,  0x43,   0x61,
-                                   0x60,  0x60,  0x64,  0x64,  0x70,  0x71,  0x71,  0x80,  0x92,  0xf0,  0xf1,   0x3f8,
-                                   0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fe, 0x3ff, 0x600, 0x602, 0x604, 0x608, 0xafe0, 0xb2,
-                                   0xb3,  0,     8,     0x3f2, 0x3f4, 0x3f5, 0x3f5, 0x3f7, 4,     5,     0xa,    0xb,
-                                   0xd,   0xc0,  0xd0,  0xde,  0x81,  0xcf8, 0xcf9, 0xcfb, 0xcfc, 0xcfd, 0xcff};
-  static const uint8_t forms[] = {0xee, 0xee, 0xee, 0xef, 0xec, 0xed};
-  unsigned value = random_below(&g->r, 256),
-           number = random_chance(&g->r, 97) ? RANDOM_OF(&g->r, ports) : random_below(&g->r, 0x10000);
-  if (number == 0x64 && random_chance(&g->r, 60)) { /* the i8042's own commands, less often its reset */
-    static const uint8_t commands[] = {0x20, 0x60, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xad,
-                                       0xae, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xdd, 0xdf};
-    value = RANDOM_OF(&g->r, commands);
-  }
-  if ((number == 0xcf9 || number == 0x92) && random_chance(&g->r, 80)) value &= number == 0x92 ? ~1u : ~4u;
-  mov_reg(w, 2, number), mov_reg(w, 0, value | (random_chance(&g->r, 20) ? random_32(&g->r) & ~255u : 0));
-  if (random_chance(&g->r, 10)) emit8(w, 0x66);
-  emit8(w, RANDOM_OF(&g->r, forms));
-}
-static void pci(struct generator *g, struct writer *w) {
-  mov_reg(w, 2, 0xcf8), mov_reg(w, 0, 0x80000000 | random_below(&g->r, random_chance(&g->r, 85) ? 0x1000 : 0x1000000)),
-    emit8(w, 0xef);
-  mov_reg(w, 2, 0xcfc + (random_chance(&g->r, 70) ? 0 : random_below(&g->r, 4))), mov_reg(w, 0, random_32(&g->r));
-  emit8(w, 0xe4 | 8 | random_below(&g->r, 4));
-}
-static void apic(struct generator *g, struct writer *w) {
-  static const uint32_t registers[] = {0x20,  0x80,  0xb0,  0xd0,  0xe0,  0xf0,  0xf0,  0x300, 0x300,
-                                       0x310, 0x320, 0x320, 0x350, 0x360, 0x370, 0x380, 0x380, 0x3e0};
-  uint32_t value =
-    random_chance(&g->r, 60) ? random_below(&g->r, 0x200) | (random_chance(&g->r, 30) ? 0x20000 : 0) : random_32(&g->r);
-  if (random_chance(&g->r, 30)) {
-    mov_mem(w, 0xfec00000, random_below(&g->r, 0x42)),
-      mov_mem(w, 0xfec00010, random_chance(&g->r, 70) ? value & ~0x10000u : value);
-    return;
-  }
-  mov_mem(w, 0xfee00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x400) & ~15u), value);
-}
-static void hpet(struct generator *g, struct writer *w) {
-  static const uint32_t registers[] = {0x10,  0x10,  0x20,  0xf0,  0xf4,  0x100, 0x108, 0x108,
-                                       0x10c, 0x120, 0x128, 0x128, 0x12c, 0x140, 0x148};
-  uint32_t value = random_chance(&g->r, 60) ? random_below(&g->r, 0x200) : random_32(&g->r);
-  mov_mem(w, 0xfed00000 + (random_chance(&g->r, 85) ? RANDOM_OF(&g->r, registers) : random_below(&g->r, 0x200) & ~3u), value);
-  if (random_chance(&g->r, 30)) mov_mem(w, 0xfed00010, random_below(&g->r, 4));
-}
-static void apic_on(struct generator *g, struct writer *w) {
-  uint32_t vector = random_chance(&g->r, 90) ? 0x20 + random_below(&g->r, 0xe0) : random_below(&g->r, 0x20),
-           modes = random_chance(&g->r, 70) ? 0 : random_below(&g->r, 8) << 8;
-  mov_mem(w, 0xfee000f0, 0x1ff);
-  if (random_chance(&g->r, 60))
-    mov_mem(w, 0xfee00320, vector | random_below(&g->r, 2) << 17), mov_mem(w, 0xfee003e0, random_below(&g->r, 16)),
-      mov_mem(w, 0xfee00380, random_below(&g->r, 2000));
-  else mov_mem(w, 0xfee00300, vector | modes | random_below(&g->r, 4) << 18 | (random_32(&g->r) & 0xc800));
-  if (random_chance(&g->r, 20))
-    mov_mem(w, 0xfee00350 + 16 * random_below(&g->r, 2), vector | modes | (random_32(&g->r) & 0xa000));
-  emit8(w, 0xfb);
-}
-static void mouse_and_keyboard(struct generator *g, struct writer *w) {
-  static const uint8_t bytes[] = {0xff, 0xf6, 0xf5, 0xf4, 0xf3, 0xf2, 0xf0, 0xee, 0xed, 0xeb, 0xea,
-                                  0xe9, 0xe8, 0xe7, 0xe6, 0xfe, 0,    1,    3,    0x64, 0xc8, 0x50};
-  static const uint8_t commands[] = {0xd4, 0xd4, 0xd4, 0xd2, 0xd3, 0x60, 0xa8, 0xae, 0x20};
-  if (random_chance(&g->r, 75)) emit8(w, 0xb0), emit8(w, RANDOM_OF(&g->r, commands)), emit8(w, 0xe6), emit8(w, 0x64);
-  for (unsigned n = 1 + random_below(&g->r, 3); n > 0; n--)
-    emit8(w, 0xb0), emit8(w, random_chance(&g->r, 85) ? RANDOM_OF(&g->r, bytes) : random_32(&g->r)), emit8(w, 0xe6),
-      emit8(w, 0x60);
-  if (random_chance(&g->r, 70)) emit8(w, 0xe4), emit8(w, 0x60), emit8(w, 0xe4), emit8(w, 0x64);
-}
-static void pic_and_timer(struct generator *g, struct writer *w) {
-  static const uint8_t init[] = {0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0,
-                                 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0};
-  for (unsigned i = 0; i < sizeof init; i++) emit8(w, init[i]);
-  emit8(w, random_chance(&g->r, 70) ? 0 : random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x21);
-  emit8(w, 0xb0), emit8(w, 0x30 | random_below(&g->r, 8) << 1), emit8(w, 0xe6), emit8(w, 0x43);
-  emit8(w, 0xb0), emit8(w, random_32(&g->r)), emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xb0), emit8(w, random_below(&g->r, 3)),
-    emit8(w, 0xe6), emit8(w, 0x40), emit8(w, 0xfb);
-}
 static void idle(struct generator *g, struct writer *w) {
   if (random_chance(&g->r, 80)) emit8(w, 0xfb);
   emit8(w, 0xf4);
 }
 
+void write_one_of(struct generator *g, struct writer *w, const struct idiom_row *rows, unsigned count) {
+  unsigned sum = 0, i = 0;
+  for (unsigned k = 0; k < count; k++) sum += rows[k].weight;
+  for (unsigned pick = random_below(&g->r, sum); pick >= rows[i].weight; i++) pick -= rows[i].weight;
+  rows[i].write(g, w);
+}
+
 void write_idiom(struct generator *g, struct writer *w) {
-  static const struct {
-    void (*write)(struct generator *, struct writer *);
-    unsigned weight;
-  } idioms[] = {
+  static const struct idiom_row rows[] = {
     {set_paging, 10},
     {write_cr, 4},
     {write_page_table, 12},
@@ -433,7 +364,7 @@ void write_idiom(struct generator *g, struct writer *w) {
     {load_tr, 3},
     {load_ldt, 3},
     {to_user, 5},
-    {to_v86, 3},
+    {write_to_v86, 3},
     {iret_frame, 3},
     {jump_far, 5},
     {jump_chunk, 8},
@@ -450,11 +381,6 @@ void write_idiom(struct generator *g, struct writer *w) {
     {enter_by_sysenter, 2},
     {debug_registers, 3},
     {float_state, 6},
-    {port, 12},
-    {pci, 2},
-    {apic, 5},
-    {hpet, 4},
-    {pic_and_timer, 4},
     {idle, 2},
     {copy_root, 4},
     {switch_roots, 2},
@@ -462,40 +388,10 @@ void write_idiom(struct generator *g, struct writer *w) {
     {contest, 3},
     {many_roots, 2},
     {toggle, 4},
+    {write_chip_idiom, 36},
     {ask_selector, 3},
     {call_gate, 4},
     {user_and_back, 4},
-    {apic_on, 4},
-    {mouse_and_keyboard, 3},
   };
-  unsigned sum = 0, i = 0;
-  for (unsigned k = 0; k < sizeof idioms / sizeof *idioms; k++) sum += idioms[k].weight;
-  for (unsigned pick = random_below(&g->r, sum); pick >= idioms[i].weight; i++) pick -= idioms[i].weight;
-  idioms[i].write(g, w);
-}
-
-void write_idiom_16(struct generator *g, struct writer *w) {
-  switch (random_below(&g->r, 9)) {
-  case 0: /* to real mode, and on in it */
-    emit8(w, 0x0f), emit8(w, 0x20), emit8(w, 0xc0), emit8(w, 0x66), emit8(w, 0x25), emit32(w, 0x7ffffffe), mov_to_cr(w, 0);
-    emit8(w, 0xea), emit16(w, some_chunk(g)), emit16(w, G_CODE >> 4);
-    break;
-  case 1: /* to protected mode */
-    emit8(w, 0x66), emit8(w, 0x0f), emit8(w, 0x01), emit8(w, 0x16), emit16(w, G_GDTR), emit8(w, 0x0f), emit8(w, 0x20),
-      emit8(w, 0xc0), emit8(w, 0x0c), emit8(w, 1), mov_to_cr(w, 0);
-    emit8(w, 0x66), emit8(w, 0xea), emit32(w, some_chunk(g)), emit16(w, S_CODE);
-    break;
-  case 2:
-    emit8(w, 0xb8), emit16(w, random_chance(&g->r, 50) ? some_selector(g) : random_32(&g->r)), emit8(w, 0x8e),
-      emit8(w, 0xc0 | random_below(&g->r, 6) << 3);
-    break;
-  case 3:
-    emit8(w, 0xb8 | random_below(&g->r, 8)), emit16(w, random_chance(&g->r, 50) ? random_32(&g->r) : 0u - random_below(&g->r, 8));
-    break;
-  case 4: emit8(w, 0xb8 | random_below(&g->r, 8)), emit16(w, random_32(&g->r)); break;
-  case 5: emit8(w, 0xe9), emit16(w, some_chunk(g) - (g->here + w->size + 2)); break;
-  case 6: software_interrupt(g, w); break;
-  case 7: emit8(w, 0xea), emit16(w, some_chunk(g)), emit16(w, some_selector(g)); break;
-  default: emit8(w, 0x66), mov_reg(w, random_below(&g->r, 8), some_address(g)); break;
-  }
+  write_one_of(g, w, rows, sizeof rows / sizeof *rows);
 }

@@ -24,7 +24,8 @@
 #include "../../../bt/machine.h"
 
 enum {
-  PATIENCE_MS = 200 /* then the machine is told to quit */,
+  PATIENCE_MS = 200 /* of CPU time: then the machine is told to quit */,
+  WAIT_MS = 1500 /* or of real time, on a host that is busy, or with a guest that sleeps */,
   HANG_MS = 30000 /* then the process is killed */,
   BATCH = 400,
   STATUS_WRONG = 3,
@@ -42,26 +43,32 @@ static uint64_t now_ms(void) {
   return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static uint64_t used_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 /* ---- the worker: ends machines that take long, which guests may (REP over 4 GiB), but hanging they may not ---- */
 
 static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct machine *watched;
-static uint64_t watched_since;
+static uint64_t watched_since, watched_used;
 static _Atomic bool storm; /* kicks all the time */
 static struct shared *progress;
 
 static void watch(struct machine *m) {
   pthread_mutex_lock(&watch_lock);
-  watched = m, watched_since = now_ms();
+  watched = m, watched_since = now_ms(), watched_used = used_ms();
   pthread_mutex_unlock(&watch_lock);
 }
 static void *watcher(void *unused) {
   (void)unused;
   for (;;) {
-    usleep(storm ? 20 : 50000);
+    usleep(storm ? 20 : 20000);
     pthread_mutex_lock(&watch_lock);
     if (watched && storm) monitor_kick(watched->monitor);
-    if (watched && now_ms() - watched_since > PATIENCE_MS) {
+    if (watched && (now_ms() - watched_since > WAIT_MS || used_ms() - watched_used > PATIENCE_MS)) {
       machine_quit(watched);
       watched = NULL;
       progress->impatient++;
@@ -71,22 +78,16 @@ static void *watcher(void *unused) {
   return NULL;
 }
 
-static int kernel_file(void) {
-  int fd = memfd_create("kernel", 0);
-  if (fd < 0 || write(fd, base_kernel, sizeof base_kernel) != sizeof base_kernel) perror("memfd_create"), exit(1);
-  return fd;
-}
-
 static void start_watching(void) {
   pthread_t thread;
   if (pthread_create(&thread, NULL, watcher, NULL)) exit(1);
   pthread_detach(thread);
 }
 
-static void run_one(const struct fuzz_case *c, int kernel) {
+static void run_one(const struct fuzz_case *c) {
   progress->started_ms = now_ms();
   storm = c->storm;
-  const char *wrong = case_run(c, kernel, watch);
+  const char *wrong = case_run(c, watch);
   if (wrong) {
     snprintf(progress->wrong, sizeof progress->wrong, "%s", wrong);
     _exit(STATUS_WRONG);
@@ -155,7 +156,6 @@ static unsigned host_things(void) {
 
 struct range {
   uint64_t next, end, deadline_ms;
-  int kernel;
 };
 static void run_range(void *argument) {
   struct range *r = argument;
@@ -164,7 +164,7 @@ static void run_range(void *argument) {
     struct fuzz_case c;
     progress->seed = seed;
     case_generate(&c, seed);
-    run_one(&c, r->kernel);
+    run_one(&c);
     case_free(&c);
     progress->done++;
   }
@@ -175,7 +175,7 @@ static void run_range(void *argument) {
 }
 
 static int fuzz(uint64_t seed, uint64_t count, uint64_t seconds, int report) {
-  struct range r = {.next = seed, .deadline_ms = seconds ? now_ms() + seconds * 1000 : UINT64_MAX, .kernel = kernel_file()};
+  struct range r = {.next = seed, .deadline_ms = seconds ? now_ms() + seconds * 1000 : UINT64_MAX};
   unsigned failed = 0;
   while (r.next < seed + count && now_ms() < r.deadline_ms && failed < 20) {
     r.end = r.next + BATCH < seed + count ? r.next + BATCH : seed + count;
@@ -205,7 +205,7 @@ static bool read_file(struct fuzz_case *c, const char *path) {
   if (in) fclose(in);
   return good;
 }
-static void run_text(void *argument) { run_one(argument, kernel_file()); }
+static void run_text(void *argument) { run_one(argument); }
 
 static int run_files(char **paths, int report) {
   unsigned passed = 0, failed = 0;
@@ -249,7 +249,8 @@ static int minimise(const char *path, int report) {
   SIMPLER(log, 0), SIMPLER(jitter, 0), SIMPLER(paranoid, 0), SIMPLER(flush_every, 0), SIMPLER(without, 0),
     SIMPLER(exact_flags, false), SIMPLER(no_chain, false);
   SIMPLER(one_insn, false), SIMPLER(save, false), SIMPLER(acpi, false), SIMPLER(no_reboot, true), SIMPLER(code_size, 0),
-    SIMPLER(icount, 0), SIMPLER(ram_mib, 2);
+    SIMPLER(icount, 0), SIMPLER(ram_mib, 2), SIMPLER(host, 0), SIMPLER(stops, 0);
+  for (unsigned part = 1; part < PART_ALL; part *= 2) SIMPLER(parts, c.parts & ~part);
   for (uint64_t limit = 16; limit < c.limit; limit *= 2) SIMPLER(limit, limit);
   drop_patches(&c, report);
   printf("# %s\n", in_child(run_text, &c, report).why);
@@ -264,7 +265,7 @@ static int run_here(uint64_t seed, bool dump) {
   if (dump) case_print(&c, stdout);
   else {
     start_watching();
-    const char *wrong = case_run(&c, kernel_file(), watch);
+    const char *wrong = case_run(&c, watch);
     printf("%s\n", wrong ? wrong : "ok");
     case_free(&c);
     return wrong != NULL;

@@ -4,7 +4,6 @@
 #include "case.h"
 #include "../../../bt/machine.h"
 #include "../../../bt/snapshot.h"
-#include "../../unit/fixed_entries.h"
 
 /* Guest time that the case ends at, and when the next NMI is due. */
 struct times {
@@ -12,6 +11,7 @@ struct times {
   struct clock_timer end, nmi;
   int64_t period;
 };
+enum { USER_PERIOD = 1500 /* instructions or microseconds between a user's commands */ };
 enum { CHUNKS_MOST = 3 * G_CHUNK_COUNT }; /* more is the same again; above all resets, which take a millisecond */
 static void end_of_time(void *opaque) { machine_quit(((struct times *)opaque)->m); }
 static void nmi_due(void *opaque) {
@@ -33,28 +33,23 @@ static void start_times(struct times *t, const struct fuzz_case *c) {
   if (c->nmi) clock_timer_set(t->m->clock, &t->nmi, now + t->period);
 }
 
-static struct bt_options options_of(const struct fuzz_case *c, char *kernel) {
-  struct bt_options o = {.ram_size = (uint64_t)c->ram_mib << 20,
-                         .kernel = kernel,
-                         .cpu = c->cpu,
-                         .no_reboot = c->no_reboot,
-                         .acpi = c->acpi,
-                         .hpet = true,
-                         .nodefaults = true,
-                         .entries = &fixed_serial,
-                         .log_file = "/dev/null"};
-  o.monitor = (struct monitor_options){.code_size = c->code_size,
-                                       .one_insn = c->one_insn,
-                                       .no_chain = c->no_chain,
-                                       .exact_flags = c->exact_flags,
-                                       .flush_every = c->flush_every,
-                                       .paranoid = c->paranoid,
-                                       .irq_jitter = c->jitter != 0,
-                                       .irq_jitter_seed = c->jitter,
-                                       .icount_shift = c->icount,
-                                       .without = c->without,
-                                       .log = c->log};
-  return o;
+static void set_axes(struct bt_options *o, const struct fuzz_case *c) {
+  o->ram_size = (uint64_t)c->ram_mib << 20;
+  o->cpu = c->cpu;
+  o->no_reboot = c->no_reboot;
+  o->acpi = c->acpi;
+  o->log_file = "/dev/null";
+  o->monitor = (struct monitor_options){.code_size = c->code_size,
+                                        .one_insn = c->one_insn,
+                                        .no_chain = c->no_chain,
+                                        .exact_flags = c->exact_flags,
+                                        .flush_every = c->flush_every,
+                                        .paranoid = c->paranoid,
+                                        .irq_jitter = c->jitter != 0,
+                                        .irq_jitter_seed = c->jitter,
+                                        .icount_shift = c->icount,
+                                        .without = c->without,
+                                        .log = c->log};
 }
 
 static void write_ram(struct machine *m, const struct fuzz_case *c) {
@@ -90,22 +85,44 @@ static const char *look_at(struct machine *m, const struct fuzz_case *c) {
   return wrong ? wrong : mmu_check(m->mmu);
 }
 
-const char *case_run(const struct fuzz_case *c, int kernel_fd, void (*watch)(struct machine *)) {
-  char kernel[32], error[ERROR_TEXT];
-  snprintf(kernel, sizeof kernel, "/proc/self/fd/%d", kernel_fd);
-  struct bt_options o = options_of(c, kernel);
-  struct machine *m = machine_create(&o, NULL, error);
-  if (!m) return fprintf(stderr, "%s\n", error), "the machine cannot be made";
-  write_ram(m, c);
+/* Under -icount: with stops on the way, at which the machine is saved and loaded with whatever its chips are at. */
+static const char *run_counted(struct machine *m, const struct fuzz_case *c) {
+  const char *wrong = NULL;
+  for (unsigned i = 1; i <= c->stops && !wrong; i++) {
+    if (!machine_run_to(m, c->limit * i / (c->stops + 1))) return NULL;
+    wrong = save_and_load(m);
+  }
+  if (!wrong) machine_run_to(m, c->limit);
+  return wrong;
+}
+
+static const char *run_machine(struct machine *m, const struct fuzz_case *c, const struct parts *parts,
+                               void (*watch)(struct machine *)) {
+  const char *wrong = NULL;
   struct times times = {.m = m};
+  struct user *user = c->host ? user_start(m, c->host, to_ns(c, USER_PERIOD), parts) : NULL;
   start_times(&times, c);
   watch(m);
-  if (c->icount >= 0) machine_run_to(m, c->limit);
+  if (c->icount >= 0) wrong = run_counted(m, c);
   else machine_run(m);
   watch(NULL);
   clock_timer_cancel(m->clock, &times.end);
   clock_timer_cancel(m->clock, &times.nmi);
-  const char *wrong = look_at(m, c);
+  user_stop(user);
+  return wrong ? wrong : look_at(m, c);
+}
+
+const char *case_run(const struct fuzz_case *c, void (*watch)(struct machine *)) {
+  char error[ERROR_TEXT];
+  const char *wrong = "the machine cannot be made";
+  struct bt_options o;
+  struct parts parts;
+  if (!parts_make(&parts, c, &o)) return wrong;
+  set_axes(&o, c);
+  struct machine *m = machine_create(&o, NULL, error);
+  if (m) write_ram(m, c), wrong = run_machine(m, c, &parts, watch);
+  else fprintf(stderr, "%s\n", error);
   machine_destroy(m);
+  parts_free(&parts, &o);
   return wrong;
 }

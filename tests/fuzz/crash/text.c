@@ -23,7 +23,10 @@
   X(without) \
   X(log) \
   X(storm) \
-  X(save)
+  X(save) \
+  X(parts) \
+  X(stops) \
+  X(host)
 
 void case_print(const struct fuzz_case *c, FILE *out) {
 #define PRINT(member) \
@@ -39,7 +42,7 @@ void case_print(const struct fuzz_case *c, FILE *out) {
 }
 
 static bool read_patch(struct fuzz_case *c, char *text) {
-  uint8_t bytes[120];
+  uint8_t bytes[PATCH_SIZE];
   unsigned n = 0;
   char *end;
   unsigned long at = strtoul(text, &end, 16);
