@@ -34,13 +34,26 @@ static bool shows_changes(struct tcache *t) {
   return true;
 }
 
+/* At a place for huge pages. */
+static void *map_file(int fd, uint64_t size, int rights) {
+  uint8_t *room = mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return MAP_FAILED;
+  uint8_t *at = (uint8_t *)(((uintptr_t)room + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
+  void *p = mmap(at, size, rights, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+  int error = errno;
+  if (p == MAP_FAILED) munmap(room, size + HUGE_PAGE);
+  else if (at > room) munmap(room, (size_t)(at - room));
+  if (p != MAP_FAILED && at < room + HUGE_PAGE) munmap(at + size, (size_t)(room + HUGE_PAGE - at));
+  return errno = error, p;
+}
+
 static bool map_twice(struct tcache *t) {
   int fd = memfd_create("bt-code", MFD_CLOEXEC);
   if (fd < 0) return false;
   void *w = MAP_FAILED, *x = MAP_FAILED;
   if (ftruncate(fd, t->size) == 0) {
-    w = mmap(NULL, t->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    x = mmap(NULL, t->size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    w = map_file(fd, t->size, PROT_READ | PROT_WRITE);
+    x = map_file(fd, t->size, PROT_READ | PROT_EXEC);
   }
   close(fd);
   t->single = false;
@@ -87,7 +100,7 @@ struct tcache *tcache_create(uint64_t code_size, bool single, void (*died)(void 
   *error = "no memory for the code cache";
   if (!t) return NULL;
   if (code_size < 64 << 10) code_size = 64 << 10;
-  if (code_size > 1u << 30) code_size = 1u << 30;
+  if (code_size > CODE_MOST) code_size = CODE_MOST;
   t->size = (uint32_t)((code_size + 4095) & ~4095ull);
   t->died = died, t->opaque = opaque;
   if (!map_code(t, single, error)) {

@@ -4,6 +4,8 @@
 
 enum { HASH_HEADS = 1 << 16, FRAMES = 1 << 20, PAGES = 1 << 20, UNBOUND = 0x7fffffff };
 
+enum { CODE_MOST = 1 << 30, HUGE_PAGE = 2 << 20 };
+
 enum { OPEN_RUNS = 8 };
 struct tc_run {
   uint32_t from, to;
@@ -15,7 +17,9 @@ struct tcache {
   struct tc_run open[OPEN_RUNS]; /* single: what is writable now, and so not executable */
   unsigned open_count;
   uint32_t size, used, stubs_end;
-  uint32_t cold_start, cold_used; /* hot code lies below cold_start, cold stubs from there to cold_used */
+  uint32_t cold_start, cold_used;            /* hot code lies below cold_start, cold stubs from there to cold_used */
+  uint64_t huge[CODE_MOST / HUGE_PAGE / 64]; /* huge pages of it that tcache_use() has seen */
+  unsigned huge_pages;                       /* that the host gave */
   struct tr_stubs stubs;
   struct tc_block *blocks;
   struct tr_site *sites;
@@ -28,3 +32,6 @@ struct tcache {
   void (*died)(void *opaque, const struct tc_block *);
   void *opaque;
 };
+
+/* huge.c: the memory around `offset` comes into use. */
+void tcache_use(struct tcache *t, uint32_t offset);

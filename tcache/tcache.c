@@ -45,6 +45,7 @@ bool tcache_begin(struct tcache *t, struct tr_request *rq) {
   if (t->used + TR_MAX_CODE > t->cold_start || t->cold_used + TR_MAX_COLD > t->size || t->block_count == t->block_max ||
       t->site_count + TR_MAX_SITES > t->site_max || t->callout_count + TR_MAX_INSNS > t->callout_max)
     return false;
+  tcache_use(t, t->used), tcache_use(t, t->cold_used);
   rq->offset = t->used, rq->code = tcache_writable(t, t->used, TR_MAX_CODE);
   rq->cold_offset = t->cold_used, rq->cold = tcache_writable(t, t->cold_used, TR_MAX_COLD);
   rq->first_site = t->site_count, rq->sites = t->sites + t->site_count, rq->callouts = t->callouts + t->callout_count;

@@ -2,6 +2,7 @@
 /* The trace cache with blocks made by hand: finding, chaining, dying, looking up, running out of space. A block here is the code
  * that a real one has for a direct jump: JMP rel32 to its exit, PUSH site number, JMP. Run only this: build/unit/test_tcache
  * (CMOCKA_TEST_FILTER=CASE for one case). */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "tcache/tcache.h"
 
@@ -527,6 +530,53 @@ static void small_blocks_fill_a_table(void **state) {
   tcache_destroy(t);
 }
 
+/* KiB of this process's mappings of a memfd that are in huge pages. */
+static unsigned huge_kib(const char *name) {
+  char line[256];
+  unsigned kib = 0, n;
+  bool inside = false;
+  FILE *f = fopen("/proc/self/smaps", "r");
+  assert_non_null(f);
+  while (fgets(line, sizeof line, f)) {
+    if (strchr(line, '-') && strchr(line, '-') < strchr(line, ' ')) inside = strstr(line, name) != NULL;
+    if (inside && sscanf(line, "ShmemPmdMapped: %u", &n) == 1) kib += n;
+  }
+  fclose(f);
+  return kib;
+}
+
+/* Does the host collect a memfd's pages on request (Linux 6.1), and have one? */
+static bool host_collects(void) {
+  enum { HUGE = 2 << 20, COLLAPSE = 25 };
+  int fd = memfd_create("probe", 0);
+  uint8_t *p = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  bool can = fd >= 0 && ftruncate(fd, 2 * HUGE) == 0 && p != MAP_FAILED;
+  if (can) {
+    uint8_t *at = (uint8_t *)(((uintptr_t)p + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+    can = !((uintptr_t)p % HUGE);
+    if (!can) munmap(p, 2 * HUGE), p = mmap(at, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+    can = p != MAP_FAILED && (p[0] = 1) && madvise(p, HUGE, COLLAPSE) == 0;
+  }
+  if (p != MAP_FAILED) munmap(p, HUGE);
+  close(fd);
+  return can;
+}
+
+static void code_in_use_is_in_huge_pages(void **state) {
+  unsigned least = single ? 0 : 2 * 2048; /* hot and cold code */
+  if (!single && !host_collects()) skip();
+  struct tcache *t = make(32 << 20, NULL);
+  assert_int_equal(huge_kib("bt-code"), 0);
+  add(t, &(struct shape){.key = key(1, 0x1000), .guest_size = 16, .jumps = 1});
+  assert_true(huge_kib("bt-code") >= least);
+  tcache_destroy(t);
+  assert_int_equal(huge_kib("bt-code"), 0);
+  t = make(64 << 10, NULL); /* smaller than one */
+  add(t, &(struct shape){.key = key(1, 0x1000), .guest_size = 16, .jumps = 1});
+  assert_int_equal(huge_kib("bt-code"), 0);
+  tcache_destroy(t);
+}
+
 int main(void) {
   const char *filter = getenv("CMOCKA_TEST_FILTER");
   if (filter) cmocka_set_test_filter(filter);
@@ -551,6 +601,7 @@ int main(void) {
     cmocka_unit_test(chaining_at_random),
     cmocka_unit_test(every_offset_finds_its_block),
     cmocka_unit_test(a_flush_tells_each_frame_once),
+    cmocka_unit_test(code_in_use_is_in_huge_pages),
     cmocka_unit_test(a_full_cache_refuses),
     cmocka_unit_test(small_blocks_fill_a_table),
   };
