@@ -64,6 +64,7 @@ void machine_triple_fault(struct machine *m) {
 void machine_poll(struct machine *m) {
   if (m->foreign) return;
   if (atomic_load_explicit(&m->quit, memory_order_relaxed)) monitor_exit(m->monitor);
+  wakeup_heed(&m->wakeup);
   clock_settle(m->clock);
   clock_run(m->clock);
   post_run(&m->posts);
@@ -230,8 +231,7 @@ void machine_add_foreign_io(struct machine *m) {
 
 void machine_kick(void *opaque) {
   struct machine *m = opaque;
-  wakeup_kick(&m->wakeup);
-  monitor_kick(m->monitor);
+  if (!wakeup_kick(&m->wakeup)) monitor_kick_from_code(m->monitor);
 }
 
 /* The loop's thread. */

@@ -76,7 +76,7 @@ struct block_request {
   enum block_operation operation;
   bool fua;      /* a write that is done is on the medium */
   uint64_t at;   /* bytes from the beginning */
-  uint64_t size; /* bytes: of the pieces together; BLOCK_DISCARD has none */
+  uint64_t size; /* bytes: of the pieces together; BLOCK_DISCARD has none. 0: nothing to do, which is done as soon as can be */
   const struct block_piece *pieces;
   unsigned piece_count;
   /* error: 0, or an errno: ENOSPC, EIO, EINVAL (beyond the end), EROFS, ENOTSUP (discard), ENOMEDIUM (there is none). After an
@@ -104,6 +104,10 @@ struct block_ops {
    * any order: a front end that needs one waits for done(). A BLOCK_FLUSH is done when all writes that were done before it was
    * submitted are on the medium, so that no kill -9 and no power cut takes them away. */
   void (*submit)(struct block_backend *b, struct block_request *r);
+  /* The exception to "done later": reads at once what needs no waiting for (the host has it in memory). The pieces may be the
+   * guest's memory, since the guest does not run meanwhile: so not much more than IDE's 256 KiB. False: they may hold anything,
+   * and submit() is the way. NULL: it never can. */
+  bool (*read_now)(struct block_backend *b, uint64_t at, uint64_t size, const struct block_piece *pieces, unsigned count);
 };
 struct block_backend {
   const struct block_ops *ops;
@@ -123,6 +127,10 @@ struct block_backend {
   bool locked, tray_open;
 };
 static inline void block_submit(struct block_backend *b, struct block_request *r) { b->ops->submit(b, r); }
+static inline bool block_read_now(struct block_backend *b, uint64_t at, uint64_t size, const struct block_piece *pieces,
+                                  unsigned count) {
+  return b->ops->read_now && b->ops->read_now(b, at, size, pieces, count);
+}
 /* `front` NULL: nobody; no request is under way then. Nothing is called for the medium that is in it already. */
 static inline void block_connect(struct block_backend *b, const struct block_front *front) {
   if (b) b->front = front ? *front : (struct block_front){0};

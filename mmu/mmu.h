@@ -151,6 +151,10 @@ void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size);
 /* Device access to guest memory; honours traces; MMIO and holes read as all ones. */
 void mmu_dma_read(struct mmu *m, gpa addr, void *to, uint64_t size);
 void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size);
+/* For devices that have somebody else store there (a host's system call): drops what derives from [addr, addr+size), which may be
+ * written at the address returned until the guest runs on. NULL: it is not all main RAM as a guest without ROMs and cards over it
+ * sees it, or has page tables; mmu_dma_write() is the way then. */
+uint8_t *mmu_dma_claim(struct mmu *m, gpa addr, uint64_t size);
 /* A device's store to its own memory, wherever it is shown, hidden or read-only too; honours traces. [offset, offset+size) must
  * be part of the area. */
 void mmu_area_write(struct mmu *m, const struct mmu_area *area, uint64_t offset, const void *from, uint64_t size);

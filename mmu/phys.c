@@ -199,6 +199,25 @@ void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size) {
   }
 }
 
+static bool claim_frame(struct mmu *m, uint32_t frame, unsigned offset, unsigned size) {
+  const struct frame *f = &m->frames[frame];
+  if (f->traces & MMU_TRACE_PAGE_TABLE) return false;
+  if (f->traces & MMU_TRACE_DIRTY) mmu_dirty_stored(m, frame);
+  if (f->traces & MMU_TRACE_CODE) mmu_code_stored(m, frame, offset, size);
+  return true;
+}
+
+uint8_t *mmu_dma_claim(struct mmu *m, gpa addr, uint64_t size) {
+  uint64_t end = addr.v + size, part;
+  if (!size || end < size) return NULL;
+  for (uint64_t at = addr.v; at < end; at += part) {
+    part = page_part(at, end - at);
+    if (!is_plain_ram(m, at >> MMU_PAGE_BITS)) return NULL;
+    if (!claim_frame(m, (uint32_t)(at >> MMU_PAGE_BITS), at % MMU_PAGE, (unsigned)part)) return NULL;
+  }
+  return (uint8_t *)frame_host(m, (uint32_t)(addr.v >> MMU_PAGE_BITS)) + addr.v % MMU_PAGE;
+}
+
 /* ---- instructions run in place ---- */
 
 bool mmu_traced_store_begin(struct mmu_cpu *cpu, gpa addr, unsigned size) {

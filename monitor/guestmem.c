@@ -73,7 +73,12 @@ static int write_slow(struct vcpu *v, gla linear, unsigned size, bool user, cons
   for (unsigned k = 0; k < n; data += pieces[k++].size) {
     const struct mmu_result *r = &pieces[k].where;
     if (r->kind == MMU_RAM && !r->traces && pieces[0].where.host) bytes_copy(r->host, data, pieces[k].size);
-    else if (mmu_phys_write(v->mmu, r->addr, data, pieces[k].size)) v->dropped = true;
+    else {
+      /* blocks that were read from other bytes of their granules live on (monitor_code_written()) */
+      v->stored_offset = (uint16_t)(r->addr.v % MMU_PAGE), v->stored_size = (uint16_t)pieces[k].size;
+      if (mmu_phys_write(v->mmu, r->addr, data, pieces[k].size)) v->dropped = true;
+      v->stored_size = 0;
+    }
   }
   return EXEC_NEXT;
 }

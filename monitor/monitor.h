@@ -69,6 +69,8 @@ void monitor_exit(struct monitor *m); /* vCPU thread: leave monitor_run() at the
  * From a signal handler on the vCPU's own thread only while SIGUSR1 is blocked: its handler has to see the code that was
  * interrupted. */
 void monitor_kick(struct monitor *m);
+/* The same for any thread, but for no signal handler: in the vCPU's own thread (a device, a post) it costs no signal. */
+void monitor_kick_from_code(struct monitor *m);
 void monitor_set_log(struct monitor *m, uint32_t log); /* vCPU thread, at a safepoint: bit per enum log_item */
 void monitor_set_intr(struct monitor *m, bool level);  /* vCPU thread (devices run there): the INTR pin */
 void monitor_nmi(struct monitor *m);

@@ -46,9 +46,10 @@ void vm_stop(struct vcpu *v, const char *reason) {
 
 void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) {
   uint64_t left;
+  unsigned size = m->store_size ? m->store_size : m->v->stored_size, killed;
   m->dropped = true;
-  unsigned killed = m->store_size ? tcache_kill_bytes(m->code.tcache, frame, m->store_offset, m->store_size, &left)
-                                  : tcache_kill_granules(m->code.tcache, frame, granules, &left);
+  if (size) killed = tcache_kill_bytes(m->code.tcache, frame, m->store_size ? m->store_offset : m->v->stored_offset, size, &left);
+  else killed = tcache_kill_granules(m->code.tcache, frame, granules, &left);
   m->counters.code_kills += killed;
   if (killed && m->store_size) selfmod_killed(m, frame, m->store_offset);
   mmu_untrace_code(m->mmu, frame);

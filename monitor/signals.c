@@ -105,6 +105,13 @@ const char *monitor_hold_signals(struct monitor *m, bool hold) {
   return failed;
 }
 
+/* What runs is C code: R12 is loaded anew when it is left. */
+void monitor_kick_from_code(struct monitor *m) {
+  if (current != m) return monitor_kick(m);
+  m->kicked = 1;
+  if (!monitor_counted(m)) m->v->s.safepoint = m->poison;
+}
+
 void monitor_kick(struct monitor *m) {
   m->kicked = 1;
   int tid = m->tid;

@@ -122,6 +122,8 @@ struct vcpu {
   bool halted;
   bool nmi_pending, nmi_blocked; /* blocked from NMI delivery to the next IRET */
   bool fp_live;                  /* the guest's x87/SSE state is in the host's registers, not in fp */
+  /* the bytes of a page that guestmem.c is about to store, where code may be; size 0: it is not about to */
+  uint16_t stored_offset, stored_size;
   struct tr_segment ldt, tr;
   struct dtable gdt, idt;
   uint32_t cr0, cr2, cr3, cr4;

@@ -89,6 +89,7 @@ static bool fill(struct block_info *info, const struct ref_insns *key, struct in
     return true;
   info->rep = last.rep;
   info->rep_wide = last.address_size == 4;
+  info->rep_while = last.kind == OP_CMPS || last.kind == OP_SCAS ? last.rep : 0;
   info->last_kind = last.kind;
   info->reads_tsc = last.kind == OP_RDTSC || last.kind == OP_RDTSCP;
   info->branches = is_branch(last.kind);

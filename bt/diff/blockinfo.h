@@ -14,6 +14,7 @@ struct block_info {
   const struct opcode_row *undefined_by;
   bool rep;          /* the last is a string instruction with REP: the reference runs an iteration a block */
   bool rep_wide;     /* its counter is ECX, not CX */
+  uint8_t rep_while; /* F3, F2: it compares, and goes on while ZF is 1, 0; else 0 */
   bool reads_tsc;    /* the last is RDTSC or RDTSCP */
   bool shows_msr;    /* what an RDMSR of it read stands in EDX:EAX behind it */
   bool branches;     /* the last may go on anywhere, the block's own instructions included */

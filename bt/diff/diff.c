@@ -161,8 +161,8 @@ static void bochs_options(struct diff *d) {
   if (!d->memory_every_given) d->run.memory_every = 50000;
 }
 
-/* Its firmware hears of the machine, and reads its disks, by ports, whose answers are in the log: not by DMA, which is not (so a
- * floppy cannot be followed). What it writes to disks is lost at its end: the next pass begins as this one. */
+/* Its firmware hears of the machine, and reads its disks, by ports, whose answers are in the log: not by DMA, which is not (what
+ * a floppy stores our own chips store: board.h). What it writes to disks is lost at its end: the next pass begins as this one. */
 static void firmware_arguments(struct diff *d) {
   const struct bt_options *o = &d->machine;
   for (unsigned i = 0; i < o->folder_count; i++) argument(d, "-L", o->folders[i]);
@@ -351,6 +351,7 @@ static void say_how_to_repeat(const struct diff *d, int argc, char **argv) {
 static int follow(struct diff *d, int argc, char **argv) {
   char error[ERROR_TEXT];
   bool bochs = d->reference.emulator == REF_BOCHS;
+  d->reference.icount_shift = d->machine.monitor.icount_shift > 0 ? (unsigned)d->machine.monitor.icount_shift : 0;
   d->machine.monitor.icount_shift = 0;
   d->machine.monitor.exact_flags = true;
   d->reference.ram_size = d->machine.ram_size;

@@ -130,12 +130,23 @@ static void cut_at_exception(struct lockstep *l, struct unit *u) {
   u->info = &u->partial;
 }
 
+/* Real mode: the reference does not say where its interrupt came. What follows has the counter and ZF of then. */
+static bool rep_goes_on(const struct block_info *info, const struct ref_cpu *after) {
+  uint32_t left = after->gpr[REG_ECX];
+  bool zero = after->eflags & FLAG_ZF;
+  return (info->rep_wide ? left : (uint16_t)left) && (!info->rep_while || zero == (info->rep_while == 0xf3));
+}
+
 static void find_rep_interrupt(struct lockstep *l, struct unit *u) {
-  if (!u->info->rep || !u->count || u->events[0].kind != REF_INTERRUPT) return;
-  const struct ref_cpu *c = &u->events[0].cpu;
-  if (linear_eip(c) != u->info->insns->insn[u->info->insns->count - 1].linear) return;
+  const struct ref_event *e = &u->events[0], *known = e;
+  if (!u->info->rep || !u->count || e->kind != REF_INTERRUPT) return;
+  if (known->no_cpu) known = u->count > 1 ? e + 1 : &l->next;
+  if (known->no_cpu || (known == &l->next && known->kind != REF_BLOCK && known->kind != REF_STOPPED)) return;
+  if (e->no_cpu ? !rep_goes_on(u->info, &known->cpu)
+                : linear_eip(&e->cpu) != u->info->insns->insn[u->info->insns->count - 1].linear)
+    return;
   u->in_rep = true;
-  u->rep_left = c->gpr[REG_ECX];
+  u->rep_left = known->cpu.gpr[REG_ECX];
 }
 
 /* ---- our side ---- */
@@ -356,6 +367,17 @@ static bool compare(struct lockstep *l, const struct ref_cpu *ref) {
   return true;
 }
 
+/* Real mode: what INT n and interrupts push is in no event. Behind them is what the reference pushed, but for IF and TF:
+ * undefined flags are made equal before they get into memory. */
+static void settle_flags(struct lockstep *l, const struct ref_cpu *after) {
+  if (!after->cr0) return; /* it is not known either */
+  struct vcpu *v = l->replay.vcpu;
+  uint32_t difference = (vcpu_eflags(v) ^ after->eflags) & l->undefined & FLAGS_ARITH;
+  if (difference) deviations_count_flags(&l->deviations, l->undefined_by, difference);
+  v->s.flags ^= difference;
+  l->undefined = 0;
+}
+
 /* What was delivered after the unit's instructions. */
 static bool deliver(struct lockstep *l, struct unit *u) {
   for (unsigned i = 0; i < u->count; i++) {
@@ -363,6 +385,7 @@ static bool deliver(struct lockstep *l, struct unit *u) {
     if (e->kind == REF_INTERRUPT) {
       if (!(u->in_rep && i == 0 ? pay_rep(l, u) : pay(l, NULL))) return false;
       if (!e->no_cpu && !compare(l, &e->cpu)) return false;
+      if (e->no_cpu) settle_flags(l, i + 1 < u->count ? &u->events[i + 1].cpu : &l->next.cpu);
       note_gate(l, e->vector);
       if (!monitor_interrupt(l->replay.machine->monitor, e->vector))
         return diverge(l, "the reference takes an interrupt where bt's CPU would not");
@@ -399,6 +422,18 @@ static void ask_for_memory(struct lockstep *l) {
 }
 
 /* ---- the run ---- */
+
+/* Is the unit's last instruction one of them? Then our side goes up to it first. */
+static bool settle_before_int(struct lockstep *l, const struct unit *u) {
+  bool pushes = u->info->last_kind == OP_INT || u->info->last_kind == OP_INT3 || u->info->last_kind == OP_INTO;
+  bool real = !(l->current.cpu.cr0 & CR0_PE), told = u->count || l->next.kind != REF_BLOCK || l->next.no_cpu;
+  if (!pushes || !real || told || u->info == &u->partial || !l->undefined) return true;
+  l->owed--;
+  if (!pay(l, NULL)) return false;
+  settle_flags(l, &l->next.cpu);
+  l->owed++;
+  return true;
+}
 
 static bool due(const struct lockstep *l) {
   return !l->options.every || l->counts.insns >= l->options.fine_from || l->counts.insns - l->compared_at >= l->options.every;
@@ -454,6 +489,7 @@ static bool one_unit(struct lockstep *l) {
   if (!expect_time(l, &u) || (u.whole && !settle_doubt(l, &u))) return false;
   ask_for_memory(l);
   if (l->next.kind == REF_END) return stop_with(l, LOCKSTEP_GUEST_END, l->next.text), false;
+  if (!settle_before_int(l, &u)) return false;
   if (u.count && !deliver(l, &u)) return false;
   if (!u.count && !due(l) && l->next.kind != REF_STOPPED) return true;
   struct under_push under;

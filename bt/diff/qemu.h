@@ -17,7 +17,8 @@ struct qemu {
   int output;        /* memfd of what it printed */
   const uint8_t *ram;
   uint64_t ram_size;
-  char *heard; /* QMP text that is not a whole line yet */
+  unsigned icount_shift; /* an instruction takes 2^N ns */
+  char *heard;           /* QMP text that is not a whole line yet */
   size_t heard_size, heard_capacity;
   json_object *reply; /* to qemu_command() */
   bool paused;        /* the reply to qemu_post(..., "pause") has come: not one line of log comes after it */

@@ -76,15 +76,15 @@ static void add_mtrrs(struct ref_start *start, const struct vmstate *state) {
     add_field(start, state, 0x200 + n, "env.mtrr_var", n);
 }
 
-/* Time is counted in instructions of 1 ns each, and so is the TSC. */
-static void add_tsc(struct ref_start *start, const struct vmstate *state) {
+/* Time is counted in instructions, and so is the TSC, in ns. */
+static void add_tsc(struct ref_start *start, const struct vmstate *state, unsigned shift) {
   uint64_t bias, count, offset = 0;
   vmstate_field(state, "cpu", "env.tsc_offset", 0, &offset);
   if (vmstate_field(state, "timer", "qemu_icount_bias", 0, &bias) && vmstate_field(state, "timer", "qemu_icount", 0, &count))
-    add_msr(start, 0x10, bias + count + offset);
+    add_msr(start, 0x10, bias + (count << shift) + offset);
 }
 
-static void add_msrs(struct ref_start *start, const struct vmstate *state) {
+static void add_msrs(struct ref_start *start, const struct vmstate *state, unsigned shift) {
   uint64_t value;
   add_field(start, state, 0x174, "env.sysenter_cs", 0);
   add_field(start, state, 0x175, "env.sysenter_esp", 0);
@@ -95,7 +95,7 @@ static void add_msrs(struct ref_start *start, const struct vmstate *state) {
   add_msr(start, 0x1a0, vmstate_field(state, "cpu", "env.msr_ia32_misc_enable", 0, &value) ? value : 1);
   add_msr(start, 0xc0000080, start->cpu.efer);
   if (vmstate_field(state, "apic", "apicbase", 0, &value)) add_msr(start, 0x1b, value);
-  add_tsc(start, state);
+  add_tsc(start, state, shift);
   add_mtrrs(start, state);
 }
 
@@ -143,7 +143,7 @@ static bool capture_msrs(struct qemu *q, struct ref_start *start) {
   uint64_t eip = 0;
   fine = (vmstate_field(&state, "cpu", "env.eip", 0, &eip) && eip == start->cpu.eip) ||
          qemu_fail(q, "QEMU's migration stream is not understood");
-  if (fine) add_msrs(start, &state);
+  if (fine) add_msrs(start, &state, q->icount_shift);
   vmstate_close(&state);
   return fine;
 }

@@ -64,7 +64,7 @@ const char *ref_qemu_cpu(const char *bt_model) {
 struct arguments {
   const char *list[MAX_ARGUMENTS + 1];
   unsigned count;
-  char text[6][TEXT];
+  char text[6][TEXT]; /* what it has of its own */
 };
 
 static void add(struct arguments *a, const char *argument) {
@@ -99,8 +99,6 @@ static bool make_arguments(struct arguments *a, const struct ref_options *o, con
                                       "-no-reboot",
                                       "-seed",
                                       "1",
-                                      "-icount",
-                                      "shift=0,sleep=off",
                                       "-global",
                                       "apic-common.vapic=off",
                                       "-chardev",
@@ -112,10 +110,12 @@ static bool make_arguments(struct arguments *a, const struct ref_options *o, con
   snprintf(a->text[2], TEXT, "/proc/self/fd/%d", e->log);
   snprintf(a->text[3], TEXT, "memory-backend-file,id=bt-ram,size=%llu,share=on,mem-path=/proc/self/fd/%d",
            (unsigned long long)o->ram_size, e->ram);
+  snprintf(a->text[4], TEXT, "shift=%u,sleep=off", o->icount_shift);
   const char *const ours[] = {a->text[0],       "-mon",     "chardev=bt-qmp,mode=control",
                               "-chardev",       a->text[1], "-gdb",
                               "chardev:bt-gdb", "-D",       a->text[2],
-                              "-object",        a->text[3], NULL};
+                              "-object",        a->text[3], "-icount",
+                              a->text[4],       NULL};
   add_all(a, ours);
   add_all(a, o->arguments);
   const char *const last[] = {"-machine", "memory-backend=bt-ram,smm=off", "-cpu", o->cpu, NULL};
@@ -183,6 +183,7 @@ bool qemu_launch(struct qemu *q, const struct ref_options *o, const char *const 
   struct ends e = {-1, -1, -1, -1, -1, -1};
   struct arguments a = {.count = 0};
   *q = (struct qemu){.qmp = -1, .gdb = -1, .log = -1, .output = -1};
+  q->icount_shift = o->icount_shift;
   bool started = make_ram(q, &e, o->ram_size) && make_channels(q, &e) &&
                  (make_arguments(&a, o, &e, extra) || qemu_fail(q, "too many arguments for QEMU")) && start_process(q, &e, &a);
   close_all(&e);

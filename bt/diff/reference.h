@@ -118,6 +118,7 @@ struct ref_options {
   const char *const *arguments;
   const char *cpu; /* for -cpu */
   uint64_t ram_size;
+  unsigned icount_shift; /* QEMU: an instruction takes 2^N ns */
   enum ref_from from;
   uint32_t address;     /* REF_FROM_ADDRESS: linear */
   bool one_insn;        /* every block is one instruction */

@@ -62,6 +62,7 @@ static uint32_t hook_read(void *opaque, bool port, uint64_t address, unsigned si
   uint8_t *video = video_ram(r, port, address, size);
   uint32_t bytes = 0;
   if (video) return memcpy(&bytes, video, size), bytes;
+  if (r->board && port) board_read(r->board, (uint16_t)address, size);
   const struct replay_access *a;
   uint64_t value = 0;
   unsigned done = 0;

@@ -51,9 +51,11 @@ void wakeup_forget(struct wakeup *w) { w->armed = INT64_MAX; }
 
 /* A sleep has a timeout of its own: the signal would only wake us a second time, and is the dearer of the two. So the timer is
  * put off to a little before the deadline that a periodic interrupt will have next: it need not be set again after the sleep,
- * only by a guest that is still awake then. */
+ * only by a guest that is still awake then. A guest whose last sleep was cut short (it waits for a disk) is likely to be awake
+ * again before its deadline: then the timer stays as it is. */
 static void put_off(struct wakeup *w, int64_t deadline) {
   int64_t period = deadline - w->slept_to, more = period - period / 16;
+  if (w->cut_short) return;
   w->slept_to = deadline;
   if (!w->has_timer || w->armed == INT64_MAX || w->armed > deadline + EARLY_NS) return;
   bool periodic = period > 8 * EARLY_NS && period < 1000000000;
@@ -69,7 +71,16 @@ static int64_t slept(struct wakeup *w, int64_t before, int64_t deadline) {
   return (now < deadline ? now : deadline) - before;
 }
 
-/* A kick between the caller's last look and the sleep leaves `kicked` set: it cannot be lost. */
+/* A kick between the caller's last look and the sleep leaves `kicked` set: it cannot be lost. Who kicks sets `kicked` before it
+ * looks at `asleep`, we the other way round: one of us sees what the other did. */
+static long sleep_unless_kicked(struct wakeup *w, const struct timespec *timeout) {
+  long result = 0;
+  atomic_store(&w->asleep, 1);
+  if (!atomic_load(&w->kicked)) result = syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, timeout, NULL, 0);
+  atomic_store(&w->asleep, 0);
+  return result;
+}
+
 void wakeup_sleep(struct wakeup *w) {
   int64_t deadline = clock_next_deadline(w->clock);
   if (w->counted && deadline != INT64_MAX) {
@@ -83,22 +94,26 @@ void wakeup_sleep(struct wakeup *w) {
   if (deadline != INT64_MAX) put_off(w, deadline);
   struct timespec timeout = {.tv_sec = wait / 1000000000, .tv_nsec = wait % 1000000000};
   int64_t before = clock_now(w->clock);
-  if (!atomic_load(&w->kicked))
-    syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, deadline == INT64_MAX ? NULL : &timeout, NULL, 0);
+  sleep_unless_kicked(w, deadline == INT64_MAX ? NULL : &timeout);
   clock_slept(w->clock, slept(w, before, deadline));
-  atomic_store(&w->kicked, 0);
+  w->cut_short = atomic_exchange(&w->kicked, 0);
 }
 
 bool wakeup_wait(struct wakeup *w, int64_t patience) {
   struct timespec timeout = {.tv_sec = patience / 1000000000, .tv_nsec = patience % 1000000000}, *limit = &timeout;
   if (patience == INT64_MAX) limit = NULL;
   long result = 0;
-  while (!atomic_load(&w->kicked) && !(result < 0 && errno == ETIMEDOUT))
-    result = syscall(SYS_futex, &w->kicked, FUTEX_WAIT_PRIVATE, 0, limit, NULL, 0);
+  while (!atomic_load(&w->kicked) && !(result < 0 && errno == ETIMEDOUT)) result = sleep_unless_kicked(w, limit);
   return atomic_exchange(&w->kicked, 0);
 }
 
-void wakeup_kick(struct wakeup *w) {
+bool wakeup_kick(struct wakeup *w) {
   atomic_store(&w->kicked, 1);
+  if (!atomic_load(&w->asleep)) return false;
   syscall(SYS_futex, &w->kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+  return true;
+}
+
+void wakeup_heed(struct wakeup *w) {
+  if (atomic_load(&w->kicked)) atomic_store(&w->kicked, 0);
 }

@@ -19,7 +19,9 @@ struct wakeup {
   int64_t armed;           /* guest ns; INT64_MAX: not armed */
   int64_t behind;          /* clock_behind() when it was armed */
   int64_t slept_to;        /* the deadline of the last sleep */
+  bool cut_short;          /* it was ended by a kick */
   _Atomic uint32_t kicked; /* futex: another thread wants the sleep to end */
+  _Atomic uint32_t asleep; /* the vCPU thread is about to wait for that, or waits */
 };
 void wakeup_init(struct wakeup *w, struct clock *clock, bool counted);
 /* From here to wakeup_detach() deadlines signal the calling thread. False: the host has no timer left. */
@@ -35,4 +37,8 @@ void wakeup_sleep(struct wakeup *w);
 /* vCPU thread: until wakeup_kick() since the last sleep, whatever the guest's time is, for `patience` ns (INT64_MAX: for ever; a
  * signal begins it anew). False: there was none. */
 bool wakeup_wait(struct wakeup *w, int64_t patience);
-void wakeup_kick(struct wakeup *w); /* any thread */
+/* Any thread. True: the vCPU thread was asleep, or about to be, and is woken: it looks at all there is to do without being told
+ * otherwise. False: it has to be told where it runs. */
+bool wakeup_kick(struct wakeup *w);
+/* vCPU thread: what it was kicked for until now is about to be done. */
+void wakeup_heed(struct wakeup *w);

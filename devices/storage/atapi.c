@@ -195,6 +195,8 @@ static void read_cd(struct atapi_cd *s) {
   }
 }
 
+static bool changes(const struct ide_drive *d) { return ((const struct atapi_cd *)d)->raw; }
+
 /* From the last on, since they grow into their places. */
 static uint32_t arrived(struct ide_drive *d, uint32_t size) {
   uint8_t sector[CD_SECTOR];
@@ -372,6 +374,7 @@ const struct ide_kind atapi_kind = {
   .offer = offer,
   .taken = taken,
   .arrived = arrived,
+  .changes = changes,
   .finished = finished,
   .failed = failed,
 };

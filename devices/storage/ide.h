@@ -74,6 +74,7 @@ struct ide_kind {
   void (*taken)(struct ide_drive *d); /* IDE_PIO_OUT: the guest has filled buffer[0, block_end) */
   /* `size` bytes of the medium are in the buffer. Returns how many bytes it has made of them; NULL: they stay as they are */
   uint32_t (*arrived)(struct ide_drive *d, uint32_t size);
+  bool (*changes)(const struct ide_drive *d);     /* does `arrived` make something else of them now? NULL: it does not */
   void (*finished)(struct ide_drive *d);          /* all has been moved, or a request without data is done */
   void (*failed)(struct ide_drive *d, int error); /* an errno of the back end; d->position is where */
 };
@@ -93,7 +94,9 @@ struct ide_drive {
   bool under_way, reset_wanted;   /* the back end has the request; a reset that waits for its end */
   struct block_request request;
   struct block_piece buffer_piece, piece[IDE_PIECES];
-  uint32_t direct, direct_done; /* IDE_DMA_OUT: bytes that the pieces are of the guest's own memory; tried again by sectors */
+  /* Bytes that the pieces are of the guest's own memory. IDE_DMA_OUT: how many were tried again by sectors; IDE_DMA_IN: they are
+   * there, and that is to be told */
+  uint32_t direct, direct_done;
   uint8_t buffer[IDE_BUFFER];
 };
 /* None is saved while a request is under way. */
@@ -139,9 +142,9 @@ static inline bool ide_dma_active(const struct ide_channel *c) { return c->dma.s
 /* Moves up to `size` bytes where the descriptors say. Returns how many: fewer where the table ends before. */
 uint32_t ide_dma_put(struct ide_channel *c, const uint8_t *from, uint32_t size);
 uint32_t ide_dma_get(struct ide_channel *c, uint8_t *to, uint32_t size);
-/* Where in the host's memory the next `wanted` bytes are that the descriptors name, for reading them as often as one likes: main
- * RAM, which stays where it is. They are moved then. Returns how many pieces, up to `most`; 0: nothing was moved, since they are
- * not all of them there, or too many. */
-unsigned ide_dma_pieces(struct ide_channel *c, struct block_piece *pieces, unsigned most, uint32_t wanted);
+/* Where in the host's memory the next `wanted` bytes are that the descriptors name: main RAM, which stays where it is. For
+ * reading them as often as one likes, or (to_memory) for storing there before the guest runs on (mmu_dma_claim()). They are moved
+ * then. Returns how many pieces, up to `most`; 0: nothing was moved, since they are not all of them there, or too many. */
+unsigned ide_dma_pieces(struct ide_channel *c, bool to_memory, struct block_piece *pieces, unsigned most, uint32_t wanted);
 void ide_dma_end(struct ide_channel *c, bool table_too_short); /* the drive is done, or cannot go on */
 void ide_dma_loaded(struct ide_channel *c);

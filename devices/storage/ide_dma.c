@@ -68,13 +68,13 @@ static uint8_t *plain_ram(struct mmu *m, uint64_t at, uint64_t size) {
   return at + size <= LOW_END || at >= HIGH ? mmu_ram_pointer(m, to_gpa(at), size) : NULL;
 }
 
-unsigned ide_dma_pieces(struct ide_channel *c, struct block_piece *pieces, unsigned most, uint32_t wanted) {
+unsigned ide_dma_pieces(struct ide_channel *c, bool to_memory, struct block_piece *pieces, unsigned most, uint32_t wanted) {
   const struct ide_dma before = c->dma;
   unsigned count = 0;
   while (wanted && next_piece(c)) {
     uint64_t at = c->dma.address;
     uint32_t n = advance(&c->dma, wanted);
-    uint8_t *host = plain_ram(c->mmu, at, n);
+    uint8_t *host = to_memory ? mmu_dma_claim(c->mmu, to_gpa(at), n) : plain_ram(c->mmu, at, n);
     bool joins = host && count && pieces[count - 1].bytes + pieces[count - 1].size == host;
     if (!host || (!joins && count == most)) break;
     if (joins) pieces[count - 1].size += n;

@@ -4,6 +4,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import tarfile
 import termios
@@ -124,6 +125,72 @@ class Guest:
         return self.text.replace("\r", "").splitlines()[-lines:]
 
 
+class Monitor:
+    """The machine monitor of a bt or a QEMU that was started with `arguments(path)`."""
+
+    def __init__(self, machine, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        while True:
+            try:
+                self.socket.connect(path)
+                break
+            except OSError:
+                if machine.left() <= 0 or machine.process.poll() is not None:
+                    raise Failure("its monitor cannot be reached") from None
+                time.sleep(0.02)
+        self.socket.settimeout(30)
+        self.until_prompt()
+
+    @staticmethod
+    def arguments(path):
+        return ["-monitor", f"unix:{path},server=on,wait=off"]
+
+    def until_prompt(self):
+        text = b""
+        while not re.search(rb"\((bt|qemu)\) (\x1b\[K)?\Z", text):
+            try:
+                chunk = self.socket.recv(65536)
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise Failure(f"the monitor does not answer; it said {text[-200:]!r}")
+            text += chunk
+        return text.decode("latin1")
+
+    def command(self, line):
+        self.socket.sendall(line.encode("latin1") + b"\n")
+        return self.until_prompt()
+
+    def text_screen(self, path):
+        """What is in the memory of a VGA in text mode (32 KiB, of which the screen is a part), lines of 80 columns. `path`: a file to use."""
+        self.command(f'pmemsave 0xb8000 0x8000 "{path}"')
+        with open(path, "rb") as file:
+            text = file.read()[::2].decode("cp437")
+        os.unlink(path)
+        return "\n".join(text[at:at + 80].rstrip("\0 ") for at in range(0, len(text), 80))
+
+    def press(self, text):
+        """Types on the machine's keyboard: small letters, digits, spaces, and what NAMED has."""
+        for char in text:
+            self.command("sendkey " + NAMED[char])
+
+    def close(self):
+        self.socket.close()
+
+
+NAMED = {" ": "spc", "\r": "ret", "-": "minus", "/": "slash", ".": "dot", "=": "equal", ";": "semicolon"}
+NAMED |= {char: char for char in "abcdefghijklmnopqrstuvwxyz0123456789"}
+
+
+def make_disk(loader, out, emulator):
+    """A disk that boots Debian by LOADER (tests/tools/make-disk) into the file `out`; Failure where it cannot be made."""
+    done = subprocess.run([os.path.join(TOOLS, "make-disk"), "--emulator", emulator, loader, out], capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["make-disk failed"])[-1]
+        raise Failure(said)
+    return out
+
+
 def fetch(*guests):
     """The directory that holds these guests (tests/tools/fetch-guests); Failure where they cannot be had."""
     done = subprocess.run([os.path.join(TOOLS, "fetch-guests"), *guests], capture_output=True, text=True)
@@ -143,10 +210,10 @@ STORAGE = ["scsi_common", "scsi_mod", "crct10dif_common", "crc-t10dif", "crc64",
            "cdrom", "sr_mod", "crc16", "crc32c_generic", "mbcache", "jbd2", "ext4", "isofs"]
 
 
-def make_storage_initramfs(directory, modules, work, floppy=None):
+def make_storage_initramfs(directory, modules, work, floppy=None, programs=()):
     """An initramfs in which `storage PARAMETERS-OF-LIBATA` loads the drivers, from the archive that fetch-guests made of them; with `floppy`,
-    the file of that driver, in /lib/modules."""
-    found, pairs = {}, [f"{floppy}=lib/modules/floppy.ko"] if floppy else []
+    the file of that driver, in /lib/modules; with `programs`, FILE=PATH-IN-GUEST each."""
+    found, pairs = {}, [f"{floppy}=lib/modules/floppy.ko", *programs] if floppy else [*programs]
     with tarfile.open(modules) as archive:
         for member in archive:
             name = os.path.basename(member.name)
@@ -191,6 +258,18 @@ def family(root):
             pid = seen[pid][0]
         return False
     return {pid: ticks / os.sysconf("SC_CLK_TCK") for pid, (_, _, ticks) in seen.items() if ours(pid)}
+
+
+def cpu_seconds(pids):
+    """What the threads of processes have used, to the nanosecond; without what has ended, and where the host does not tell, in ticks."""
+    total = 0
+    for pid in pids:
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                total += int(open(f"/proc/{pid}/task/{thread}/schedstat").read().split()[0])
+        except (OSError, IndexError):
+            pass
+    return total / 1e9 or sum(family(pid).get(pid, 0) for pid in pids)
 
 
 def kept_megabytes(pids):

@@ -54,7 +54,7 @@ static bool serve(struct disk *d) {
 static uint8_t filler(uint64_t i) { return (uint8_t)(i / SECTOR * 13 + i % SECTOR * 3 + 1); }
 
 static void insert(struct disk *d, uint64_t size) {
-  static const struct block_ops ops = {submit};
+  static const struct block_ops ops = {.submit = submit};
   free(d->bytes);
   d->backend.ops = &ops, d->backend.present = size, d->backend.size = size;
   d->bytes = malloc(size + 1);

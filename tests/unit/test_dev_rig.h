@@ -95,6 +95,10 @@ void mmu_dma_write(struct mmu *m, gpa addr, const void *from, uint64_t size) {
   uint64_t room = addr.v < sizeof m->low ? sizeof m->low - addr.v : 0;
   if (room) memcpy(m->low + addr.v, from, size < room ? size : room);
 }
+uint8_t *mmu_dma_claim(struct mmu *m, gpa addr, uint64_t size) {
+  bool plain = addr.v + size <= 0xa0000 || addr.v >= 0x100000;
+  return plain && addr.v <= sizeof m->low && size <= sizeof m->low - addr.v ? m->low + addr.v : NULL;
+}
 void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size) {
   return addr.v <= sizeof m->low && size <= sizeof m->low - addr.v ? m->low + addr.v : NULL;
 }

@@ -92,6 +92,8 @@ static void all_stores_are_seen(void **state) {
   struct mmu_dirty *d = watch(&g, PAGE, 0x10000), *tables = watch(&g, CR3, 0x2000);
   mmu_dma_write(g.m, to_gpa(PAGE + 0x800), bytes, sizeof bytes);
   assert_int_equal(collect(&g, d), 7);
+  mmu_dma_claim(g.m, to_gpa(PAGE + 0x2800), sizeof bytes);
+  assert_int_equal(collect(&g, d), 7 << 2);
   mmu_phys_write(g.m, to_gpa(PAGE + 0x4000), bytes, 1);
   assert_int_equal(collect(&g, d), 1 << 4);
   mmu_traced_store_begin(g.cpu, to_gpa(PAGE + 0x5000), 4);

@@ -254,6 +254,28 @@ static void code_trace_by_granules(void **state) {
   mmu_destroy(g.m);
 }
 
+/* Somebody else is about to write there: what derives from it is gone before; page tables he does not get. */
+static void claimed_for_dma(void **state) {
+  struct guest g;
+  sixteen_pages(&g);
+  mmu_trace_code(g.m, (PAGE + 0x1000) >> 12, 1ull << 2 | 1ull << 63);
+  assert_ptr_equal(mmu_dma_claim(g.m, to_gpa(PAGE + 0xf00), 0x180), mmu_ram_pointer(g.m, to_gpa(PAGE + 0xf00), 1));
+  assert_int_equal(g.code_written, 0); /* up to granule 2 */
+  assert_non_null(mmu_dma_claim(g.m, to_gpa(PAGE + 0xf00), 0x181));
+  assert_int_equal(g.code_written, 1);
+  assert_true(g.code_granules == 1 << 2);
+  assert_non_null(mmu_dma_claim(g.m, to_gpa(PAGE), 0x10000));
+  assert_int_equal(g.code_written, 2);
+  assert_null(mmu_dma_claim(g.m, to_gpa(PT), 4));
+  assert_null(mmu_dma_claim(g.m, to_gpa(PT - 0x1000), 0x1001));
+  assert_null(mmu_dma_claim(g.m, to_gpa(mmu_ram_size(g.m) - 0x1000), 0x1001));
+  assert_null(mmu_dma_claim(g.m, to_gpa(0x9f000), 0x1001)); /* the video window */
+  assert_null(mmu_dma_claim(g.m, to_gpa(UINT64_MAX - 0xfff), 0x2000));
+  assert_null(mmu_dma_claim(g.m, to_gpa(PAGE), 0));
+  guest_check(&g);
+  mmu_destroy(g.m);
+}
+
 /* LOCK BTR on an entry, run in place (fork's write protection). */
 static void store_in_place(void **state) {
   struct guest g;
@@ -370,6 +392,7 @@ int main(void) {
     cmocka_unit_test(two_linear_one_frame),
     cmocka_unit_test(a_thousand_aliases),
     cmocka_unit_test(code_trace_by_granules),
+    cmocka_unit_test(claimed_for_dma),
     cmocka_unit_test(store_in_place),
     cmocka_unit_test(dma_into_a_page_table),
     cmocka_unit_test(table_reused_as_data_loses_its_trace),

@@ -199,9 +199,10 @@ static void a_safepoint_polls(void **state) {
 
 /* The first poll is asked for another, as by a deadline that passes while it runs: whatever ends in a device comes behind that.
  * With r->opaque an interrupt comes, too. */
+static void (*ask)(struct monitor *m);
 static void ask_again(rig *r) {
   rig_log(r, "poll ");
-  if (r->polls == 1) monitor_kick(r->monitor);
+  if (r->polls == 1) ask(r->monitor);
   else if (r->polls == 2 && r->opaque) rig_raise(r, 0x30);
 }
 GUEST(device_load, 1, " mov esi, 0xe0000000\n mov eax, [esi]\n" TELL DONE);
@@ -227,7 +228,8 @@ static const struct {
   {"a limited segment", guest_device_load, 0xefffffff, false, "poll poll r4@0 =44332211 ."},
   {"in STI's shadow", guest_device_shadowed, 0xffffffff, true, "poll poll r4@0 30/44332211 =44332211 ."},
 };
-static void devices_are_asked_behind_what_was_due(void **state) {
+static void check_accesses(void (*by)(struct monitor *m)) {
+  ask = by;
   for (unsigned i = 0; i < sizeof accesses / sizeof *accesses; i++)
     for (unsigned axis = 0; axis < RIG_AXES; axis++) {
       if (rig_axes[axis].options.icount_shift >= 0) continue;
@@ -242,6 +244,10 @@ static void devices_are_asked_behind_what_was_due(void **state) {
       rig_destroy(r);
     }
 }
+
+static void devices_are_asked_behind_what_was_due(void **state) { check_accesses(monitor_kick); }
+/* The vCPU's own thread needs no signal. */
+static void devices_are_asked_behind_what_their_thread_asked_for(void **state) { check_accesses(monitor_kick_from_code); }
 
 /* One kick at a chosen host instruction of translated code and its stubs: the host's trap flag stops at each of them in turn. */
 static struct {
@@ -403,6 +409,7 @@ int main(void) {
     cmocka_unit_test(kick_before_run_is_not_lost),
     cmocka_unit_test(a_safepoint_polls),
     cmocka_unit_test(devices_are_asked_behind_what_was_due),
+    cmocka_unit_test(devices_are_asked_behind_what_their_thread_asked_for),
     cmocka_unit_test(rdtsc_comes_behind_what_was_due),
     cmocka_unit_test(no_interrupt_in_a_shadow),
     cmocka_unit_test(two_monitors_in_two_threads),
