@@ -27,7 +27,7 @@ bool board_drive_serve(struct board_drive *d) {
 }
 
 struct board_drive *board_drive_open(const struct drive_option *option, char error[ERROR_TEXT]) {
-  static const struct block_ops ops = {submit};
+  static const struct block_ops ops = {.submit = submit};
   struct board_drive *d = calloc(1, sizeof *d);
   if (!d) return boot_fail(error, "not enough memory"), NULL;
   d->option = *option;

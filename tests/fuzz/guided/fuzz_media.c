@@ -23,7 +23,7 @@ static void count(uint64_t sectors, const uint8_t *mbr) {
 }
 
 static void insert(uint64_t sectors, unsigned type) {
-  static const struct block_ops none = {NULL};
+  static const struct block_ops none = {.submit = NULL};
   struct block_backend b = {.ops = &none, .present = true, .size = sectors * DISK_SECTOR};
   struct floppy_drive d;
   floppy_attach(&d, (enum floppy_type)(type % (FLOPPY_AUTO + 1)), &b);
