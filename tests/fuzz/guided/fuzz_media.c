@@ -23,12 +23,12 @@ static void count(uint64_t sectors, const uint8_t *mbr) {
 }
 
 static void insert(uint64_t sectors, unsigned type) {
-  static const struct block_ops none = {NULL};
+  static const struct block_ops none = {.submit = NULL};
   struct block_backend b = {.ops = &none, .present = true, .size = sectors * DISK_SECTOR};
   struct floppy_drive d;
   floppy_attach(&d, (enum floppy_type)(type % (FLOPPY_AUTO + 1)), &b);
   REQUIRE(d.type != FLOPPY_AUTO && floppy_has_medium(&d) == (sectors != 0), "%llu sectors", (unsigned long long)sectors);
-  for (unsigned c = 0; c < 90; c++)
+  for (unsigned c = 0; c < 90; c += 1 + c / 8)
     for (unsigned h = 0; h < 3; h++)
       for (unsigned s = 0; s < 70; s += 1 + s / 4) {
         uint32_t at = floppy_lba(&d, c, h, s);
