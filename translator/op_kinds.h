@@ -19,19 +19,20 @@ enum inline_condition {
   IF_REAL = 1 << 6,
   IF_NO_NMI = 1 << 7, /* IRET has no NMI to let in again */
   IF_STACK16 = 1 << 8,
-  IF_OF_MODE = (1 << 9) - 1,
+  IF_PROTECTED = 1 << 9, /* neither real mode nor V86 */
+  IF_OF_MODE = (1 << 10) - 1,
   /* of the instruction */
-  IF_ADDRESS32 = 1 << 9,
-  IF_MEMORY = 1 << 10,      /* its memory operand, if it has one, is in a segment that is checked inline */
-  IF_IN_MEMORY = 1 << 11,   /* it has one */
-  IF_IN_REGISTER = 1 << 12, /* it has none */
-  IF_FPU = 1 << 13,         /* CR0 and CR4 let it use what it uses of x87, MMX, SSE */
-  IF_BIT_STRING = 1 << 14,  /* a bit offset may move the address: no limit and no alignment to be checked */
-  IF_STRING = 1 << 15,      /* strings: on flat segments, and of REP loops only what string_inline() says */
-  IF_SEGMENT = 1 << 16,     /* its segment register is loaded inline: plan.c, segment_load_inline() */
-  IF_FAR_DATA = 1 << 17,    /* the same of LDS and its like: real mode and V86 */
-  IF_FAR = 1 << 18,         /* far transfers of real mode and V86, of a 16-bit EIP */
-  IF_ENTER = 1 << 19,       /* a frame of no outer levels and few bytes */
+  IF_ADDRESS32 = 1 << 10,
+  IF_MEMORY = 1 << 11,      /* its memory operand, if it has one, is in a segment that is checked inline */
+  IF_IN_MEMORY = 1 << 12,   /* it has one */
+  IF_IN_REGISTER = 1 << 13, /* it has none */
+  IF_FPU = 1 << 14,         /* CR0 and CR4 let it use what it uses of x87, MMX, SSE */
+  IF_BIT_STRING = 1 << 15,  /* a bit offset may move the address: no limit and no alignment to be checked */
+  IF_STRING = 1 << 16,      /* strings: on flat segments, and of REP loops only what string_inline() says */
+  IF_SEGMENT = 1 << 17,     /* its segment register is loaded inline: plan.c, segment_load_inline() */
+  IF_FAR_DATA = 1 << 18,    /* the same of LDS and its like: real mode and V86 */
+  IF_FAR = 1 << 19,         /* far transfers of real mode and V86, of a 16-bit EIP */
+  IF_ENTER = 1 << 20,       /* a frame of no outer levels and few bytes */
 };
 
 enum kind_trait {
@@ -112,7 +113,7 @@ enum kind_trait {
   INLINE(CLI, cli, cli, IF_IOPL | IF_NO_STEP, 0, 0, "") \
   INLINE(STI, sti, sti, IF_IOPL | IF_NO_STEP, 0, 0, "") \
   CALLOUT(HLT, hlt, 0, "") \
-  CALLOUT(PAUSE, pause, 0, "F3 90") \
+  INLINE(PAUSE, pause, copy, IF_PROTECTED, 0, 0, "F3 90; that of a BIOS is the monitor's, which may be told to sleep then") \
   CALLOUT(ARPL, arpl, 0, "63") \
   CALLOUT(LAR, lar, 0, "") \
   CALLOUT(LSL, lsl, 0, "") \

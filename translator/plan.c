@@ -90,6 +90,7 @@ static unsigned mode_conditions(const struct block *b) {
   if (block_mode(b, TR_IOPL_OK)) c |= IF_IOPL;
   if (!block_mode(b, TR_DOWN)) c |= IF_UP;
   if (!block_mode(b, TR_STEP)) c |= IF_NO_STEP;
+  if (!block_mode(b, TR_REAL | TR_V86)) c |= IF_PROTECTED;
   if (!block_mode(b, TR_V86) || block_mode(b, TR_IOPL_OK)) c |= IF_FLAGS;
   if (block_mode(b, TR_REAL) && !block_option(b, TR_COUNT)) c |= IF_REAL; /* an INT n that the monitor runs does not count */
   if (!block_mode(b, TR_IN_NMI)) c |= IF_NO_NMI;

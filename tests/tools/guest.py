@@ -4,7 +4,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import subprocess
 import tarfile
 import termios
@@ -123,63 +122,6 @@ class Guest:
 
     def tail(self, lines=8):
         return self.text.replace("\r", "").splitlines()[-lines:]
-
-
-class Monitor:
-    """The machine monitor of a bt or a QEMU that was started with `arguments(path)`."""
-
-    def __init__(self, machine, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        while True:
-            try:
-                self.socket.connect(path)
-                break
-            except OSError:
-                if machine.left() <= 0 or machine.process.poll() is not None:
-                    raise Failure("its monitor cannot be reached") from None
-                time.sleep(0.02)
-        self.socket.settimeout(30)
-        self.until_prompt()
-
-    @staticmethod
-    def arguments(path):
-        return ["-monitor", f"unix:{path},server=on,wait=off"]
-
-    def until_prompt(self):
-        text = b""
-        while not re.search(rb"\((bt|qemu)\) (\x1b\[K)?\Z", text):
-            try:
-                chunk = self.socket.recv(65536)
-            except OSError:
-                chunk = b""
-            if not chunk:
-                raise Failure(f"the monitor does not answer; it said {text[-200:]!r}")
-            text += chunk
-        return text.decode("latin1")
-
-    def command(self, line):
-        self.socket.sendall(line.encode("latin1") + b"\n")
-        return self.until_prompt()
-
-    def text_screen(self, path):
-        """What is in the memory of a VGA in text mode (32 KiB, of which the screen is a part), lines of 80 columns. `path`: a file to use."""
-        self.command(f'pmemsave 0xb8000 0x8000 "{path}"')
-        with open(path, "rb") as file:
-            text = file.read()[::2].decode("cp437")
-        os.unlink(path)
-        return "\n".join(text[at:at + 80].rstrip("\0 ") for at in range(0, len(text), 80))
-
-    def press(self, text):
-        """Types on the machine's keyboard: small letters, digits, spaces, and what NAMED has."""
-        for char in text:
-            self.command("sendkey " + NAMED[char])
-
-    def close(self):
-        self.socket.close()
-
-
-NAMED = {" ": "spc", "\r": "ret", "-": "minus", "/": "slash", ".": "dot", "=": "equal", ";": "semicolon"}
-NAMED |= {char: char for char in "abcdefghijklmnopqrstuvwxyz0123456789"}
 
 
 def make_disk(loader, out, emulator):

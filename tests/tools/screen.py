@@ -12,6 +12,7 @@ import zlib
 
 from guest import Failure
 
+WHOLE = 204  # rows of 80 columns in the 32 KiB of a text mode's memory
 PROMPT = re.compile(r"\((?:bt|qemu)\) ")
 SHIFTED = dict(zip('~!@#$%^&*()_+{}|:"<>?', "`1234567890-=[]\\;',./"))
 NAMES = {" ": "spc", "`": "grave_accent", "-": "minus", "=": "equal", "[": "bracket_left", "]": "bracket_right", "\\": "backslash", ";": "semicolon",
@@ -29,39 +30,26 @@ def keys(text):
         yield ("shift-" if shift else "") + NAMES.get(char, char)
 
 
-class Machine:
-    """An emulator with its monitor at a socket of ours. `command`: without -display and -monitor. What it prints is in `output()`."""
+class Monitor:
+    """The machine monitor of a bt or a QEMU that was started with `arguments(path)`. `left`: a function, the seconds that its machine still has."""
 
-    def __init__(self, command, limit):
-        self.work = tempfile.TemporaryDirectory()
-        path = os.path.join(self.work.name, "monitor")
-        self.command = [*command, "-display", "none", "-monitor", f"unix:{path},server=on,wait=off"]
-        self.limit, self.start = limit, time.monotonic()
-        self.deadline = self.start + limit
-        self.log = open(os.path.join(self.work.name, "log"), "w+b")
+    def __init__(self, path, process, left):
+        self.process, self.left = process, left
         self.said = []  # the screen's lines, when it was last looked at
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
         self.monitor = socket.socket(socket.AF_UNIX)
-        self.connect(path)
-
-    def connect(self, path):
         while True:
             try:
                 self.monitor.connect(path)
                 break
             except OSError:
-                if self.process.poll() is not None or self.left() <= 0:
-                    raise Failure("has no monitor: " + (self.output().strip() or f"status {self.process.poll()}")) from None
+                if process.poll() is not None or left() <= 0:
+                    raise Failure(f"has no monitor (status {process.poll()})") from None
                 time.sleep(0.02)
         self.answer()
 
-    def left(self):
-        return self.deadline - time.monotonic()
-
-    def output(self):
-        self.log.flush()
-        self.log.seek(0)
-        return self.log.read().decode("latin1")
+    @staticmethod
+    def arguments(path):
+        return ["-monitor", f"unix:{path},server=on,wait=off"]
 
     def answer(self):
         """What the monitor says up to its next prompt."""
@@ -105,35 +93,59 @@ class Machine:
             time.sleep(held / 1000 + pause)
 
     def screen(self, rows=25, columns=80):
-        """The lines of the text page at B8000h, blanks at their ends cut off."""
+        """The lines of the text page at B8000h, blanks at their ends cut off; WHOLE rows where a console scrolls by the start address."""
         said = self.ask(f"xp /{rows * columns}hx 0xb8000")
         cells = [int(cell, 16) for line in said.splitlines() for cell in line.partition(":")[2].split()]
         text = "".join(bytes([cell & 0xff]).decode("cp437") if cell & 0xff else " " for cell in cells)
         self.said = [text[at:at + columns].rstrip() for at in range(0, len(text), columns)]
         return self.said
 
-    def wait_for(self, pattern, seconds=None):
+    def wait_for(self, pattern, seconds=None, rows=25):
         """The match of a regular expression on the text screen (lines end in \\n)."""
-        end = self.deadline if seconds is None else min(self.deadline, time.monotonic() + seconds)
+        seconds = self.left() if seconds is None else min(self.left(), seconds)
+        end = time.monotonic() + seconds
         while True:
-            shown = "\n".join(self.screen())
+            shown = "\n".join(self.screen(rows))
             match = re.search(pattern, shown, re.M)
             if match:
                 return match
             if time.monotonic() >= end:
                 shown = "\n".join(line for line in shown.splitlines() if line)
-                raise Failure(f"no /{pattern}/ on its screen within {self.limit if seconds is None else seconds} s:\n{shown}")
+                raise Failure(f"no /{pattern}/ on its screen within {seconds:.0f} s:\n{shown}")
             time.sleep(0.1)
 
     def picture(self):
         """(width, height, bytes R, G, B) of its screen now."""
-        path = os.path.join(self.work.name, "picture.ppm")
-        if os.path.exists(path):
-            os.unlink(path)
-        said = self.ask("screendump " + path)
-        if not os.path.exists(path):
-            raise Failure("screendump: " + (said.strip() or "no picture"))
-        return read_ppm(path)
+        with tempfile.TemporaryDirectory() as work:
+            path = os.path.join(work, "picture.ppm")
+            said = self.ask("screendump " + path)
+            if not os.path.exists(path):
+                raise Failure("screendump: " + (said.strip() or "no picture"))
+            return read_ppm(path)
+
+
+class Machine(Monitor):
+    """An emulator with its monitor at a socket of ours. `command`: without -display and -monitor. What it prints is in `output()`."""
+
+    def __init__(self, command, limit):
+        self.work = tempfile.TemporaryDirectory()
+        path = os.path.join(self.work.name, "monitor")
+        self.command = [*command, "-display", "none", *Monitor.arguments(path)]
+        self.limit, self.start = limit, time.monotonic()
+        self.log = open(os.path.join(self.work.name, "log"), "w+b")
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            super().__init__(path, self.process, self.left)
+        except Failure as failure:
+            raise Failure(self.output().strip() or str(failure)) from None
+
+    def left(self):
+        return self.start + self.limit - time.monotonic()
+
+    def output(self):
+        self.log.flush()
+        self.log.seek(0)
+        return self.log.read().decode("latin1")
 
     def stop(self):
         self.ask("stop")

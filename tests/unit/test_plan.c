@@ -368,6 +368,14 @@ static void an_sti_that_ends_its_block_is_the_monitors(void **state) {
   free(p);
 }
 
+GUEST(spin, "nop\n pause\n nop\n");
+static void a_pause_of_protected_mode_is_inline(void **state) {
+  struct plan *p = PLAN(spin, FLAT, 0);
+  assert_false(p->b.steps[1].callout), free(p);
+  p = PLAN(spin, FLAT | TR_V86, 0);
+  assert_true(p->b.steps[1].callout), free(p);
+}
+
 /* Every instruction makes as many new versions as any can: none is given twice, all fit birth[] (the sanitizers would tell) and
  * 16 bits. */
 static void versions_do_not_run_out(void **state) {
@@ -423,6 +431,7 @@ int main(void) {
     cmocka_unit_test(checks_stand_where_their_base_is_known),
     cmocka_unit_test(invariant_windows_go_before_the_loop),
     cmocka_unit_test(an_sti_that_ends_its_block_is_the_monitors),
+    cmocka_unit_test(a_pause_of_protected_mode_is_inline),
     cmocka_unit_test(versions_do_not_run_out),
     cmocka_unit_test(more_accesses_than_windows),
   };
