@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "../host/output_file.h"
 #include "../machine.h"
 #include "command.h"
 
@@ -144,7 +145,7 @@ static const char *save_to(FILE *file, const struct source *s, uint64_t at, uint
   for (uint64_t done = 0, n; done < size; done += n) {
     n = size - done < sizeof bytes ? size - done : sizeof bytes;
     if (read_memory(s, at + done, bytes, (unsigned)n) < n) return "nothing is mapped at some of these addresses";
-    if (fwrite(bytes, 1, n, file) < n) return strerror(errno);
+    if (fwrite(bytes, 1, n, file) < n) return output_file_problem(errno);
   }
   return NULL;
 }
@@ -154,10 +155,10 @@ static void save_memory(struct command_call *call, bool physical) {
   uint64_t at = (uint64_t)call->argument[0].number, size = (uint64_t)call->argument[1].number;
   const char *name = call->argument[2].word;
   if (size > UINT64_C(1) << 32) return command_fail(call, "the size is 4 GiB at most");
-  FILE *file = fopen(name, "we");
-  if (!file) return command_fail(call, "Could not open '%s': %s", name, strerror(errno));
+  FILE *file = output_file_open(name);
+  if (!file) return command_fail(call, "Could not open '%s': %s", name, output_file_problem(errno));
   const char *wrong = save_to(file, &s, at, size);
-  if (fclose(file) && !wrong) wrong = strerror(errno);
+  if (fclose(file) && !wrong) wrong = output_file_problem(errno);
   if (wrong) command_fail(call, "%s: %s", name, wrong);
 }
 static void memsave(struct command_call *call) { save_memory(call, false); }
