@@ -172,7 +172,7 @@ bool options_help_line(unsigned i, struct help_line *line) {
 
 void options_print_help(FILE *out) {
   struct help_line line;
-  fputs("usage: bt [options]   runs a 32-bit x86 PC in user space; options have one dash or two\n", out);
+  fputs("usage: bt [options] [disk image]   runs a 16- and 32-bit x86 PC in user space; options have one dash or two\n", out);
   for (unsigned i = 0; options_help_line(i, &line); i++) {
     char left[128];
     if (line.heading) {
