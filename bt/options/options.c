@@ -1,6 +1,7 @@
 /* The list of options, from which -help and the manual page (manual.c) are made, and the loop over argv. What a value means:
- * options_machine.c (the machine), options_devices.c (its devices and their back ends), options_axes.c (logs, statistics, the
- * axes of the translator). */
+ * options_machine.c (the machine), options_firmware.c (what a BIOS boots), options_drives.c, options_devices.c and
+ * options_backends.c (devices and their back ends), options_axes.c (logs, statistics, the axes of the translator), options_qemu.c
+ * (what does nothing here). */
 #include "options.h"
 #include <stdarg.h>
 #include <string.h>
