@@ -101,7 +101,7 @@ bool boot_files_read(struct boot_files *f, const char *kernel, const char *initr
   if (f->kind == BOOT_UNKNOWN) {
     char name[128];
     const char *what = is_boot_sector(&f->kernel)
-                         ? "boots by itself, as disks do and kernels of before Linux 1.3.73: -hda or -fda starts it, not -kernel"
+                         ? "boots by itself, by a BIOS, as disks do and kernels of before Linux 1.3.73: give it to -hda or -fda"
                          : "not a kernel (neither bzImage, Multiboot nor ELF)";
     return boot_fail(error, "%s: %s", value_printable(name, kernel), what);
   }
