@@ -10,6 +10,7 @@
 #include "../monitor/cpuid.h"
 #include "control/control.h"
 #include "host/host_limits.h"
+#include "host/output_file.h"
 
 /* ---- loading and resetting ---- */
 
@@ -108,7 +109,7 @@ static void close_log(struct machine *m) {
 
 bool machine_set_log_file(struct machine *m, const char *name) {
   char *copy = strdup(name);
-  FILE *file = copy ? fopen(name, "we") : NULL;
+  FILE *file = copy ? output_file_open(name) : NULL;
   if (!file) return free(copy), false;
   setvbuf(file, NULL, _IOLBF, 64 << 10);
   close_log(m);
@@ -128,7 +129,7 @@ static bool open_log(struct machine *m, char error[ERROR_TEXT]) {
   m->log_items = o->monitor.log;
   m->log_io = o->monitor.log & 1u << LOG_io;
   if (!o->log_file || machine_set_log_file(m, o->log_file)) return true;
-  return boot_fail(error, "-D: %.150s: %s", o->log_file, strerror(errno));
+  return boot_fail(error, "-D: %.150s: %s", o->log_file, output_file_problem(errno));
 }
 
 /* Names for logs: --symbols, else the kernel's own. */

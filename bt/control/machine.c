@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../host/output_file.h"
 #include "../machine.h"
 #include "../stats.h"
 #include "../version.h"
@@ -61,7 +62,7 @@ static void log_command(struct command_call *call) {
 
 static void logfile(struct command_call *call) {
   if (!machine_set_log_file(call->machine, call->argument[0].word))
-    command_fail(call, "%.200s: %s", call->argument[0].word, strerror(errno));
+    command_fail(call, "%.200s: %s", call->argument[0].word, output_file_problem(errno));
 }
 
 const struct command machine_commands[] = {

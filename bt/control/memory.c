@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "../host/output_file.h"
 #include "../machine.h"
 #include "command.h"
 
@@ -137,14 +138,17 @@ static void print(struct command_call *call) {
   text_put(call->out, "\n", 1);
 }
 
-/* ---- to a file ---- */
+/* ---- large pieces: who ends the machine meanwhile is heeded ---- */
+
+static const char *ended(const struct source *s) { return atomic_load(&s->machine->quit) ? "the machine is asked to end" : NULL; }
 
 static const char *save_to(FILE *file, const struct source *s, uint64_t at, uint64_t size) {
   uint8_t bytes[MMU_PAGE];
   for (uint64_t done = 0, n; done < size; done += n) {
     n = size - done < sizeof bytes ? size - done : sizeof bytes;
+    if (ended(s)) return ended(s);
     if (read_memory(s, at + done, bytes, (unsigned)n) < n) return "nothing is mapped at some of these addresses";
-    if (fwrite(bytes, 1, n, file) < n) return strerror(errno);
+    if (fwrite(bytes, 1, n, file) < n) return output_file_problem(errno);
   }
   return NULL;
 }
@@ -154,10 +158,10 @@ static void save_memory(struct command_call *call, bool physical) {
   uint64_t at = (uint64_t)call->argument[0].number, size = (uint64_t)call->argument[1].number;
   const char *name = call->argument[2].word;
   if (size > UINT64_C(1) << 32) return command_fail(call, "the size is 4 GiB at most");
-  FILE *file = fopen(name, "we");
-  if (!file) return command_fail(call, "Could not open '%s': %s", name, strerror(errno));
+  FILE *file = output_file_open(name);
+  if (!file) return command_fail(call, "Could not open '%s': %s", name, output_file_problem(errno));
   const char *wrong = save_to(file, &s, at, size);
-  if (fclose(file) && !wrong) wrong = strerror(errno);
+  if (fclose(file) && !wrong) wrong = output_file_problem(errno);
   if (wrong) command_fail(call, "%s: %s", name, wrong);
 }
 static void memsave(struct command_call *call) { save_memory(call, false); }
@@ -177,9 +181,13 @@ static void sum(struct command_call *call) {
   uint64_t at = (uint64_t)call->argument[0].number, size = (uint64_t)call->argument[1].number;
   uint16_t made = 0;
   if (size > UINT64_C(1) << 32) return command_fail(call, "the size is 4 GiB at most");
-  for (uint8_t byte; size; size--, at++) {
-    read_piece(&s, at, &byte, 1);
-    made = (uint16_t)((made >> 1 | made << 15) + byte);
+  uint8_t bytes[MMU_PAGE];
+  for (unsigned n; size; size -= n, at += n) {
+    n = MMU_PAGE - (unsigned)(at % MMU_PAGE);
+    if (n > size) n = (unsigned)size;
+    if (ended(&s)) return command_fail(call, "%s", ended(&s));
+    read_piece(&s, at, bytes, n);
+    for (unsigned i = 0; i < n; i++) made = (uint16_t)((made >> 1 | made << 15) + bytes[i]);
   }
   text_printf(call->out, "%05u\n", made);
 }

@@ -9,6 +9,7 @@
 #include "board.h"
 #include "../../monitor/clock.h"
 #include "../boot/boot.h"
+#include "../host/loop.h"
 
 enum { FLOPPY_DMA = 2 };
 
@@ -51,7 +52,7 @@ static bool add_floppy(struct board *b, const struct option_entry *e, char error
   char why[PROPERTY_ERROR];
   if (!drive_option_read(e, true, &option, why)) return boot_fail(error, "%s: %.200s", e->option, why);
   if (option.interface != DRIVE_FLOPPY) return true;
-  struct board_drive *drive = option.file ? board_drive_open(&option, error) : NULL;
+  struct board_drive *drive = option.file ? board_drive_open(&option, b->loop, error) : NULL;
   if (option.file && !drive) return false;
   uint32_t unit = option.unit;
   const char *refused = fdc_attach(&b->fdc, &unit, FLOPPY_AUTO, drive ? &drive->backend : NULL);
@@ -63,7 +64,7 @@ static bool add_floppy(struct board *b, const struct option_entry *e, char error
 bool board_open(struct board *b, const struct bt_options *options, struct mmu *mmu, char error[ERROR_TEXT]) {
   *b = (struct board){0};
   if (!roms_read(&b->roms, options, error)) return false;
-  if (!make_chips(b, mmu)) return boot_fail(error, "not enough memory");
+  if (!(b->loop = loop_create()) || !make_chips(b, mmu)) return boot_fail(error, "not enough memory");
   mmu_set_area_level(mmu, b->bios.area, MMU_LEVEL_IO + 1); /* over the window of what the reference answers */
   ENTRIES_OF(options->entries, "drive", e) if (!add_floppy(b, e, error)) return false;
   return true;
@@ -75,6 +76,7 @@ void board_close(struct board *b) {
     if (d->destroy) d->destroy(d->state);
   }
   for (unsigned unit = 0; unit < FDC_DRIVES; unit++) board_drive_close(b->floppies[unit]);
+  loop_destroy(b->loop);
   if (b->clock) clock_destroy(b->clock);
   if (b->io) io_bus_destroy(b->io);
   roms_free(&b->roms);

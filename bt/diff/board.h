@@ -16,6 +16,7 @@ struct board {
   struct i440fx host;
   struct dma8237 dma;
   struct fdc fdc;
+  struct loop *loop; /* for their images; it has no thread */
   struct board_drive *floppies[FDC_DRIVES];
   struct device devices[5];
   unsigned count;

@@ -26,13 +26,13 @@ bool board_drive_serve(struct board_drive *d) {
   return true;
 }
 
-struct board_drive *board_drive_open(const struct drive_option *option, char error[ERROR_TEXT]) {
+struct board_drive *board_drive_open(const struct drive_option *option, struct loop *loop, char error[ERROR_TEXT]) {
   static const struct block_ops ops = {.submit = submit};
   struct board_drive *d = calloc(1, sizeof *d);
   if (!d) return boot_fail(error, "not enough memory"), NULL;
   d->option = *option;
   d->option.snapshot = true;
-  d->image = block_open(&d->option, NULL, error);
+  d->image = block_open(&d->option, loop, error);
   if (!d->image) return free(d), NULL;
   d->backend = (struct block_backend){.ops = &ops, .present = true, .size = d->image->size, .read_only = option->read_only};
   return d;

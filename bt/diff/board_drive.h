@@ -10,8 +10,8 @@ struct board_drive {
   struct drive_option option;
 };
 
-/* `option` is copied. NULL: `error`. */
-struct board_drive *board_drive_open(const struct drive_option *option, char error[ERROR_TEXT]);
+/* `option` is copied. `loop`: has no thread; of programs that serve images (block_server.h). NULL: `error`. */
+struct board_drive *board_drive_open(const struct drive_option *option, struct loop *loop, char error[ERROR_TEXT]);
 void board_drive_close(struct board_drive *d); /* NULL is fine */
 /* Carries out what was submitted, and tells. False: there was nothing. */
 bool board_drive_serve(struct board_drive *d);

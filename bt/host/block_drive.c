@@ -135,7 +135,9 @@ static void put_words(const struct block_drive *d, const struct block_request *r
     [BLOCK_READ] = "reading", [BLOCK_WRITE] = "writing", [BLOCK_FLUSH] = "flushing", [BLOCK_DISCARD] = "discarding"};
   const char *why = error == EPERM ? "the image would look like one of another format, so that is refused (format=raw allows it)"
                                    : strerror(error);
-  block_fail(out, d->option.file, "drive %.40s: %s: %s", d->option.id, doing[r->operation], why);
+  bool there = d->image && d->image->overlay && r->operation == BLOCK_WRITE;
+  block_fail(out, d->option.file, "drive %.40s: %s%s: %s", d->option.id, doing[r->operation],
+             there ? " into TMPDIR or /var/tmp" : "", why);
 }
 
 /* True: the request waits for the machine to go on. */

@@ -36,6 +36,7 @@ struct block_image {
    * since whoever guesses next would do as the guest says. */
   bool guessed;
   const char *format; /* "raw", "qcow2": for people */
+  bool overlay;       /* what is written stays in a file of $TMPDIR or /var/tmp */
 };
 
 /* The part of a list of pieces that begins `skip` bytes in and is `size` long (or to the end): into `out`, which has room for

@@ -154,7 +154,8 @@ struct block_image *block_overlay_open(struct block_image *base, char error[ERRO
   static const struct block_image_ops ops = {read_image, write_image, flush, discard, read_now, cancel, destroy};
   struct overlay *o = calloc(1, sizeof *o);
   if (!o) return block_close(base), block_fail(error, "snapshot", "not enough memory");
-  *o = (struct overlay){.image = {.ops = &ops, .size = base->size, .format = base->format}, .base = base, .fd = -1};
+  *o =
+    (struct overlay){.image = {.ops = &ops, .size = base->size, .format = base->format, .overlay = true}, .base = base, .fd = -1};
   if (prepare(o, error)) return &o->image;
   destroy(&o->image);
   return NULL;

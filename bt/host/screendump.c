@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "output_file.h"
 
 /* ---- taking one ---- */
 
@@ -71,12 +72,12 @@ static bool fail(char error[ERROR_TEXT], const char *path, const char *why) {
 bool picture_write(const struct picture *p, const char *path, enum picture_format format, char error[ERROR_TEXT]) {
   uint8_t *rgb = rgb_bytes(p);
   if (!rgb) return fail(error, path, "not enough memory");
-  FILE *f = fopen(path, "wbe");
-  if (!f) return free(rgb), fail(error, path, strerror(errno));
+  FILE *f = output_file_open(path);
+  if (!f) return free(rgb), fail(error, path, output_file_problem(errno));
   errno = 0;
   bool whole = format == PICTURE_PNG ? write_png(p, rgb, f) : write_ppm(p, rgb, f);
   int problem = errno;
   free(rgb);
   if (fclose(f) == 0 && whole) return true;
-  return fail(error, path, strerror(whole ? errno : problem ? problem : EIO));
+  return fail(error, path, output_file_problem(whole ? errno : problem ? problem : EIO));
 }

@@ -134,8 +134,9 @@ static int add_defaults(struct parser *p) {
   bool wants_floppy = device_type_find("floppy") && !has_device(p, "floppy isa-fdc") && !is_taken(p, &floppy, 0, 0);
   int result = OPTIONS_OK;
   if (p->o->nodefaults) return OPTIONS_OK;
-  p->option = "-drive", p->value = "";
+  p->option = "-drive", p->value = "index=2,media=cdrom (there without a word, -nodefaults leaves it out)";
   if (wants_cd) result = add_drive(p, "index=2,media=cdrom");
+  p->value = "if=floppy,index=0 (there without a word, -nodefaults leaves it out)";
   return wants_floppy && result == OPTIONS_OK ? add_drive(p, "if=floppy,index=0") : result;
 }
 

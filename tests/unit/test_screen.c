@@ -1,5 +1,5 @@
 // A screen between an adapter and who shows it, and pictures as files. Run only this: build/unit/test_screen
-// sources: bt/host/screen.c bt/host/screendump.c bt/host/post.c
+// sources: bt/host/screen.c bt/host/screendump.c bt/host/output_file.c bt/host/post.c
 // link: pthread png
 #define _GNU_SOURCE
 #include <setjmp.h>
