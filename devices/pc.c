@@ -4,7 +4,7 @@
  * Each ISA IRQ goes to the 8259s and to the I/O APIC (IRQ 0 to pin 2, as in every PC since the 440FX); the 8259s' INTR goes to
  * LINT0 of the local APIC, to pin 0 of the I/O APIC and, where one of them passes it on as ExtINT or the local APIC is off, to
  * the CPU. The HPET can replace 8254 and RTC on IRQ 0 and 8. INTR is high exactly while pc_ack_interrupt() would return a vector.
- * After pc_reset() the chips are as after power-on; pc_leave_as_bios() makes of that what a kernel finds. There is no display.
+ * After pc_reset() the chips are as after power-on; pc_leave_as_bios() makes of that what a kernel finds.
  */
 #include "pc.h"
 #include "irq.h"

@@ -1,5 +1,5 @@
 /* Code memory in the host's huge pages, as it comes into use: a guest's tick at rest finds all caches cold, and what it runs is
- * spread over some hundred pages of code (idle Debian: a fifth less CPU time). A memfd gets none by itself on most hosts;
+ * spread over some hundred pages of code (idle Debian: 5 to 10 % less CPU time). A memfd gets none by itself on most hosts;
  * Linux 6.1 collects one on request (MADV_COLLAPSE), whatever its settings say. Where that cannot be had everything works the
  * same. With one mapping (protect.c) there are none, since changes of rights would split them.
  *

@@ -100,10 +100,9 @@ bool boot_files_read(struct boot_files *f, const char *kernel, const char *initr
   f->kind = boot_detect(&f->kernel);
   if (f->kind == BOOT_UNKNOWN) {
     char name[128];
-    const char *what =
-      is_boot_sector(&f->kernel)
-        ? "boots by itself, from a disk or as a kernel of before Linux 1.3.73, and needs a BIOS, which bt does not have yet"
-        : "not a kernel (neither bzImage, Multiboot nor ELF)";
+    const char *what = is_boot_sector(&f->kernel)
+                         ? "boots by itself, by a BIOS, as disks do and kernels of before Linux 1.3.73: give it to -hda or -fda"
+                         : "not a kernel (neither bzImage, Multiboot nor ELF)";
     return boot_fail(error, "%s: %s", value_printable(name, kernel), what);
   }
   return !initrd || read_modules(f, initrd, ram_size, error);

@@ -73,7 +73,7 @@ static bool check_kind(const struct image *kernel, const struct header *h, char 
   if (h->version >= 0x20c && get16(h->raw + HDR_XLOADFLAGS) & XLF_KERNEL_64)
     return boot_fail(error, "a 64-bit kernel: bt runs 32-bit ones (take its i386 build)");
   if (!get32(h->raw + HDR_CODE32_START) || is_real_mode_image(kernel, h))
-    return boot_fail(error, "runs in real mode and needs a BIOS, which bt does not have yet");
+    return boot_fail(error, "runs in real mode and needs a BIOS: let a loader on a disk, CD or floppy start it, not -kernel");
   return true;
 }
 

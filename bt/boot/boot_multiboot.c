@@ -1,6 +1,6 @@
 /* Multiboot 1 (GNU's Multiboot Specification 0.6.96): ELF images and the "a.out kludge", modules, memory map. A video mode that
- * the kernel asks for (flag 2) is not set, as in QEMU: there is no display adapter, and the information says so by leaving it
- * out. Symbols (information flags 4 and 5) and drives are not passed. */
+ * the kernel asks for (flag 2) is not set, as in QEMU, and the information leaves out which one there is. Symbols (information
+ * flags 4 and 5) and drives are not passed. */
 #include <string.h>
 #include "boot.h"
 #include "../version.h"

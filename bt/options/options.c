@@ -1,6 +1,7 @@
 /* The list of options, from which -help and the manual page (manual.c) are made, and the loop over argv. What a value means:
- * options_machine.c (the machine), options_devices.c (its devices and their back ends), options_axes.c (logs, statistics, the
- * axes of the translator). */
+ * options_machine.c (the machine), options_firmware.c (what a BIOS boots), options_drives.c, options_devices.c and
+ * options_backends.c (devices and their back ends), options_axes.c (logs, statistics, the axes of the translator), options_qemu.c
+ * (what does nothing here). */
 #include "options.h"
 #include <stdarg.h>
 #include <string.h>
@@ -39,13 +40,13 @@ static const struct option_row rows[] = {
    handle_boot},
   {"no-fd-bootchk", ARG_NONE, "", "boot floppies whose first sector has no signature, too", handle_nofdbootchk},
   {NULL, ARG_NONE, "", "Disks", NULL},
-  {"hda", ARG_VALUE, "FILE", "the first IDE disk; so does a FILE by itself", handle_disk},
-  {"hdb", ARG_VALUE, "FILE", NULL, handle_disk},
-  {"hdc", ARG_VALUE, "FILE", NULL, handle_disk},
-  {"hdd", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"hda", ARG_VALUE, "FILE", "the first disk of the first IDE bus; a FILE by itself is one, too", handle_disk},
+  {"hdb", ARG_VALUE, "FILE", "the second disk of the first IDE bus", handle_disk},
+  {"hdc", ARG_VALUE, "FILE", "the first disk of the second IDE bus, in -cdrom's place", handle_disk},
+  {"hdd", ARG_VALUE, "FILE", "the second disk of the second IDE bus", handle_disk},
   {"cdrom", ARG_VALUE, "FILE", "the CD in the first drive of the second IDE bus", handle_disk},
-  {"fda", ARG_VALUE, "FILE", "the floppy in the first drive", handle_disk},
-  {"fdb", ARG_VALUE, "FILE", NULL, handle_disk},
+  {"fda", ARG_VALUE, "FILE", "the floppy in the first drive (A:)", handle_disk},
+  {"fdb", ARG_VALUE, "FILE", "the floppy in the second drive (B:)", handle_disk},
   {"drive", ARG_VALUE, "file=FILE[,if=ide|floppy|none][,KEY=VALUE]...",
    "a drive and its medium; 'help' lists the keys, format=help the formats", handle_drive},
   {"snapshot", ARG_NONE, "", "what is written to any drive is gone when bt ends", handle_snapshot},
@@ -172,7 +173,7 @@ bool options_help_line(unsigned i, struct help_line *line) {
 
 void options_print_help(FILE *out) {
   struct help_line line;
-  fputs("usage: bt [options]   runs a 32-bit x86 PC in user space; options have one dash or two\n", out);
+  fputs("usage: bt [options] [disk image]   runs a 16- and 32-bit x86 PC in user space; options have one dash or two\n", out);
   for (unsigned i = 0; options_help_line(i, &line); i++) {
     char left[128];
     if (line.heading) {

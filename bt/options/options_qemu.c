@@ -40,7 +40,7 @@ static const struct qemu_option rows[] = {
   {"audio-help", false, REFUSED, NO_SOUND},
   {"soundhw", true, WARNED, NO_SOUND},
   {"netdev", true, WARNED, "there is no network yet: no card will be at this end of it"},
-  {"set", true, WARNED, "devices have no properties to be set so: left as they are"},
+  {"set", true, WARNED, "properties are set by -device and -global: left as they are"},
   {"smbios", true, WARNED, "the guest finds no SMBIOS tables with these words"},
   {"uuid", true, WARNED, "the guest finds no SMBIOS table with it"},
   {"sandbox", true, WARNED, "bt locks itself into no sandbox: for one, start it in a container"},
@@ -65,9 +65,9 @@ static const struct qemu_option rows[] = {
   {"sd", true, REFUSED, "bt has no SD card: -hda makes a disk of it"},
   {"mtdblock", true, REFUSED, "a PC has no such flash memory: -hda makes a disk of it"},
   {"pflash", true, REFUSED, "bt has no flash memory yet: -bios FILE runs a firmware that needs none"},
-  {"fsdev", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
-  {"virtfs", true, REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
-  {"fw_cfg", true, REFUSED, "bt has no fw_cfg device in which the guest would find it"},
+  {"fsdev", true, REFUSED, "directories are not shared: -hda fat:DIR is one as a disk, to be read"},
+  {"virtfs", true, REFUSED, "directories are not shared: -hda fat:DIR is one as a disk, to be read"},
+  {"fw_cfg", true, REFUSED, "fw_cfg has bt's own items: none can be added"},
   {"acpitable", true, REFUSED, "bt's ACPI tables are its own: none can be added"},
   {"dtb", true, REFUSED, "a PC has no device tree"},
   {"tpmdev", true, REFUSED, "bt has no TPM"},
@@ -215,7 +215,7 @@ int qemu_device(struct parser *p, const char *driver) {
      REFUSED, NO_DISK},
     {"pci-serial* virtio-serial* virtserialport virtconsole usb-serial", REFUSED,
      "bt's serial ports are isa-serial: the four of -serial"},
-    {"virtio-9p* vhost-user-fs*", REFUSED, "the host's directories cannot be shared yet: put the files into the -initrd"},
+    {"virtio-9p* vhost-user-fs*", REFUSED, "directories are not shared: -hda fat:DIR is one as a disk, to be read"},
   };
   return APPLY(p, devices, driver, "bt has no such device ('help' lists them)");
 }

@@ -316,7 +316,7 @@ static void put16(struct mc146818 *s, unsigned at, uint64_t value) {
 /* Where a BIOS and old kernels look for the memory's size and for the equipment. */
 static void fill_memory(struct mc146818 *s, uint64_t ram_size) {
   uint64_t above_1m = ram_size > 1 << 20 ? (ram_size - (1 << 20)) >> 10 : 0;
-  s->cmos[0x14] = 0x02;     /* x87, no display, no diskette */
+  s->cmos[0x14] = 0x02;     /* x87; a display with a ROM of its own; no diskette: floppies are firmware/cmos.c's */
   put16(s, 0x15, 640);      /* KiB below 1 MiB */
   put16(s, 0x17, above_1m); /* KiB above 1 MiB, as set up and as found */
   put16(s, 0x30, above_1m);
