@@ -384,17 +384,11 @@ static bool wanted(const char *name, int argc, char **argv) {
   return argc < 2;
 }
 __attribute__((used)) static void start(uint32_t *stack) {
-  int argc = (int)stack[0];
-  char **argv = (char **)(stack + 1);
-  uint32_t *auxiliary = stack + 1 + argc + 1;
-  while (*auxiliary++) {} /* the environment */
-  for (; auxiliary[0]; auxiliary += 2)
-    if (auxiliary[0] == AT_SYSINFO) vdso_entry = auxiliary[1];
+  char **argv;
+  int argc = arguments(stack, &argv);
   if (argc > 1 && same(argv[1], "-x")) sys(SYS_exit, 0, 0, 0);
   own_path = argv[0];
   for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
     if (wanted(rows[i].name, argc, argv) && (vdso_entry || !same(rows[i].name, "syscall"))) run_row(&rows[i]);
   sys(SYS_exit, 0, 0, 0);
 }
-__asm__(
-  ".text; .globl _start; _start: xor %ebp, %ebp; mov %esp, %eax; and $-16, %esp; sub $12, %esp; push %eax; call start; hlt");

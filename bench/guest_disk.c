@@ -94,12 +94,8 @@ static uint32_t number(const char *text) {
 }
 
 __attribute__((used)) static void start(uint32_t *stack) {
-  int argc = (int)stack[0];
-  char **argv = (char **)(stack + 1);
-  uint32_t *auxiliary = stack + 1 + argc + 1;
-  while (*auxiliary++) {} /* the environment */
-  for (; auxiliary[0]; auxiliary += 2)
-    if (auxiliary[0] == AT_SYSINFO) vdso_entry = auxiliary[1];
+  char **argv;
+  int argc = arguments(stack, &argv);
   if (argc < 4) complain("guest_disk", "DEVICE TIMES ROW...");
   int32_t fd = sys(SYS_open, (uint32_t)argv[1], O_RDWR | O_DIRECT | O_LARGEFILE, 0);
   if (fd < 0) fd = sys(SYS_open, (uint32_t)argv[1], O_DIRECT | O_LARGEFILE, 0); /* a CD */
@@ -110,5 +106,3 @@ __attribute__((used)) static void start(uint32_t *stack) {
     if (wanted(rows[i].name, argc, argv)) run_row(&rows[i], fd, sectors_of(fd), bytes, number(argv[2]));
   sys(SYS_exit, 0, 0, 0);
 }
-__asm__(
-  ".text; .globl _start; _start: xor %ebp, %ebp; mov %esp, %eax; and $-16, %esp; sub $12, %esp; push %eax; call start; hlt");

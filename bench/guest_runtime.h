@@ -102,3 +102,18 @@ static void put_decimal(double value) {
   uint32_t whole = (uint32_t)(int32_t)value;
   put_number(whole, 1), put('.'), put_number((uint32_t)(int32_t)((value - whole) * 1e6), 6);
 }
+
+/* ---- the beginning: start() is the program's ---- */
+__asm__(
+  ".text; .globl _start; _start: xor %ebp, %ebp; mov %esp, %eax; and $-16, %esp; sub $12, %esp; push %eax; call start; hlt");
+
+/* How many *argv has. The vDSO is found on the way. */
+static int arguments(uint32_t *stack, char ***argv) {
+  int argc = (int)stack[0];
+  *argv = (char **)(stack + 1);
+  uint32_t *auxiliary = stack + 1 + argc + 1;
+  while (*auxiliary++) {} /* the environment */
+  for (; auxiliary[0]; auxiliary += 2)
+    if (auxiliary[0] == AT_SYSINFO) vdso_entry = auxiliary[1];
+  return argc;
+}

@@ -292,15 +292,16 @@ static void dma_reads_into_pieces(void **state) {
   assert_int_equal(low[0x30004], 0);
 }
 
-/* READ DMA EXT of 1024 sectors to 64 KiB, in pieces of 64 KiB but for the last, which is at `last`. */
-static void begin_large_read(struct bench *b, uint32_t sector, uint32_t last) {
+/* READ or WRITE DMA EXT of 1024 sectors from or to 64 KiB, in pieces of 64 KiB but for the last, which is at `last`. */
+static void begin_large(struct bench *b, uint32_t sector, uint32_t last, bool read) {
   for (unsigned i = 0; i < 8; i++) put_descriptor(b, 0x1000, i, i == 7 ? last : 0x10000 + 0x10000 * i, 0, i == 7);
   put_command(b, PRIMARY, LBA, 4, sector, 0x10); /* the count's upper half; RECALIBRATE does nothing */
   acknowledge(b, PRIMARY);
   out8(b->r, PRIMARY + LOW, 0), out8(b->r, PRIMARY + MID, 0), out8(b->r, PRIMARY + HIGH, 0);
-  put_command(b, PRIMARY, LBA, 0, sector, 0x25);
-  start_bus_master(b, PRIMARY, 0x1000, true);
+  put_command(b, PRIMARY, LBA, 0, sector, read ? 0x25 : 0x35);
+  start_bus_master(b, PRIMARY, 0x1000, read);
 }
+static void begin_large_read(struct bench *b, uint32_t sector, uint32_t last) { begin_large(b, sector, last, true); }
 
 /* Two parts of 256 KiB, between which the guest runs; the end of each is told later, as of any request. */
 static void dma_reads_straight_to_memory_what_needs_no_waiting(void **state) {
@@ -385,15 +386,9 @@ static void dma_writes_from_pieces(void **state) {
   assert_memory_equal(b->disk.bytes + 5 * 512, b->r->mmu.low + 0x20000, 0x400);
 }
 
-/* 1024 sectors from 64 KiB on, in pieces of 64 KiB. */
 static void begin_large_write(struct bench *b, uint32_t sector) {
   for (unsigned i = 0; i < 0x80000; i++) b->r->mmu.low[0x10000 + i] = (uint8_t)(i * 11 + (i >> 9));
-  for (unsigned i = 0; i < 8; i++) put_descriptor(b, 0x1000, i, 0x10000 + 0x10000 * i, 0, i == 7);
-  put_command(b, PRIMARY, LBA, 4, sector, 0x10); /* the count's upper half; RECALIBRATE does nothing */
-  acknowledge(b, PRIMARY);
-  out8(b->r, PRIMARY + LOW, 0), out8(b->r, PRIMARY + MID, 0), out8(b->r, PRIMARY + HIGH, 0);
-  put_command(b, PRIMARY, LBA, 0, sector, 0x35);
-  start_bus_master(b, PRIMARY, 0x1000, false);
+  begin_large(b, sector, 0x80000, false);
 }
 
 static void a_large_write_is_one_request_from_the_guests_memory(void **state) {

@@ -8,11 +8,9 @@
  *   STEP_TIME                2 microseconds
  *   STEP_USER                1 which: keys, mouse, media, a look at the screen, the machine saved and loaded, reset
  * What the machine was before is loaded again for each input. */
-#include "guided.h"
+#include "same_again.h"
 #include "bt/control/command.h"
 #include "bt/control/control.h"
-#include "bt/machine.h"
-#include "bt/snapshot.h"
 #include "tests/fuzz/crash/case.h"
 
 enum { STEP_OUT, STEP_IN, STEP_OUT_MANY, STEP_IN_MANY, STEP_STORE, STEP_LOAD, STEP_MEMORY, STEP_TIME, STEP_USER, STEPS };
@@ -66,16 +64,6 @@ static void command(struct subject *s, const char *line) {
   text_free(&out);
 }
 
-static void save_and_load(struct machine *m) {
-  struct state_buffer first = {0}, second = {0};
-  REQUIRE(machine_save(m, &first) == 0, "not saved");
-  const char *error = machine_load(m, first.bytes, first.size);
-  REQUIRE(!error, "what was saved is refused: %s", error);
-  REQUIRE(machine_save(m, &second) == 0 && first.size == second.size && !memcmp(first.bytes, second.bytes, first.size),
-          "another state after save and load");
-  free(first.bytes), free(second.bytes);
-}
-
 static void user(struct subject *s, unsigned what) {
   static const char *const lines[] = {"sendkey a",   "mouse_move 5 -3 1", "mouse_button 3", "eject cd",
                                       "eject -f cd", "eject a",           "eject -f b",     "screendump /dev/null",
@@ -85,7 +73,7 @@ static void user(struct subject *s, unsigned what) {
   char line[96];
   unsigned n = what >> 4;
   switch (what & 15) {
-  case 0: save_and_load(s->machine); break;
+  case 0: require_same_again(s->machine); break;
   case 1: pc_reset(s->machine->pc); break;
   case 2:
     snprintf(line, sizeof line, "change %s -f /proc/self/fd/%d raw read-only", drives[n & 3],
@@ -148,6 +136,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   REQUIRE(!wrong, "the good state is refused: %s", wrong);
   for (unsigned i = 0; in.left && i < STEPS_MOST; i++) step(s, &in), settle(s->machine);
   REQUIRE(!(wrong = mmu_check(s->machine->mmu)), "%s", wrong);
-  if (size % 8 == 0) save_and_load(s->machine);
+  if (size % 8 == 0) require_same_again(s->machine);
   return 0;
 }

@@ -1,5 +1,6 @@
 /* machine_load(): a good state is changed as the input says (states.h). It is refused, with one line and a machine that is as it
  * was; or the machine is fit, saves as it was loaded, and runs on without harm. */
+#include "same_again.h"
 #include "states.h"
 
 enum { RUN_INSNS = 2000, PAGES_MOST = 8 };
@@ -53,17 +54,6 @@ static void check_fit(struct machine *m) {
   REQUIRE(!wrong, "%s", wrong);
 }
 
-/* What was taken is what is saved, once it has been put in order by the first load. */
-static void check_same_again(struct machine *m) {
-  struct state_buffer first = {0}, second = {0};
-  REQUIRE(machine_save(m, &first) == 0, "not saved");
-  const char *error = machine_load(m, first.bytes, first.size);
-  REQUIRE(!error, "what was saved is refused: %s", error);
-  REQUIRE(machine_save(m, &second) == 0 && first.size == second.size && !memcmp(first.bytes, second.bytes, first.size),
-          "another state after save and load");
-  free(first.bytes), free(second.bytes);
-}
-
 static void end_of_time(void *opaque) { machine_finish(opaque, END_QUIT, 0); }
 
 static void run_on(struct machine *m) {
@@ -90,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   }
   check_fit(b->machine);
-  check_same_again(b->machine);
+  require_same_again(b->machine); /* what was taken is what is saved, once the first load has put it in order */
   run_on(b->machine);
   error = machine_load(b->machine, b->saved.bytes, b->saved.size);
   REQUIRE(!error, "the good state is refused: %s", error);
