@@ -157,24 +157,25 @@ static bool run_side(struct vcpu *v, const struct string_op *op, unsigned seg, u
   if (!s->window) s->host = host_pointer(v, linear, write);
   return s->window || s->host;
 }
-static void copy_element(void *to, const void *from, unsigned size) {
-  uint8_t *t = to;
-  const uint8_t *f = from;
-  for (unsigned i = 0; i < size; i++) t[i] = f[i];
+static uint32_t element_load(const uint8_t *from, unsigned size) { return size == 1 ? *from : size == 2 ? load16(from) : load32(from); }
+static void element_store(uint8_t *to, unsigned size, uint32_t value) {
+  if (size == 1) *to = (uint8_t)value;
+  else if (size == 2) store16(to, (uint16_t)value);
+  else store32(to, value);
 }
 static void side_step(struct side *s, const struct string_op *op) {
   if (s->window) s->offset += (uint64_t)(int32_t)op->step;
   else s->host += (int32_t)op->step;
 }
 static uint32_t side_read(struct side *s, const struct string_op *op) {
-  uint32_t value = 0;
-  if (!s->window) copy_element(&value, s->host, op->size);
+  uint32_t value;
+  if (!s->window) value = element_load(s->host, op->size);
   else value = s->window->ops->read(s->window->opaque, s->offset, op->size);
   side_step(s, op);
   return value;
 }
 static void side_write(struct side *s, const struct string_op *op, uint32_t value) {
-  if (!s->window) copy_element(s->host, &value, op->size);
+  if (!s->window) element_store(s->host, op->size, value);
   else s->window->ops->write(s->window->opaque, s->offset, op->size, value);
   side_step(s, op);
 }
