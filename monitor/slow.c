@@ -74,9 +74,13 @@ static bool still_there(struct monitor *m, const struct slow_insn *e, gla linear
 static int find_insn(struct monitor *m, struct slow_insn **out) {
   gla linear = monitor_linear_eip(m);
   struct slow_insn *e = *out = &m->slow[(linear.v ^ linear.v >> 9) % SLOW_INSNS];
-  if (still_there(m, e, linear)) return EXEC_NEXT;
-  e->valid = false;
-  return decode_fresh(m, e);
+  int result = EXEC_NEXT;
+  if (!still_there(m, e, linear)) {
+    e->valid = false;
+    result = decode_fresh(m, e);
+  }
+  if (result == EXEC_NEXT && rest_looks(m)) rest_insn(m, &e->insn);
+  return result;
 }
 
 /* ---- running a copied instruction outside its block ------------------------------------------------------------ */
