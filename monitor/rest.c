@@ -11,11 +11,12 @@ enum {
   WORTH = 4,                  /* a proof that gained so many times its price is followed by the next at once; */
   PATIENCE = 64,              /* else so many times the price pass without one, */
   PATIENCE_MOST = 1000000000, /* ns, and no more */
-  SLEEP = 50000000,           /* ns: where only interrupts and devices can change anything */
-  SLEEP_TIMED = 12000000,     /* ... where the TSC is read, and of these the least: */
-  SLEEP_ROUNDS = 96,          /* so many times what the last round took: 1 % of a core and the host's part */
-  SLEEP_PART = 16,            /* this part of the time waited so far */
-  SLEEP_LEAST = 250000        /* below it does not pay */
+  SLEEP = 50000000,           /* ns: where only interrupts and devices can change anything; where the TSC is read, the least of */
+  SLEEP_PART = 8,             /* this part of the time waited so far, and of */
+  SLEEP_ROUNDS = 96,          /* so many times what the last round took, which is to take 1 % of a core, */
+  SLEEP_SHORT = 4000000,      /* but no less than this */
+  SLEEP_LONG = 12000000,      /* and no more; */
+  SLEEP_LEAST = 250000        /* and below that it does not pay */
 };
 
 bool rest_looks(const struct monitor *m) { return m->rest && m->rest->what == REST_LOOKS; }
@@ -101,13 +102,13 @@ static void doze(struct monitor *m, int64_t ns) {
   machine_doze(m->machine, ns);
 }
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* How long it may sleep at a PAUSE that is as at the proof; 0: not at all. */
 static int64_t time_to_sleep(const struct rest *r, int64_t now) {
   if (!round_reads_time(r->round)) return SLEEP;
-  int64_t ns = least(SLEEP_TIMED, least(SLEEP_ROUNDS * (now - r->woke), (now - r->since) / SLEEP_PART));
-  return ns < SLEEP_LEAST ? 0 : ns;
+  int64_t part = (now - r->since) / SLEEP_PART, rounds = SLEEP_ROUNDS * (now - r->woke);
+  int64_t most = rounds < SLEEP_SHORT ? SLEEP_SHORT : rounds < SLEEP_LONG ? rounds : SLEEP_LONG;
+  if (part < SLEEP_LEAST) return 0;
+  return part < most ? part : most;
 }
 
 static void sleep_proven(struct monitor *m, int64_t now) {

@@ -264,9 +264,10 @@ static bool inputs_agree(const struct round *r) {
   return true;
 }
 
+/* In anything that the next round will look at. */
 static bool taints_left(const struct round *r) {
   for (unsigned i = 0; i < GRANULES; i++)
-    if (r->granules[i].taint) return true;
+    if (r->granules[i].taint & r->granules[i].inputs) return true;
   return r->tainted;
 }
 

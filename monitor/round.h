@@ -7,8 +7,8 @@
  *
  * Some inputs may be others at the end and matter to nothing: GRUB leaves a time on its stack, and pops it for no use. Then the
  * next round is looked at with these bytes *tainted*. Instructions that move what is tainted taint where it goes (a register, a
- * word of memory); whatever else is done with it (arithmetic, an address, a partial register) fails the look. If nothing tainted
- * is left at the end, the state there does not depend on these bytes, whatever they are, and the other inputs are what they were:
+ * word of memory); whatever else is done with it (arithmetic, an address, a partial register) fails the look. If no register and
+ * no input is tainted at the end, they do not depend on those bytes, whatever these are, and the other inputs are what they were:
  * the proof holds without them. A counter is no such thing: it depends on itself. */
 #pragma once
 #include <stdbool.h>
@@ -19,8 +19,8 @@ enum round_result { ROUND_GOES_ON, ROUND_REPEATS, ROUND_FAILED };
 
 size_t round_size(void);
 /* The state is at a PAUSE. From here on v->accessed is the round's, and round_insn() is to be called for each instruction before
- * it runs. `taints`: inputs that change may be tried as tainted, those
- * of the last look and those suggested since at once. */
+ * it runs. `taints`: inputs that change may be tried as tainted; those of the last look, and those suggested since,
+ * are so from the beginning. */
 void round_begin(struct round *r, struct vcpu *v, bool taints);
 void round_insn(struct round *r, struct vcpu *v, const struct insn *insn);
 void round_end(struct round *r, struct vcpu *v); /* nobody looks any more */
