@@ -13,7 +13,7 @@ enum {
   PATIENCE_MOST = 1000000000, /* ns, and no more */
   SLEEP = 50000000,           /* ns: where only interrupts and devices can change anything; where the TSC is read, the least of */
   SLEEP_PART = 8,             /* this part of the time waited so far, and of */
-  SLEEP_ROUNDS = 96,          /* so many times what the last round took, which is to take 1 % of a core, */
+  SLEEP_ROUNDS = 128,         /* so many times what the last round took, which is to take 1 % of a core, */
   SLEEP_SHORT = 4000000,      /* but no less than this */
   SLEEP_LONG = 12000000,      /* and no more; */
   SLEEP_LEAST = 250000        /* and below that it does not pay */

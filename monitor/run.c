@@ -52,6 +52,7 @@ void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) 
                                 : tcache_kill_granules(m->code.tcache, frame, granules, &left);
   m->counters.code_kills += killed;
   if (killed && store->size && store->by_insn) selfmod_killed(m, frame, store->offset);
+  if (!killed && store->size) return; /* all are still there */
   mmu_untrace_code(m->mmu, frame);
   if (left) mmu_trace_code(m->mmu, frame, left);
 }
