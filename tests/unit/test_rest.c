@@ -53,7 +53,7 @@ LOOP16(shifts_registers,
        " push dword ptr [4]\n pop dword ptr [0]\n push dword ptr [8]\n pop dword ptr [4]\n pop dword ptr [8]\n");
 LOOP16(
   rotates_by_strings, " cld\n mov word ptr [16], 1\n",
-  " mov si, 16\n mov di, 32\n mov cx, 2\n rep movsw\n mov si, 20\n mov di, 16\n mov cx, 8\n rep movsw\n mov si, 0\n mov di, 0\n");
+  " mov si, 16\n mov di, 96\n mov cx, 2\n rep movsw\n mov si, 20\n mov di, 16\n mov cx, 40\n rep movsw\n mov si, 0\n mov di, 0\n");
 LOOP16(walks_through_memory, "", " mov byte ptr [bx], 1\n inc bx\n");
 LOOP16(moves_its_stack, "", " mov ax, [16]\n dec sp\n");
 LOOP16(changes_a_segment, "", " mov ax, fs\n inc ax\n mov fs, ax\n xor ax, ax\n test ax, ax\n");
@@ -325,8 +325,7 @@ static void a_poll_ends_a_look(void **state) {
   struct test *t = test_create(guest_takes_long, &automatic);
   t->us = GIVEN, t->tick = MS / 5;
   const struct monitor_counters *c = test_run(t);
-  assert_true(c->looks > 0);
-  assert_int_equal(c->proofs + c->dozes, 0);
+  assert_true(c->looks > c->proofs); /* nothing else can fail here */
   test_destroy(t);
   t = test_create(guest_takes_long, &automatic);
   t->us = FOREVER;
