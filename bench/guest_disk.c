@@ -28,14 +28,14 @@ static const struct row {
   enum how how;
   uint32_t count;
 } rows[] = {
-  {"read1m", 1024 * KIB, READ, 100},
-  {"read64k", 64 * KIB, READ, 500},
-  {"read4k", 4 * KIB, READ, 1000},
-  {"write1m", 1024 * KIB, WRITE, 100},
-  {"write64k", 64 * KIB, WRITE, 500},
-  {"randread4k", 4 * KIB, READ | RANDOM, 1000},
-  {"randwrite4k", 4 * KIB, WRITE | RANDOM, 1000},
-  {"synced4k", 4 * KIB, WRITE | RANDOM | SYNCED, 200},
+  {"read1m", 1024 * KIB, READ, 400},
+  {"read64k", 64 * KIB, READ, 2000},
+  {"read4k", 4 * KIB, READ, 4000},
+  {"write1m", 1024 * KIB, WRITE, 400},
+  {"write64k", 64 * KIB, WRITE, 2000},
+  {"randread4k", 4 * KIB, READ | RANDOM, 4000},
+  {"randwrite4k", 4 * KIB, WRITE | RANDOM, 4000},
+  {"synced4k", 4 * KIB, WRITE | RANDOM | SYNCED, 400},
 };
 
 static int32_t sys_at(uint32_t number, int32_t fd, void *bytes, uint32_t size, uint64_t at) {

@@ -2,7 +2,7 @@
  * (block_nbd.c), nothing (block_null.c), and what keeps writes away from another one (block_overlay.c); block_open.c makes them
  * of what file= and format= say.
  *
- * Threads: made, destroyed and asked read_now() in the vCPU thread; all else in the pool's, several at once. Operations wait for
+ * Threads: made, destroyed and asked read_now() and write_now() in the vCPU thread; all else in the pool's, several at once. Operations wait for
  * the host, and return 0 or an errno; the drive above has checked bounds and rights. */
 #pragma once
 #include <stdbool.h>
@@ -24,6 +24,8 @@ struct block_image_ops {
   int (*discard)(struct block_image *i, uint64_t at, uint64_t size); /* NULL: ENOTSUP */
   /* vCPU thread: reads what needs no waiting for. True: all of it. NULL: there is no such thing. */
   bool (*read_now)(struct block_image *i, uint64_t at, uint64_t size, const struct iovec *to, unsigned count);
+  /* The same for writes (without fua). False: any part of it may have been written, or none; it is to be written (again). */
+  bool (*write_now)(struct block_image *i, uint64_t at, uint64_t size, const struct iovec *from, unsigned count);
   /* Any thread: what waits for a server gives up with an error, now and from now on. NULL: it never waits for long. */
   void (*cancel)(struct block_image *i);
   void (*destroy)(struct block_image *i); /* no operation is going on */

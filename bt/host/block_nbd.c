@@ -246,7 +246,7 @@ static bool open_all(struct nbd *n, const char *name, const struct block_helper 
 
 struct block_image *block_nbd_open(const char *name, const char *uri, const struct block_helper *helper, bool read_only,
                                    const char *format, struct loop *loop, char error[ERROR_TEXT]) {
-  static const struct block_image_ops ops = {read_image, write_image, flush, discard, NULL, cancel, destroy};
+  static const struct block_image_ops ops = {read_image, write_image, flush, discard, NULL, NULL, cancel, destroy};
   struct nbd *n = calloc(1, sizeof *n);
   if (!n) return block_fail(error, name, "not enough memory");
   n->image = (struct block_image){.ops = &ops, .read_only = read_only, .format = format};

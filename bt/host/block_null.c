@@ -16,10 +16,13 @@ static int discard(struct block_image *i, uint64_t at, uint64_t size) { return 0
 static bool read_now(struct block_image *i, uint64_t at, uint64_t size, const struct iovec *to, unsigned count) {
   return !read_image(i, at, size, to, count);
 }
+static bool write_now(struct block_image *i, uint64_t at, uint64_t size, const struct iovec *from, unsigned count) {
+  return true;
+}
 static void destroy(struct block_image *i) { free(i); }
 
 struct block_image *block_null_open(uint64_t size, char error[ERROR_TEXT]) {
-  static const struct block_image_ops ops = {read_image, write_image, flush, discard, read_now, NULL, destroy};
+  static const struct block_image_ops ops = {read_image, write_image, flush, discard, read_now, write_now, NULL, destroy};
   struct block_image *made = calloc(1, sizeof *made);
   if (!made) return block_fail(error, "null-co://", "not enough memory");
   *made = (struct block_image){.ops = &ops, .size = size / BLOCK_SECTOR * BLOCK_SECTOR, .format = "raw"};

@@ -12,11 +12,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "block_image.h"
+#include "page_cache.h"
 
 struct overlay {
   struct block_image image;
   struct block_image *base;
   int fd;
+  struct page_cache cache;
   _Atomic uint64_t *written; /* a bit a sector; taken from the host as it is touched */
   size_t map_size;
 };
@@ -108,7 +110,14 @@ static bool read_now(struct block_image *i, uint64_t at, uint64_t size, const st
   bool here;
   if (run(o, at, size, &here) < size) return false;
   if (!here) return o->base->ops->read_now && o->base->ops->read_now(o->base, at, size, to, count);
-  return preadv2(o->fd, to, (int)count, (off_t)at, RWF_NOWAIT) == (ssize_t)size;
+  return page_cache_read(&o->cache, at, size, to, count);
+}
+
+static bool write_now(struct block_image *i, uint64_t at, uint64_t size, const struct iovec *from, unsigned count) {
+  struct overlay *o = (struct overlay *)i;
+  if ((at | size) % BLOCK_SECTOR || !page_cache_write(&o->cache, at, size, from, count)) return false;
+  mark(o, at, size);
+  return true;
 }
 
 static void cancel(struct block_image *i) {
@@ -143,6 +152,7 @@ static bool prepare(struct overlay *o, char error[ERROR_TEXT]) {
   if (o->fd < 0 || ftruncate(o->fd, (off_t)o->image.size) < 0)
     return block_fail(error, folder, "no room for what snapshot=on keeps: %s (TMPDIR names another folder)", strerror(errno)),
            false;
+  page_cache_init(&o->cache, o->fd);
   o->map_size = (o->image.size / BLOCK_SECTOR + 63) / 64 * 8 + 8;
   void *map = mmap(NULL, o->map_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (map == MAP_FAILED) return block_fail(error, folder, "not enough memory for snapshot=on"), false;
@@ -151,7 +161,7 @@ static bool prepare(struct overlay *o, char error[ERROR_TEXT]) {
 }
 
 struct block_image *block_overlay_open(struct block_image *base, char error[ERROR_TEXT]) {
-  static const struct block_image_ops ops = {read_image, write_image, flush, discard, read_now, cancel, destroy};
+  static const struct block_image_ops ops = {read_image, write_image, flush, discard, read_now, write_now, cancel, destroy};
   struct overlay *o = calloc(1, sizeof *o);
   if (!o) return block_close(base), block_fail(error, "snapshot", "not enough memory");
   *o =

@@ -18,6 +18,7 @@
 #include "block_image.h"
 #include "block_lock.h"
 #include "block_probe.h"
+#include "page_cache.h"
 
 enum { BOUNCE = 1 << 20, LARGEST_ALIGNMENT = 4096 };
 struct raw {
@@ -25,8 +26,8 @@ struct raw {
   int fd;
   uint64_t file_size; /* when it was opened */
   bool unsafe, discards;
-  atomic_bool lost;      /* a flush has failed */
-  atomic_bool can_peek;  /* the host knows of reads that do not wait */
+  atomic_bool lost; /* a flush has failed */
+  struct page_cache cache;
   uint32_t alignment;    /* of offsets, sizes and buffers; 1: the page cache is between */
   pthread_rwlock_t edge; /* alignment > 1: who reads, changes and writes a block is alone among the writers */
 };
@@ -162,13 +163,13 @@ static int discard(struct block_image *i, uint64_t at, uint64_t size) {
   return 0;
 }
 
-/* What the page cache has (Linux 4.14, preadv2(2)): some microseconds less than a thread's turn. */
 static bool read_now(struct block_image *i, uint64_t at, uint64_t size, const struct iovec *to, unsigned count) {
   struct raw *raw = (struct raw *)i;
-  if (raw->alignment > 1 || !atomic_load_explicit(&raw->can_peek, memory_order_relaxed)) return false;
-  ssize_t moved = preadv2(raw->fd, to, (int)count, (off_t)at, RWF_NOWAIT);
-  if (moved < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)) atomic_store(&raw->can_peek, false);
-  return moved >= 0 && (uint64_t)moved == size;
+  return raw->alignment == 1 && page_cache_read(&raw->cache, at, size, to, count);
+}
+static bool write_now(struct block_image *i, uint64_t at, uint64_t size, const struct iovec *from, unsigned count) {
+  struct raw *raw = (struct raw *)i;
+  return raw->alignment == 1 && page_cache_write(&raw->cache, at, size, from, count);
 }
 
 static void destroy(struct block_image *i) {
@@ -213,17 +214,18 @@ static bool open_file(struct raw *raw, const char *path, const struct drive_opti
 }
 
 struct block_image *block_raw_open(const char *path, const struct drive_option *drive, bool read_only, char error[ERROR_TEXT]) {
-  static const struct block_image_ops ops = {read_image, write_image, flush, discard, read_now, NULL, destroy};
+  static const struct block_image_ops ops = {read_image, write_image, flush, discard, read_now, write_now, NULL, destroy};
   struct raw *raw = calloc(1, sizeof *raw);
   if (!raw) return block_fail(error, path, "not enough memory");
   *raw = (struct raw){.image = {.ops = &ops, .read_only = read_only, .format = "raw"},
                       .fd = -1,
                       .unsafe = drive->no_flush,
                       .discards = drive->discard,
-                      .can_peek = true,
                       .alignment = 1};
   pthread_rwlock_init(&raw->edge, NULL);
-  if (open_file(raw, path, drive, error)) return &raw->image;
+  bool opened = open_file(raw, path, drive, error);
+  page_cache_init(&raw->cache, raw->fd);
+  if (opened) return &raw->image;
   destroy(&raw->image);
   return NULL;
 }

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include "bt/host/block_image.h"
 #include "bt/host/block_probe.h"
+#include "bt/host/page_cache.h"
 #include "block_rig.h"
 
 /* What one image does all must do. */
@@ -175,6 +176,78 @@ static void discard_makes_a_hole_where_it_may(void **state) {
     assert_true(after.st_size == SIZE && (after.st_blocks < before.st_blocks) == may);
     close_disk(&d);
   }
+}
+
+struct held_thread {
+  struct pool_work work;
+  atomic_bool go;
+};
+static void hold(struct pool_work *w) {
+  while (!atomic_load(&((struct held_thread *)w)->go)) nap();
+}
+
+/* Writes that end in the page cache, and reads from it, take no thread's turn; those that are to be on the medium do. */
+static void what_the_page_cache_takes_needs_no_thread(void **state) {
+  static const char *const at_once[] = {"format=raw", "format=raw,cache=unsafe", "format=raw,snapshot=on"};
+  static const char *const by_threads[] = {"format=raw,cache=writethrough", "format=raw,cache=none"};
+  static uint8_t bytes[8192], back[8192];
+  for (unsigned i = 0; i < 3; i++) {
+    struct disk d;
+    struct held_thread held[4] = {0};
+    open_disk(&d, at_once[i]);
+    for (unsigned k = 0; k < 4; k++) held[k].work.function = hold, pool_add(d.pool, &held[k].work);
+    for (unsigned k = 0; k < sizeof bytes; k++) bytes[k] = (uint8_t)(k * 7 >> 1);
+    assert_int_equal(simple(&d, BLOCK_WRITE, 4096, bytes, sizeof bytes), 0);
+    assert_int_equal(block_drive_info(d.drive).count.bytes_written, sizeof bytes);
+    assert_int_equal(simple(&d, BLOCK_READ, 4096, back, sizeof back), 0);
+    assert_memory_equal(bytes, back, sizeof back);
+    for (unsigned k = 0; k < 4; k++) atomic_store(&held[k].go, true);
+    close_disk(&d);
+  }
+  for (unsigned i = 0; i < 2; i++) {
+    struct disk d;
+    struct held_thread held[4] = {0};
+    struct block_piece piece = {bytes, 4096};
+    open_disk(&d, by_threads[i]);
+    for (unsigned k = 0; k < 4; k++) held[k].work.function = hold, pool_add(d.pool, &held[k].work);
+    struct block_request r = {
+      .operation = BLOCK_WRITE, .size = 4096, .pieces = &piece, .piece_count = 1, .done = note_done, .opaque = &d};
+    bytes[0] = 0;
+    block_submit(d.b, &r);
+    for (unsigned k = 0; k < 20; k++) nap(), post_run(&d.posts);
+    assert_int_equal(d.done, 0);
+    for (unsigned k = 0; k < 4; k++) atomic_store(&held[k].go, true);
+    wait_done(&d, 1);
+    assert_int_equal(d.error, 0);
+    close_disk(&d);
+  }
+}
+
+/* The vCPU waits for no medium: not for a page of which a part is written and which is not there, and not again where the host
+ * holds writers back. */
+static void writes_at_once_do_not_wait(void **state) {
+  char path[64];
+  static uint8_t bytes[8192];
+  const struct iovec page = {bytes, 4096}, part = {bytes, 512};
+  struct page_cache c;
+  make_file(path);
+  int fd = open(path, O_RDWR);
+  page_cache_init(&c, fd);
+  assert_true(page_cache_write(&c, 8192, 4096, &page, 1));
+  assert_true(page_cache_write(&c, 512, 512, &part, 1)); /* what make_file() wrote is there */
+  page_cache_took(&c, 1000000);
+  assert_true(page_cache_write(&c, 8192, 4096, &page, 1));
+  page_cache_took(&c, 200000000);
+  if (c.refuses_writes) assert_false(page_cache_write(&c, 8192, 4096, &page, 1));
+  assert_true(page_cache_read(&c, 8192, 4096, &page, 1));
+  c.not_before = 0;
+  fdatasync(fd);
+  posix_fadvise(fd, 0, SIZE, POSIX_FADV_DONTNEED);
+  if (!page_cache_read(&c, 4096, 512, &part, 1)) assert_false(page_cache_write(&c, 4096 + 512, 512, &part, 1));
+  assert_true(page_cache_write(&c, 4096, 4096, &page, 1));
+  c.is_local = false;
+  if (c.refuses_writes) assert_false(page_cache_write(&c, 4096, 4096, &page, 1));
+  close(fd), unlink(path);
 }
 
 /* All at once, each with its own place: every one is done, once, with its own bytes. */
@@ -639,6 +712,8 @@ int main(void) {
     cmocka_unit_test(a_file_that_is_cut_off_is_no_zeros),
     cmocka_unit_test(half_a_sector_at_the_end_is_a_sector),
     cmocka_unit_test(discard_makes_a_hole_where_it_may),
+    cmocka_unit_test(what_the_page_cache_takes_needs_no_thread),
+    cmocka_unit_test(writes_at_once_do_not_wait),
     cmocka_unit_test(many_requests_at_once),
     cmocka_unit_test(the_end_waits_for_writes),
     cmocka_unit_test(a_guest_cannot_make_a_qcow2_of_a_guessed_raw_image),
