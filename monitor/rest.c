@@ -43,7 +43,7 @@ static void look_begin(struct monitor *m, int64_t now) {
 
 static void look_end(struct monitor *m, int64_t now) {
   struct rest *r = m->rest;
-  round_end(r->round, m->v);
+  round_end(m->v);
   r->price = now - r->since;
   r->what = REST_NONE;
   r->count = 0;
@@ -73,7 +73,7 @@ void rest_disturbed(struct monitor *m) {
 void rest_forget(struct monitor *m) {
   struct rest *r = m->rest;
   if (!r) return;
-  if (rest_looks(m)) round_end(r->round, m->v);
+  if (rest_looks(m)) round_end(m->v);
   r->what = REST_NONE;
   r->count = 0;
   r->not_before = r->patience = 0;

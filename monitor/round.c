@@ -56,7 +56,6 @@ struct round {
 size_t round_size(void) { return sizeof(struct round); }
 unsigned round_pauses(const struct round *r) { return r->pauses; }
 bool round_reads_time(const struct round *r) { return r->reads_time; }
-bool round_has_taints(const struct round *r) { return r->seed_count; }
 
 /* ---- the CPU ---- */
 
@@ -204,10 +203,7 @@ void round_begin(struct round *r, struct vcpu *v, bool taints) {
   v->accessed_opaque = r;
 }
 
-void round_end(struct round *r, struct vcpu *v) {
-  (void)r;
-  v->accessed = NULL;
-}
+void round_end(struct vcpu *v) { v->accessed = NULL; }
 
 /* Where the CPU fetches it: memory of any kind. */
 static void note_code(struct round *r, struct vcpu *v, const struct insn *insn) {

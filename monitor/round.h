@@ -23,7 +23,7 @@ size_t round_size(void);
  * are so from the beginning. */
 void round_begin(struct round *r, struct vcpu *v, bool taints);
 void round_insn(struct round *r, struct vcpu *v, const struct insn *insn);
-void round_end(struct round *r, struct vcpu *v); /* nobody looks any more */
+void round_end(struct vcpu *v); /* nobody looks any more */
 bool round_has_failed(const struct round *r, const struct vcpu *v);
 /* Behind a PAUSE of the round. */
 enum round_result round_at_pause(struct round *r, struct vcpu *v);
@@ -34,4 +34,3 @@ bool round_suggest_taints(struct round *r, const struct vcpu *v);
 bool round_map_changed(const struct round *r, const struct vcpu *v); /* it never will be again */
 unsigned round_pauses(const struct round *r);                        /* of one round */
 bool round_reads_time(const struct round *r);
-bool round_has_taints(const struct round *r);
