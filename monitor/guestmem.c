@@ -88,7 +88,7 @@ int mem_read(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv, void
   bool user = priv_is_user(v, priv);
   const uint8_t *host = host_pointer(v, linear, size, user, MMU_READ_ARRAY);
   if (!host) return read_slow(v, linear, size, user, out);
-  if (v->accessed) v->accessed(v, host, size, false);
+  if (__builtin_expect(v->accessed != NULL, 0)) v->accessed(v, host, size, false);
   bytes_copy(out, host, size);
   return EXEC_NEXT;
 }
@@ -97,7 +97,7 @@ int mem_write(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv, con
   bool user = priv_is_user(v, priv);
   uint8_t *host = host_pointer(v, linear, size, user, MMU_WRITE_ARRAY);
   if (!host) return write_slow(v, linear, size, user, data);
-  if (v->accessed) v->accessed(v, host, size, true);
+  if (__builtin_expect(v->accessed != NULL, 0)) v->accessed(v, host, size, true);
   bytes_copy(host, data, size);
   return EXEC_NEXT;
 }

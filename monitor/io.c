@@ -34,7 +34,7 @@ static void io_breakpoints(struct vcpu *v, uint16_t port, unsigned size) {
 
 uint32_t io_read(struct vcpu *v, uint16_t port, unsigned size) {
   if (v->dr[7] & 0xff) io_breakpoints(v, port, size);
-  if (v->accessed) v->accessed(v, NULL, size, false);
+  if (__builtin_expect(v->accessed != NULL, 0)) v->accessed(v, NULL, size, false);
   vcpu_park_fp(v);
   return machine_io_read(v->machine, port, size) & size_mask(size);
 }
@@ -42,9 +42,10 @@ uint32_t io_read(struct vcpu *v, uint16_t port, unsigned size) {
 void io_write(struct vcpu *v, uint16_t port, unsigned size, uint32_t value) {
   const struct plain_ports *plain = &v->plain_ports;
   v->outs += port != 0x20 && port != 0xa0; /* the end of an interrupt is no sign of life */
-  if (v->accessed) v->accessed(v, NULL, size, true);
   if (v->dr[7] & 0xff) io_breakpoints(v, port, size);
-  if ((uint16_t)(port - plain->base) < plain->count && plain->write(plain->opaque, port, size, value & size_mask(size))) return;
+  bool is_plain = (uint16_t)(port - plain->base) < plain->count && !v->accessed;
+  if (is_plain && plain->write(plain->opaque, port, size, value & size_mask(size))) return;
+  if (v->accessed) v->accessed(v, NULL, size, true);
   vcpu_park_fp(v);
   machine_io_write(v->machine, port, size, value & size_mask(size));
 }

@@ -19,8 +19,6 @@ enum {
   SLEEP_LEAST = 250000        /* and below that it does not pay */
 };
 
-bool rest_looks(const struct monitor *m) { return m->rest && m->rest->what == REST_LOOKS; }
-
 /* Interrupts can be taken behind this PAUSE, and none waits. */
 static bool interruptible(const struct monitor *m) { return m->v->s.if_flag && !m->intr && !m->v->nmi_pending; }
 
@@ -64,7 +62,7 @@ static void look_failed(struct monitor *m) {
 }
 
 void rest_disturbed(struct monitor *m) {
-  if (!rest_looks(m)) return;
+  if (!m->v->accessed) return;
   int64_t now = clock_peek(m->clock);
   look_end(m, now);
   m->rest->not_before = now + PATIENCE * m->rest->price;
@@ -73,7 +71,7 @@ void rest_disturbed(struct monitor *m) {
 void rest_forget(struct monitor *m) {
   struct rest *r = m->rest;
   if (!r) return;
-  if (rest_looks(m)) round_end(m->v);
+  round_end(m->v);
   r->what = REST_NONE;
   r->count = 0;
   r->not_before = r->patience = 0;

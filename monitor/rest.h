@@ -43,10 +43,10 @@ struct rest {
 
 /* Behind a PAUSE of real or V86 mode, the state at the next instruction: the guest may sleep here. */
 void rest_polled(struct monitor *m);
-/* Is a round looked at? rest_step() then runs its next instruction, in place of a block. Returns as slow_step(), or RUN_RETRY. */
-bool rest_looks(const struct monitor *m);
+/* While a round is looked at (v->accessed): runs its next instruction, in place of a block. Returns as slow_step(), or RUN_RETRY.
+ */
 int rest_step(struct monitor *m);
-/* While a round is looked at: `insn` at EIP is about to be run. */
+/* ... and `insn` at EIP is about to be run. */
 void rest_insn(struct monitor *m, const struct insn *insn);
 /* Something is let in from outside (a poll): a round that is looked at is none. */
 void rest_disturbed(struct monitor *m);

@@ -628,7 +628,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   if (m->options.paranoid) paranoia(m);
   m->recent[m->recent_at++ % RECENT] = (typeof(m->recent[0])){v->s.eip, v->s.seg[SEG_CS].base, mode};
   if (m->options.log & 1u << LOG_exec) log_exec(m);
-  int result = rest_looks(m) ? rest_step(m) : run_block(m, mode, plain);
+  int result = __builtin_expect(!v->accessed, 1) ? run_block(m, mode, plain) : rest_step(m);
   if (monitor_counted(m)) end_budget(m);
   /* its instruction is still to come */
   if (result == RUN_RETRY && !v->halted) v->inhibit_irq |= shadow, v->inhibit_db = shadow_db;
