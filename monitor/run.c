@@ -83,7 +83,7 @@ void run_flush(struct monitor *m) {
   m->counters.flushes++;
   m->code.blocks_since_flush = 0;
   tcache_flush(m->code.tcache, untrace, m);
-  for (unsigned i = 0; i < TR_HASH_ENTRIES; i++) m->v->s.hash[i] = (struct tr_hash_entry){0, NULL};
+  bytes_fill(m->v->s.hash, 0, TR_HASH_ENTRIES * sizeof(struct tr_hash_entry));
 }
 
 static void reset_by(struct monitor *m, void (*reset)(struct vcpu *v)) {

@@ -104,7 +104,7 @@ static void history_goes_back_and_forth(void **state) {
   type(&e, &s, DOWN DOWN);
   assert_string_equal(e.line, "");
   for (int i = 0; i < 200; i++) {
-    char line[8];
+    char line[16];
     snprintf(line, sizeof line, "%d\n", i);
     type(&e, &s, line);
   }

@@ -4,6 +4,7 @@
  * the ways in which translated code and the monitor can be busy. Run only this: build/unit/test_run_kick (CMOCKA_TEST_FILTER=CASE
  * for one case). */
 #include "run_rig.h"
+#include <limits.h>
 #include <pthread.h>
 #include <time.h>
 #include <ucontext.h>
@@ -249,7 +250,8 @@ static void devices_are_asked_behind_what_was_due(void **state) { check_accesses
 /* The vCPU's own thread needs no signal. */
 static void devices_are_asked_behind_what_their_thread_asked_for(void **state) { check_accesses(monitor_kick_from_code); }
 
-/* One kick at a chosen host instruction of translated code and its stubs: the host's trap flag stops at each of them in turn. */
+/* One kick at a chosen host instruction of translated code and its stubs, or at the RDTSC before it: the host's trap flag stops
+ * at each of them in turn. */
 static struct {
   rig *rig;
   unsigned kick_at, steps;
@@ -262,9 +264,11 @@ static void step_or_kick(int number, siginfo_t *info, void *context) {
   struct monitor *m = steps.rig->monitor;
   uint32_t at = tcache_offset(m->code.tcache, (uint64_t)regs[REG_RIP]);
   regs[REG_EFL] |= TRAP;
-  if (!at || steps.steps++ < steps.kick_at) return;
+  if (!at) return;
   const uint8_t *code = tcache_address(m->code.tcache, at);
-  steps.kicked = true, steps.at_rdtsc = code[0] == 0x0f && code[1] == 0x31;
+  steps.at_rdtsc = code[0] == 0x0f && code[1] == 0x31;
+  if (steps.steps++ < steps.kick_at && !steps.at_rdtsc) return;
+  steps.kicked = true;
   regs[REG_EFL] &= ~(greg_t)TRAP;
   monitor_kick(m); /* SIGUSR1 is blocked here: it comes right at RIP */
 }
@@ -277,22 +281,27 @@ static void move_tsc(rig *r) { rig_vcpu(r)->s.tsc_offset = (0x1234ull << 32 | 0x
  * too, from where signals.c steps back; and in steps, which had no safepoint there. */
 GUEST(tsc, 1, " out 0xed, al\n mov ebx, 5\n add ebx, ecx\n rdtsc\n mov eax, edx\n" TELL DONE);
 GUEST(tscp, 1, " out 0xed, al\n mov ebx, 5\n add ebx, ecx\n rdtscp\n mov eax, edx\n" TELL DONE);
+static void kick_at_step(rig *r, unsigned at, const char *name) {
+  rig_set_cpu(r); /* the blocks stay: to step through the translator takes seconds */
+  r->log_size = 0;
+  steps = (typeof(steps)){.rig = r, .kick_at = at};
+  rig_vcpu(r)->s.tsc_offset = 0x4321ull << 32;
+  assert_null(monitor_run(r->monitor));
+  if (!steps.kicked) fail_msg("%s: no kick in %u host instructions", name, steps.steps);
+  if (strcmp(r->log, "=1234 ."))
+    fail_msg("%s: %s after a kick at host instruction %u%s", name, r->log, at, steps.at_rdtsc ? ", RDTSC" : "");
+}
 static void kick_up_to_rdtsc(const struct monitor_options *options, const uint8_t *code, const char *name) {
   rig *r = rig_create(options);
   rig_load(r, code, 4096);
   r->on_out = step_from_here, r->on_poll = move_tsc;
-  bool at_rdtsc = false;
-  for (unsigned n = 0; !at_rdtsc; n++) {
-    rig_set_cpu(r); /* the blocks stay: to step through the translator takes seconds */
-    r->log_size = 0;
-    steps = (typeof(steps)){.rig = r, .kick_at = n};
-    rig_vcpu(r)->s.tsc_offset = 0x4321ull << 32;
-    assert_null(monitor_run(r->monitor));
-    if (!steps.kicked) fail_msg("%s: no RDTSC in %u host instructions", name, steps.steps);
-    if (strcmp(r->log, "=1234 ."))
-      fail_msg("%s: %s after a kick at host instruction %u%s", name, r->log, n, steps.at_rdtsc ? ", RDTSC" : "");
-    at_rdtsc = steps.at_rdtsc;
-  }
+  enum { CLOSE = 16, STRIDE = 5 }; /* each of the last instructions, some of those before: a step is a signal */
+  kick_at_step(r, 0, name);        /* makes the blocks */
+  kick_at_step(r, UINT_MAX, name);
+  unsigned all = steps.steps;
+  for (unsigned n = 0; n < all; n += n + CLOSE < all ? STRIDE : 1) kick_at_step(r, n, name);
+  kick_at_step(r, all - 1, name);
+  if (!steps.at_rdtsc) fail_msg("%s: host instruction %u is not RDTSC", name, all - 1);
   rig_destroy(r);
 }
 static void rdtsc_comes_behind_what_was_due(void **state) {
