@@ -9,7 +9,8 @@ enum {
   ENOUGH = 32,                /* PAUSEs of a row before anything is done */
   AGAIN = 8,                  /* ... and behind a proof that was worth it */
   WORTH = 4,                  /* a proof that gained so many times its price is followed by the next at once; */
-  PATIENCE = 64,              /* else so many times the price pass without one, */
+  PATIENCE = 8,               /* else so many times the price pass without one, then twice as long each time; */
+  PATIENCE_DISTURBED = 64,    /* behind one that a poll ended, always so many times; */
   PATIENCE_MOST = 1000000000, /* ns, and no more */
   SLEEP = 50000000,           /* ns: where only interrupts and devices can change anything; where the TSC is read, the least of */
   SLEEP_PART = 8,             /* this part of the time waited so far, and of */
@@ -65,7 +66,7 @@ void rest_disturbed(struct monitor *m) {
   if (!m->v->accessed) return;
   int64_t now = clock_peek(m->clock);
   look_end(m, now);
-  m->rest->not_before = now + PATIENCE * m->rest->price;
+  m->rest->not_before = now + PATIENCE_DISTURBED * m->rest->price;
 }
 
 void rest_forget(struct monitor *m) {
