@@ -1,6 +1,7 @@
 /* Making and unmaking a monitor: its memory, its trace cache, its options. */
 #define _GNU_SOURCE
 #include "private.h"
+#include "round.h"
 #include "../translator/host_cpu.h"
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,13 @@ static void tsc_ratio(uint32_t ratio[2], uint64_t hz) {
   ratio[0] = (uint32_t)p1, ratio[1] = (uint32_t)q1;
 }
 
+static bool make_rest(struct monitor *m) {
+  if (!m->options.poll_sleep || monitor_counted(m)) return true;
+  m->rest = calloc(1, sizeof *m->rest);
+  if (m->rest && m->options.poll_sleep == POLL_SLEEP_AUTO) m->rest->round = calloc(1, round_size());
+  return m->rest && (m->rest->round || m->options.poll_sleep != POLL_SLEEP_AUTO);
+}
+
 struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model,
                                uint64_t features, const struct monitor_options *options, const char **error) {
   if (!host_cpu_supported(error)) return NULL;
@@ -72,7 +80,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   m->code.translate_options = translator_options(&m->options);
   if (m->options.no_chain) m->code.translate_options |= TR_NO_HASH;
   m->jitter_state = options->irq_jitter_seed * 2 + 1;
-  if (!map_memory(m)) {
+  if (!make_rest(m) || !map_memory(m)) {
     monitor_destroy(m);
     return NULL;
   }
@@ -86,7 +94,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
     (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->code.tcache, tcache_stubs(m->code.tcache)->enter);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->mmu_cpu = mmu_cpu(mmu, 0), m->v->model = model,
   m->v->features = features;
-  m->v->tells_pauses = options->poll_sleep && !monitor_counted(m);
+  m->v->tells_pauses = m->rest;
   tsc_ratio(m->v->tsc_ratio, clock_tsc_hz(clock));
   clock_publish_tsc(clock, &m->v->s.tsc_offset);
   monitor_reset(m);
@@ -99,6 +107,8 @@ void monitor_destroy(struct monitor *m) {
   clock_publish_tsc(m->clock, NULL);
   tcache_destroy(m->code.tcache);
   if (m->memory) munmap(m->memory, m->memory_size);
+  if (m->rest) free(m->rest->round);
+  free(m->rest);
   free(m);
 }
 

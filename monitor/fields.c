@@ -107,4 +107,5 @@ void monitor_loaded(struct monitor *m) {
   m->v->fp_live = false;
   m->v->mode_dirty = true;
   vcpu_paging_loaded(m->v);
+  rest_forget(m);
 }

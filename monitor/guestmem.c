@@ -60,6 +60,7 @@ static int read_slow(struct vcpu *v, gla linear, unsigned size, bool user, uint8
   if (translate(v, pieces, n, user, MMU_READ) != EXEC_NEXT) return EXEC_FAULT;
   for (unsigned k = 0; k < n; out += pieces[k++].size) {
     const struct mmu_result *r = &pieces[k].where;
+    if (v->accessed) v->accessed(v, pieces[0].where.host ? r->host : NULL, pieces[k].size, false);
     if (r->host && pieces[0].where.host) bytes_copy(out, r->host, pieces[k].size);
     else mmu_phys_read(v->mmu, r->addr, out, pieces[k].size);
   }
@@ -72,6 +73,7 @@ static int write_slow(struct vcpu *v, gla linear, unsigned size, bool user, cons
   if (translate(v, pieces, n, user, MMU_WRITE) != EXEC_NEXT) return EXEC_FAULT;
   for (unsigned k = 0; k < n; data += pieces[k++].size) {
     const struct mmu_result *r = &pieces[k].where;
+    if (v->accessed) v->accessed(v, r->kind == MMU_RAM && pieces[0].where.host ? r->host : NULL, pieces[k].size, true);
     if (r->kind == MMU_RAM && !r->traces && pieces[0].where.host) bytes_copy(r->host, data, pieces[k].size);
     else {
       v->store.offset = (uint16_t)(r->addr.v % MMU_PAGE), v->store.size = (uint16_t)pieces[k].size, v->store.by_insn = false;
@@ -86,6 +88,7 @@ int mem_read(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv, void
   bool user = priv_is_user(v, priv);
   const uint8_t *host = host_pointer(v, linear, size, user, MMU_READ_ARRAY);
   if (!host) return read_slow(v, linear, size, user, out);
+  if (__builtin_expect(v->accessed != NULL, 0)) v->accessed(v, host, size, false);
   bytes_copy(out, host, size);
   return EXEC_NEXT;
 }
@@ -94,6 +97,7 @@ int mem_write(struct vcpu *v, gla linear, unsigned size, enum mem_priv priv, con
   bool user = priv_is_user(v, priv);
   uint8_t *host = host_pointer(v, linear, size, user, MMU_WRITE_ARRAY);
   if (!host) return write_slow(v, linear, size, user, data);
+  if (__builtin_expect(v->accessed != NULL, 0)) v->accessed(v, host, size, true);
   bytes_copy(host, data, size);
   return EXEC_NEXT;
 }

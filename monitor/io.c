@@ -34,14 +34,18 @@ static void io_breakpoints(struct vcpu *v, uint16_t port, unsigned size) {
 
 uint32_t io_read(struct vcpu *v, uint16_t port, unsigned size) {
   if (v->dr[7] & 0xff) io_breakpoints(v, port, size);
+  if (__builtin_expect(v->accessed != NULL, 0)) v->accessed(v, NULL, size, false);
   vcpu_park_fp(v);
   return machine_io_read(v->machine, port, size) & size_mask(size);
 }
 
 void io_write(struct vcpu *v, uint16_t port, unsigned size, uint32_t value) {
   const struct plain_ports *plain = &v->plain_ports;
+  v->outs += port != 0x20 && port != 0xa0; /* the end of an interrupt is no sign of life */
   if (v->dr[7] & 0xff) io_breakpoints(v, port, size);
-  if ((uint16_t)(port - plain->base) < plain->count && plain->write(plain->opaque, port, size, value & size_mask(size))) return;
+  bool is_plain = (uint16_t)(port - plain->base) < plain->count && !v->accessed;
+  if (is_plain && plain->write(plain->opaque, port, size, value & size_mask(size))) return;
+  if (v->accessed) v->accessed(v, NULL, size, true);
   vcpu_park_fp(v);
   machine_io_write(v->machine, port, size, value & size_mask(size));
 }
@@ -67,7 +71,6 @@ int x_out(struct vcpu *v, const struct insn *i) {
   uint16_t port = port_of(v, i);
   if (io_check(v, port, size) != EXEC_NEXT) return EXEC_FAULT;
   uint32_t value = reg_read(v, REG_EAX, size);
-  v->outs += port != 0x20 && port != 0xa0; /* the end of an interrupt is no sign of life */
   exec_done(v, i);
   io_write(v, port, size, value);
   return EXEC_NEXT;

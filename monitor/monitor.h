@@ -25,6 +25,7 @@ enum log_item {
 };
 #undef LOG_ENUM
 
+enum { POLL_SLEEP_AUTO = -1 };
 struct monitor_options {
   uint64_t code_size; /* bytes of code cache; 0: default 64 MiB, of which pages are touched as needed */
   bool single_map;    /* code memory has one mapping, writable or executable by turns (split-wx=off) */
@@ -35,9 +36,11 @@ struct monitor_options {
   uint64_t paranoid;    /* blocks between rederivations; 0: never */
   bool irq_jitter;
   uint64_t irq_jitter_seed;
-  int64_t poll_sleep; /* ns that a guest which polls its BIOS for keys sleeps each time; 0: it does not; never in counted mode */
-  int icount_shift;   /* < 0: off */
-  uint32_t without;   /* TR_NO_*: bit per enum optimisation */
+  /* ns that a guest which polls its BIOS for keys sleeps each time; 0: it does not; POLL_SLEEP_AUTO: where that is proven to cost
+   * it nothing (rest.h); never in counted mode */
+  int64_t poll_sleep;
+  int icount_shift;     /* < 0: off */
+  uint32_t without;     /* TR_NO_*: bit per enum optimisation */
   uint32_t host_hidden; /* bit per enum host_feature: not to be used, as if the host had it not (--host) */
   uint32_t host_wanted; /* the same: was asked for by name, so that a host without it is an error */
   uint32_t log;         /* bit per enum log_item */
@@ -126,6 +129,8 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(interrupts, "external interrupts delivered") \
   X(safepoints, "safepoints taken") \
   X(halts, "HLT") \
+  X(looks, "rounds of a loop that polls the BIOS that were looked at (--poll-sleep=auto)") \
+  X(proofs, "... that did nothing but ask") \
   X(dozes, "sleeps between polls of the BIOS (--poll-sleep)") \
   X(refills, "blocks whose kept addends changed too often") \
   X(signals, "host signals in translated code") \

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include "../tcache/tcache.h"
 #include "monitor.h"
+#include "rest.h"
 
 /* Decoded instructions of the slow paths, with the thunk that runs them on a buffer. Found by address, believed only if the bytes
  * agree. */
@@ -93,11 +94,7 @@ struct monitor {
   unsigned jitter_delay;
   struct slow_insn slow[SLOW_INSNS];
   struct selfmod selfmod;
-  struct {
-    int64_t last; /* guest ns of the last PAUSE, or of the end of the sleep behind it */
-    uint32_t outs;
-    unsigned count; /* PAUSEs on end */
-  } polls;
+  struct rest *rest; /* NULL: a guest that polls its BIOS never sleeps */
   struct {
     uint32_t eip, cs_base, mode;
   } recent[RECENT];

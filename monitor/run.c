@@ -52,6 +52,7 @@ void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) 
                                 : tcache_kill_granules(m->code.tcache, frame, granules, &left);
   m->counters.code_kills += killed;
   if (killed && store->size && store->by_insn) selfmod_killed(m, frame, store->offset);
+  if (!killed && store->size) return; /* all are still there */
   mmu_untrace_code(m->mmu, frame);
   if (left) mmu_trace_code(m->mmu, frame, left);
 }
@@ -95,6 +96,7 @@ static void reset_by(struct monitor *m, void (*reset)(struct vcpu *v)) {
   v->s.stack_page = 1ull << 40;
   v->halted = false;
   monitor_set_intr(m, false);
+  rest_forget(m);
 }
 
 void monitor_set_plain_ports(struct monitor *m, const struct plain_ports *ports) {
@@ -395,6 +397,7 @@ static void poll(struct monitor *m) {
   m->v->s.safepoint = m->readable; /* in this order: a kick between the two costs a needless safepoint, never a lost one */
   m->kicked = 0;
   run_tell_clock(m);
+  rest_disturbed(m);
   machine_poll(m->machine);
 }
 
@@ -560,31 +563,10 @@ static void paranoia(struct monitor *m) {
   if (wrong) vm_stop(m->v, wrong);
 }
 
-/* Behind a PAUSE of a BIOS. GRUB at its menu, and DOS programs, ask it for a key without end, and never execute HLT: after some
- * questions on end, each soon behind the last and no OUT between them, the guest sleeps behind each. An interrupt or a device
- * ends that. */
-static void doze(struct monitor *m) {
-  enum { SOON = 1000000 /* ns */, ENOUGH = 32 };
-  struct vcpu *v = m->v;
-  int64_t now = clock_peek(m->clock);
-  bool polls = now - m->polls.last < SOON && v->outs == m->polls.outs;
-  m->polls.count = polls ? m->polls.count + 1 : 0;
-  if (m->polls.count > ENOUGH && v->s.if_flag && !m->intr && !v->nmi_pending) {
-    m->counters.dozes++;
-    vcpu_park_fp(v);
-    run_tell_clock(m);
-    machine_doze(m->machine, m->options.poll_sleep);
-    if (m->kicked) poll(m);
-    now = clock_peek(m->clock);
-  }
-  m->polls.last = now;
-  m->polls.outs = v->outs;
-}
-
 static void after_instruction(struct monitor *m, int result, bool stepped) {
   struct vcpu *v = m->v;
   switch (result) {
-  case EXEC_PAUSE: doze(m); /* fall through */
+  case EXEC_PAUSE: rest_polled(m); /* fall through */
   case EXEC_NEXT:
   case EXEC_AGAIN:                          /* AGAIN: an iteration of a REP instruction is a step too */
     if (stepped) v->pending_db |= 1u << 14; /* DR6.BS */
@@ -646,7 +628,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   if (m->options.paranoid) paranoia(m);
   m->recent[m->recent_at++ % RECENT] = (typeof(m->recent[0])){v->s.eip, v->s.seg[SEG_CS].base, mode};
   if (m->options.log & 1u << LOG_exec) log_exec(m);
-  int result = run_block(m, mode, plain);
+  int result = __builtin_expect(!v->accessed, 1) ? run_block(m, mode, plain) : rest_step(m);
   if (monitor_counted(m)) end_budget(m);
   /* its instruction is still to come */
   if (result == RUN_RETRY && !v->halted) v->inhibit_irq |= shadow, v->inhibit_db = shadow_db;

@@ -204,7 +204,9 @@ static int run_insn(struct monitor *m, struct slow_insn *e) {
 int slow_step(struct monitor *m) {
   struct slow_insn *e;
   int r = find_insn(m, &e);
-  return r == EXEC_NEXT ? run_insn(m, e) : r;
+  if (r != EXEC_NEXT) return r;
+  if (m->v->accessed) rest_insn(m, &e->insn);
+  return run_insn(m, e);
 }
 
 /* After a segment load: what its descriptor was, so that loading the same again need not come here (emit_mov_to_seg). */
@@ -251,7 +253,7 @@ static bool run_may_go_on(struct monitor *m) {
   const struct vcpu *v = m->v;
   return !m->kicked && !(m->intr && v->s.if_flag) && !v->nmi_pending && !v->inhibit_irq && !v->inhibit_db && !v->pending_db &&
          !m->jitter_delay && !m->options.log && !(m->mode.bits & TR_STEP) && !(v->s.sys_flags & (FLAG_TF | FLAG_RF)) &&
-         !monitor_counted(m);
+         !monitor_counted(m) && !v->accessed;
 }
 
 /* The instruction at EIP if a run goes on with it: in a page of RAM with a fetch entry, within CS.limit. */

@@ -157,7 +157,9 @@ static bool run_side(struct vcpu *v, const struct string_op *op, unsigned seg, u
   if (!s->window) s->host = host_pointer(v, linear, write);
   return s->window || s->host;
 }
-static uint32_t element_load(const uint8_t *from, unsigned size) { return size == 1 ? *from : size == 2 ? load16(from) : load32(from); }
+static uint32_t element_load(const uint8_t *from, unsigned size) {
+  return size == 1 ? *from : size == 2 ? load16(from) : load32(from);
+}
 static void element_store(uint8_t *to, unsigned size, uint32_t value) {
   if (size == 1) *to = (uint8_t)value;
   else if (size == 2) store16(to, (uint16_t)value);
@@ -274,9 +276,10 @@ static uint32_t run_scas(struct vcpu *v, const struct string_op *op, uint32_t li
 
 /* ---- the loop ---- */
 
-/* Runs look neither at data breakpoints nor at alignment; a single step is one element. */
+/* Runs look neither at data breakpoints nor at alignment, and tell nobody; a single step is one element. */
 static bool runs_allowed(const struct vcpu *v) {
-  return !(v->dr[7] & 0xff) && !(v->s.sys_flags & FLAG_TF) && !(v->s.sys_flags & FLAG_AC && v->cr0 & CR0_AM && v->cpl == 3);
+  return !(v->dr[7] & 0xff) && !v->accessed && !(v->s.sys_flags & FLAG_TF) &&
+         !(v->s.sys_flags & FLAG_AC && v->cr0 & CR0_AM && v->cpl == 3);
 }
 
 static bool terminated(const struct vcpu *v, const struct string_op *op) {

@@ -123,8 +123,12 @@ struct vcpu {
   bool halted;
   bool nmi_pending, nmi_blocked; /* blocked from NMI delivery to the next IRET */
   bool fp_live;                  /* the guest's x87/SSE state is in the host's registers, not in fp */
-  bool tells_pauses;
-  uint32_t outs; /* OUTs, but to the 8259s' first ports, for whoever wants to know whether there were any */
+  bool tells_pauses;             /* PAUSE of real and V86 mode is EXEC_PAUSE */
+  uint32_t outs;                 /* OUTs, but to the 8259s' first ports, for whoever wants to know whether there were any */
+  /* Told of all that C code reads and writes for the guest, before it does (round.c): memory at `host`; NULL: a device, a port,
+   * or nothing at all. NULL: nobody. Translated code tells nobody. */
+  void (*accessed)(struct vcpu *v, const uint8_t *host, unsigned size, bool write);
+  void *accessed_opaque;
   /* The bytes of a page that are about to be stored, where code may be: blocks read from others of its granule live on. Size 0:
    * it is not known so exactly. */
   struct {

@@ -6,7 +6,7 @@ enum { HASH_HEADS = 1 << 16, FRAMES = 1 << 20, PAGES = 1 << 20, UNBOUND = 0x7fff
 
 enum { CODE_MOST = 1 << 30, HUGE_PAGE = 2 << 20 };
 
-enum { OPEN_RUNS = 8 };
+enum { OPEN_RUNS = 8, SPARED = 8 };
 struct tc_run {
   uint32_t from, to;
 }; /* whole pages of code memory */
@@ -29,6 +29,11 @@ struct tcache {
   uint32_t *by_frame; /* FRAMES: blocks read from the frame */
   uint32_t *by_page;  /* PAGES: blocks at the linear page */
   uint32_t generation;
+  struct spared {
+    uint32_t frame;     /* + 1; 0: none */
+    uint64_t bytes[64]; /* a word for each granule, a bit for each byte */
+  } spared[SPARED]; /* frames where a store between code was seen to kill nothing, by number: the bytes of their blocks, at least
+                     */
   void (*died)(void *opaque, const struct tc_block *);
   void *opaque;
 };

@@ -67,7 +67,7 @@ struct tr_site *tcache_site_at(struct tcache *t, uint32_t offset);
 /* ---- the ways in which blocks die ---- */
 /* Blocks read from these granules of a frame; *left: granules of the blocks that stay. Returns how many died. */
 unsigned tcache_kill_granules(struct tcache *t, uint32_t frame, uint64_t granules, uint64_t *left);
-/* Only those read from these very bytes. */
+/* Only those read from these very bytes; *left may have more then. */
 unsigned tcache_kill_bytes(struct tcache *t, uint32_t frame, uint32_t offset, uint32_t size, uint64_t *left);
 /* jumps into blocks of that linear page come to the dispatcher again */
 void tcache_unchain_page(struct tcache *t, uint32_t page);

@@ -110,9 +110,9 @@ static const struct option_row rows[] = {
   {NULL, ARG_NONE, "", "QEMU's, for command lines that have them", NULL},
   {"k", ARG_VALUE, "LAYOUT", "accepted, without effect here", handle_ignored},
   {"no-user-config", ARG_NONE, "", NULL, handle_ignored},
-  {"poll-sleep", ARG_EQUALS, "MS",
-   "a guest that asks its BIOS for a key without end (GRUB's menu, DOS programs) sleeps so long between two questions; 0 (default): it does not. "
-   "What computes between such questions becomes slow",
+  {"poll-sleep", ARG_EQUALS, "auto|MS",
+   "a guest that asks its BIOS for a key without end (GRUB's menu, DOS programs) sleeps between two questions: auto (default), where it is proven that its "
+   "loop does nothing but ask; MS: so many milliseconds each time, which makes slow what computes between such questions; 0: never",
    handle_poll_sleep},
   {NULL, ARG_NONE, "", "The translator, and what can be seen of it", NULL},
   {"singlestep", ARG_NONE, "", "one instruction a block", handle_singlestep},
@@ -296,6 +296,8 @@ static int finish(struct parser *p) {
                         : p->alone ? "nothing to boot: give a -kernel, or something for its BIOS (-help lists the options)"
                                    : NULL;
   if (!problem && o->kernel && o->bios) fprintf(p->err, "bt: warning: -bios: a -kernel is started without firmware\n");
+  if (!problem && o->monitor.poll_sleep > 0 && o->monitor.icount_shift >= 0)
+    fprintf(p->err, "bt: warning: --poll-sleep: under -icount a guest sleeps at HLT only\n");
   if (!problem) return OPTIONS_OK;
   fprintf(p->err, "bt: %s\n", problem);
   return OPTIONS_BAD;
@@ -308,7 +310,7 @@ int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
                            .vga = true,
                            .escape = 1,
                            .boot = {.splash_time = -1, .reboot_timeout = -1},
-                           .monitor.icount_shift = -1};
+                           .monitor = {.icount_shift = -1, .poll_sleep = POLL_SLEEP_AUTO}};
   struct parser p = {
     .o = o, .err = err, .serial_default = true, .parallel_default = true, .monitor_default = true, .alone = argc <= 1};
   int result = OPTIONS_OK;

@@ -106,8 +106,9 @@ int handle_flush_every(struct parser *p) { return count(p, &p->o->monitor.flush_
 int handle_paranoid(struct parser *p) { return count(p, &p->o->monitor.paranoid); }
 int handle_poll_sleep(struct parser *p) {
   uint64_t ms;
-  if (!value_number(p->value, 50, &ms)) return options_complain(p, "0 to 50 milliseconds");
-  p->o->monitor.poll_sleep = (int64_t)ms * 1000000;
+  bool automatic = !strcmp(p->value, "auto");
+  if (!automatic && !value_number(p->value, 50, &ms)) return options_complain(p, "auto, or 0 to 50 milliseconds");
+  p->o->monitor.poll_sleep = automatic ? POLL_SLEEP_AUTO : (int64_t)ms * 1000000;
   return OPTIONS_OK;
 }
 int handle_irq_jitter(struct parser *p) {

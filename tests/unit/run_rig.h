@@ -85,6 +85,7 @@ struct machine {
   uint64_t polls, outs, idles, dozes;
   atomic_bool exit_wanted;
   void (*on_poll)(struct machine *);
+  void (*on_doze)(struct machine *, int64_t ns);
   void (*on_out)(struct machine *, uint32_t value); /* RIG_NOTHING */
   void *opaque;
   char log[RIG_LOG];
@@ -202,7 +203,10 @@ void machine_idle(struct machine *r) {
     rig_end(r);
   }
 }
-void machine_doze(struct machine *r, int64_t ns) { r->dozes++; }
+void machine_doze(struct machine *r, int64_t ns) {
+  r->dozes++;
+  if (r->on_doze) r->on_doze(r, ns);
+}
 void machine_log(struct machine *r, const char *format, ...) {}
 const char *machine_symbol(struct machine *r, gla linear, uint32_t *offset) { return NULL; }
 

@@ -475,6 +475,17 @@ static void axes(void **state) {
   assert_int_equal(o.monitor.without, TR_NO_WINDOWS | TR_NO_HOIST);
   PARSE(&o, "-kernel", "k", "-d", "exec");
   assert_true(o.monitor.no_chain);
+  assert_int_equal(o.monitor.poll_sleep, POLL_SLEEP_AUTO);
+  PARSE(&o, "-kernel", "k", "--poll-sleep=20");
+  assert_int_equal(o.monitor.poll_sleep, 20000000);
+  PARSE(&o, "-kernel", "k", "--poll-sleep=0");
+  assert_int_equal(o.monitor.poll_sleep, 0);
+  PARSE(&o, "-kernel", "k", "--poll-sleep=0", "--poll-sleep=auto");
+  assert_int_equal(o.monitor.poll_sleep, POLL_SLEEP_AUTO);
+  GOOD("-icount", "shift=3", "--poll-sleep=auto");
+  WARNS("warning: --poll-sleep: under -icount", "-icount", "shift=3", "--poll-sleep=20");
+  BAD("auto, or 0 to 50", "--poll-sleep=51");
+  BAD("auto, or 0 to 50", "--poll-sleep=automatic");
   BAD("'windoze'", "--without=windoze");
   BAD("not done yet", "--user=auto");
   BAD("not a number", "--paranoid=x");

@@ -323,37 +323,6 @@ static void chaining_through_flushes(void **state) {
   }
 }
 
-/* --poll-sleep: PAUSEs of real mode on end, which are a BIOS that is asked for a key. 1000 of them, with what `between` says. */
-static uint64_t dozes(bool real, bool outs, int64_t poll_sleep) {
-  /* sti; mov cx, 1000; 1: pause; out 84h, al, or two NOPs; loop 1b; mov al, 0; out f4h, al (in 32-bit mode: mov ecx, 1000) */
-  uint8_t code[] = {0xfb, 0xb9, 0xe8, 0x03, 0x90, 0x90, 0xf3, 0x90, 0x90, 0x90, 0xe2, 0xfa, 0xb0, 0, 0xe6, 0xf4, 0xeb, 0xfe};
-  rig *r = rig_create(&(struct monitor_options){.icount_shift = -1, .poll_sleep = poll_sleep});
-  struct vcpu *v = rig_vcpu(r);
-  if (!real) code[4] = code[5] = 0;
-  if (outs) code[8] = 0xe6, code[9] = RIG_PERIOD;
-  rig_load(r, code, sizeof code);
-  if (real) {
-    v->cr0 &= ~(uint32_t)CR0_PE;
-    for (unsigned i = 0; i < 6; i++)
-      v->s.seg[i] = (struct tr_segment){i == SEG_CS ? RIG_CODE : 0, 0xffff, 0, i == SEG_CS ? 0x9b : 0x93, 1};
-    v->s.eip = 0, v->s.gpr[REG_ESP] = 0x7000;
-    vcpu_paging_changed(v);
-    v->mode_dirty = true;
-  }
-  assert_null(monitor_run(r->monitor));
-  uint64_t count = r->dozes;
-  assert_int_equal(monitor_get_counters(r->monitor)->dozes, count);
-  rig_destroy(r);
-  return count;
-}
-
-static void polls_of_the_bios_doze(void **state) {
-  assert_in_range(dozes(true, false, 1000000), 100, 968); /* a busy host may break the row of them */
-  assert_int_equal(dozes(true, false, 0), 0);
-  assert_int_equal(dozes(true, true, 1000000), 0);
-  assert_int_equal(dozes(false, false, 1000000), 0);
-}
-
 int main(void) {
   alarm(170);
   const char *filter = getenv("CMOCKA_TEST_FILTER");
@@ -373,7 +342,6 @@ int main(void) {
     cmocka_unit_test(window_registers_lost_over_slow_access),
     cmocka_unit_test(esp_folded_twice_at_ret),
     cmocka_unit_test(chaining_through_flushes),
-    cmocka_unit_test(polls_of_the_bios_doze),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
