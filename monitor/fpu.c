@@ -149,7 +149,7 @@ static void set_ferr(struct vcpu *v, bool level) {
 /* Instructions other than the "no-wait" ones report a pending unmasked exception first: #MF, or FERR# where CR0.NE = 0; then they
  * go on, as if IGNNE# were asserted (a PC's IRQ 13 arrives at the next boundary). */
 static int pending_check(struct vcpu *v, const struct fp_image *image) {
-  if (!(load16(image->bytes + FX_FSW) & FSW_ES)) return EXEC_NEXT;
+  if (!(load16(image->bytes + FX_FSW) & ~load16(image->bytes + FX_FCW) & FSW_EXCEPTIONS)) return EXEC_NEXT;
   if (v->cr0 & CR0_NE) return fault_raise(v, VEC_MF);
   set_ferr(v, true);
   return EXEC_NEXT;

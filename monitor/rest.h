@@ -8,9 +8,9 @@
  * is found to repeat itself, nothing but an interrupt's handler, a device, or the time, if it reads the TSC, will ever get it out
  * of there. From then on the guest runs as ever, and at each such PAUSE its registers and what the round reads are compared with
  * those of the proof. While they agree it sleeps to the next deadline of the clock, or until somebody kicks. A loop that reads
- * the TSC may be waiting for a time, and sleeps an eighth of what it has waited so far, 4 ms at most, or 12 where a round is long.
- * When they have not agreed for a round, the proof is void. So whoever counts, draws, decodes or changes anything between its questions is never put
- * to sleep.
+ * the TSC may be waiting for a time, and sleeps an eighth of what it has waited so far, 4 ms at most, or 12 where a round is
+ * long. When they have not agreed for a round, the proof is void. So whoever counts, draws, decodes or changes anything between
+ * its questions is never put to sleep.
  *
  * A look costs some 0.15 us an instruction. One that proves nothing, or whose proof ended before it had gained four times its
  * price, is followed by eight times its price without one, by twice as long each time, up to a second.

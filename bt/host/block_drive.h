@@ -1,10 +1,10 @@
 /* A drive: the block back end (devices/backend.h, D16) that -drive makes, with an image as its medium or none (block_image.h).
  *
  * Owns its image, what is known of its requests, and what happens at errors of the host (werror=, rerror=). A request goes to a
- * thread of the pool, which carries it out and posts it back; what ends in the page cache (page_cache.h) is done at once and posted.
- * Invariants: R1. done() is called once for each request, in the vCPU thread, never before block_submit() returns. R2. What
- * stopped the machine is tried again before anything that the guest submits later: the guest does not run meanwhile. R3. A medium
- * is taken out with no request under way. */
+ * thread of the pool, which carries it out and posts it back; what ends in the page cache (page_cache.h) is done at once and
+ * posted. Invariants: R1. done() is called once for each request, in the vCPU thread, never before block_submit() returns. R2.
+ * What stopped the machine is tried again before anything that the guest submits later: the guest does not run meanwhile. R3. A
+ * medium is taken out with no request under way. */
 #pragma once
 #include "../../devices/backend.h"
 #include "../boot/image.h"

@@ -2,8 +2,8 @@
  * (block_nbd.c), nothing (block_null.c), and what keeps writes away from another one (block_overlay.c); block_open.c makes them
  * of what file= and format= say.
  *
- * Threads: made, destroyed and asked read_now() and write_now() in the vCPU thread; all else in the pool's, several at once. Operations wait for
- * the host, and return 0 or an errno; the drive above has checked bounds and rights. */
+ * Threads: made, destroyed and asked read_now() and write_now() in the vCPU thread; all else in the pool's, several at once.
+ * Operations wait for the host, and return 0 or an errno; the drive above has checked bounds and rights. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

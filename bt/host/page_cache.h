@@ -1,11 +1,11 @@
 /* Reads and writes of a file that end in the host's page cache: copies, done at once in the vCPU thread, where a thread's turn
  * and the guest's way into HLT and out of it would cost more than the copy does.
  *
- * The vCPU must not wait for a medium. Reads never do: preadv2(2) with RWF_NOWAIT (Linux 4.14); tmpfs does not know it, and has no
- * medium. Writes with RWF_NOWAIT are known to few file systems, not to ext4. There a write to whole pages, or to pages that are in
- * the cache, waits only where the host holds writers back because too much is not yet on its disks. Nobody can ask before; but one
- * that took long is the last for a thousand times as long. Only on file systems of this machine's own: behind others is a server
- * that may be gone. */
+ * The vCPU must not wait for a medium. Reads never do: preadv2(2) with RWF_NOWAIT (Linux 4.14); tmpfs does not know it, and has
+ * no medium. Writes with RWF_NOWAIT are known to few file systems, not to ext4. There a write to whole pages, or to pages that
+ * are in the cache, waits only where the host holds writers back because too much is not yet on its disks. Nobody can ask before;
+ * but one that took long is the last for a thousand times as long. Only on file systems of this machine's own: behind others is a
+ * server that may be gone. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
