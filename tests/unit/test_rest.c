@@ -285,9 +285,9 @@ static void others_are_left_alone(void **state) {
 }
 
 /* --poll-sleep=MS: PAUSEs on end are enough, whatever is between them but an OUT. */
-static uint64_t dozes_unproven(const uint8_t *code, int64_t poll_sleep) {
-  struct test *t = test_create(code, &(struct monitor_options){.icount_shift = -1, .poll_sleep = poll_sleep});
-  t->us = GIVEN;
+static uint64_t dozes_unproven(const uint8_t *code, unsigned us) {
+  struct test *t = test_create(code, &(struct monitor_options){.icount_shift = -1, .poll_sleep = 1000000});
+  t->us = us;
   t->rig->on_doze = dozed_enough;
   const struct monitor_counters *c = test_run(t);
   assert_int_equal(c->looks, 0);
@@ -296,11 +296,11 @@ static uint64_t dozes_unproven(const uint8_t *code, int64_t poll_sleep) {
   return dozes;
 }
 static void a_given_time_needs_no_proof(void **state) {
-  assert_int_equal(dozes_unproven(guest_counts, 1000000), ENOUGH_DOZES);
-  assert_int_equal(dozes_unproven(guest_asks, 1000000), ENOUGH_DOZES);
-  assert_int_equal(dozes_unproven(guest_writes_to_a_port, 1000000), 0);
-  assert_int_equal(dozes_unproven(guest_writes_strings_to_a_port, 1000000), 0);
-  assert_int_equal(dozes_unproven(guest_cannot_be_interrupted, 1000000), 0);
+  assert_int_equal(dozes_unproven(guest_counts, FOREVER), ENOUGH_DOZES);
+  assert_int_equal(dozes_unproven(guest_asks, FOREVER), ENOUGH_DOZES);
+  assert_int_equal(dozes_unproven(guest_writes_to_a_port, GIVEN), 0);
+  assert_int_equal(dozes_unproven(guest_writes_strings_to_a_port, GIVEN), 0);
+  assert_int_equal(dozes_unproven(guest_cannot_be_interrupted, GIVEN), 0);
 }
 
 /* An interrupt's handler counts ticks at RIG_DATA. Whoever does not look at them sleeps on the strength of one proof; whoever
