@@ -1,5 +1,5 @@
 // link: bt_monitor
-// timeout: 120
+// timeout: 240
 /* A guest that polls its BIOS, and when it is put to sleep (monitor/rest.h, round.h): loops of real mode that execute PAUSE, each
  * with something else in it. Run only this: build/unit/test_rest (CMOCKA_TEST_FILTER=CASE for one case; rows of `loops`:
  * BT_TEST_SHOW=NAME). */
@@ -403,7 +403,7 @@ static void a_reset_forgets(void **state) {
 }
 
 int main(void) {
-  alarm(110);
+  alarm(230);
   signal(SIGUSR1, ignore); /* a kick behind monitor_run() */
   const char *filter = getenv("CMOCKA_TEST_FILTER");
   if (filter) cmocka_set_test_filter(filter);

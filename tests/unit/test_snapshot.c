@@ -1,7 +1,7 @@
 // Saved states of a whole machine: what is refused, that nothing read from a file can crash, that a load goes on where the save
 // was - in every state of the CPU that a stop can meet - and that differences are named. Run only this: build/unit/test_snapshot
 // link: bt_program
-// timeout: 120
+// timeout: 300
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
