@@ -2,6 +2,7 @@
 #include "page_cache.h"
 #include <errno.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,11 +20,18 @@ static const uint32_t disks[] = {
   0xef53 /* ext2, ext3, ext4 */, 0x58465342 /* XFS */, 0x9123683e /* btrfs */,  0xf2f52010 /* F2FS */,
   0x2fc12fc1 /* ZFS */,          0x3153464a /* JFS */, 0x52654973 /* Reiser */, 0x794c7630 /* overlayfs */};
 
+/* What statfs(2) says of a block device is said of /dev, which is in memory. */
+static bool is_device(int fd) {
+  struct stat s;
+  return fstat(fd, &s) == 0 && S_ISBLK(s.st_mode);
+}
+
 void page_cache_init(struct page_cache *c, int fd) {
   struct statfs s;
-  uint32_t type = fstatfs(fd, &s) < 0 ? 0 : (uint32_t)s.f_type;
+  bool device = is_device(fd);
+  uint32_t type = device || fstatfs(fd, &s) < 0 ? 0 : (uint32_t)s.f_type;
   *c = (struct page_cache){.fd = fd, .in_memory = is_one_of(type, memory, sizeof memory / sizeof memory[0])};
-  c->is_local = c->in_memory || is_one_of(type, disks, sizeof disks / sizeof disks[0]);
+  c->is_local = c->in_memory || device || is_one_of(type, disks, sizeof disks / sizeof disks[0]);
 }
 
 static int64_t host_now(void) {

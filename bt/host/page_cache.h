@@ -13,7 +13,7 @@
 
 struct page_cache {
   int fd;                             /* the caller's; without O_DIRECT */
-  bool is_local, in_memory;           /* its file system (of this machine) */
+  bool is_local, in_memory;           /* its file system (of this machine); a block device is local */
   bool refuses_reads, refuses_writes; /* the host knows no RWF_NOWAIT there */
   int64_t not_before;                 /* ns of CLOCK_MONOTONIC: writes go to threads until then */
 };

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <linux/loop.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include "bt/host/block_image.h"
@@ -251,6 +253,40 @@ static void writes_at_once_do_not_wait(void **state) {
 }
 
 /* All at once, each with its own place: every one is done, once, with its own bytes. */
+/* A block device's file is in /dev, whose file system is in memory; what is behind it is not. */
+static int loop_device(int file) {
+  char path[32];
+  int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), number = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+  if (control >= 0) close(control);
+  if (number < 0) return -1;
+  snprintf(path, sizeof path, "/dev/loop%d", number);
+  const struct loop_config config = {.fd = (uint32_t)file, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0 || ioctl(fd, LOOP_CONFIGURE, &config) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+static void a_block_device_is_not_in_memory(void **state) {
+  char path[64];
+  static uint8_t bytes[4096];
+  const struct iovec page = {bytes, 4096}, part = {bytes, 512};
+  struct page_cache c;
+  make_file(path);
+  int file = open(path, O_RDWR | O_CLOEXEC), fd = loop_device(file);
+  close(file), unlink(path);
+  if (fd < 0) skip(); /* nobody but root may have one */
+  page_cache_init(&c, fd);
+  assert_true(c.is_local);
+  assert_false(c.in_memory);
+  assert_true(page_cache_write(&c, 4096, 4096, &page, 1));
+  assert_true(page_cache_write(&c, 4096 + 512, 512, &part, 1));
+  assert_int_equal(fdatasync(fd), 0);
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  if (!page_cache_read(&c, 8192, 512, &part, 1)) assert_false(page_cache_write(&c, 8192 + 512, 512, &part, 1));
+  close(fd);
+}
+
 static void many_requests_at_once(void **state) {
   enum { MANY = 400 };
   static struct block_request r[MANY];
@@ -714,6 +750,7 @@ int main(void) {
     cmocka_unit_test(discard_makes_a_hole_where_it_may),
     cmocka_unit_test(what_the_page_cache_takes_needs_no_thread),
     cmocka_unit_test(writes_at_once_do_not_wait),
+    cmocka_unit_test(a_block_device_is_not_in_memory),
     cmocka_unit_test(many_requests_at_once),
     cmocka_unit_test(the_end_waits_for_writes),
     cmocka_unit_test(a_guest_cannot_make_a_qcow2_of_a_guessed_raw_image),
