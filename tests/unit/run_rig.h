@@ -82,6 +82,7 @@ struct machine {
   bool ignores_ports; /* writes to ports do nothing: the guest may do anything */
   bool mmio_tells;    /* accesses to RIG_MMIO are logged, and reads differ by address */
   bool done;
+  uint64_t tsc, tsc_step; /* step not 0: the monitor reads a TSC that goes on by that with each read */
   uint64_t polls, outs, idles, dozes;
   atomic_bool exit_wanted;
   void (*on_poll)(struct machine *);
@@ -171,7 +172,7 @@ void machine_triple_fault(struct machine *r) {
   rig_log(r, "triple fault ");
   rig_end(r);
 }
-uint64_t machine_tsc(struct machine *r) { return clock_tsc(r->clock); }
+uint64_t machine_tsc(struct machine *r) { return r->tsc_step ? r->tsc += r->tsc_step : clock_tsc(r->clock); }
 void machine_set_tsc(struct machine *r, uint64_t value) { clock_tsc_write(r->clock, value); }
 uint64_t machine_apic_base(struct machine *r) { return 0xfee00900; }
 void machine_set_apic_base(struct machine *r, uint64_t value) {}

@@ -402,6 +402,115 @@ static void a_reset_forgets(void **state) {
   test_destroy(t);
 }
 
+/* ---- random loops ---- */
+
+struct body {
+  uint8_t bytes[4096];
+  unsigned at, seed;
+  bool has_time;
+};
+static uint32_t below(struct body *b, unsigned n) { return (unsigned)rand_r(&b->seed) % n; }
+static void put(struct body *b, unsigned n, const uint8_t *bytes) { memcpy(b->bytes + b->at, bytes, n), b->at += n; }
+#define PUT(b, ...) put(b, sizeof((uint8_t[]){__VA_ARGS__}), (uint8_t[]){__VA_ARGS__})
+static uint8_t reg_of(struct body *b) { return (uint8_t[]){0, 1, 2, 3, 5, 6, 7}[below(b, 7)]; } /* not ESP */
+static uint8_t word_of(struct body *b) { return (uint8_t)(16 + (below(b, 8) ? 4 * below(b, 6) : below(b, 28))); }
+
+/* An opcode with a memory operand, a word of few; or with a register. */
+static void with_operand(struct body *b, bool wide, unsigned escape, uint8_t opcode, bool memory) {
+  if (wide) PUT(b, 0x66);
+  if (escape) PUT(b, 0x0f);
+  PUT(b, opcode);
+  if (memory) PUT(b, (uint8_t)(reg_of(b) << 3 | 6), word_of(b), 0);
+  else PUT(b, (uint8_t)(0xc0 | reg_of(b) << 3 | reg_of(b)));
+}
+
+static void put_insn(struct body *b) {
+  static const uint8_t plain[] = {0x89, 0x8b, 0x8b, 0x89, 0x87, 0x01, 0x33, 0x11, 0x2b, 0x88, 0x8a, 0x86, 0x3b, 0x85, 0x0b, 0x21};
+  static const uint8_t escaped[] = {0xb6, 0xb7, 0xbe, 0xbf, 0xc1, 0xb1, 0xaf, 0x44, 0x4f,
+                                    0x42, 0x94, 0x9a, 0xa5, 0xad, 0xbc, 0xbd, 0xc0, 0xb0};
+  static const uint8_t single[] = {0x98, 0x99, 0x9e, 0x9f, 0x27, 0x37, 0xf5, 0xf9, 0xf8, 0xd6, 0x9c, 0x9d, 0xc9, 0xd7};
+  bool wide = below(b, 4);
+  uint8_t reg = reg_of(b);
+  switch (b->has_time ? below(b, 2) + 1 + 5 * below(b, 2) : below(b, 16)) { /* behind RDTSC moves alone */
+  case 0: /* MOVs between memory and registers are what taints are about */
+  case 1:
+  case 2: with_operand(b, true, 0, below(b, 2) ? 0x8b : 0x89, true); break;
+  case 3:
+  case 4: with_operand(b, wide, 0, plain[below(b, sizeof plain)], below(b, 4)); break;
+  case 5: with_operand(b, wide, 1, escaped[below(b, sizeof escaped)], below(b, 4)); break;
+  case 6:
+    if (wide) PUT(b, 0x66);
+    PUT(b, (uint8_t)(0x50 | reg));
+    break;
+  case 7:
+    if (wide) PUT(b, 0x66);
+    PUT(b, (uint8_t)(0x58 | reg));
+    break;
+  case 8: /* PUSH or POP of a word of memory */
+    if (wide) PUT(b, 0x66);
+    if (below(b, 2)) PUT(b, 0xff, 0x36, word_of(b), 0);
+    else PUT(b, 0x8f, 0x06, word_of(b), 0);
+    break;
+  case 9:
+    PUT(b, 0xbe, word_of(b), 0, 0xbf, word_of(b), 0, 0xb9, (uint8_t)below(b, 6), 0); /* MOVS, CMPS, STOS, LODS, SCAS */
+    if (below(b, 2)) PUT(b, (uint8_t)(0xf2 + below(b, 2)));
+    if (wide) PUT(b, 0x66);
+    PUT(b, (uint8_t[]){0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf}[below(b, 10)]);
+    break;
+  case 10:
+    if (wide) PUT(b, 0x66);
+    PUT(b, (uint8_t)(below(b, 2) ? 0x60 : 0x61));
+    break;
+  case 11: PUT(b, 0x67, 0x66, 0x8d, (uint8_t)(0x40 | reg << 3 | reg_of(b)), (uint8_t)below(b, 2)); break; /* LEA */
+  case 12: PUT(b, single[below(b, sizeof single)]); break;
+  case 13: PUT(b, 0x66, (uint8_t)(0x40 | below(b, 2) << 3 | reg)); break;
+  case 14:
+    if (wide) PUT(b, 0x66);
+    PUT(b, (uint8_t)(below(b, 2) ? 0xa1 : 0xa3), word_of(b), 0);
+    break;
+  default: b->has_time = true; PUT(b, 0x0f, 0x31);
+  }
+}
+
+/* Most of them leave registers as they found them. */
+static void put_loop(struct body *b, unsigned seed) {
+  static const uint8_t registers[] = {0, 1, 2, 3, 5, 6, 7};
+  *b = (struct body){.seed = seed};
+  PUT(b, 0xfb, 0xf3, 0x90);
+  for (unsigned n = 2 + below(b, 8); n; n--) put_insn(b);
+  for (unsigned i = 0; i < 7; i++)
+    if (below(b, 12)) PUT(b, 0x66, (uint8_t)(0xb8 | registers[i]), 0, 0, 0, 0);
+  if (below(b, 8)) PUT(b, 0xbc, 0, 0x70, 0x38, 0xc0); /* MOV SP, 7000h; CMP AL, AL */
+  if (below(b, 8)) PUT(b, 0xfc);
+  PUT(b, 0xe9, (uint8_t)(1 - (b->at + 3)), (uint8_t)((1 - (int)(b->at + 3)) >> 8));
+}
+
+static bool looked_often(const struct monitor_counters *c) {
+  const volatile uint64_t *proofs = &c->proofs, *looks = &c->looks;
+  return !*proofs && *looks >= 5;
+}
+
+/* What is proven holds: nothing comes from outside, so nothing ever ends the first proof. All bytes of the TSC are others each
+ * time: one that seems to stand still is a state until it moves. */
+static void random_loops_sleep_for_good(void **state) {
+  unsigned first = getenv("BT_TEST_SEED") ? (unsigned)atoi(getenv("BT_TEST_SEED")) : 1, slept = 0, taints = 0;
+  unsigned cases = getenv("BT_TEST_CASES") ? (unsigned)atoi(getenv("BT_TEST_CASES")) : 200;
+  for (unsigned seed = first; seed < first + cases; seed++) {
+    static struct body b;
+    put_loop(&b, seed);
+    struct test *t = test_create(b.bytes, &automatic);
+    t->us = 1500 * MS, t->enough = looked_often;
+    t->rig->on_doze = dozed_enough, t->rig->ignores_ports = true, t->rig->tsc_step = 0x0101010101010101;
+    const struct monitor_counters *c = test_run(t);
+    if (c->proofs && (c->proofs != 1 || c->dozes < ENOUGH_DOZES))
+      fail_msg("loop %u: %llu looks, %llu proofs, %llu dozes", seed, (unsigned long long)c->looks, (unsigned long long)c->proofs,
+               (unsigned long long)c->dozes);
+    slept += c->dozes >= ENOUGH_DOZES, taints += c->dozes >= ENOUGH_DOZES && b.has_time;
+    test_destroy(t);
+  }
+  if (getenv("BT_TEST_SHOW")) printf("%u of %u slept, %u of them read the time\n", slept, cases, taints);
+}
+
 int main(void) {
   alarm(230);
   signal(SIGUSR1, ignore); /* a kick behind monitor_run() */
@@ -416,6 +525,7 @@ int main(void) {
     cmocka_unit_test(a_device_ends_it),
     cmocka_unit_test(another_map_needs_another_proof),
     cmocka_unit_test(a_reset_forgets),
+    cmocka_unit_test(random_loops_sleep_for_good),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
