@@ -15,8 +15,8 @@
  * A look costs some 0.15 us an instruction. One that proves nothing, or whose proof ended before it had gained four times its
  * price, is followed by eight times its price without one, by twice as long each time, up to a second.
  *
- * No proof is had of what asks a device or writes to one, uses x87, MMX or SSE, touches MSRs, halts, faults, has paging on, or
- * takes more than 32768 instructions or eight PAUSEs a round. Counted mode (-icount) has no rest. */
+ * No proof is had of what asks a device or writes to one, uses x87, MMX or SSE, touches MSRs, halts, faults, switches tasks, has
+ * paging on, or takes more than 32768 instructions or eight PAUSEs a round. Counted mode (-icount) has no rest. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -116,7 +116,7 @@ static void note_write(const struct round *r, struct granule *g, uint8_t bits) {
 
 static void accessed(struct vcpu *v, const uint8_t *host, unsigned size, bool write) {
   struct round *r = v->accessed_opaque;
-  r->failed |= !host; /* a device, whose state nobody knows */
+  r->failed |= !host; /* a device, whose state nobody knows; a task switch */
   for (unsigned part; size && !r->failed; host += part, size -= part) {
     unsigned first = (uintptr_t)host % 8;
     part = size < 8 - first ? size : 8 - first;
@@ -235,9 +235,9 @@ void round_insn(struct round *r, struct vcpu *v, const struct insn *insn) {
   }
 }
 
-/* Paging: what walks read is not seen here. A task switch stores and loads registers that no row names. */
+/* Paging: what walks read is not seen here. */
 bool round_has_failed(const struct round *r, const struct vcpu *v) {
-  return r->failed || (v->cr0 & CR0_PG) || v->tr.selector != r->registers.tr.selector || round_map_changed(r, v);
+  return r->failed || (v->cr0 & CR0_PG) || round_map_changed(r, v);
 }
 
 /* Changed inputs become taints at the beginning of the next round. False: there are none, or too many. */

@@ -211,6 +211,7 @@ static int task_enter(struct vcpu *v, const struct task_image *t, uint32_t ext) 
 int task_switch(struct vcpu *v, const struct descriptor *tss, enum task_cause cause, uint32_t ext, uint32_t saved_eip,
                 uint32_t saved_eflags) {
   struct task_image t = {0};
+  if (v->accessed) v->accessed(v, NULL, 0, true); /* it stores and loads registers that no row names */
   TRY(task_probe(v, tss, cause, ext));
   TRY(task_write_memory(v, tss, cause, saved_eip, saved_eflags));
   gla base = to_gla(desc_base(tss));

@@ -126,7 +126,7 @@ struct vcpu {
   bool tells_pauses;             /* PAUSE of real and V86 mode is EXEC_PAUSE */
   uint32_t outs;                 /* OUTs, but to the 8259s' first ports, for whoever wants to know whether there were any */
   /* Told of all that C code reads and writes for the guest, before it does (round.c): memory at `host`; NULL: a device, a port,
-   * or nothing at all. NULL: nobody. Translated code tells nobody. */
+   * nothing at all, or a task switch. NULL: nobody. Translated code tells nobody. */
   void (*accessed)(struct vcpu *v, const uint8_t *host, unsigned size, bool write);
   void *accessed_opaque;
   /* The bytes of a page that are about to be stored, where code may be: blocks read from others of its granule live on. Size 0:
