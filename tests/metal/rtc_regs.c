@@ -1,4 +1,5 @@
-/* The RTC: status registers, BCD and binary, RAM cells, periodic interrupt and its acknowledgement. */
+/* The RTC: status registers, BCD and binary, RAM cells, periodic interrupt and its acknowledgement.
+ *   ICOUNT: 6 */
 #include "lib/metal.h"
 
 static uint8_t get(uint8_t index) {
