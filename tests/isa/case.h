@@ -153,6 +153,8 @@ void guest_allow_code_writes(struct guest *g);
 void guest_forget_ldt(struct guest *g);
 /* Whether this linear address is of the guest's own system, which the host's side has not. */
 bool guest_owns(uint32_t linear);
+/* Exits made of other bytes from the next guest_run() on, to tell cases that read them. */
+void guest_other_exits(struct guest *g, bool other);
 void guest_set_background(struct guest *g, const uint8_t *background);
 void guest_run(struct guest *g, const struct isa_case *cases, unsigned count, struct outcome *out);
 uint64_t guest_features(void); /* of the CPU model under test */

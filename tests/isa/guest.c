@@ -43,7 +43,13 @@ enum {
   TSS_LIMIT = 0x68 + 32,
   HANDLER_SIZE = 8
 };
-enum { PORT_EXIT = 0xd9 /* no value that cases put into DX */, PORT_FAULT = 0x40, FILLER = 0xf4, STALLED_POLLS = 3 };
+enum {
+  PORT_EXIT = 0xd9 /* no value that cases put into DX */,
+  PORT_FAULT = 0x40,
+  FILLER = 0xf4,
+  OTHER_FILLER = 0xf1,
+  STALLED_POLLS = 3
+};
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4 };
 #define PTE_NX (1ull << 63)
 
@@ -65,6 +71,7 @@ struct guest {
   timer_t watchdog;
   bool has_watchdog;
   bool code_writable;
+  bool other_exits;
 };
 
 static uint8_t *ram(struct guest *g, uint32_t addr) { return mmu_ram_pointer(g->mmu, to_gpa(addr), 8); }
@@ -148,6 +155,14 @@ static struct tr_segment cache_of(struct guest *g, uint16_t selector) {
 
 /* ---- one case -------------------------------------------------------------------------------------------------- */
 
+/* OUT in one of two forms, of which no byte is the same. */
+static void put_exit(const struct guest *g, uint8_t *at, unsigned number) {
+  uint8_t port = (uint8_t)(PORT_EXIT + number), fill = g->other_exits ? OTHER_FILLER : FILLER, *end = at + EXIT_BYTES;
+  if (g->other_exits) *at++ = 0x66;
+  *at++ = 0xe6, *at++ = port;
+  memset(at, fill, (size_t)(end - at));
+}
+
 static void put_code(struct guest *g, const struct isa_case *c) {
   uint8_t image[CODE_PAGES * PAGE];
   uint32_t low = c->code_at - CODE_AT, high = low + c->code_size;
@@ -162,7 +177,7 @@ static void put_code(struct guest *g, const struct isa_case *c) {
   memset(image + low, FILLER, high - low);
   memcpy(image + (c->code_at - CODE_AT), c->code, c->code_size);
   for (unsigned i = 0; i < MAX_EXITS; i++)
-    if (c->exit_at[i]) image[c->exit_at[i] - CODE_AT] = 0xe6, image[c->exit_at[i] - CODE_AT + 1] = (uint8_t)(PORT_EXIT + i);
+    if (c->exit_at[i]) put_exit(g, image + (c->exit_at[i] - CODE_AT), i);
   mmu_dma_write(g->mmu, to_gpa(PHYS_CODE + PAGE + low), image + low, high - low);
   g->written = low, g->written_size = high - low;
 }
@@ -247,6 +262,8 @@ static void set_watchdog(struct guest *g, bool on) { /* off while the host CPU h
   struct itimerspec every = {.it_value.tv_sec = on, .it_interval.tv_sec = on};
   if (g->has_watchdog) timer_settime(g->watchdog, 0, &every, NULL);
 }
+
+void guest_other_exits(struct guest *g, bool other) { g->other_exits = other; }
 
 void guest_run(struct guest *g, const struct isa_case *cases, unsigned count, struct outcome *out) {
   g->cases = cases, g->count = count, g->out = out, g->done = 0, g->current = NULL;
