@@ -85,6 +85,7 @@ struct monitor {
   int host_signal, host_code, host_vector /* of the CPU exception behind it */;
   uint32_t thunk_fault, thunk_exit; /* while a thunk runs: where it may fault and where it leaves; 0: none runs */
   bool thunk_faulted;
+  bool polled; /* before the instruction that is run next, which has waited for that (monitor_polls_first()) */
   /* -icount */
   uint64_t count;     /* instructions run, without those of the block being run */
   uint64_t stop_at;   /* monitor_run() returns when `count` gets there; UINT64_MAX: never */
@@ -106,8 +107,12 @@ struct monitor {
 
 static inline bool monitor_counted(const struct monitor *m) { return m->options.icount_shift >= 0; }
 /* Something was asked for, and a device that is asked for the time now might tell of some in which the CPU was away (clock.c,
- * "busy hosts"): the poll comes first. -icount polls at exact instructions. */
-static inline bool monitor_polls_first(const struct monitor *m) { return m->kicked && !monitor_counted(m); }
+ * "busy hosts"): the poll comes first. Once: behind a poll the instruction is run, whatever was asked for since, or deadlines
+ * that are nearer together than a poll takes would keep the guest where it is. -icount polls at exact instructions. */
+static inline bool monitor_polls_first(struct monitor *m) {
+  if (!m->kicked || m->polled || monitor_counted(m)) return false;
+  return m->polled = true;
+}
 static inline gla monitor_linear_eip(const struct monitor *m) { return segment_linear(&m->v->s.seg[SEG_CS], m->v->s.eip); }
 
 /* mode.c */

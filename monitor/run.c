@@ -633,6 +633,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   /* its instruction is still to come */
   if (result == RUN_RETRY && !v->halted) v->inhibit_irq |= shadow, v->inhibit_db = shadow_db;
   if (rf && (result == EXEC_NEXT || result == EXEC_PAUSE)) v->s.sys_flags &= ~FLAG_RF;
+  if (result != RUN_RETRY) m->polled = false;
   m->mid_rep = result == EXEC_AGAIN;
   after_instruction(m, result, tf);
 }

@@ -1,6 +1,10 @@
 /* How the vCPU thread is woken in time: one POSIX timer that sends it SIGUSR1 (the monitor's kick) while it runs guest code, and
  * a futex with a timeout while it sleeps in HLT.
  *
+ * Deadlines may be nearer together than a signal takes (25 kHz of a PIT that plays sound, on a host where it takes 20 us): behind
+ * one signal the next keeps a distance that grows with what they take, so that the guest runs between them. What has come
+ * meanwhile is done all at once.
+ *
  * The timer is armed only when the next deadline is earlier than what it is armed for: a wake-up too early finds nothing due and
  * costs 2 us, a timer_settime() for each reprogramming of a guest's timer would cost more. In counted mode there is no timer at
  * all. */
@@ -17,6 +21,8 @@ struct wakeup {
   bool has_timer;
   timer_t timer;
   int64_t armed;           /* guest ns; INT64_MAX: not armed */
+  int64_t apart;           /* ns between two signals at least */
+  int64_t not_before;      /* guest ns of the next at the earliest */
   int64_t behind;          /* clock_behind() when it was armed */
   int64_t slept_to;        /* the deadline of the last sleep */
   bool cut_short;          /* it was ended by a kick */

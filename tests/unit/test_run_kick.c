@@ -250,6 +250,28 @@ static void devices_are_asked_behind_what_was_due(void **state) { check_accesses
 /* The vCPU's own thread needs no signal. */
 static void devices_are_asked_behind_what_their_thread_asked_for(void **state) { check_accesses(monitor_kick_from_code); }
 
+/* Deadlines nearer together than a poll takes: each poll is asked for another, and the guest goes on all the same. */
+static void ask_for_ever(rig *r) {
+  if (r->polls > 100) rig_end(r);
+  else ask(r->monitor);
+}
+static void devices_are_asked_though_something_is_always_due(void **state) {
+  ask = monitor_kick_from_code;
+  for (unsigned i = 0; i < sizeof accesses / sizeof *accesses; i++)
+    for (unsigned axis = 0; axis < RIG_AXES; axis++) {
+      if (rig_axes[axis].options.icount_shift >= 0) continue;
+      rig *r = rig_create(&rig_axes[axis].options);
+      current_loop = accesses[i].name;
+      rig_load(r, accesses[i].code, 4096);
+      rig_vcpu(r)->s.seg[SEG_DS].limit = accesses[i].limit;
+      r->mmio_tells = true, r->on_poll = ask_for_ever;
+      monitor_kick(r->monitor);
+      assert_null(monitor_run(r->monitor));
+      if (r->polls > 100) fail_msg("%s, axis '%s': stands still: %s", accesses[i].name, rig_axes[axis].name, r->log);
+      rig_destroy(r);
+    }
+}
+
 /* One kick at a chosen host instruction of translated code and its stubs, or at the RDTSC before it: the host's trap flag stops
  * at each of them in turn. */
 static struct {
@@ -419,6 +441,7 @@ int main(void) {
     cmocka_unit_test(a_safepoint_polls),
     cmocka_unit_test(devices_are_asked_behind_what_was_due),
     cmocka_unit_test(devices_are_asked_behind_what_their_thread_asked_for),
+    cmocka_unit_test(devices_are_asked_though_something_is_always_due),
     cmocka_unit_test(rdtsc_comes_behind_what_was_due),
     cmocka_unit_test(no_interrupt_in_a_shadow),
     cmocka_unit_test(two_monitors_in_two_threads),

@@ -54,7 +54,7 @@ static void poll(struct ticker *t) {
   kicked = 0;
   clock_run(t->clock);
   wakeup_arm(&t->wakeup);
-  assert_true(t->wakeup.armed <= clock_next_deadline(t->clock));
+  assert_true(t->wakeup.armed <= clock_next_deadline(t->clock) || t->wakeup.armed <= t->wakeup.not_before);
   assert_int_equal(timer_gettime(t->wakeup.timer, &set), 0);
   assert_true(set.it_value.tv_sec || set.it_value.tv_nsec || kicked);
 }
@@ -120,6 +120,42 @@ static void nearer_deadline_signals(void **state) {
   end(&t);
 }
 
+static void signalled_at_once(struct ticker *t) {
+  kicked = 0;
+  clock_timer_set(t->clock, &t->timer, clock_now(t->clock));
+  wakeup_arm(&t->wakeup);
+  while (!kicked) {}
+}
+
+/* Deadlines each of which is past when the timer is set (a PIT at 25 kHz on a host where a signal takes 40 us): the timer is
+ * never set nearer than what the last signal took to be dealt with, and no nearer than before when a device sets another deadline
+ * meanwhile. */
+static void signals_keep_apart(void **state) {
+  struct ticker t;
+  struct itimerspec set;
+  start(&t);
+  for (unsigned round = 0; round < 8; round++) {
+    signalled_at_once(&t);
+    for (int64_t until = clock_now(t.clock) + 300000; clock_now(t.clock) < until;) {} /* a slow host */
+    clock_timer_set(t.clock, &t.timer, clock_now(t.clock) - 1000);
+    wakeup_arm(&t.wakeup);
+  }
+  assert_true(t.wakeup.apart >= 300000 && t.wakeup.apart <= 1000000);
+  for (int64_t first = t.wakeup.not_before, again = 0; again < 3; again++) {
+    clock_timer_set(t.clock, &t.timer, clock_now(t.clock) - 1000);
+    wakeup_arm(&t.wakeup);
+    assert_true(t.wakeup.armed == first || kicked);
+  }
+  assert_int_equal(timer_gettime(t.wakeup.timer, &set), 0);
+  assert_true(set.it_value.tv_nsec > 0 || kicked);
+  for (unsigned round = 0; round < 100 && t.wakeup.apart > 20000; round++) { /* quick again */
+    signalled_at_once(&t);
+    wakeup_arm(&t.wakeup);
+  }
+  assert_true(t.wakeup.apart <= 160000);
+  end(&t);
+}
+
 /* Without a deadline a sleep ends by a kick only, and one that came before it counts. */
 static void kick_before_the_sleep_counts(void **state) {
   struct ticker t;
@@ -156,11 +192,9 @@ static void a_waiting_guest_is_given_its_time_back(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(deadlines_signal_behind_sleeps),
-    cmocka_unit_test(deadline_signals_behind_a_kick),
-    cmocka_unit_test(nearer_deadline_signals),
-    cmocka_unit_test(kick_before_the_sleep_counts),
-    cmocka_unit_test(a_waiting_guest_is_given_its_time_back),
+    cmocka_unit_test(deadlines_signal_behind_sleeps), cmocka_unit_test(deadline_signals_behind_a_kick),
+    cmocka_unit_test(nearer_deadline_signals),        cmocka_unit_test(signals_keep_apart),
+    cmocka_unit_test(kick_before_the_sleep_counts),   cmocka_unit_test(a_waiting_guest_is_given_its_time_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
