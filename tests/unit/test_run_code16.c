@@ -9,7 +9,16 @@
 #include "run_rig.h"
 #include <pthread.h>
 
-enum { CS_BASE = 0x10000, MEMORY = 0x110000, START = 0x0100, SUBROUTINES = 0x8000, SUB_SIZE = 0x100, SUBS = 6, LONGEST = 4000 };
+enum {
+  CS_BASE = 0x10000,
+  MEMORY = 0x110000,
+  START = 0x0100,
+  SUBROUTINES = 0x8000,
+  SUB_SIZE = 0x100,
+  SUBS = 6,
+  LONGEST = 4000,
+  SHIFTS = 0x10000
+};
 
 struct random {
   uint64_t state;
@@ -31,7 +40,8 @@ static const char *const kind_names[] = {"real", "unreal", "V86", "16-bit protec
 
 struct program {
   enum kind kind;
-  uint8_t *memory; /* MEMORY bytes from linear 0 on */
+  uint8_t *memory;     /* MEMORY bytes from linear 0 on */
+  uint8_t *background; /* MEMORY + SHIFTS bytes of random words, of which a program has MEMORY: made once, since it takes long */
   uint32_t gpr[8], flags;
   uint16_t seg[6];
   uint32_t start;
@@ -266,13 +276,20 @@ static void subroutines(struct program *p) {
   }
 }
 
+static void make_background(struct program *p) {
+  struct random r = {1};
+  for (uint32_t i = 0; i < MEMORY + SHIFTS; i += 2) {
+    uint32_t v = one_in(&r, 2) ? selector(&r) : word(&r);
+    memcpy(p->background + i, &v, 2);
+  }
+}
+
 static void make_program(struct program *p, unsigned seed) {
+  enum { HLTS = 0x20000 };
   p->r = (struct random){seed * 0x9e3779b97f4a7c15ull + 1};
   p->kind = below(&p->r, 8) < 4 ? REAL : below(&p->r, KINDS);
-  for (uint32_t i = 0; i < MEMORY; i += 2) {
-    uint32_t v = i < 0x20000 ? 0xf4f4 /* HLT */ : one_in(&p->r, 2) ? selector(&p->r) : word(&p->r);
-    memcpy(p->memory + i, &v, 2);
-  }
+  memset(p->memory, 0xf4, HLTS);
+  memcpy(p->memory + HLTS, p->background + 2 * below(&p->r, SHIFTS / 2), MEMORY - HLTS);
   for (unsigned k = 0; k < 8; k++) p->gpr[k] = word(&p->r) | (one_in(&p->r, 12) ? next(&p->r) << 16 : 0);
   if (one_in(&p->r, 2)) p->gpr[REG_ESP] &= ~1u;
   for (unsigned k = 0; k < 6; k++) p->seg[k] = selector(&p->r);
@@ -442,11 +459,12 @@ static void programs_do_what_the_monitor_does(void **state) {
   static const struct rig_axis reference = {"", {.icount_shift = 2, .one_insn = true, .exact_flags = true, .without = RIG_ALL}};
   unsigned seed = setting("BT_TEST_SEED", 1), cases = setting("BT_TEST_CASES", 1500), only = setting("BT_TEST_SHOW", ~0u);
   rig *one_by_one = rig_create(&reference.options), *rigs[2][RIG_AXES] = {{NULL}};
-  struct program p = {.memory = malloc(MEMORY + 64)};
+  struct program p = {.memory = malloc(MEMORY + 64), .background = malloc(MEMORY + SHIFTS)};
   struct outcome wanted = {.memory = calloc(1, MEMORY)}, got = {.memory = calloc(1, MEMORY)};
   unsigned ended[KINDS] = {0}, halted = 0, given_up = 0;
   struct watchdog w = {.number = 0};
   assert_int_equal(pthread_create(&w.thread, NULL, watch, &w), 0);
+  make_background(&p);
   for (unsigned n = 0; n < cases; n++) {
     if (only != ~0u && n != only) continue;
     make_program(&p, seed * 1000003u + n);
@@ -475,7 +493,7 @@ static void programs_do_what_the_monitor_does(void **state) {
   for (unsigned a = 0; a < RIG_AXES; a++)
     for (unsigned k = 0; k < 2; k++)
       if (rigs[k][a]) rig_destroy(rigs[k][a]);
-  free(p.memory), free(wanted.memory), free(got.memory);
+  free(p.memory), free(p.background), free(wanted.memory), free(got.memory);
 }
 
 int main(void) {
