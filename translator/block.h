@@ -45,6 +45,7 @@ struct step {
   uint16_t live_after;
   bool callout; /* the monitor runs it; ends the block */
   bool ends;    /* last instruction of the block */
+  bool leaves;  /* a conditional jump behind which the block goes on */
   bool uses_r11;
 };
 
@@ -164,8 +165,9 @@ void block_cold_stubs(struct block *b);               /* all of them, into b->co
 /* branch.c */
 void branch_jump(struct block *b, uint32_t target); /* leaves the block for EIP target */
 void branch_conditional(struct block *b, unsigned cc, uint32_t target);
-void branch_indirect(struct block *b);       /* to the EIP in R8 */
-void branch_safepoint(struct block *b);      /* before the current instruction */
+bool branch_chains_freely(const struct block *b, uint32_t eip); /* no page's mapping has to be compared */
+void branch_indirect(struct block *b);                          /* to the EIP in R8 */
+void branch_safepoint(struct block *b);                         /* before the current instruction */
 void branch_time_safepoint(struct block *b); /* right before RDTSC, in steps too; RAX holds the flags, R11 the guest's EAX */
 /* before the current instruction, if the one behind it ends the block by a jump that wants one and is fused with it */
 void branch_early_safepoint(struct block *b);

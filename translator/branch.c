@@ -21,6 +21,17 @@ static bool chains_freely(const struct block *b, uint32_t target) {
   return !block_mode(b, TR_USER) && here >= MMU_KERNEL_HALF && target >= MMU_KERNEL_HALF;
 }
 
+static bool may_chain(const struct block *b) {
+  return !block_mode(b, TR_STEP | TR_NO_CHAIN) && !plan_changes_direction(b, &b->steps[b->index].insn);
+}
+
+/* What lies beyond CS.limit is the next fetch's #GP (SDM vol. 3A, 5.3): the dispatcher raises it. */
+static bool jump_chains(const struct block *b, uint32_t eip) { return may_chain(b) && eip <= b->rq->cs_limit; }
+
+bool branch_chains_freely(const struct block *b, uint32_t eip) {
+  return jump_chains(b, eip) && chains_freely(b, linear(near_target(b, eip)));
+}
+
 static unsigned jump_site(struct block *b, uint32_t target) {
   unsigned site = block_site(b, TR_SITE_JUMP);
   b->rq->sites[site].target = target;
@@ -43,13 +54,6 @@ static void guarded_jump(struct block *b, struct target target, unsigned site) {
   b->rq->sites[site].host = other->jump2 = host_jmp(c);
 }
 
-static bool may_chain(const struct block *b) {
-  return !block_mode(b, TR_STEP | TR_NO_CHAIN) && !plan_changes_direction(b, &b->steps[b->index].insn);
-}
-
-/* What lies beyond CS.limit is the next fetch's #GP (SDM vol. 3A, 5.3): the dispatcher raises it. */
-static bool jump_chains(const struct block *b, uint32_t eip) { return may_chain(b) && eip <= b->rq->cs_limit; }
-
 static void jump_to(struct block *b, struct target target) {
   block_flush_esp(b);
   unsigned site = jump_site(b, target.eip);
@@ -69,7 +73,17 @@ static void jump_to(struct block *b, struct target target) {
 
 void branch_jump(struct block *b, uint32_t eip) { jump_to(b, near_target(b, eip)); }
 
+/* -icount: what the block has been charged for and does not run is given back on the way out. */
+static void leave(struct block *b, unsigned cc, uint32_t target) {
+  block_flush_esp(b);
+  uint32_t taken = host_jcc(&b->code, cc);
+  unsigned site = jump_site(b, target);
+  b->rq->sites[site].host = taken;
+  block_cold(b, block_option(b, TR_COUNT) ? COLD_PLAIN : COLD_JUMP, taken, site);
+}
+
 void branch_conditional(struct block *b, unsigned cc, uint32_t target) {
+  if (block_step(b)->leaves) return leave(b, cc, target);
   uint32_t next = b->rq->eip + step_end(b);
   block_flush_esp(b);
   uint32_t taken = host_jcc(&b->code, cc);

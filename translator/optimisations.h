@@ -15,6 +15,7 @@
   X(STRINGS, strings, "string instructions and REP loops run inline on host pointers") \
   X(CODE16, code16, \
     "stack instructions, jumps, segment loads and windows of 16-bit code, and of segments with a base, are inline") \
+  X(FALLTHROUGH, fallthrough, "a block goes on behind a forward conditional jump") \
   X(HASH, hash, "indirect branches look their target up inline")
 
 enum optimisation {

@@ -154,6 +154,13 @@ static bool uses_r11(const struct block *b, const struct insn *insn) {
   return kind_has(insn->kind, KIND_USES_R11);
 }
 
+/* A forward conditional jump that needs no look at its target's page: the block goes on behind it. */
+static bool falls_through(const struct block *b, uint32_t at, const struct insn *insn) {
+  if (insn->kind != OP_JCC || block_option(b, TR_NO_FALLTHROUGH) || block_mode(b, TR_STEP | TR_NO_CHAIN)) return false;
+  uint32_t target = plan_target(b, at, insn);
+  return insn->rel > 0 && target > b->rq->eip + at && branch_chains_freely(b, target);
+}
+
 /* Decodes up to the end of the block. */
 static void decode(struct block *b) {
   const struct tr_request *rq = b->rq;
@@ -183,12 +190,13 @@ static void decode(struct block *b) {
     s->callout = !emits_inline(b, at, &s->insn);
     at += s->insn.length;
     s->uses_r11 = uses_r11(b, &s->insn);
-    s->ends = s->callout || kind_has(s->insn.kind, KIND_JUMPS) || plan_changes_direction(b, &s->insn);
+    s->leaves = !s->callout && falls_through(b, at - s->insn.length, &s->insn);
+    s->ends = s->callout || (kind_has(s->insn.kind, KIND_JUMPS) && !s->leaves) || plan_changes_direction(b, &s->insn);
     if (s->ends) break;
   }
   if (!b->n) return;
   struct step *last = &b->steps[b->n - 1];
-  last->ends = true;
+  last->ends = true, last->leaves = false;
   last->callout |= plan_shadows(&last->insn); /* its shadow falls into another block */
 }
 
@@ -198,7 +206,7 @@ static void find_live_flags(struct block *b) {
   for (unsigned i = b->n; i-- > 0;) {
     struct step *s = &b->steps[i];
     const struct insn *insn = &s->insn;
-    if (s->ends || s->callout) live = FLAGS_ARITH;
+    if (s->ends || s->leaves || s->callout) live = FLAGS_ARITH;
     s->live_after = live;
     live = (live & ~(insn->flags_written | insn->flags_undefined)) | insn->flags_read;
     if (s->callout || all) live = FLAGS_ARITH;
@@ -395,7 +403,7 @@ static int check_position(const struct block *b, const struct tracker *t, const 
   const uint8_t *birth = w->key.narrow ? t->low.birth : t->whole.birth;
   for (int p = w->first; p >= 0 && p >= birth[w->key.base] && p >= birth[w->key.index] && p >= w->since; p--) {
     if (b->steps[p].live_before == 0) return p;
-    if (block_option(b, TR_NO_HOIST)) break;
+    if (block_option(b, TR_NO_HOIST) || (p && b->steps[p - 1].leaves)) break; /* what is behind a jump may not be meant */
   }
   return -1;
 }

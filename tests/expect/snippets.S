@@ -375,6 +375,30 @@ BLOCK division
   div ecx
 END
 
+/* ---- on behind a forward jump ---- */
+BLOCK forward_jump
+  push esi
+  test eax, eax
+  jz 1f
+  mov ecx, [eax]
+  mov esi, [eax+4]
+  add ecx, esi
+  pop esi
+1: ret
+END
+BLOCK forward_jump_counted, COUNTED
+  test eax, eax
+  jz 1f
+  inc ecx
+1: ret
+END
+BLOCK forward_jump_nothing, NOTHING
+  test eax, eax
+  jz 1f
+  inc ecx
+1: ret
+END
+
   .section .data.rel.ro.expect, "aw"
   .quad 0
   .section .note.GNU-stack, "", @progbits

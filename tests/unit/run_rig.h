@@ -358,6 +358,7 @@ static const struct rig_axis rig_axes[] = {
   {"without liveness", {.icount_shift = -1, .without = TR_NO_LIVENESS}},
   {"without loops", {.icount_shift = -1, .without = TR_NO_LOOPS}},
   {"without addends", {.icount_shift = -1, .without = TR_NO_ADDENDS}},
+  {"without fallthrough", {.icount_shift = -1, .without = TR_NO_FALLTHROUGH}},
   {"without stackpage", {.icount_shift = -1, .without = TR_NO_STACK_PAGE}},
   {"without strings", {.icount_shift = -1, .without = TR_NO_STRINGS}},
   {"without hash", {.icount_shift = -1, .without = TR_NO_HASH}},

@@ -32,7 +32,7 @@ static const struct variant {
   {"exact flags", RIG_FLAT, TR_REAL_TSC | TR_EXACT_FLAGS},
   {"without all", RIG_FLAT,
    TR_REAL_TSC | TR_NO_WINDOWS | TR_NO_HOIST | TR_NO_FOLD | TR_NO_LIVENESS | TR_NO_STRINGS | TR_NO_HASH | TR_NO_LOOPS |
-     TR_NO_ADDENDS | TR_NO_STACK_PAGE},
+     TR_NO_ADDENDS | TR_NO_STACK_PAGE | TR_NO_FALLTHROUGH},
   {"stepped", RIG_FLAT | TR_STEP, TR_REAL_TSC},
   {"DF set", RIG_FLAT | TR_DOWN, TR_REAL_TSC},
 };

@@ -355,6 +355,44 @@ static void invariant_windows_go_before_the_loop(void **state) {
   free(p);
 }
 
+/* ---- on behind a conditional jump ---------------------------------------------------------------------------------- */
+
+GUEST(forward, "cmp eax, 1\n je 1f\n add ebx, 1\n mov ecx, [edx]\n 1: ret\n");
+GUEST(forward_null, "test eax, eax\n je 1f\n mov ecx, [eax]\n mov esi, [eax+4]\n add ecx, esi\n 1: ret\n");
+GUEST(backward, "1: inc eax\n nop\n cmp eax, 5\n jne 1b + 1\n mov ecx, 1\n ret\n");
+GUEST(forward_loop, "1: cmp [ebx+ecx*4], esi\n jne 2f\n inc edx\n nop\n dec ecx\n jnz 1b\n 2: ret\n");
+static void a_block_goes_on_behind_a_forward_jump(void **state) {
+  struct plan *p = PLAN(forward, FLAT, 0);
+  assert_true(p->b.n == 5 && p->b.steps[1].leaves && !p->b.steps[1].ends && p->b.steps[4].ends);
+  assert_int_equal(p->b.steps[1].live_before, FLAGS_ARITH); /* who is jumped to may want them */
+  assert_int_equal(p->b.steps[2].live_before, 0);
+  free(p);
+  p = PLAN(forward, FLAT, TR_NO_FALLTHROUGH);
+  assert_true(p->b.n == 2 && p->b.steps[1].ends && !p->b.steps[1].leaves);
+  free(p);
+  p = PLAN(forward, FLAT | TR_STEP, 0);
+  assert_int_equal(p->b.n, 1);
+  free(p);
+  p = PLAN(forward, FLAT | TR_NO_CHAIN, 0);
+  assert_int_equal(p->b.n, 2);
+  free(p);
+  p = PLAN(backward, FLAT, 0);
+  assert_true(p->b.n == 4 && p->b.steps[3].ends);
+  free(p);
+}
+/* A pointer that is compared with NULL is not looked at before that. */
+static void checks_stay_behind_the_jump_before_them(void **state) {
+  struct plan *p = PLAN(forward_null, FLAT, 0);
+  assert_true(p->b.n == 6 && p->b.steps[1].leaves);
+  for (unsigned w = 0; w < p->b.window_count; w++) assert_true(p->b.windows[w].reg == H_NONE || p->b.windows[w].check >= 2);
+  free(p);
+}
+static void a_loop_may_be_left_in_its_midst(void **state) {
+  struct plan *p = PLAN(forward_loop, FLAT, 0);
+  assert_true(p->b.self_loop && p->b.n == 6 && p->b.steps[1].leaves);
+  free(p);
+}
+
 /* ---- blocks ---------------------------------------------------------------------------------------------------------- */
 
 GUEST(sti_inside, "cli\n sti\n nop\n");
@@ -430,6 +468,9 @@ int main(void) {
     cmocka_unit_test(checks_go_above_the_flag_writer),
     cmocka_unit_test(checks_stand_where_their_base_is_known),
     cmocka_unit_test(invariant_windows_go_before_the_loop),
+    cmocka_unit_test(a_block_goes_on_behind_a_forward_jump),
+    cmocka_unit_test(checks_stay_behind_the_jump_before_them),
+    cmocka_unit_test(a_loop_may_be_left_in_its_midst),
     cmocka_unit_test(an_sti_that_ends_its_block_is_the_monitors),
     cmocka_unit_test(a_pause_of_protected_mode_is_inline),
     cmocka_unit_test(versions_do_not_run_out),
