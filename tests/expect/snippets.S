@@ -392,12 +392,6 @@ BLOCK forward_jump_counted, COUNTED
   inc ecx
 1: ret
 END
-BLOCK forward_jump_nothing, NOTHING
-  test eax, eax
-  jz 1f
-  inc ecx
-1: ret
-END
 
   .section .data.rel.ro.expect, "aw"
   .quad 0
