@@ -229,18 +229,22 @@ static const struct {
   {"a limited segment", guest_device_load, 0xefffffff, false, "poll poll r4@0 =44332211 ."},
   {"in STI's shadow", guest_device_shadowed, 0xffffffff, true, "poll poll r4@0 30/44332211 =44332211 ."},
 };
+static rig *run_access(unsigned i, unsigned axis, void (*on_poll)(rig *r)) {
+  rig *r = rig_create(&rig_axes[axis].options);
+  current_loop = accesses[i].name;
+  rig_load(r, accesses[i].code, 4096);
+  rig_vcpu(r)->s.seg[SEG_DS].limit = accesses[i].limit;
+  r->mmio_tells = true, r->on_poll = on_poll, r->opaque = accesses[i].raises ? r : NULL;
+  monitor_kick(r->monitor);
+  assert_null(monitor_run(r->monitor));
+  return r;
+}
 static void check_accesses(void (*by)(struct monitor *m)) {
   ask = by;
   for (unsigned i = 0; i < sizeof accesses / sizeof *accesses; i++)
     for (unsigned axis = 0; axis < RIG_AXES; axis++) {
       if (rig_axes[axis].options.icount_shift >= 0) continue;
-      rig *r = rig_create(&rig_axes[axis].options);
-      current_loop = accesses[i].name;
-      rig_load(r, accesses[i].code, 4096);
-      rig_vcpu(r)->s.seg[SEG_DS].limit = accesses[i].limit;
-      r->mmio_tells = true, r->on_poll = ask_again, r->opaque = accesses[i].raises ? r : NULL;
-      monitor_kick(r->monitor);
-      assert_null(monitor_run(r->monitor));
+      rig *r = run_access(i, axis, ask_again);
       if (strcmp(r->log, accesses[i].log)) fail_msg("%s, axis '%s': %s", accesses[i].name, rig_axes[axis].name, r->log);
       rig_destroy(r);
     }
@@ -260,13 +264,7 @@ static void devices_are_asked_though_something_is_always_due(void **state) {
   for (unsigned i = 0; i < sizeof accesses / sizeof *accesses; i++)
     for (unsigned axis = 0; axis < RIG_AXES; axis++) {
       if (rig_axes[axis].options.icount_shift >= 0) continue;
-      rig *r = rig_create(&rig_axes[axis].options);
-      current_loop = accesses[i].name;
-      rig_load(r, accesses[i].code, 4096);
-      rig_vcpu(r)->s.seg[SEG_DS].limit = accesses[i].limit;
-      r->mmio_tells = true, r->on_poll = ask_for_ever;
-      monitor_kick(r->monitor);
-      assert_null(monitor_run(r->monitor));
+      rig *r = run_access(i, axis, ask_for_ever);
       if (r->polls > 100) fail_msg("%s, axis '%s': stands still: %s", accesses[i].name, rig_axes[axis].name, r->log);
       rig_destroy(r);
     }
