@@ -40,7 +40,7 @@ void wakeup_detach(struct wakeup *w) {
 /* Signals come no nearer together than what one takes, whatever the host: under strace that is 300 us. */
 static void keep_apart(struct wakeup *w, int64_t now) {
   int64_t took = now - w->armed;
-  if (took > w->apart && w->apart < MOST_APART_NS) w->apart *= 2;
+  if (took > w->apart) w->apart = 2 * w->apart < MOST_APART_NS ? 2 * w->apart : MOST_APART_NS;
   else if (took < w->apart / 4 && w->apart > APART_NS) w->apart /= 2;
   w->not_before = now + w->apart;
 }
