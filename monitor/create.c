@@ -12,9 +12,8 @@
 enum {
   PAGE = 4096,
   HUGE_PAGE = 2 << 20,
-  CODE_STACK = 64 << 10,
   HASH_BYTES = TR_HASH_ENTRIES * (int)sizeof(struct tr_hash_entry),
-  BEFORE_HASH = PAGE + CODE_STACK + 2 * PAGE
+  BEFORE_HASH = PAGE + TR_STACK_BYTES + 2 * PAGE
 };
 _Static_assert(HASH_BYTES + sizeof(struct vcpu) <= HUGE_PAGE, "the hash and the vCPU share a huge page");
 _Static_assert(HASH_BYTES == -TR_HASH_OFFSET, "the hash lies right below struct tr_state");
@@ -29,14 +28,14 @@ static bool map_memory(struct monitor *m) {
   }
   uint8_t *hash = m->memory + BEFORE_HASH;
   hash += -(uintptr_t)hash & (HUGE_PAGE - 1);
-  uint8_t *readable = hash - PAGE, *poison = readable - PAGE, *below_stack = poison - CODE_STACK - PAGE;
+  uint8_t *readable = hash - PAGE, *poison = readable - PAGE, *below_stack = poison - TR_STACK_BYTES - PAGE;
   if (mprotect(below_stack, PAGE, PROT_NONE) || mprotect(poison, PAGE, PROT_NONE)) return false;
   madvise(hash, HUGE_PAGE, MADV_HUGEPAGE);
   /* + 12: R12 is a shift count too */
   m->poison = (uint64_t)(uintptr_t)poison + 12, m->readable = (uint64_t)(uintptr_t)readable + 12;
   m->v = (struct vcpu *)(void *)(hash + HASH_BYTES);
   m->v->s.hash = (struct tr_hash_entry *)(void *)hash;
-  m->v->s.code_rsp = (uint64_t)(uintptr_t)poison;
+  m->v->s.code_stack = m->v->s.code_rsp = (uint64_t)(uintptr_t)poison - 8;
   m->v->s.safepoint = m->readable;
   m->v->s.stack_page = 1ull << 40;
   return true;
@@ -92,6 +91,9 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   }
   m->code.enter =
     (void (*)(struct tr_state *, const void *))(uintptr_t)tcache_address(m->code.tcache, tcache_stubs(m->code.tcache)->enter);
+  const struct tr_stubs *stubs = tcache_stubs(m->code.tcache);
+  *(const void **)(uintptr_t)m->v->s.code_stack =
+    tcache_address(m->code.tcache, monitor_counted(m) ? stubs->underflow_counted : stubs->underflow);
   m->v->machine = machine, m->v->monitor = m, m->v->mmu = mmu, m->v->mmu_cpu = mmu_cpu(mmu, 0), m->v->model = model,
   m->v->features = features;
   m->v->tells_pauses = m->rest;

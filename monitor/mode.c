@@ -96,10 +96,11 @@ void mode_update(struct monitor *m) {
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
   bits |= bits & (TR_REAL | TR_V86) ? segment_bits_real(v, bits & TR_V86 ? 0xf3 : 0x93) : segment_bits(v);
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
+  uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->v->mmu_cpu, v->cpl == 3);
+  if (bits != m->mode.bits || table != v->s.table) vcpu_forget_returns(v);
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);
   v->s.cs_key = tr_seg_class(m->mode, SEG_CS) == TR_SEG_REAL ? __builtin_bswap32(cs->base >> 4) : 0;
-  uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->v->mmu_cpu, v->cpl == 3);
   if (table != v->s.table) v->s.stack_page = 1ull << 40, m->counters.tables++;
   v->s.table = table;
   v->mode_dirty = false;

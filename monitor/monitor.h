@@ -134,6 +134,7 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(dozes, "sleeps between polls of the BIOS (--poll-sleep)") \
   X(refills, "blocks whose kept addends changed too often") \
   X(signals, "host signals in translated code") \
+  X(stacks_full, "host stacks of return addresses that ran full") \
   X(code_kills, "blocks killed by stores") \
   X(fp_parks, "x87/SSE state saved for C code") \
   X(bounces, "instructions run on a bounce buffer") \

@@ -61,6 +61,7 @@ void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) 
 void monitor_fetch_dropped(struct monitor *m, uint32_t space, uint32_t page) {
   if (!sees(m, space)) return;
   m->dropped = true;
+  vcpu_forget_returns(m->v);
   if (page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) tcache_unchain_page(m->code.tcache, page);
 }
 
@@ -71,6 +72,7 @@ void monitor_unshared(struct monitor *m) { tcache_unchain_all(m->code.tcache); }
 void run_block_died(void *opaque, const struct tc_block *b) {
   struct monitor *m = opaque;
   struct tr_hash_entry *e = &m->v->s.hash[tr_hash_index((uint32_t)b->key.eip)];
+  vcpu_forget_returns(m->v);
   if (e->code == tcache_address(m->code.tcache, b->entry)) *e = (struct tr_hash_entry){0, NULL};
 }
 
@@ -82,6 +84,7 @@ static void untrace(void *opaque, uint32_t frame) {
 void run_flush(struct monitor *m) {
   m->counters.flushes++;
   m->code.blocks_since_flush = 0;
+  vcpu_forget_returns(m->v);
   tcache_flush(m->code.tcache, untrace, m);
   bytes_fill(m->v->s.hash, 0, TR_HASH_ENTRIES * sizeof(struct tr_hash_entry));
 }
@@ -308,6 +311,17 @@ static void chain(struct monitor *m, uint32_t number, uint32_t mode) {
   m->counters.chains++;
 }
 
+/* A call through a register or memory had its first target, or one that was not in the hash. */
+static void expect_target(struct monitor *m, uint32_t number) {
+  int result;
+  uint32_t generation = tcache_generation(m->code.tcache);
+  struct tc_block *from = tcache_site_block(m->code.tcache, tcache_site(m->code.tcache, number));
+  struct tc_block *to = find_block(m, m->mode.bits, &result);
+  if (!to || generation != tcache_generation(m->code.tcache) || from->dead) return;
+  bool freely = tr_chains_freely(m->mode, (uint32_t)from->key.eip, (uint32_t)to->key.eip); /* of a flat CS: uses_host_stack() */
+  tcache_expect(m->code.tcache, number, freely ? to : NULL);
+}
+
 /* From now on the block is made without kept addends. */
 static void give_up_addends(struct monitor *m, const struct tc_block *b) {
   m->counters.refills++;
@@ -334,6 +348,11 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
   for (;;) {
     uint32_t number = (uint32_t)v->s.site;
+    if (number == TR_UNDERFLOW) {
+      v->s.eip = (uint32_t)v->s.exit_linear;
+      m->counters.hash_misses++;
+      return EXEC_NEXT;
+    }
     struct tr_site *site = tcache_site(m->code.tcache, number);
     int result = EXEC_NEXT;
     bool shadowed = site->access & TR_ACCESS_SHADOW;
@@ -362,6 +381,7 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       run_settle(m, site);
       v->s.eip = (uint32_t)v->s.exit_linear;
       m->counters.hash_misses++;
+      if (site->host && !v->mode_dirty && !m->kicked) expect_target(m, number);
       return EXEC_NEXT;
     case TR_SITE_END:
       run_settle(m, site);

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "private.h"
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -35,16 +36,33 @@ static void kicked(struct monitor *m, ucontext_t *uc) {
   const struct tr_stubs *stubs = tcache_stubs(m->code.tcache);
   if (before_rdtsc(m, at)) uc->uc_mcontext.gregs[REG_RIP] -= TR_SAFEPOINT_SIZE; /* its safepoint is run again */
   /* elsewhere R12 is the C code's */
-  if (at >= stubs->size || (at && at == stubs->enter_jump)) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;
+  if (at >= stubs->underflow || (at && at == stubs->enter_jump)) uc->uc_mcontext.gregs[REG_R12] = (greg_t)m->poison;
+}
+
+/* A host CALL (or the PUSH of an exit) found translated code's stack full: its newer half moves to the bottom, the returns of the
+ * older one will be looked up. */
+static bool stack_full(struct monitor *m, const siginfo_t *info, ucontext_t *uc) {
+  uint64_t bottom = m->v->s.code_stack, at = (uint64_t)uc->uc_mcontext.gregs[REG_RSP], low = bottom + 8 - TR_STACK_BYTES;
+  if ((uint64_t)(uintptr_t)info->si_addr + 8 != low || at != low) return false;
+  uint64_t half = TR_STACK_BYTES / 2;
+  memmove((void *)(uintptr_t)(bottom - half), (void *)(uintptr_t)at, half);
+  uc->uc_mcontext.gregs[REG_RSP] = (greg_t)(bottom - half);
+  m->counters.stacks_full++;
+  return true;
 }
 
 static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext_t *uc) {
   uint32_t at = tcache_offset(m->code.tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
   if (!at) return false;
   m->counters.signals++;
+  if (number == SIGSEGV && stack_full(m, info, uc)) return true;
   m->host_signal = number, m->host_code = info->si_code, m->host_vector = (int)uc->uc_mcontext.gregs[REG_TRAPNO];
+  const struct tr_stubs *stubs = tcache_stubs(m->code.tcache);
   uint32_t leave;
-  if (m->thunk_fault && at == m->thunk_fault) {
+  if (at == stubs->underflow_safepoint) {
+    m->kicked = 1; /* a kick in the midst of a poll leaves the poison alone */
+    leave = stubs->underflow_exit;
+  } else if (m->thunk_fault && at == m->thunk_fault) {
     m->thunk_faulted = true;
     leave = m->thunk_exit;
   } else {

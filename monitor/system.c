@@ -27,6 +27,7 @@ static int set_paging(struct vcpu *v, bool load_pdptes) {
   if (!mmu_set_mode(v->mmu_cpu, &mode, load_pdptes)) return fault_raise_error(v, VEC_GP, 0);
   v->s.table = (uint64_t)(uintptr_t)mmu_table(v->mmu_cpu, v->cpl == 3);
   v->s.gdt_host = v->s.ivt_host = 0;
+  vcpu_forget_returns(v);
   v->s.stack_page = (uint64_t)1 << 40; /* no linear page: the cached host pointer belongs to the old table */
   v->mode_dirty = true;
   return EXEC_NEXT;

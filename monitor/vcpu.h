@@ -176,6 +176,8 @@ static inline bool vcpu_real_mode(const struct vcpu *v) { return !(v->cr0 & CR0_
 static inline bool vcpu_v86(const struct vcpu *v) { return v->s.sys_flags & FLAG_VM; }
 static inline bool vcpu_protected(const struct vcpu *v) { return (v->cr0 & CR0_PE) && !(v->s.sys_flags & FLAG_VM); }
 static inline unsigned vcpu_iopl(const struct vcpu *v) { return v->s.sys_flags >> 12 & 3; }
+/* The host's return addresses, which were pushed for this mode, table and fetch entries, are no good any more (D4). */
+static inline void vcpu_forget_returns(struct vcpu *v) { v->s.code_rsp = v->s.code_stack; }
 /* 0xffffffff for a 32-bit stack segment, 0xffff for a 16-bit one (SS.B). */
 static inline uint32_t vcpu_stack_mask(const struct vcpu *v) { return v->s.seg[SEG_SS].attr & 1 << 14 ? 0xffffffffu : 0xffffu; }
 

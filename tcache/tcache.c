@@ -133,14 +133,25 @@ static void unlink_incoming(struct tcache *t, uint32_t number) {
   s->next_in = 0;
 }
 
+/* What the site compares with before it goes to the block: the frame of its page, or its EIP. */
+static uint32_t guard_of(const struct tr_site *s, const struct tc_block *to) {
+  return s->kind == TR_SITE_INDIRECT ? -(uint32_t)to->key.eip : -(to->key.frame + 1);
+}
+
 void tcache_chain(struct tcache *t, uint32_t number, struct tc_block *to) {
   struct tr_site *s = &t->sites[number];
   if (s->next_in) unlink_incoming(t, number);
   if (s->guard) patch32(t, s->guard, UNBOUND);
   point(t, s->host, to->entry);
-  if (s->guard) patch32(t, s->guard, -(to->key.frame + 1));
+  if (s->guard) patch32(t, s->guard, guard_of(s, to));
   s->next_in = to->incoming ? to->incoming : UINT32_MAX; /* UINT32_MAX: last in the list */
   to->incoming = number + 1;
+}
+
+void tcache_expect(struct tcache *t, uint32_t number, struct tc_block *to) {
+  struct tr_site *s = &t->sites[number];
+  patch32(t, s->target, 0);
+  if (to && !s->next_in) tcache_chain(t, number, to);
 }
 
 static void unchain_incoming(struct tcache *t, struct tc_block *b) {
@@ -148,7 +159,8 @@ static void unchain_incoming(struct tcache *t, struct tc_block *b) {
     struct tr_site *s = &t->sites[n - 1];
     n = s->next_in;
     s->next_in = 0;
-    if (s->guard) patch32(t, s->guard, UNBOUND);
+    /* an indirect site goes on to expect that target, which the exit finds anew */
+    if (s->guard && s->kind != TR_SITE_INDIRECT) patch32(t, s->guard, UNBOUND);
     point(t, s->host, s->cold);
   }
   b->incoming = 0;

@@ -59,6 +59,9 @@ struct tc_block *tcache_site_block(struct tcache *t, const struct tr_site *site)
 const struct insn *tcache_callout(struct tcache *t, uint32_t number);
 /* Chains a JUMP or PLAIN site to `to`: from now on it goes there without the dispatcher. */
 void tcache_chain(struct tcache *t, uint32_t site, struct tc_block *to);
+/* An INDIRECT site that compares: from now on it expects `to` (unless it expects another block already), and looks other targets
+ * up. NULL: looks all of them up. */
+void tcache_expect(struct tcache *t, uint32_t site, struct tc_block *to);
 /* The block whose code contains a code-memory offset, or NULL. */
 struct tc_block *tcache_block_at(struct tcache *t, uint32_t offset);
 /* The SAFEPOINT or FAULT site at exactly that host instruction, or NULL. */

@@ -128,12 +128,28 @@ static void cold_exit(struct block *b, const struct cold *k) {
   exit_by(b, k->site);
 }
 
+void block_cold_call(struct block *b, const struct cold *k) {
+  struct host_code *c = &b->code;
+  uint32_t call = host_call(c);
+  host_patch(c, host_jmp(c), k->back);
+  host_patch(c, call, host_here(c));
+  if (k->jump2) host_patch(c, k->jump2, host_here(c));
+  block_exit_here(b, k->site);
+}
+
+static void cold_call(struct block *b, const struct cold *k) {
+  host_patch(&b->code, k->jump, host_here(&b->code));
+  block_cold_call(b, k);
+}
+
 void block_cold_stubs(struct block *b) {
   for (unsigned i = 0; i < b->cold_count; i++) {
     struct cold *k = &b->cold[i];
     k->start = host_here(&b->code);
     if (k->kind == COLD_STACK) cold_stack(b, k);
     else if (k->kind == COLD_REFILL) cold_refill(b, k);
+    else if (k->kind == COLD_CALL) cold_call(b, k);
+    else if (k->kind == COLD_TARGET) branch_cold_target(b, k);
     else cold_exit(b, k);
   }
 }

@@ -59,12 +59,12 @@ struct window {
 };
 
 struct cold { /* emitted after the hot code, and apart from it */
-  enum { COLD_EXIT, COLD_ACCESS, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK } kind;
+  enum { COLD_EXIT, COLD_ACCESS, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK, COLD_CALL, COLD_TARGET } kind;
   uint32_t jump;  /* rel32 that leads here; 0: none */
   uint32_t jump2; /* more of them */
   uint32_t jump3, jump4;
-  uint32_t odd; /* COLD_ACCESS: one for an operand that is not aligned, which goes `back` if it lies in one page; 0: none */
-  uint32_t back;
+  uint32_t odd;    /* COLD_ACCESS: one for an operand that is not aligned, which goes `back` if it lies in one page; 0: none */
+  uint32_t back;   /* COLD_CALL, COLD_TARGET: the return site */
   uint32_t site;   /* index in the block's sites */
   int32_t pending; /* ESP change to commit first */
   uint16_t size;
@@ -160,14 +160,17 @@ void block_move_esp(struct block *b, int32_t change);
 void block_flush_esp(struct block *b); /* clobbers R9 where SS is of 16 bits */
 void block_add_esp(struct block *b, int32_t n);
 void block_exit_here(struct block *b, unsigned site); /* PUSH site number; JMP exit */
-void block_cold_stubs(struct block *b);               /* all of them, into b->code */
+/* The exit of a call whose target the monitor finds: its return address is pushed all the same. */
+void block_cold_call(struct block *b, const struct cold *k);
+void block_cold_stubs(struct block *b); /* all of them, into b->code */
 
 /* branch.c */
 void branch_jump(struct block *b, uint32_t target); /* leaves the block for EIP target */
 void branch_conditional(struct block *b, unsigned cc, uint32_t target);
 bool branch_chains_freely(const struct block *b, uint32_t eip); /* no page's mapping has to be compared */
-void branch_indirect(struct block *b);                          /* to the EIP in R8 */
-void branch_safepoint(struct block *b);                         /* before the current instruction */
+void branch_cold_target(struct block *b, const struct cold *k);
+void branch_indirect(struct block *b);       /* to the EIP in R8 */
+void branch_safepoint(struct block *b);      /* before the current instruction */
 void branch_time_safepoint(struct block *b); /* right before RDTSC, in steps too; RAX holds the flags, R11 the guest's EAX */
 /* before the current instruction, if the one behind it ends the block by a jump that wants one and is fused with it */
 void branch_early_safepoint(struct block *b);

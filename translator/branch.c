@@ -4,6 +4,7 @@
 #include "../mmu/layout.h"
 
 static uint32_t step_end(const struct block *b) { return b->at + b->steps[b->index].insn.length; }
+static uint32_t next_eip(const struct block *b) { return b->rq->eip + step_end(b); }
 
 /* Where a direct jump leads to: far ones name their CS. */
 struct target {
@@ -12,13 +13,9 @@ struct target {
 static struct target near_target(const struct block *b, uint32_t eip) { return (struct target){eip, b->rq->cs_base}; }
 static uint32_t linear(struct target t) { return t.eip + t.cs_base; }
 
-/* Whether a jump from this block may go to linear `target` without comparing the page's mapping: inside one page, and between
- * pages of the shared kernel half in supervisor mode. */
+/* Of a straddling instruction, too: its second page was compared at the entry. */
 static bool chains_freely(const struct block *b, uint32_t target) {
-  /* of a straddling instruction, too: its second page was compared at the entry */
-  uint32_t here = b->rq->eip + b->rq->cs_base;
-  if (here >> 12 == target >> 12) return true;
-  return !block_mode(b, TR_USER) && here >= MMU_KERNEL_HALF && target >= MMU_KERNEL_HALF;
+  return tr_chains_freely(b->rq->mode, b->rq->eip + b->rq->cs_base, target);
 }
 
 static bool may_chain(const struct block *b) {
@@ -40,7 +37,7 @@ static unsigned jump_site(struct block *b, uint32_t target) {
 }
 
 /* Chaining compares the target page's fetch entry with the frame that the jump was bound to, in the displacement of an LEA. */
-static void guarded_jump(struct block *b, struct target target, unsigned site) {
+static void guarded_jump(struct block *b, struct target target, unsigned site, bool calls) {
   struct host_code *c = &b->code;
   host_mov64(c, H_R8, H_RCX);
   host_load(c, H_RCX, access_fetch_frame(linear(target) >> 12));
@@ -48,13 +45,15 @@ static void guarded_jump(struct block *b, struct target target, unsigned site) {
   b->rq->sites[site].guard = host_here(c) - 4;
   uint8_t *same = host_jrcxz8(c);
   host_mov64(c, H_RCX, H_R8);
-  struct cold *other = block_cold(b, COLD_EXIT, host_jmp(c), site);
+  struct cold *other = block_cold(b, calls ? COLD_CALL : COLD_EXIT, host_jmp(c), site);
   host_bind8(c, same);
   host_mov64(c, H_RCX, H_R8);
-  b->rq->sites[site].host = other->jump2 = host_jmp(c);
+  b->rq->sites[site].host = other->jump2 = calls ? host_call(c) : host_jmp(c);
+  other->back = host_here(c);
 }
 
-static void jump_to(struct block *b, struct target target) {
+/* `calls`: by a host CALL, behind which the return site is to follow. */
+static void transfer(struct block *b, struct target target, bool calls) {
   block_flush_esp(b);
   unsigned site = jump_site(b, target.eip);
   if (!jump_chains(b, target.eip)) {
@@ -63,13 +62,15 @@ static void jump_to(struct block *b, struct target target) {
     return;
   }
   if (!chains_freely(b, linear(target))) {
-    guarded_jump(b, target, site);
+    guarded_jump(b, target, site, calls);
     return;
   }
-  uint32_t jump = host_jmp(&b->code);
+  uint32_t jump = calls ? host_call(&b->code) : host_jmp(&b->code);
   b->rq->sites[site].host = jump;
   block_cold(b, COLD_JUMP, jump, site);
 }
+
+static void jump_to(struct block *b, struct target target) { transfer(b, target, false); }
 
 void branch_jump(struct block *b, uint32_t eip) { jump_to(b, near_target(b, eip)); }
 
@@ -149,9 +150,78 @@ static void check_target(struct block *b, unsigned reg) {
   access_restore_flags(b, saved);
 }
 
-/* Key = fetch entry of the target's page + EIP + mode; the table holds negated keys, so a sum of zero is a hit (state.h). An
- * unmapped page has entry 0, which no stored key was made with. */
-void branch_indirect(struct block *b) {
+/* ---- indirect jumps, calls and returns (D4) --------------------------------------------------------------------- */
+
+/* Near calls and returns of flat 32-bit code, whose key is a mode's alone. The monitor forgets the host's return addresses with
+ * every other mode and table, every drop of a fetch entry and every block's death. */
+static bool uses_host_stack(const struct block *b) {
+  return block_mode(b, TR_CS_FLAT) && !block_mode(b, TR_REAL | TR_V86) && b->steps[b->index].insn.operand_size == 4 &&
+         may_chain(b) && !block_option(b, TR_NO_HASH | TR_NO_RETURNS);
+}
+
+/* Behind a host CALL: a host RET leads here, with the EIP that the guest returns to in R8. If it is another, the address was that
+ * of a call which the guest left in another way (longjmp(), a switch of stacks, POP): the next is tried. */
+static void return_site(struct block *b) {
+  struct host_code *c = &b->code;
+  uint32_t eip = next_eip(b);
+  host_mov64(c, H_R10, H_RCX);
+  host_lea(c, H_RCX, hm(H_R8, -(int32_t)eip));
+  uint8_t *here = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R10);
+  host_op(c, HO_RET);
+  host_bind8(c, here);
+  host_mov64(c, H_RCX, H_R10);
+  branch_jump(b, eip);
+}
+
+/* The EIP in R8 in the hash: runs on where it is not there. What is returned is to be bound to go_hashed(). */
+static uint8_t *look_up(struct block *b) {
+  struct host_code *c = &b->code;
+  unsigned at = H_R8;
+  if (!block_mode(b, TR_CS_FLAT)) {
+    host_load(c, at = H_R10, access_segment_base(SEG_CS));
+    host_lea(c, H_R10, hm_index(H_R10, H_R8, 0, 0));
+  }
+  access_page_number_keeping_flags(b, H_R9, at);
+  return host_look_up(c, tr_seg_class(b->rq->mode, SEG_CS) == TR_SEG_REAL);
+}
+static void go_hashed(struct block *b, uint8_t *hit, bool calls) {
+  host_bind8(&b->code, hit);
+  host_mov64(&b->code, H_RCX, H_R10);
+  host_op_mem(&b->code, HO_GROUP5, calls ? HOg_CALL : HOg_JMP, HM_HASHED_CODE);
+}
+
+/* Most calls through a register or memory have one target. What R8 is compared with is the first one that may be chained to
+ * freely; other targets are looked up, out of line. */
+static void expect_target(struct block *b, unsigned site) {
+  struct host_code *c = &b->code;
+  host_mov64(c, H_R10, H_RCX);
+  host_lea(c, H_RCX, hm(H_R8, 0x7fffffff));
+  b->rq->sites[site].guard = host_here(c) - 4;
+  uint8_t *same = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R10);
+  struct cold *other = block_cold(b, COLD_TARGET, host_jmp(c), site);
+  host_bind8(c, same);
+  host_mov64(c, H_RCX, H_R10);
+  b->rq->sites[site].host = other->jump2 = host_call(c);
+  other->back = host_here(c);
+  return_site(b);
+}
+
+/* Its other targets. The jump in front leads to the exit until the first one is known, then to what follows it. */
+void branch_cold_target(struct block *b, const struct cold *k) {
+  struct host_code *c = &b->code;
+  host_patch(c, k->jump, host_here(c));
+  uint32_t unknown = b->rq->sites[k->site].target = host_jmp(c);
+  uint8_t *hit = look_up(b);
+  host_patch(c, unknown, host_here(c));
+  block_cold_call(b, k);
+  go_hashed(b, hit, true);
+  host_patch(c, host_jmp(c), k->back);
+}
+
+/* To the EIP in R8; `calls`: by a host CALL. */
+static void indirect(struct block *b, bool calls) {
   struct host_code *c = &b->code;
   block_flush_esp(b);
   unsigned site = block_site(b, TR_SITE_INDIRECT);
@@ -160,37 +230,19 @@ void branch_indirect(struct block *b) {
     block_exit_here(b, site);
     return;
   }
-  unsigned at = H_R8;
-  if (!block_mode(b, TR_CS_FLAT)) {
-    host_load(c, at = H_R10, access_segment_base(SEG_CS));
-    host_lea(c, H_R10, hm_index(H_R10, H_R8, 0, 0));
-  }
-  access_page_number_keeping_flags(b, H_R9, at);
-  host_load64(c, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
-  host_movzx16(c, H_R11, H_R8);
-  host_lea64(c, H_R11, hm_index(H_R11, H_R11, 0, 0));
-  host_lea64(c, H_R9, hm_index(H_R9, H_R8, 0, 0));
-  host_mov64(c, H_R10, H_RCX);
-  host_load64(c, H_RCX, HM_STATE(mode_key));
-  host_lea64(c, H_R9, hm_index(H_R9, H_RCX, 0, 0));
-  if (tr_seg_class(b->rq->mode, SEG_CS) == TR_SEG_REAL) {
-    host_load(c, H_RCX, HM_STATE(cs_key));
-    host_lea64(c, H_R9, hm_index(H_R9, H_RCX, 0, 0));
-  }
-  host_load64(c, H_RCX, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET));
-  host_lea64(c, H_RCX, hm_index(H_RCX, H_R9, 0, 0));
-  uint8_t *hit = host_jrcxz8(c);
-  host_mov64(c, H_RCX, H_R10);
-  block_cold(b, COLD_EXIT, host_jmp(c), site);
-  host_bind8(c, hit);
-  host_mov64(c, H_RCX, H_R10);
-  host_op_mem(c, HO_GROUP5, HOg_JMP, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET + 8));
+  if (calls && !block_option(b, TR_NO_TARGETS)) return expect_target(b, site);
+  uint8_t *hit = look_up(b);
+  struct cold *miss = block_cold(b, calls ? COLD_CALL : COLD_EXIT, host_jmp(c), site);
+  go_hashed(b, hit, calls);
+  miss->back = host_here(c);
+  if (calls) return_site(b);
 }
+
+void branch_indirect(struct block *b) { indirect(b, false); }
 
 /* ---- one kind each --------------------------------------------------------------------------------------------- */
 
 static uint32_t branch_target(const struct block *b) { return plan_target(b, b->at, &b->steps[b->index].insn); }
-static uint32_t next_eip(const struct block *b) { return b->rq->eip + step_end(b); }
 static bool backward(const struct block *b) { return branch_target(b) <= b->rq->eip + b->at; }
 
 /* The host fuses a compare with the conditional jump behind it: the safepoint goes before both. */
@@ -280,7 +332,9 @@ void emit_call_rel(struct block *b) {
   uint32_t target = branch_target(b);
   if (backward(b)) branch_safepoint(b);
   push_next_eip(b);
-  branch_jump(b, target);
+  bool calls = uses_host_stack(b) && target != next_eip(b); /* to the next instruction: to learn its own address */
+  transfer(b, near_target(b, target), calls);
+  if (calls) return_site(b);
 }
 
 static void load_value(struct block *b, unsigned to, struct host_mem m) {
@@ -311,18 +365,21 @@ void emit_call_ind(struct block *b) {
   load_target(b, H_R11);
   push_next_eip(b);
   host_mov(&b->code, H_R8, H_R11);
-  branch_indirect(b);
+  indirect(b, uses_host_stack(b));
 }
 
 static int32_t released(const struct insn *insn) { return insn->imm_size ? (int32_t)(insn->imm & 0xffff) : 0; }
 
 void emit_ret(struct block *b) {
   const struct insn *insn = &block_step(b)->insn;
-  branch_safepoint(b);
+  bool host = uses_host_stack(b); /* with a safepoint below its stack alone: it returns no oftener than it was called */
+  if (!host) branch_safepoint(b);
   load_value(b, H_R8, access_stack(b, 0));
   check_target(b, H_R8);
   block_move_esp(b, (int32_t)insn->operand_size + released(insn));
-  branch_indirect(b);
+  if (!host) return branch_indirect(b);
+  block_flush_esp(b);
+  host_op(&b->code, HO_RET);
 }
 
 /* ---- far ones, of real mode and V86: EIP has 16 bits, and CS loads as other segment registers do ------------------- */

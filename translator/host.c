@@ -1,5 +1,6 @@
 /* x86-64 encodings. Owns nothing; see host.h. */
 #include "host.h"
+#include "../mmu/layout.h"
 
 static void byte(struct host_code *c, unsigned v) {
   if (c->at < c->end) *c->at++ = (uint8_t)v;
@@ -168,6 +169,10 @@ uint32_t host_jmp(struct host_code *c) {
   host_op(c, HO_JMP);
   return rel32(c);
 }
+uint32_t host_call(struct host_code *c) {
+  host_op(c, HO_CALL);
+  return rel32(c);
+}
 uint32_t host_jcc(struct host_code *c, unsigned cc) {
   host_op(c, HO_JCC | cc);
   return rel32(c);
@@ -203,4 +208,23 @@ bool host_jmp_back(struct host_code *c, const uint8_t *target) {
   host_op(c, HO_JMP8);
   byte(c, (unsigned)(target - (c->at + 1)));
   return true;
+}
+
+uint8_t *host_look_up(struct host_code *c, bool cs_key) {
+  host_load64(c, H_R9, hm_index(H_R14, H_R9, 3, MMU_FETCH_ARRAY));
+  host_movzx16(c, H_R11, H_R8);
+  host_lea64(c, H_R11, hm_index(H_R11, H_R11, 0, 0));
+  host_lea64(c, H_R9, hm_index(H_R9, H_R8, 0, 0));
+  host_mov64(c, H_R10, H_RCX);
+  host_load64(c, H_RCX, HM_STATE(mode_key));
+  host_lea64(c, H_R9, hm_index(H_R9, H_RCX, 0, 0));
+  if (cs_key) {
+    host_load(c, H_RCX, HM_STATE(cs_key));
+    host_lea64(c, H_R9, hm_index(H_R9, H_RCX, 0, 0));
+  }
+  host_load64(c, H_RCX, hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET));
+  host_lea64(c, H_RCX, hm_index(H_RCX, H_R9, 0, 0));
+  uint8_t *hit = host_jrcxz8(c);
+  host_mov64(c, H_RCX, H_R10);
+  return hit;
 }

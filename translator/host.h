@@ -75,6 +75,7 @@ enum host_op {
   HO_MOVito = 0xc7,
   HO_INT3 = 0xcc,
   HO_JRCXZ8 = 0xe3,
+  HO_CALL = 0xe8,
   HO_JMP = 0xe9,
   HO_JMP8 = 0xeb,
   HO_GROUP3b = 0xf6,
@@ -100,8 +101,8 @@ enum host_op {
 /* Operations of opcode groups, in ModRM.reg. */
 enum host_alu { HOg_ADD, HOg_OR, HOg_ADC, HOg_SBB, HOg_AND, HOg_SUB, HOg_XOR, HOg_CMP };
 enum host_shift { HOg_SHL = 4, HOg_SHR = 5, HOg_SAR = 7 };
-enum { HOg_TEST = 0, HOg_NOT = 2 };             /* HO_GROUP3 */
-enum { HOg_INC = 0, HOg_DEC = 1, HOg_JMP = 4 }; /* HO_GROUP5 */
+enum { HOg_TEST = 0, HOg_NOT = 2 };                           /* HO_GROUP3 */
+enum { HOg_INC = 0, HOg_DEC = 1, HOg_CALL = 2, HOg_JMP = 4 }; /* HO_GROUP5 */
 enum { CC_O, CC_NO, CC_C, CC_NC, CC_Z, CC_NZ, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L, CC_GE, CC_LE, CC_G };
 
 /* ---- any instruction ---- */
@@ -159,6 +160,7 @@ void host_flags_from_image(struct host_code *c, unsigned reg);
 /* ---- jumps ---- */
 /* With a rel32 to be set by host_patch(): return its code offset. */
 uint32_t host_jmp(struct host_code *c);
+uint32_t host_call(struct host_code *c);
 uint32_t host_jcc(struct host_code *c, unsigned cc);
 void host_patch(struct host_code *c, uint32_t at, uint32_t target); /* both code offsets */
 /* With a rel8 to be bound to what follows by host_bind8(). */
@@ -166,5 +168,11 @@ uint8_t *host_jrcxz8(struct host_code *c);
 uint8_t *host_jmp8(struct host_code *c);
 uint8_t *host_jcc8(struct host_code *c, unsigned cc);
 void host_bind8(struct host_code *c, uint8_t *at);
+/* The inline hash of indirect jumps (state.h): looks up the EIP in R8, whose page's number is in R9; `cs_key`: its CS counts,
+ * too. Key = fetch entry of the target's page + EIP + mode; the table holds negated keys, so a sum of zero is a hit. An unmapped
+ * page has entry 0, which no stored key was made with. What is written runs on where nothing was found; the rel8 that is returned
+ * is to be bound to where RCX is brought back from R10 and HM_HASHED_CODE jumped to. Clobbers R9 and R11; no flags. */
+uint8_t *host_look_up(struct host_code *c, bool cs_key);
+#define HM_HASHED_CODE hm_index(H_R13, H_R11, 3, TR_HASH_OFFSET + 8)
 /* A short JMP back to code at `target`, if that is not too far: false, and nothing is written. NULL is too far. */
 bool host_jmp_back(struct host_code *c, const uint8_t *target);

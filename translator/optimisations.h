@@ -16,6 +16,8 @@
   X(CODE16, code16, \
     "stack instructions, jumps, segment loads and windows of 16-bit code, and of segments with a base, are inline") \
   X(FALLTHROUGH, fallthrough, "a block goes on behind a forward conditional jump") \
+  X(RETURNS, returns, "calls and returns are the host's, on a stack of their own") \
+  X(TARGETS, targets, "an indirect call compares its target with the first one that it had") \
   X(HASH, hash, "indirect branches look their target up inline")
 
 enum optimisation {

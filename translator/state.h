@@ -24,6 +24,10 @@ struct tr_hash_entry {
 enum { TR_HASH_ENTRIES = 1 << 16, TR_HASH_OFFSET = -(TR_HASH_ENTRIES * 16) };
 static inline unsigned tr_hash_index(uint32_t eip) { return eip & (TR_HASH_ENTRIES - 1); }
 
+enum {
+  TR_STACK_BYTES = 64 << 10
+}; /* of translated code's own stack, up to the address at its bottom; below it nothing is mapped */
+
 /* Emitted code reaches the first 128 bytes by displacements of one: what every access uses is there. */
 struct tr_state {
   uint32_t gpr[8];      /* by REG_*; valid while C code runs, live in host registers in translated code */
@@ -45,7 +49,9 @@ struct tr_state {
   uint64_t stack_page;        /* linear address of the stack page that host_page belongs to, or 1 << 40 */
   uint64_t stack_host;
   uint64_t monitor_rsp; /* where the exit stub puts the monitor's stack */
-  uint64_t code_rsp;    /* translated code's own stack */
+  /* Translated code's own stack, of host return addresses: where it is now, and its bottom, at which lies the address of
+   * tr_stubs.underflow */
+  uint64_t code_rsp, code_stack;
   uint64_t scratch[4];
   uint64_t windows[2];  /* R10 and R11, kept over a slow access that resumes */
   uint64_t exit_linear; /* slow access: the linear address that missed */

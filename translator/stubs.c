@@ -1,4 +1,4 @@
-/* The two stubs between the C run loop and translated code (D1). */
+/* The stubs between the C run loop and translated code (D1), and the one below translated code's host returns (D4). */
 #include "host.h"
 #include "translator.h"
 
@@ -19,6 +19,7 @@ static void write_exit(struct host_code *c) {
   host_store64(c, HM_STATE(windows[0]), H_R10);
   host_store64(c, HM_STATE(windows[1]), H_R11);
   host_store64(c, HM_STATE(insns_left), H_R12);
+  host_store64(c, HM_STATE(code_rsp), H_RSP);
   host_load64(c, H_RSP, HM_STATE(monitor_rsp));
   host_op(c, HO_CLD);
   for (unsigned i = sizeof callee_saved; i-- > 0;) host_pop(c, callee_saved[i]);
@@ -48,6 +49,28 @@ static void write_enter(struct host_code *c, uint32_t *jump) {
   host_op_reg(c, HO_GROUP5, HOg_JMP, H_R8);
 }
 
+/* A return for which the host's stack has no address: R8 is its EIP, flags are live. The address at the bottom stays. */
+static void write_underflow(struct host_code *c, struct tr_stubs *stubs, bool counted) {
+  host_lea64(c, H_RSP, hm(H_RSP, -8));
+  if (!counted) {
+    stubs->underflow_safepoint = host_here(c);
+    host_load(c, H_R9, hm(H_R12, 0));
+  }
+  host_mov64(c, H_R11, H_RAX);
+  host_save_flags(c);
+  host_mov(c, H_R9, H_R8);
+  host_shift_imm(c, HOg_SHR, H_R9, 12);
+  host_restore_flags(c);
+  host_mov64(c, H_RAX, H_R11);
+  uint8_t *hit = host_look_up(c, false);
+  if (!counted) stubs->underflow_exit = host_here(c);
+  host_push_imm(c, TR_UNDERFLOW);
+  host_patch(c, host_jmp(c), stubs->exit);
+  host_bind8(c, hit);
+  host_mov64(c, H_RCX, H_R10);
+  host_op_mem(c, HO_GROUP5, HOg_JMP, HM_HASHED_CODE);
+}
+
 static void align(struct host_code *c) {
   while (c->at < c->end && (host_here(c) & 63)) host_op(c, HO_INT3);
 }
@@ -59,6 +82,12 @@ void tr_write_stubs(uint8_t *code, struct tr_stubs *stubs) {
   align(&c);
   stubs->enter = host_here(&c);
   write_enter(&c, &stubs->enter_jump);
+  align(&c);
+  stubs->underflow = host_here(&c);
+  write_underflow(&c, stubs, false);
+  align(&c);
+  stubs->underflow_counted = host_here(&c);
+  write_underflow(&c, stubs, true);
   align(&c);
   stubs->size = host_here(&c);
 }

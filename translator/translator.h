@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "../mmu/layout.h"
 #include "insn.h"
 #include "optimisations.h"
 #include "state.h"
@@ -55,6 +56,13 @@ static inline enum tr_seg_class tr_seg_class(struct tr_mode m, unsigned seg) {
   return class == TR_SEG_FLAT && (m.bits & (TR_REAL | TR_V86)) ? TR_SEG_REAL : class;
 }
 
+/* Whether a jump from linear `here` may go to linear `target` without comparing the page's mapping: inside one page, and between
+ * pages of the shared kernel half in supervisor mode. */
+static inline bool tr_chains_freely(struct tr_mode m, uint32_t here, uint32_t target) {
+  if (here >> 12 == target >> 12) return true;
+  return !(m.bits & TR_USER) && here >= MMU_KERNEL_HALF && target >= MMU_KERNEL_HALF;
+}
+
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
   X(PLAIN, "a window's or hoisted check failed: go on in the plain block from here") \
@@ -75,14 +83,19 @@ enum tr_site_kind {
 #undef TR_SITE_ENUM
 
 struct tr_site {
-  /* code-memory offset: ACCESS: where to retry; JUMP: the rel32 to patch; SAFEPOINT, FAULT: the host instruction */
+  /* code-memory offset: ACCESS: where to retry; JUMP, INDIRECT (or 0): the rel32 to patch; SAFEPOINT, FAULT: the host instruction
+   */
   uint32_t host;
   /* code-memory offset of the exit's PUSH (JUMP: what the rel32 points to while unchained; SAFEPOINT: of what is restored before
    * it) */
   uint32_t cold;
-  uint32_t target;  /* JUMP, END: EIP to go on at */
-  uint32_t guard;   /* JUMP: code-memory offset of the imm32 to compare with the target page's fetch entry, or 0: chains freely */
-  uint32_t next_in; /* tcache: next site chained to the same block, + 1 */
+  /* JUMP, END: EIP to go on at; INDIRECT with `host`: code-memory offset of a rel32 that becomes 0 when the target is known that
+   * the site is chained to (or that none will be) */
+  uint32_t target;
+  /* code-memory offset of an imm32: JUMP: to compare with the target page's fetch entry, or 0: chains freely; INDIRECT: to
+   * compare with the target */
+  uint32_t guard;
+  uint32_t next_in;     /* tcache: next site chained to the same block, + 1 */
   uint16_t insn_offset; /* guest bytes from the block's start to the instruction that the state belongs to */
   int16_t esp_delta;    /* to add to R15 to get guest ESP here (folding) */
   uint8_t kind;         /* enum tr_site_kind */
@@ -103,6 +116,8 @@ enum {
   TR_THUNK_SIZE = 128 /* at most */,
   TR_SAFEPOINT_SIZE = 4 /* MOV R9D, [R12] */
 };
+/* What tr_stubs.underflow leaves by, a number of no site: the target is in exit_linear, and nothing is to be settled. */
+#define TR_UNDERFLOW 0xfffffffeu
 enum { TR_MAX_INSNS = 48, TR_MAX_SITES = 320, TR_MAX_CODE = 8 << 10, TR_MAX_COLD = 8 << 10 };
 
 struct tr_request {
@@ -141,7 +156,11 @@ void tr_translate(const struct tr_request *request, struct tr_result *result);
 /* Code offsets of the stubs, which lie at the start of the code memory. */
 struct tr_stubs {
   uint32_t exit, enter, size;
-  uint32_t enter_jump; /* from here on, and nowhere else in the stubs, R12 is the safepoint pointer and not the C caller's */
+  uint32_t enter_jump; /* from here on R12 is the safepoint pointer and not the C caller's; else only from `underflow` on */
+  /* Where a host RET at the bottom of code_stack leads to: looks R8 up as an indirect jump does, behind a safepoint; or, with
+   * -icount, without one. Behind all other stubs. */
+  uint32_t underflow, underflow_counted;
+  uint32_t underflow_safepoint, underflow_exit; /* the host instruction, and where a fault there leads */
 };
 /* Writes the stubs at the start of the code memory.
  * enter: void (*)(struct tr_state *, const void *code) in the C ABI: loads the guest's registers and jumps to code; returns when

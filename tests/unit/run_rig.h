@@ -361,6 +361,8 @@ static const struct rig_axis rig_axes[] = {
   {"without fallthrough", {.icount_shift = -1, .without = TR_NO_FALLTHROUGH}},
   {"without stackpage", {.icount_shift = -1, .without = TR_NO_STACK_PAGE}},
   {"without strings", {.icount_shift = -1, .without = TR_NO_STRINGS}},
+  {"without returns", {.icount_shift = -1, .without = TR_NO_RETURNS}},
+  {"without targets", {.icount_shift = -1, .without = TR_NO_TARGETS}},
   {"without hash", {.icount_shift = -1, .without = TR_NO_HASH}},
   {"counted", {.icount_shift = 2}},
   {"counted, one instruction", {.icount_shift = 2, .one_insn = true}},

@@ -77,6 +77,10 @@ GUEST(loop_invariant, 1, " mov esi, 0x20000\n 1: add eax, [esi]\n add ebx, [esi+
   " test eax, eax\n 2: xor eax, eax\n jz 1b\n");
 GUEST(calls, 1, "1: call 2f\n jmp 1b\n 2: ret\n");
 GUEST(indirect, 1, " mov eax, " AT(indirect, 1f) "\n 1: jmp eax\n");
+/* Of returns alone, by calls that pile up, and by calls through a register. */
+GUEST(returns, 1, " push " AT(returns, 1f) "\n mov ebx, esp\n 1: mov esp, ebx\n ret\n");
+GUEST(piles, 1, " mov ebx, esp\n 1: mov esp, ebx\n call 2f\n nop\n 2: jmp 1b\n");
+GUEST(calls_indirect, 1, " mov eax, " AT(calls_indirect, 2f) "\n 1: call eax\n jmp 1b\n 2: ret\n");
 GUEST(counter, 1, "1: mov ecx, 100\n 2: loop 2b\n jmp 1b\n");
 GUEST(forward, 2, "1: jmp 2f\n .org guest_forward + 5000\n 2: inc eax\n jmp 1b\n");
 GUEST(outs, 1, "1: out 0xed, al\n jmp 1b\n");
@@ -94,9 +98,10 @@ static const struct {
 } loops[] = {
 #define LOOP(name) \
   { #name, guest_##name }
-  LOOP(jump),    LOOP(loop_window), LOOP(loop_invariant), LOOP(calls),   LOOP(indirect), LOOP(counter),
-  LOOP(forward), LOOP(outs),        LOOP(mmio),           LOOP(rep),     LOOP(rep_movs), LOOP(own_code),
-  LOOP(halted),  LOOP(stis),        LOOP(sti_only),       LOOP(stepped),
+  LOOP(jump),     LOOP(loop_window), LOOP(loop_invariant), LOOP(calls),          LOOP(indirect),
+  LOOP(counter),  LOOP(forward),     LOOP(outs),           LOOP(mmio),           LOOP(rep),
+  LOOP(rep_movs), LOOP(own_code),    LOOP(halted),         LOOP(stis),           LOOP(sti_only),
+  LOOP(stepped),  LOOP(returns),     LOOP(piles),          LOOP(calls_indirect),
 };
 enum { LOOPS = sizeof loops / sizeof loops[0] };
 

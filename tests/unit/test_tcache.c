@@ -72,6 +72,23 @@ static struct tc_block *add_simple(struct tcache *t, uint32_t frame, uint32_t ei
   return add(t, &(struct shape){.key = key(frame, eip), .guest_size = size, .jumps = 2});
 }
 
+/* A block that calls through a register: CMP's displacement, CALL rel32, and in the cold code JMP rel32 to the exit in front of
+ * what looks other targets up. */
+static struct tc_block *add_caller(struct tcache *t, uint32_t frame, uint32_t eip) {
+  struct tr_request rq = {.eip = eip};
+  assert_true(tcache_begin(t, &rq));
+  rq.sites[0] = (struct tr_site){.kind = TR_SITE_INDIRECT,
+                                 .guard = rq.offset,
+                                 .host = rq.offset + 5,
+                                 .target = rq.cold_offset + 1,
+                                 .cold = rq.cold_offset + 5};
+  put32(rq.code, UNBOUND), rq.code[4] = 0xe8, put32(rq.code + 5, rq.sites[0].cold - rq.offset - 9);
+  rq.cold[0] = 0xe9, put32(rq.cold + 1, 8);
+  struct tr_result r = {.code_size = 9, .cold_size = 5 + TR_EXIT_SIZE, .guest_size = 2, .insns = 1, .site_count = 1};
+  r.entry = rq.offset;
+  return tcache_commit(t, &rq, &r, key(frame, eip), 0);
+}
+
 /* Where a JUMP site's JMP goes now, read from the view that is executed. */
 static uint32_t destination(struct tcache *t, uint32_t number) {
   const struct tr_site *s = tcache_site(t, number);
@@ -437,6 +454,36 @@ static void death_turns_jumps_to_their_exits(void **state) {
 
 /* Chains, kills and unchains at random against a model that only knows which site should lead where. */
 enum { MODEL_BLOCKS = 200, MODEL_FRAMES = 8 };
+/* The first target that can be chained to stays the one that is compared with, also when its code is made anew. */
+static void a_call_expects_its_first_target(void **state) {
+  struct tcache *t = make(1 << 20, NULL);
+  struct tc_block *caller = add_caller(t, 5, 0x5100), *other_caller = add_caller(t, 5, 0x5180);
+  struct tc_block *first = add_simple(t, 5, 0x5000, 10), *second = add_simple(t, 5, 0x5040, 10);
+  uint32_t n = caller->first_site, left, looked_up;
+  uint64_t granules;
+  tcache_expect(t, n, first);
+  assert_int_equal(destination(t, n), first->entry);
+  assert_int_equal(guard(t, n), (uint32_t)-0x5000);
+  memcpy(&looked_up, tcache_address(t, tcache_site(t, n)->target), 4);
+  assert_int_equal(looked_up, 0);
+  tcache_expect(t, n, second);
+  assert_int_equal(destination(t, n), first->entry);
+  left = tcache_kill_granules(t, 5, tc_granules(0, 1), &granules);
+  assert_int_equal(left, 1);
+  assert_int_equal(destination(t, n), cold(t, n));
+  assert_int_equal(guard(t, n), (uint32_t)-0x5000);
+  first = add_simple(t, 5, 0x5000, 10);
+  tcache_expect(t, n, first);
+  assert_int_equal(destination(t, n), first->entry);
+  /* one that cannot be chained to is looked up, and no other is expected meanwhile */
+  n = other_caller->first_site;
+  tcache_expect(t, n, NULL);
+  assert_int_equal(destination(t, n), cold(t, n));
+  memcpy(&looked_up, tcache_address(t, tcache_site(t, n)->target), 4);
+  assert_int_equal(looked_up, 0);
+  tcache_destroy(t);
+}
+
 static void chaining_at_random(void **state) {
   uint32_t x = 12345;
   for (unsigned round = 0; round < 20; round++) {
@@ -648,6 +695,7 @@ int main(void) {
     cmocka_unit_test(unchaining_a_page_leaves_the_others),
     cmocka_unit_test(the_page_is_linear),
     cmocka_unit_test(death_turns_jumps_to_their_exits),
+    cmocka_unit_test(a_call_expects_its_first_target),
     cmocka_unit_test(chaining_at_random),
     cmocka_unit_test(every_offset_finds_its_block),
     cmocka_unit_test(a_flush_tells_each_frame_once),

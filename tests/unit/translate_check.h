@@ -75,6 +75,9 @@ static inline unsigned whole(ZydisRegister reg) {
   return (unsigned)ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
 }
 
+static inline bool is_call(const struct host_insn *h) { return h->i.mnemonic == ZYDIS_MNEMONIC_CALL; }
+static inline bool is_ret(const struct host_insn *h) { return h->i.mnemonic == ZYDIS_MNEMONIC_RET; }
+
 static inline bool guest_writes_esp(const struct trial *c) {
   for (unsigned i = 0; i < c->t.r.insns; i++)
     if (c->insns[i].regs_written >> REG_ESP & 1) return true;
@@ -93,7 +96,8 @@ static inline void check_written(const struct trial *c, const struct host_insn *
     break;
   case ZYDIS_REGISTER_R15: CHECK(m == ZYDIS_MNEMONIC_LEA || swap || guest_writes_esp(c), h->at); break;
   case ZYDIS_REGISTER_RSP:
-    CHECK(m == ZYDIS_MNEMONIC_PUSHFQ || (m == ZYDIS_MNEMONIC_PUSH && h->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) ||
+    CHECK(m == ZYDIS_MNEMONIC_PUSHFQ || is_call(h) || is_ret(h) ||
+            (m == ZYDIS_MNEMONIC_PUSH && h->op[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) ||
             (m == ZYDIS_MNEMONIC_POP && h->op[0].reg.value == ZYDIS_REGISTER_R9),
           h->at);
     break;
@@ -147,7 +151,7 @@ static inline void check_memory(const struct trial *c, const struct host_insn *h
   }
 }
 
-static inline bool leaves(const struct host_insn *h) { return h->i.mnemonic == ZYDIS_MNEMONIC_JMP; }
+static inline bool leaves(const struct host_insn *h) { return h->i.mnemonic == ZYDIS_MNEMONIC_JMP || is_ret(h); }
 
 /* Nothing that traps to the host's kernel or reads its state. */
 static inline bool harmless(const struct host_insn *h) {
@@ -169,8 +173,6 @@ static inline bool harmless(const struct host_insn *h) {
   }
   if (h->i.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) return false;
   switch (h->i.meta.category) {
-  case ZYDIS_CATEGORY_CALL:
-  case ZYDIS_CATEGORY_RET:
   case ZYDIS_CATEGORY_INTERRUPT:
   case ZYDIS_CATEGORY_IO:
   case ZYDIS_CATEGORY_IOSTRINGOP:
@@ -193,6 +195,31 @@ static inline uint32_t exit_number(struct trial *c, const struct host_insn *h) {
   return jump && host_is_exit(jump) ? (uint32_t)h->op[0].imm.value.u - RIG_FIRST_SITE : NO_EXIT;
 }
 
+static inline bool is_rcx_saved(const struct host_insn *h, ZydisRegister to, ZydisRegister from) {
+  return h->i.mnemonic == ZYDIS_MNEMONIC_MOV && h->op[0].reg.value == to && h->op[1].reg.value == from;
+}
+
+/* A host CALL is followed by the return site of the block's last instruction, or by a JMP to it; a RET is that instruction's, or
+ * the return site's for another EIP. */
+static inline void check_host_stack(struct trial *c, const struct host_insn *h, const struct host_insn *behind_hot) {
+  const struct translation *t = &c->t;
+  const struct insn *last = &c->insns[t->r.insns - 1];
+  CHECK((t->rq.mode.bits & TR_CS_FLAT) && !(t->rq.mode.bits & (TR_REAL | TR_V86 | TR_STEP | TR_NO_CHAIN)), h->at);
+  CHECK(!(t->rq.options & (TR_NO_HASH | TR_NO_RETURNS)) && last->operand_size == 4, h->at);
+  if (is_ret(h)) {
+    CHECK(h->i.length == 1 &&
+            (last->kind == OP_RET ? h + 1 == behind_hot : is_rcx_saved(h - 1, ZYDIS_REGISTER_RCX, ZYDIS_REGISTER_R10)),
+          h->at);
+    return;
+  }
+  CHECK(last->kind == OP_CALL_REL || last->kind == OP_CALL_IND, h->at);
+  const struct host_insn *site = h + 1;
+  if (site->branch && site->i.mnemonic == ZYDIS_MNEMONIC_JMP) site = host_at(&c->text, site->target);
+  CHECK(site && is_rcx_saved(site, ZYDIS_REGISTER_R10, ZYDIS_REGISTER_RCX) && site[1].i.mnemonic == ZYDIS_MNEMONIC_LEA, h->at);
+  CHECK((uint32_t)site[1].op[1].mem.disp.value == -(t->rq.eip + t->r.guest_size) && site[1].op[1].mem.base == ZYDIS_REGISTER_R8,
+        h->at);
+}
+
 static inline void check_host(struct trial *c) {
   struct translation *t = &c->t;
   uint32_t at;
@@ -206,10 +233,11 @@ static inline void check_host(struct trial *c) {
   for (unsigned i = 0; i < c->text.count; i++) {
     const struct host_insn *h = &c->text.insn[i];
     CHECK(harmless(h), h->at);
+    if (is_call(h) || is_ret(h)) check_host_stack(c, h, behind_hot);
     if (host_is_exit(h) || h->i.mnemonic == ZYDIS_MNEMONIC_PUSH)
       CHECK(i + 1 < c->text.count + host_is_exit(h) && exit_number(c, h - host_is_exit(h)) < t->r.site_count, h->at);
     else if (h->branch) CHECK(host_at(&c->text, h->target), h->at);
-    else if (h->i.mnemonic == ZYDIS_MNEMONIC_JMP) CHECK(h->op[0].mem.base == ZYDIS_REGISTER_R13, h->at);
+    else if (h->i.mnemonic == ZYDIS_MNEMONIC_JMP || is_call(h)) CHECK(h->op[0].mem.base == ZYDIS_REGISTER_R13, h->at);
     for (unsigned k = 0; k < h->i.operand_count; k++) {
       const ZydisDecodedOperand *o = &h->op[k];
       if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) check_written(c, h, o);
@@ -220,7 +248,7 @@ static inline void check_host(struct trial *c) {
 
 /* ---- sites ---------------------------------------------------------------------------------------------------------- */
 
-/* The JMP or Jcc whose rel32 lies at `host` leads to `cold` until it is chained. */
+/* The JMP, CALL or Jcc whose rel32 lies at `host` leads to `cold` until it is chained. */
 static inline void check_patchable(struct trial *c, const struct tr_site *s) {
   uint32_t at = s->host - RIG_OFFSET;
   const struct host_insn *jump = host_at(&c->text, at - 1);
@@ -288,19 +316,25 @@ static inline void check_sites(struct trial *c) {
   const struct tr_result *r = &c->t.r;
   for (uint32_t i = 0; i < r->site_count; i++) {
     const struct tr_site *s = &c->t.rq.sites[i];
-    const struct host_insn *cold = host_at(&c->text, s->cold - RIG_OFFSET);
+    const struct host_insn *cold = host_at(&c->text, s->cold - RIG_OFFSET), *h;
     CHECK(s->kind < TR_SITE_KINDS, i);
     check_site_insn(c, s);
     CHECK(cold && exit_number(c, behind_restored(s, cold)) == i, s->cold - RIG_OFFSET);
     switch (s->kind) {
     case TR_SITE_ACCESS:
     case TR_SITE_FAULT: CHECK(host_at(&c->text, s->host - RIG_OFFSET), s->host - RIG_OFFSET); break;
-    case TR_SITE_SAFEPOINT: {
-      const struct host_insn *h = host_at(&c->text, s->host - RIG_OFFSET);
+    case TR_SITE_SAFEPOINT:
+      h = host_at(&c->text, s->host - RIG_OFFSET);
       CHECK(h && h->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY && h->op[1].mem.base == ZYDIS_REGISTER_R12, s->host - RIG_OFFSET);
       break;
-    }
     case TR_SITE_JUMP: check_patchable(c, s); break;
+    case TR_SITE_INDIRECT:
+      if (!s->host) break;
+      check_patchable(c, s);
+      h = host_at(&c->text, s->target - 1 - RIG_OFFSET); /* to the exit until a target is known; then to what is behind it */
+      CHECK(h && h->i.mnemonic == ZYDIS_MNEMONIC_JMP && h->i.length == 5 && host_at(&c->text, h->at + 5), i);
+      CHECK(is_call(host_at(&c->text, h->target)) && host_at(&c->text, h->target)->target == s->cold - RIG_OFFSET, i);
+      break;
     case TR_SITE_PLAIN:
       if (s->host) check_patchable(c, s);
       break;
