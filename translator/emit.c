@@ -58,6 +58,11 @@ void emit_copy(struct block *b) {
   if (site != TR_MAX_SITES) b->rq->sites[site].host = host_at;
 }
 
+/* LEA r, [r + 0], which fills up to an aligned address. */
+static bool is_padding(const struct insn *insn) {
+  return insn->base == insn->reg && insn->index == REG_NONE && !insn->disp && insn->operand_size == 4 && insn->address_size == 4;
+}
+
 void emit_lea(struct block *b) {
   const struct insn *insn = &block_step(b)->insn;
   struct host_code *c = &b->code;
@@ -69,8 +74,9 @@ void emit_lea(struct block *b) {
   }
   if (to_esp && insn->operand_size == 2 && !b->stack16) block_flush_esp(b);
   access_flush_base(b);
-  access_effective_address(b, H_R8);
-  host_op_reg(c, HO_MOVto | copy_size(insn), H_R8, host_reg(insn->reg));
+  unsigned to = insn->operand_size == 4 ? host_reg(insn->reg) : H_R8;
+  if (!is_padding(insn)) access_effective_address(b, to);
+  if (to == H_R8) host_op_reg(c, HO_16 | HO_MOVto, H_R8, host_reg(insn->reg));
   if (to_esp) b->pending = 0;
 }
 
