@@ -375,9 +375,20 @@ void emit_call_ind(struct block *b) {
 
 static int32_t released(const struct insn *insn) { return insn->imm_size ? (int32_t)(insn->imm & 0xffff) : 0; }
 
+/* What RET takes was put there right before it, by PUSH or MOV [ESP] (a retpoline): a jump, and the host's addresses stay for
+ * those who were called. */
+static bool ret_jumps(const struct block *b) {
+  if (!b->index) return false;
+  const struct insn *insn = &b->steps[b->index - 1].insn;
+  if (insn->kind == OP_PUSH_REG || insn->kind == OP_PUSH_IMM || insn->kind == OP_PUSH_MEM) return true;
+  bool stores = insn->kind == OP_COPY && insn->row->does == DOES_MOV && insn->has_mem && insn->access == ACCESS_W;
+  return stores && insn->base == REG_ESP && insn->index == REG_NONE && insn->disp == 0;
+}
+
 void emit_ret(struct block *b) {
   const struct insn *insn = &block_step(b)->insn;
-  bool host = uses_host_stack(b); /* with a safepoint below its stack alone: it returns no oftener than it was called */
+  /* with a safepoint below its stack alone: it returns no oftener than it was called */
+  bool host = uses_host_stack(b) && !ret_jumps(b);
   if (!host) branch_safepoint(b);
   load_value(b, H_R8, access_stack(b, 0));
   check_target(b, H_R8);
