@@ -95,6 +95,7 @@ const char *signals_install(struct monitor *m) {
   current = m;
   struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
   sigemptyset(&action.sa_mask);
+  sigaddset(&action.sa_mask, SIGUSR1); /* in a handler that goes back to translated code (stack_full()) a kick would be lost */
   int failed = 0;
   pthread_mutex_lock(&users_lock);
   for (unsigned i = 0; i < SIGNAL_COUNT && users == 0; i++) failed |= sigaction(signals[i], &action, &old_actions[i]);

@@ -22,8 +22,13 @@ static bool may_chain(const struct block *b) {
   return !block_mode(b, TR_STEP | TR_NO_CHAIN) && !plan_changes_direction(b, &b->steps[b->index].insn);
 }
 
+/* Behind the last byte of 4 GiB comes the first: the one way back that no safepoint is before. */
+static bool runs_around(const struct block *b, uint32_t eip) { return eip == next_eip(b) && eip < b->rq->eip; }
+
 /* What lies beyond CS.limit is the next fetch's #GP (SDM vol. 3A, 5.3): the dispatcher raises it. */
-static bool jump_chains(const struct block *b, uint32_t eip) { return may_chain(b) && eip <= b->rq->cs_limit; }
+static bool jump_chains(const struct block *b, uint32_t eip) {
+  return may_chain(b) && eip <= b->rq->cs_limit && !runs_around(b, eip);
+}
 
 bool branch_chains_freely(const struct block *b, uint32_t eip) {
   return jump_chains(b, eip) && chains_freely(b, linear(near_target(b, eip)));
@@ -165,7 +170,7 @@ static void return_site(struct block *b) {
   struct host_code *c = &b->code;
   uint32_t eip = next_eip(b);
   host_mov64(c, H_R10, H_RCX);
-  host_lea(c, H_RCX, hm(H_R8, -(int32_t)eip));
+  host_lea(c, H_RCX, hm(H_R8, (int32_t)-eip));
   uint8_t *here = host_jrcxz8(c);
   host_mov64(c, H_RCX, H_R10);
   host_op(c, HO_RET);
@@ -370,9 +375,20 @@ void emit_call_ind(struct block *b) {
 
 static int32_t released(const struct insn *insn) { return insn->imm_size ? (int32_t)(insn->imm & 0xffff) : 0; }
 
+/* What RET takes was put there right before it, by PUSH or MOV [ESP] (a retpoline): a jump, and the host's addresses stay for
+ * those who were called. */
+static bool ret_jumps(const struct block *b) {
+  if (!b->index) return false;
+  const struct insn *insn = &b->steps[b->index - 1].insn;
+  if (insn->kind == OP_PUSH_REG || insn->kind == OP_PUSH_IMM || insn->kind == OP_PUSH_MEM) return true;
+  bool stores = insn->kind == OP_COPY && insn->row->does == DOES_MOV && insn->has_mem && insn->access == ACCESS_W;
+  return stores && insn->base == REG_ESP && insn->index == REG_NONE && insn->disp == 0;
+}
+
 void emit_ret(struct block *b) {
   const struct insn *insn = &block_step(b)->insn;
-  bool host = uses_host_stack(b); /* with a safepoint below its stack alone: it returns no oftener than it was called */
+  /* with a safepoint below its stack alone: it returns no oftener than it was called */
+  bool host = uses_host_stack(b) && !ret_jumps(b);
   if (!host) branch_safepoint(b);
   load_value(b, H_R8, access_stack(b, 0));
   check_target(b, H_R8);

@@ -75,6 +75,17 @@ static void forms(void) {
                               "4: pop edx\n push edx\n ret")));
 }
 
+/* RET as a jump: to what was pushed, or written over a call's address, right before it; in the midst of calls. */
+static void jumps(void) {
+  show("jumps by ret", on_stack(CODE("mov ecx, 2000\n"
+                                     "1: call 2f\n loop 1b\n int 0x7f\n"
+                                     "2: call 3f\n rol eax, 3\n call 6f\n inc eax\n ret\n"
+                                     "3: mov ebx, offset 5f\n test cl, 3\n jnz 4f\n mov ebx, offset 6f\n"
+                                     "4: call 7f\n 8: pause\n jmp 8b\n 7: mov [esp], ebx\n ret\n"
+                                     "5: call 6f\n adc eax, 5\n push offset 6f\n push dword ptr [esp]\n ret 4\n"
+                                     "6: add eax, ecx\n push offset 9f\n ret\n ud2\n 9: xor eax, 0x11\n ret")));
+}
+
 /* The caller's page is another one when its callee returns. */
 static void remap_a(unsigned i) {
   *pte_a = frames[i] | 7;
@@ -198,6 +209,7 @@ void test_main(void) {
   changed_address();
   coroutines();
   forms();
+  jumps();
   map(A, (uint32_t)page_alloc(), 7);
   remapped();
   in_other_spaces();
