@@ -202,16 +202,26 @@ def family(root):
     return {pid: ticks / os.sysconf("SC_CLK_TCK") for pid, (_, _, ticks) in seen.items() if ours(pid)}
 
 
-def cpu_seconds(pids):
-    """What the threads of processes have used, to the nanosecond; without what has ended, and where the host does not tell, in ticks."""
-    total = 0
+def cpu_by_thread(pids):
+    """(process, thread) -> seconds that it has used, to the nanosecond; without threads that have ended. Empty where the host does not tell."""
+    used = {}
     for pid in pids:
         try:
             for thread in os.listdir(f"/proc/{pid}/task"):
-                total += int(open(f"/proc/{pid}/task/{thread}/schedstat").read().split()[0])
+                used[pid, thread] = int(open(f"/proc/{pid}/task/{thread}/schedstat").read().split()[0]) / 1e9
         except (OSError, IndexError):
             pass
-    return total / 1e9 or sum(family(pid).get(pid, 0) for pid in pids)
+    return used
+
+
+def cpu_seconds(pids):
+    """What the threads of processes have used; without what has ended, and where the host does not tell, in ticks."""
+    return sum(cpu_by_thread(pids).values()) or sum(family(pid).get(pid, 0) for pid in pids)
+
+
+def cpu_since(before, pids):
+    """Seconds since `before`, a cpu_by_thread(): of the threads that there are now, since what an ended one used goes with it."""
+    return sum(seconds - before.get(thread, 0) for thread, seconds in cpu_by_thread(pids).items())
 
 
 def kept_megabytes(pids):
