@@ -240,12 +240,26 @@ static void the_stubs_load_r12_last(void **state) {
   assert_int_equal(loaded_at, stubs.enter_jump);
 }
 
+/* Its return site compares with EIP 80000000h, whose negation as a signed number overflowed (seen with -DBT_SANITIZE=ON). */
+static void a_call_that_ends_at_2_gib(void **state) {
+  static const uint8_t call[] = {0xe8, 0x00, 0xff, 0xff, 0xff}, compare[] = {0x41, 0x8d, 0x88, 0x00, 0x00, 0x00, 0x80};
+  struct translation t;
+  unsigned found = 0;
+  translation_make(&t);
+  t.rq.eip = 0x7ffffffb;
+  translation_run(&t, call, sizeof call, 0);
+  for (uint32_t at = 0; at + sizeof compare <= t.r.code_size; at++) found += !memcmp(t.rq.code + at, compare, sizeof compare);
+  assert_int_equal(found, 1); /* LEA ECX, [R8 - 80000000h] */
+  translation_free(&t);
+}
+
 int main(void) {
   const char *filter = getenv("CMOCKA_TEST_FILTER");
   if (filter) cmocka_set_test_filter(filter);
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(anything_translates), cmocka_unit_test(the_worst_blocks_fit),    cmocka_unit_test(incomplete_instructions),
-    cmocka_unit_test(thunks_are_small),    cmocka_unit_test(the_stubs_load_r12_last),
+    cmocka_unit_test(anything_translates),     cmocka_unit_test(the_worst_blocks_fit),
+    cmocka_unit_test(incomplete_instructions), cmocka_unit_test(a_call_that_ends_at_2_gib),
+    cmocka_unit_test(thunks_are_small),        cmocka_unit_test(the_stubs_load_r12_last),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
