@@ -1,6 +1,7 @@
 /* Private to the run loop's files (run.c, slow.c, mode.c, signals.c, report.c). */
 #pragma once
 #include <signal.h>
+#include <stdatomic.h>
 #include "../tcache/tcache.h"
 #include "monitor.h"
 #include "rest.h"
@@ -77,7 +78,7 @@ struct monitor {
   bool (*on_exception)(void *opaque, const struct fault *fault);
   void *on_exception_opaque;
   const char *stop_reason;
-  int tid;
+  atomic_int tid; /* of the thread that runs it; 0: a kick needs no signal, whoever comes to run it looks at `kicked` first */
   uint64_t readable, poison; /* what s.safepoint points to */
   uint8_t *memory;
   uint64_t memory_size;

@@ -101,12 +101,14 @@ const char *signals_install(struct monitor *m) {
   for (unsigned i = 0; i < SIGNAL_COUNT && users == 0; i++) failed |= sigaction(signals[i], &action, &old_actions[i]);
   users++;
   pthread_mutex_unlock(&users_lock);
-  m->tid = (int)syscall(SYS_gettid); /* from here on a kick is a signal */
+  /* From here on a kick is a signal. Sequentially consistent, and so is the load in monitor_kick(): of the two threads, one sees
+   * what the other has stored before it looked (`kicked` and `tid`), or the kick would be lost in both store buffers. */
+  atomic_store(&m->tid, (int)syscall(SYS_gettid));
   return failed ? "cannot install signal handlers" : NULL;
 }
 
 void signals_restore(struct monitor *m) {
-  m->tid = 0;
+  atomic_store(&m->tid, 0);
   pthread_mutex_lock(&users_lock);
   users--;
   for (unsigned i = 0; i < SIGNAL_COUNT && users == 0; i++) sigaction(signals[i], &old_actions[i], NULL);
@@ -133,6 +135,7 @@ void monitor_kick_from_code(struct monitor *m) {
 
 void monitor_kick(struct monitor *m) {
   m->kicked = 1;
-  int tid = m->tid;
+  atomic_thread_fence(memory_order_seq_cst);
+  int tid = atomic_load(&m->tid);
   if (tid) syscall(SYS_tgkill, getpid(), tid, SIGUSR1);
 }

@@ -6,6 +6,7 @@
 #include "run_rig.h"
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 #include <ucontext.h>
 #include "monitor/private.h"
@@ -14,6 +15,15 @@ static const struct monitor_options plain_options = {.icount_shift = -1};
 
 /* A kick may find no monitor that has SIGUSR1 (before and behind monitor_run()): it must not end the process then. */
 static void ignore(int number) {}
+
+/* Where two threads share a core, each of their rounds takes two time slices: loops of rounds end by time, too. */
+enum { SECOND = 1000000000 };
+static int64_t host_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * (int64_t)SECOND + now.tv_nsec;
+}
+static bool in_time(unsigned n, int64_t begun, int64_t limit) { return n < 20 || n % 16 != 0 || host_now() - begun < limit; }
 
 static void spin(unsigned rounds) {
   for (volatile unsigned i = 0; i < rounds; i++) {}
@@ -116,7 +126,10 @@ static void *end_runs(void *opaque) {
   struct ender *e = opaque;
   for (unsigned seen = 0; !atomic_load(&e->stop);) {
     unsigned now = atomic_load(&e->running);
-    if (now == seen) continue;
+    if (now == seen) {
+      sched_yield();
+      continue;
+    }
     seen = now;
     e->random = e->random * 1664525 + 1013904223;
     spin(e->random >> 16 & (e->random & 7 ? 0x3ff : 0x7fff));
@@ -151,12 +164,49 @@ static void kicks_are_never_lost(void **state) {
     rig_load(r, loops[i].code, 4096 * (1 + (loops[i].code == guest_forward)));
     r->returns_from[VEC_DB] = true;
     current_loop = loops[i].name;
-    for (unsigned n = 0; n < (i ? 400 : 10000); n++) {
+    int64_t begun = host_now();
+    for (unsigned n = 0; n < (i ? 400 : 10000) && in_time(n, begun, SECOND); n++) {
       atomic_store(&r->exit_wanted, false);
       r->log_size = 0;
       atomic_fetch_add(&e.running, 1);
       while (!atomic_load(&r->exit_wanted)) assert_null(monitor_run(r->monitor));
     }
+  }
+  atomic_store(&e.stop, true);
+  pthread_join(thread, NULL);
+  rig_destroy(r);
+}
+
+/* A kick that comes at the moment from which kicks are signals: either it sends one, or the run finds that it was there. Both
+ * once looked before the other had seen what they stored (store buffers), and a guest ran on for ever. */
+static void *end_as_it_begins(void *opaque) {
+  struct ender *e = opaque;
+  for (unsigned seen = 0; !atomic_load(&e->stop);) {
+    unsigned now = atomic_load(&e->running);
+    if (now == seen) {
+      sched_yield();
+      continue;
+    }
+    seen = now;
+    spin(e->random = (e->random + 1) % 600);
+    atomic_store(&e->rig->exit_wanted, true);
+    monitor_kick(e->rig->monitor);
+  }
+  return NULL;
+}
+static void kick_as_a_run_begins_is_not_lost(void **state) {
+  rig *r = rig_create(&plain_options);
+  struct ender e = {.rig = r};
+  pthread_t thread;
+  LOAD(r, jump);
+  r->quiet = true;
+  current_loop = "as a run begins";
+  assert_int_equal(pthread_create(&thread, NULL, end_as_it_begins, &e), 0);
+  int64_t begun = host_now();
+  for (unsigned n = 0; n < 60000 && in_time(n, begun, SECOND); n++) {
+    atomic_store(&r->exit_wanted, false);
+    atomic_fetch_add(&e.running, 1);
+    while (!atomic_load(&r->exit_wanted)) assert_null(monitor_run(r->monitor));
   }
   atomic_store(&e.stop, true);
   pthread_join(thread, NULL);
@@ -440,6 +490,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(kick_in_a_stub),
     cmocka_unit_test(kicks_are_never_lost),
+    cmocka_unit_test(kick_as_a_run_begins_is_not_lost),
     cmocka_unit_test(kick_before_run_is_not_lost),
     cmocka_unit_test(a_safepoint_polls),
     cmocka_unit_test(devices_are_asked_behind_what_was_due),
