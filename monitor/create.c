@@ -44,6 +44,7 @@ static bool map_memory(struct monitor *m) {
 static unsigned translator_options(const struct monitor_options *o) {
   unsigned bits = o->without & TR_NO_OPTIMISATIONS;
   if (o->exact_flags) bits |= TR_EXACT_FLAGS;
+  if (o->eager && !(bits & TR_NO_DIVISORS)) bits |= TR_CHECK_DIVISORS;
   if (!(host_cpu_features() & ~o->host_hidden & 1u << HOST_BMI2)) bits |= TR_NO_SHRX;
   bits |= o->icount_shift >= 0 ? TR_COUNT : TR_REAL_TSC;
   return bits;

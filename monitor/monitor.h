@@ -32,6 +32,7 @@ struct monitor_options {
   bool one_insn;      /* -singlestep */
   bool no_chain;
   bool exact_flags;
+  bool eager;           /* every site is made as those are that have proved costly */
   uint64_t flush_every; /* blocks; 0: never */
   uint64_t paranoid;    /* blocks between rederivations; 0: never */
   bool irq_jitter;
@@ -133,6 +134,7 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(proofs, "... that did nothing but ask") \
   X(dozes, "sleeps between polls of the BIOS (--poll-sleep)") \
   X(refills, "blocks whose kept addends changed too often") \
+  X(divisors, "blocks that compare divisors since a division faulted") \
   X(signals, "host signals in translated code") \
   X(stacks_full, "host stacks of return addresses that ran full") \
   X(code_kills, "blocks killed by stores") \

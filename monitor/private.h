@@ -50,8 +50,10 @@ struct code {
   struct {
     uint64_t key;
     struct mode_id id;
-  } mode_cache[16];        /* key + 1; 0: empty */
-  uint32_t scattered[256]; /* EIPs of blocks whose kept addends changed too often */
+  } mode_cache[16]; /* key + 1; 0: empty */
+  struct costly {
+    uint32_t eip, options;
+  } costly[256]; /* blocks that are made otherwise since a site of theirs proved costly: TR_NO_ADDENDS, TR_CHECK_DIVISORS */
 };
 
 /* The rest is a CPU's. */

@@ -150,7 +150,7 @@ static int straddle(struct monitor *m, struct tr_request *rq, struct source *src
   return EXEC_NEXT;
 }
 
-static uint32_t *scattered(struct monitor *m, uint32_t eip) { return &m->code.scattered[(eip * 0x9e3779b1u) >> 24]; }
+static struct costly *costly(struct monitor *m, uint32_t eip) { return &m->code.costly[(eip * 0x9e3779b1u) >> 24]; }
 
 /* Makes the block for `key`. NULL with *result: EXEC_FAULT, or EXEC_AGAIN where only slow_step() can go on. */
 static struct tc_block *translate(struct monitor *m, struct tc_key key, gla linear, int *result) {
@@ -178,13 +178,14 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
     run_flush(m);
     tcache_begin(m->code.tcache, &rq);
   }
-  if (*scattered(m, rq.eip) == rq.eip) rq.options |= TR_NO_ADDENDS;
+  if (costly(m, rq.eip)->eip == rq.eip) rq.options |= costly(m, rq.eip)->options;
   vcpu_park_fp(v);
   struct tr_result r;
   tr_translate(&rq, &r);
   bool goes_on = limit_left >= MMU_PAGE - offset || key.cs_limit == 0xffffffff; /* beyond the page; 4 GiB wrap around */
   if (r.too_short && rq.page_left == MMU_PAGE - offset && goes_on) {
     if ((*result = straddle(m, &rq, &src, linear, page)) != EXEC_NEXT) return NULL;
+    *result = EXEC_AGAIN;
     vcpu_park_fp(v);
     tr_translate(&rq, &r);
   }
@@ -322,13 +323,33 @@ static void expect_target(struct monitor *m, uint32_t number) {
   tcache_expect(m->code.tcache, number, freely ? to : NULL);
 }
 
-/* From now on the block is made without kept addends. */
+/* From now on the block of this key is made with these options, too. */
+static void make_anew(struct monitor *m, struct tc_key key, uint32_t options) {
+  uint32_t eip = (uint32_t)key.eip;
+  struct costly *entry = costly(m, eip);
+  if (entry->eip != eip) *entry = (struct costly){.eip = eip};
+  entry->options |= options;
+  monitor_code_written(m, key.frame, tc_granules(gla_in_page(gla_add(to_gla(key.cs_base), eip)), 1));
+}
+
 static void give_up_addends(struct monitor *m, const struct tc_block *b) {
   m->counters.refills++;
   m->v->s.refill_budget = REFILLS;
-  uint32_t eip = (uint32_t)b->key.eip;
-  *scattered(m, eip) = eip;
-  monitor_code_written(m, b->key.frame, tc_granules(gla_in_page(gla_add(to_gla(b->key.cs_base), eip)), 1));
+  make_anew(m, b->key, TR_NO_ADDENDS);
+}
+
+/* A signal of the host at `site`. A division compares its divisor from now on; one whose quotient is too large goes on to signal.
+ */
+static int host_fault(struct monitor *m, struct tr_site *site) {
+  struct tc_key key = tcache_site_block(m->code.tcache, site)->key;
+  int result = slow_host_fault(m, site);
+  if (result != EXEC_FAULT || m->v->fault.vector != VEC_DE || (m->code.translate_options & TR_NO_DIVISORS)) return result;
+  const struct costly *known = costly(m, (uint32_t)key.eip);
+  bool compared = ((known->eip == (uint32_t)key.eip ? known->options : 0) | m->code.translate_options) & TR_CHECK_DIVISORS;
+  if (compared) return result;
+  m->counters.divisors++;
+  make_anew(m, key, TR_CHECK_DIVISORS);
+  return result;
 }
 
 /* -icount: an instruction that the monitor ran counts when it is done. */
@@ -387,7 +408,8 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       run_settle(m, site);
       v->s.eip = site->target;
       return EXEC_NEXT;
-    case TR_SITE_FAULT: return slow_host_fault(m, site);
+    case TR_SITE_FAULT: return host_fault(m, site);
+    case TR_SITE_DIVIDE: run_settle(m, site); return fault_raise(v, VEC_DE);
     case TR_SITE_REFILL:
       run_settle(m, site);
       give_up_addends(m, tcache_site_block(m->code.tcache, site));

@@ -39,6 +39,26 @@ static bool sets_esp_only(const struct block *b, const struct insn *insn) {
   return insn->row->does == DOES_MOV && whole && to == REG_ESP && from != REG_NONE && from != REG_ESP;
 }
 
+/* Where a division has faulted its divisor is compared with 0: the host's signal takes microseconds. (A quotient that is too
+ * large is left to the host.) No flag: the fault's are those of before. */
+static void check_divisor(struct block *b, const struct host_mem *m) {
+  const struct insn *insn = &block_step(b)->insn;
+  struct host_code *c = &b->code;
+  struct host_mem kept = HM_STATE(scratch[3]);
+  struct cold *divide = block_cold(b, COLD_EXIT, 0, block_site(b, TR_SITE_DIVIDE));
+  host_store64(c, kept, H_RCX);
+  unsigned load = insn->operand_size == 1 ? HO_MOVZXb : insn->operand_size == 2 ? HO_MOVZXw : HO_MOV;
+  if (m) host_op_mem(c, load, H_RCX, *m);
+  else host_op_reg(c, load, H_RCX, insn->operand_size == 1 ? insn->rm : host_reg(insn->rm));
+  uint8_t *zero = host_jrcxz8(c);
+  host_load64(c, H_RCX, kept);
+  uint8_t *other = host_jmp8(c);
+  host_bind8(c, zero);
+  host_load64(c, H_RCX, kept);
+  divide->jump = host_jmp(c);
+  host_bind8(c, other);
+}
+
 void emit_copy(struct block *b) {
   struct step *s = block_step(b);
   const struct insn *insn = &s->insn;
@@ -48,6 +68,7 @@ void emit_copy(struct block *b) {
   else if (names_esp(insn)) block_flush_esp(b);
   struct host_mem m;
   if (insn->has_mem) m = access_mem(b);
+  if (insn->row->does == DOES_DIVIDE && block_option(b, TR_CHECK_DIVISORS)) check_divisor(b, insn->has_mem ? &m : NULL);
   unsigned site = TR_MAX_SITES;
   if (copy_may_fault(insn)) {
     site = block_site(b, TR_SITE_FAULT);

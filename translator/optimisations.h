@@ -18,6 +18,7 @@
   X(FALLTHROUGH, fallthrough, "a block goes on behind a forward conditional jump") \
   X(RETURNS, returns, "calls and returns are the host's, on a stack of their own") \
   X(TARGETS, targets, "an indirect call compares its target with the first one that it had") \
+  X(DIVISORS, divisors, "a division that has faulted compares its divisor with 0 from then on") \
   X(HASH, hash, "indirect branches look their target up inline")
 
 enum optimisation {
@@ -32,9 +33,10 @@ enum {
   OPTIMISATIONS(OPTIMISATION_BIT)
 #undef OPTIMISATION_BIT
     TR_NO_OPTIMISATIONS = (1 << OPT_COUNT) - 1,
-  TR_EXACT_FLAGS = 1 << OPT_COUNT, /* every flag is live everywhere */
-  TR_COUNT = 2 << OPT_COUNT,       /* -icount: count instructions in R12 */
-  TR_REAL_TSC = 4 << OPT_COUNT,    /* RDTSC may be inlined */
-  TR_NO_SHRX = 8 << OPT_COUNT,     /* the host has no BMI2, or is not to use it */
-  TR_ALL_OPTIONS = (16 << OPT_COUNT) - 1
+  TR_EXACT_FLAGS = 1 << OPT_COUNT,     /* every flag is live everywhere */
+  TR_COUNT = 2 << OPT_COUNT,           /* -icount: count instructions in R12 */
+  TR_REAL_TSC = 4 << OPT_COUNT,        /* RDTSC may be inlined */
+  TR_NO_SHRX = 8 << OPT_COUNT,         /* the host has no BMI2, or is not to use it */
+  TR_CHECK_DIVISORS = 16 << OPT_COUNT, /* a division of this block has faulted */
+  TR_ALL_OPTIONS = (32 << OPT_COUNT) - 1
 };

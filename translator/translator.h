@@ -74,6 +74,7 @@ static inline bool tr_chains_freely(struct tr_mode m, uint32_t here, uint32_t ta
   X(COUNT, "the instruction count ran out before this block") \
   X(STRADDLE, "the second page of this block's instruction is mapped elsewhere now") \
   X(FAULT, "the host may fault at this instruction") \
+  X(DIVIDE, "this division's divisor is 0") \
   X(END, "the block's end was reached without a jump (page end, one instruction a block)") \
   X(REFILL, "an addend kept in a register changes too often: make the block without")
 enum tr_site_kind {

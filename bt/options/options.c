@@ -125,6 +125,7 @@ static const struct option_row rows[] = {
    handle_host},
   {"without", ARG_EQUALS, "NAME,...", "leave out optimisations; 'help' lists them", handle_without},
   {"exact-flags", ARG_OURS, "", "every flag is kept, dead ones too", handle_exact_flags},
+  {"eager", ARG_OURS, "", "every site is translated as those are that have proved costly", handle_eager},
   {"flush-every", ARG_EQUALS, "N", "flush the code cache every N blocks", handle_flush_every},
   {"paranoid", ARG_EQUALS, "N", "rederive everything that is cached every N blocks and compare", handle_paranoid},
   {"irq-jitter", ARG_EQUALS, "SEED", "take interrupts at times drawn from SEED", handle_irq_jitter},

@@ -85,6 +85,7 @@ int handle_icount(struct parser *p) {
 
 int handle_singlestep(struct parser *p) { return p->o->monitor.one_insn = true, OPTIONS_OK; }
 int handle_exact_flags(struct parser *p) { return p->o->monitor.exact_flags = true, OPTIONS_OK; }
+int handle_eager(struct parser *p) { return p->o->monitor.eager = true, OPTIONS_OK; }
 int handle_without(struct parser *p) { return parse_items(p, optimisations, OPT_COUNT, &p->o->monitor.without); }
 
 /* What is named and the host has not is refused when the machine is made: parsing asks the host nothing. */

@@ -80,6 +80,7 @@ void options_warn(const struct parser *p, const char *format, ...) __attribute__
   X(irq_jitter) \
   X(poll_sleep) \
   X(exact_flags) \
+  X(eager) \
   X(paranoid) \
   X(host) \
   X(without) \

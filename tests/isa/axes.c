@@ -6,6 +6,7 @@
 #define AXES(X) \
   X(default, .icount_shift = -1) \
   X(exact_flags, .icount_shift = -1, .exact_flags = true) \
+  X(eager, .icount_shift = -1, .eager = true) \
   X(one_insn, .icount_shift = -1, .one_insn = true) \
   X(no_chain, .icount_shift = -1, .no_chain = true) \
   X(tiny_cache, .icount_shift = -1, .code_size = 64 << 10) \

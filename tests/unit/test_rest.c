@@ -186,6 +186,8 @@ struct test {
   unsigned us;                                      /* it is ended after that, */
   bool (*enough)(const struct monitor_counters *c); /* or then, but not before GIVEN; NULL: never */
   unsigned tick;                                    /* us from interrupt to interrupt; 0: there are none */
+  bool patient;                                     /* none comes before the guest has dozed since the last */
+  uint64_t dozed;                                   /* by then */
   uint64_t left_alone;                              /* polls at which a round was still looked at */
   atomic_bool over;
   pthread_t thread;
@@ -210,7 +212,9 @@ static void *kick_and_end(void *opaque) {
 static void polled(rig *r) {
   struct test *t = r->opaque;
   t->left_alone += rig_vcpu(r)->accessed != NULL;
-  if (t->tick) rig_raise(r, 0x21);
+  if (!t->tick || (t->patient && r->dozes == t->dozed)) return;
+  t->dozed = r->dozes;
+  rig_raise(r, 0x21);
 }
 
 static void dozed_enough(rig *r, int64_t ns) {
@@ -333,7 +337,7 @@ static void an_interrupt_ends_what_it_changes(void **state) {
   assert_int_equal(c->proofs, 1);
   test_destroy(t);
   t = test_create(guest_waits_for_ticks, &automatic);
-  t->us = FOREVER, t->tick = 4 * MS;
+  t->us = FOREVER, t->tick = 4 * MS, t->patient = true;
   t->rig->on_doze = wait_a_little;
   c = test_run(t);
   assert_string_equal(t->rig->log, ".");

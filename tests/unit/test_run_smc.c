@@ -146,6 +146,31 @@ static void every_store_is_seen(void **state) {
   }
 }
 
+/* Each instruction is stepped once, the one whose immediate keeps being patched too, in two pages: made for the second time
+ * there, with bytes of both, it was taken for done when it was left to the monitor, and a #DB came before it (fuzz_isa, by
+ * chance). */
+SNIPPET(patched_stepped, " xor ecx, ecx\n 3: mov [edi], cl\n 7: mov eax, 1\n inc ecx\n cmp ecx, 20\n jb 3b\n" TELL);
+static uint64_t steps_at(rig *r, uint32_t linear) {
+  static const struct snippet stepped = {"patched_stepped", snippet_patched_stepped, "", false};
+  rig_reset(r);
+  rig_page(r);
+  place(r, &stepped, linear);
+  rig_vcpu(r)->s.sys_flags |= FLAG_TF;
+  r->returns_from[VEC_DB] = true;
+  uint64_t before = monitor_get_counters(r->monitor)->faults;
+  assert_null(monitor_run(r->monitor));
+  assert_non_null(strstr(r->log, "=13 "));
+  return monitor_get_counters(r->monitor)->faults - before;
+}
+static void a_patched_instruction_is_stepped_once(void **state) {
+  for (unsigned a = 0; a < RIG_AXES; a++) {
+    rig *r = rig_create(&rig_axes[a].options);
+    uint64_t steps = steps_at(r, SEAM - 0x800);
+    for (uint32_t before = 0; before <= 20; before++) assert_int_equal(steps_at(r, SEAM - before), steps);
+    rig_destroy(r);
+  }
+}
+
 /* Nothing is forgotten between: the blocks of one snippet must not outlive its bytes, when the next one is written over them from
  * outside. */
 static void a_loader_s_writes_are_dma(void **state) {
@@ -230,6 +255,7 @@ int main(void) {
   if (filter) cmocka_set_test_filter(filter);
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_store_is_seen),
+    cmocka_unit_test(a_patched_instruction_is_stepped_once),
     cmocka_unit_test(a_loader_s_writes_are_dma),
     cmocka_unit_test(remapped_code),
     cmocka_unit_test(a_walk_that_traces_ends_windows),
