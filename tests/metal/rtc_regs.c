@@ -63,7 +63,9 @@ void test_main(void) {
   irq_mask(0xffff);
   print("periodic: %s reason %x\n", fired >= 20 ? "20 times" : "too seldom", reason & 0xc0);
   get(0x0c);
-  print("status c after reading: %x\n", get(0x0c) & 0xf0);
+  uint8_t c = 0xff;
+  for (unsigned i = 0; i < 10 && c; i++) c = get(0x0c) & 0xf0; /* on a busy host the next period may end between two readings */
+  print("status c after reading: %x\n", c);
   /* Alarm at every second, and update ended: both within a second or so, without interrupts. */
   for (uint8_t i = 1; i < 6; i += 2) set(i, 0xff);
   get(0x0c);
