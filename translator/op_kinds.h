@@ -105,7 +105,7 @@ enum kind_trait {
   INLINE(CMPS, cmps, string, IF_STRING, KIND_STRING | KIND_USES_R11, 0, "") \
   INLINE(STOS, stos, string, IF_STRING, KIND_STRING | KIND_USES_R11, 0, "") \
   INLINE(LODS, lods, string, IF_STRING, KIND_STRING, 0, "") \
-  INLINE(SCAS, scas, string, IF_STRING, KIND_STRING, 0, "") \
+  INLINE(SCAS, scas, string, IF_STRING, KIND_STRING | KIND_USES_R11, 0, "") \
   CALLOUT(INS, ins, KIND_STRING, "") \
   CALLOUT(OUTS, outs, KIND_STRING, "") \
   CALLOUT(IN, in, 0, "E4 E5 EC ED") \

@@ -54,12 +54,10 @@ static bool fpu_faults(const struct block *b, const struct insn *insn) {
   }
 }
 
-/* On flat segments: single ones, and REP MOVS and REP STOS that go up and stay in one page a side. Other REP loops run page-wise
- * in the monitor. */
+/* On flat segments: single ones, and but for LODS REP loops that go up, as far as one page a side goes. Others run page-wise in
+ * the monitor. */
 static bool string_inline(const struct block *b, const struct insn *insn) {
-  if (insn->rep &&
-      (block_mode(b, TR_DOWN | TR_STEP) || block_option(b, TR_COUNT) || (insn->kind != OP_MOVS && insn->kind != OP_STOS)))
-    return false;
+  if (insn->rep && (block_mode(b, TR_DOWN | TR_STEP) || block_option(b, TR_COUNT) || insn->kind == OP_LODS)) return false;
   enum tr_seg_class to = tr_seg_class(b->rq->mode, SEG_ES), from = tr_seg_class(b->rq->mode, insn->seg);
   if (to == TR_SEG_SLOW || from == TR_SEG_SLOW || block_mode(b, TR_WATCH | TR_ALIGN) || block_option(b, TR_NO_STRINGS))
     return false;

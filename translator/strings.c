@@ -52,6 +52,62 @@ static void emit_rep(struct block *b) {
   to_offset(c, H_RDI, H_R9);
 }
 
+/* R11 = bytes from [reg] to its page's end, if that is less than R11 has. */
+static void nearer_end(struct block *b, unsigned reg, unsigned scratch) {
+  struct host_code *c = &b->code;
+  host_mov(c, scratch, reg);
+  host_alu_imm(c, HOg_OR, scratch, ~MMU_PAGE_MASK);
+  host_alu(c, HOg_CMP, scratch, H_R11); /* both are offset - 4096 */
+  uint8_t *farther = host_jcc8(c, CC_BE);
+  host_mov(c, H_R11, scratch);
+  host_bind8(c, farther);
+}
+
+static void compared_page(struct block *b, unsigned reg, unsigned addend, struct cold *slow) {
+  struct host_code *c = &b->code;
+  access_page_number(b, addend, reg);
+  host_load64(c, addend, access_shadow_entry(addend, false));
+  host_test64(c, addend);
+  slow->jump2 = host_jcc(c, CC_Z);
+}
+
+/* REP CMPS and SCAS with DF clear: the host's own, as far as the nearer page's end. Where that does not decide it the monitor
+ * goes on, as it does at an element that lies in two pages. */
+static void emit_rep_compare(struct block *b) {
+  struct host_code *c = &b->code;
+  const struct insn *insn = &block_step(b)->insn;
+  unsigned log = insn->operand_size == 4 ? 2 : insn->operand_size - 1, site = block_callout_site(b);
+  bool cmps = insn->kind == OP_CMPS, equal = insn->rep == 0xf3;
+  enum saved_flags saved = access_save_flags(b);
+  struct cold *slow = rep_slow(b, site, saved);
+  host_mov(c, H_R11, H_RDI);
+  host_alu_imm(c, HOg_OR, H_R11, ~MMU_PAGE_MASK);
+  if (cmps) nearer_end(b, H_RSI, H_R8);
+  host_not64(c, H_R11);
+  host_lea(c, H_R11, hm(H_R11, 1));
+  if (log) host_shift_imm(c, HOg_SHR, H_R11, log);
+  host_alu(c, HOg_CMP, H_R11, H_RCX);
+  uint8_t *fewer = host_jcc8(c, CC_BE);
+  host_mov(c, H_R11, H_RCX);
+  host_bind8(c, fewer);
+  host_test64(c, H_R11);
+  slow->jump = host_jcc(c, CC_Z);
+  compared_page(b, H_RDI, H_R9, slow);
+  if (cmps) compared_page(b, H_RSI, H_R8, rep_slow(b, site, saved));
+  host_alu(c, HOg_SUB, H_RCX, H_R11);
+  host_xchg64(c, H_RCX, H_R11);
+  access_restore_flags(b, saved);
+  if (cmps) host_lea64(c, H_RSI, hm_index(H_RSI, H_R8, 0, 0));
+  host_lea64(c, H_RDI, hm_index(H_RDI, H_R9, 0, 0));
+  host_op(c, (equal ? HO_REP : HO_REPNE) | copy_opcode(insn));
+  if (cmps) to_offset(c, H_RSI, H_R8);
+  to_offset(c, H_RDI, H_R9);
+  host_lea(c, H_RCX, hm_index(H_RCX, H_R11, 0, 0));
+  uint8_t *counted = host_jrcxz8(c);
+  block_cold(b, COLD_EXIT, host_jcc(c, equal ? CC_Z : CC_NZ), site);
+  host_bind8(c, counted);
+}
+
 static bool flat_string(const struct block *b, const struct insn *insn) {
   return insn->address_size == 4 && tr_seg_class(b->rq->mode, SEG_ES) == TR_SEG_FLAT &&
          tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT;
@@ -95,7 +151,8 @@ void emit_string(struct block *b) {
   struct host_code *c = &b->code;
   const struct insn *insn = &block_step(b)->insn;
   if (insn->rep) {
-    emit_rep(b);
+    if (insn->kind == OP_CMPS || insn->kind == OP_SCAS) emit_rep_compare(b);
+    else emit_rep(b);
     return;
   }
   if (!flat_string(b, insn)) {
