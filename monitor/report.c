@@ -1,8 +1,8 @@
 /* Looking inside: -d in_asm, out_asm, exec, cpu, int, and the crash report. Compiled plainly; the FP state is parked whenever it
  * runs, but for report_crash(), which runs in a signal handler of a process that is about to die. */
 #define _GNU_SOURCE
+#include "capstone_library.h"
 #include "private.h"
-#include <capstone/capstone.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +21,15 @@ static void disassemble(struct monitor *m, bool guest, unsigned bits, const uint
                         const char *indent) {
   csh handle;
   cs_insn *insns;
-  if (cs_open(CS_ARCH_X86, bits == 64 ? CS_MODE_64 : bits == 32 ? CS_MODE_32 : CS_MODE_16, &handle)) return;
-  cs_option(handle, CS_OPT_SKIPDATA, CS_OPT_ON);
-  size_t n = cs_disasm(handle, bytes, size, address, 0, &insns);
+  const char *why;
+  const struct capstone_library *cs = capstone_library(&why);
+  if (!cs) {
+    machine_log(m->machine, "%s(%s)", indent, why);
+    return;
+  }
+  if (cs->open(CS_ARCH_X86, bits == 64 ? CS_MODE_64 : bits == 32 ? CS_MODE_32 : CS_MODE_16, &handle)) return;
+  cs->option(handle, CS_OPT_SKIPDATA, CS_OPT_ON);
+  size_t n = cs->disasm(handle, bytes, size, address, 0, &insns);
   for (size_t i = 0; i < n; i++) {
     char hex[64] = "", symbol[128] = "";
     for (unsigned k = 0; k < insns[i].size; k++) snprintf(hex + 2 * k, sizeof hex - 2 * k, "%02x", insns[i].bytes[k]);
@@ -31,8 +37,8 @@ static void disassemble(struct monitor *m, bool guest, unsigned bits, const uint
     machine_log(m->machine, "%s0x%08" PRIx64 ":  %-22s %s %s%s%s", indent, insns[i].address, hex, insns[i].mnemonic,
                 insns[i].op_str, symbol[0] ? "    ; " : "", symbol);
   }
-  if (n) cs_free(insns, n);
-  cs_close(&handle);
+  if (n) cs->free(insns, n);
+  cs->close(&handle);
 }
 
 static void disassemble_block(struct monitor *m, const struct tc_block *b, const char *indent) {

@@ -1,13 +1,13 @@
 /* Looking at the guest's memory and ports. By linear address what the CPU would find there with supervisor rights, by physical
  * address what a device or the CPU would, registers in memory included: reading them has the effects that it has on the guest's
  * part, as in QEMU. Instructions are shown in AT&T's syntax, as QEMU's monitor does. */
-#include <capstone/capstone.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "../host/output_file.h"
 #include "../machine.h"
+#include "monitor/capstone_library.h"
 #include "command.h"
 
 /* ---- reading ---- */
@@ -87,18 +87,18 @@ static void show_values(const struct source *s, const struct memory_format *f, u
 }
 
 /* One instruction; its length, 1 where there is none, 0 where nothing can be read. */
-static unsigned show_insn(const struct source *s, csh handle, uint64_t at, struct text *out) {
+static unsigned show_insn(const struct source *s, const struct capstone_library *cs, csh handle, uint64_t at, struct text *out) {
   uint8_t bytes[16];
   char hex[3 * sizeof bytes + 1] = "";
   cs_insn *insn;
   unsigned n = read_memory(s, at, bytes, sizeof bytes - 1);
   if (!n) return text_printf(out, "0x%08llx:  Cannot access memory\n", (unsigned long long)at), 0;
-  size_t found = cs_disasm(handle, bytes, n, at, 1, &insn);
+  size_t found = cs->disasm(handle, bytes, n, at, 1, &insn);
   unsigned length = found ? insn->size : 1;
   for (unsigned i = 0; i < length; i++) sprintf(hex + 3 * i, "%02x ", bytes[i]);
   if (found) text_printf(out, "0x%08llx:  %-24s %-8s %s\n", (unsigned long long)at, hex, insn->mnemonic, insn->op_str);
   else text_printf(out, "0x%08llx:  %-24s %-8s 0x%02x\n", (unsigned long long)at, hex, ".byte", bytes[0]);
-  if (found) cs_free(insn, found);
+  if (found) cs->free(insn, found);
   return length;
 }
 
@@ -106,11 +106,14 @@ static void show_insns(const struct source *s, const struct memory_format *f, ui
   const struct vcpu *v = monitor_vcpu(s->machine->monitor);
   bool big = v->s.seg[SEG_CS].attr >> 14 & 1;
   csh handle;
-  if (cs_open(CS_ARCH_X86, big ? CS_MODE_32 : CS_MODE_16, &handle)) return text_printf(out, "not enough memory\n");
-  cs_option(handle, CS_OPT_SYNTAX, CS_OPT_SYNTAX_ATT);
+  const char *why;
+  const struct capstone_library *cs = capstone_library(&why);
+  if (!cs) return text_printf(out, "%s\n", why);
+  if (cs->open(CS_ARCH_X86, big ? CS_MODE_32 : CS_MODE_16, &handle)) return text_printf(out, "not enough memory\n");
+  cs->option(handle, CS_OPT_SYNTAX, CS_OPT_SYNTAX_ATT);
   unsigned length = 1;
-  for (unsigned i = 0; i < f->count && length; i++, at += length) length = show_insn(s, handle, at, out);
-  cs_close(&handle);
+  for (unsigned i = 0; i < f->count && length; i++, at += length) length = show_insn(s, cs, handle, at, out);
+  cs->close(&handle);
 }
 
 static void show_memory(struct command_call *call, bool physical) {

@@ -1,7 +1,7 @@
 #include "report.h"
-#include <capstone/capstone.h>
 #include <inttypes.h>
 #include <string.h>
+#include "monitor/capstone_library.h"
 
 void report_run(const struct lockstep *l, double seconds, FILE *out) {
   const struct lockstep_counts *c = &l->counts;
@@ -24,17 +24,23 @@ void report_run(const struct lockstep *l, double seconds, FILE *out) {
 
 static void disassemble(FILE *out, bool code32, const struct ref_insns *insns) {
   csh handle;
-  if (cs_open(CS_ARCH_X86, code32 ? CS_MODE_32 : CS_MODE_16, &handle)) return;
+  const char *why;
+  const struct capstone_library *cs = capstone_library(&why);
+  if (!cs) {
+    fprintf(out, "    (%s)\n", why);
+    return;
+  }
+  if (cs->open(CS_ARCH_X86, code32 ? CS_MODE_32 : CS_MODE_16, &handle)) return;
   for (unsigned i = 0; i < insns->count; i++) {
     const struct ref_insn *n = &insns->insn[i];
     cs_insn *text;
-    size_t count = cs_disasm(handle, n->bytes, n->length, n->linear, 1, &text);
+    size_t count = cs->disasm(handle, n->bytes, n->length, n->linear, 1, &text);
     fprintf(out, "    %08x  ", n->linear);
     for (unsigned k = 0; k < 11; k++) fprintf(out, k < n->length ? "%02x" : "  ", n->bytes[k]);
     fprintf(out, " %s %s\n", count ? text->mnemonic : "?", count ? text->op_str : "");
-    if (count) cs_free(text, count);
+    if (count) cs->free(text, count);
   }
-  cs_close(&handle);
+  cs->close(&handle);
 }
 
 static void print_gprs(FILE *out, const char *who, const uint32_t *g, uint32_t eip, uint32_t eflags, unsigned cpl) {
