@@ -1,13 +1,23 @@
-"""What bench/versus and bench/disk share: lines of the guests' programs, marks by which guest's and host's clock are compared, medians."""
+"""What the programs of bench/ share: runs of bench/guest_bench.c, in a Linux guest and natively, and of the images of bench/guests; lines of
+the guests' programs, marks by which guest's and host's clock are compared, medians."""
+import math
 import os
 import re
 import statistics
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "tools"))
 import guest  # noqa: E402
 
+GROUPS = {
+    "integer": "fib sieve crc sort chase strings tree interp".split(),
+    "floating point": "doubles sse matrix x87".split(),
+    "kernel": "syscall int80 pgfault mprotect divzero forkwait execwait pipe".split(),
+}
+CLOCK_IS_OFF = "the guest's clock ran at"
+IMAGE_MACHINE = ["-m", "64", "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 
 def rows_of(text):
     """Name -> value of the lines `NAME VALUE s|us`."""
@@ -26,14 +36,84 @@ def mark(machine, name, marks):
     marks[name] = (now, float(match[1]), guest.cpu_seconds(processes), processes)
 
 
-def clock_is_off(marks, first, last):
+def clock_is_off(marks, first, last, tolerance=0.01):
     """What is wrong with the guest's clock between two marks, or None."""
     host, inside = (marks[last][i] - marks[first][i] for i in (0, 1))
-    if abs(inside / host - 1) <= 0.01:
+    if abs(inside - host) <= max(tolerance * host, 0.03):  # the guest tells hundredths of a second
         return None
-    return f"the guest's clock ran at {inside / host:.4f} of the host's: its times count for nothing"
+    return f"{CLOCK_IS_OFF} {inside / host:.4f} of the host's: its times count for nothing"
 
 
 def medians(runs):
     names = {name for run in runs for name in run}
     return {name: statistics.median([run[name] for run in runs if name in run]) for name in names}
+
+
+def geometric(values):
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else float("nan")
+
+
+def parse(text):
+    """(rows, answers) of guest_bench."""
+    return rows_of(text), dict(re.findall(r"^check ([a-z0-9]+) (\w+)\r?$", text, re.M))
+
+
+def run_native(program, rows):
+    """((rows, answers), None), or (None, why not)."""
+    try:
+        done = subprocess.run([program, *rows], capture_output=True, text=True, timeout=300, check=False)
+    except OSError as error:
+        return None, error.strerror
+    except subprocess.TimeoutExpired:
+        return None, "no end within 300 s"
+    return (parse(done.stdout), None) if done.returncode == 0 else (None, f"status {done.returncode}")
+
+
+def linux_machine(kernel, initramfs, rows, idle_seconds):
+    """Arguments of a machine in which Debian's kernel runs guest_bench as /bin/bench, rests, and powers off."""
+    script = f"{say_mark('init')}; bench {' '.join(rows)}; {say_mark('idle')}; sleep {idle_seconds}; {say_mark('done')}"
+    return ["-m", "256", "-kernel", kernel, "-initrd", initramfs, "-display", "none", "-serial", "stdio", "-no-reboot",
+            "-append", f'console=ttyS0 quiet panic=-1 bt_run="{script}"']
+
+
+def run_linux(command, limit, tolerance=0.01):
+    """(rows, answers, what is wrong, all that was printed) of a linux_machine()."""
+    machine, marks, memory = guest.Guest(command, limit, stdin_closed=True), {}, 0
+    try:
+        mark(machine, "init", marks)
+        mark(machine, "idle", marks)
+        memory = guest.kept_megabytes(marks["idle"][3])
+        mark(machine, "done", marks)
+        status = machine.wait()
+    except guest.Failure as failure:
+        return {}, {}, f"{failure}; last words: {' / '.join(machine.tail(3))}", machine.text
+    finally:
+        machine.close()
+    rows, answers = parse(machine.text)
+    rows["boot"], rows["mem"] = marks["init"][0], memory
+    rows["idle"] = 100 * (marks["done"][2] - marks["idle"][2]) / (marks["done"][0] - marks["idle"][0])
+    wrong = f"ended with status {status}" if status else clock_is_off(marks, "init", "done", tolerance)
+    return rows, answers, wrong, machine.text
+
+
+def image_rows(text):
+    """label -> [figures] of an image's lines "label: text"."""
+    found = {}
+    for line in text.replace("\r", "").splitlines():
+        match = re.match(r"([\w .,/()-]+): (.*)", line)
+        numbers = re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", match[2]) if match else []
+        if numbers:
+            found[match[1]] = [float(n) for n in numbers]
+    return found
+
+
+def run_image(command, limit):
+    """(image_rows(), what went wrong or None); an image ends with status 1."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {}, str(error)
+    found = image_rows(done.stdout.decode("latin-1"))
+    if done.returncode == 1 and found:  # bt's own status for a bad command line is 1, too
+        return found, None
+    return found, f"status {done.returncode}: {done.stderr.decode('latin-1').strip()[-200:]}"

@@ -1,0 +1,252 @@
+"""What bench/run makes of its samples, and runs nothing: tables for people and in Markdown, bars as SVG, what bt counted. All of it follows
+from the dictionary that DIR/results.json holds, so that it can be made again from there (bench/run --from) and tested (tests/bench)."""
+import math
+import re
+import statistics
+from xml.sax.saxutils import escape
+
+from figures import geometric
+
+NOT_COUNTED = ("Not counted by bt yet: bytes of guest code and of the host code made of it, time spent translating, host instructions "
+               "executed for each of the guest's.")
+WHAT_CELLS_ARE = ("Medians; +- is (greatest - least) / median of a row's samples in percent; least is the best sample. "
+                  "Lower is better; of a ratio NAME/bt, higher is better for bt.")
+# Counters that are sizes of a run and no price.
+SIZES = {"guest_ns", "instructions", "translations", "translated_insns", "chains", "lookups"}
+
+
+# ---- figures ----
+def samples_of(results, column, row):
+    return results["samples"].get(column, {}).get(row_key(row), [])
+
+
+def row_key(row):
+    return f"{row['group']}/{row['name']}"
+
+
+def median(values):
+    return statistics.median(values) if values else None
+
+
+def spread(values):
+    middle = median(values)
+    return 100 * (max(values) - min(values)) / middle if len(values) > 1 and middle else None
+
+
+def pairs(results):
+    """(dividend, divisor) of each column of ratios: emulators against native, all others against bt."""
+    columns = results["columns"]
+    native = [(c, "native") for c in columns if c == "bt" and "native" in columns]
+    return native + [(c, "bt") for c in columns if c not in ("native", "bt") and "bt" in columns]
+
+
+def ratio(results, row, pair):
+    above, below = (median(samples_of(results, column, row)) for column in pair)
+    return above / below if above and below else None
+
+
+def sections(results):
+    """title -> rows that have a sample."""
+    found = {}
+    for row in results["rows"]:
+        if any(samples_of(results, column, row) for column in results["columns"]):
+            found.setdefault(row["section"], []).append(row)
+    return found
+
+
+# ---- tables ----
+def number(value):
+    return "-" if value is None else f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def times(value):
+    return "-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def percent(value):
+    return "-" if value is None else f"{value:.0f}%"
+
+
+def header(results):
+    return (["", "unit"] + [word for column in results["columns"] for word in (column, "+-", "least")]
+            + [f"{above}/{below}" for above, below in pairs(results)])
+
+
+def cells(results, row):
+    line = [row["name"], row["unit"]]
+    for column in results["columns"]:
+        values = samples_of(results, column, row)
+        line += [number(median(values)), percent(spread(values)), number(min(values, default=None))]
+    return line + [times(ratio(results, row, pair)) for pair in pairs(results)]
+
+
+def mean_cells(results, rows):
+    """Geometric means of a section's ratios, if it has several rows of one unit."""
+    if len(rows) < 2 or len({row["unit"] for row in rows}) > 1:
+        return None
+    ratios = [[r for r in (ratio(results, row, pair) for row in rows) if r] for pair in pairs(results)]
+    if not any(ratios):
+        return None
+    return ["geometric mean", ""] + [""] * 3 * len(results["columns"]) + [times(geometric(r) if r else None) for r in ratios]
+
+
+def lines_of(results, rows):
+    mean = mean_cells(results, rows)
+    return [cells(results, row) for row in rows] + ([mean] if mean else [])
+
+
+def text_table(results):
+    tables = {title: lines_of(results, rows) for title, rows in sections(results).items()}
+    head = header(results)
+    widths = [max(len(line[i]) for line in [head, *sum(tables.values(), [])]) for i in range(len(head))]
+
+    def aligned(line):
+        # a column's three figures belong together
+        gaps = ["", "  "] + ["   ", " ", " "] * len(results["columns"]) + ["   "] * len(pairs(results))
+        return "".join(gap + (word.ljust(width) if i < 2 else word.rjust(width)) for i, (gap, word, width) in enumerate(zip(gaps, line, widths))).rstrip()
+    out = []
+    for title, lines in tables.items():
+        out += [title, aligned(head), *map(aligned, lines), ""]
+    return "\n".join([*out, WHAT_CELLS_ARE, *remarks(results)]) + "\n"
+
+
+def markdown_table(lines, left=1):
+    return ["| " + " | ".join(lines[0]) + " |", "|" + "|".join("---" if i < left else "---:" for i in range(len(lines[0]))) + "|",
+            *("| " + " | ".join(line) + " |" for line in lines[1:])]
+
+
+def runs_of(results):
+    return f"{results['runs']} interleaved runs" if results["runs"] > 1 else "one run"
+
+
+def about(results):
+    a = results["about"]
+    return [f"{a['cpu']}, {a['cores']} CPUs, load {a['load']} at the start; Linux {a['kernel']}; {a['date']}",
+            f"{a['bt']}{' (commit ' + a['commit'] + ')' if a['commit'] else ''}{'; ' + a['qemu'] if a['qemu'] else ''}; {runs_of(results)}",
+            *(f"{name} is bt with {arguments}" for name, arguments in results["extra"].items())]
+
+
+def remarks(results):
+    return [f"note: {note}" for note in results["notes"]] + [f"WRONG {problem}" for problem in results["problems"]]
+
+
+def markdown(results):
+    out = ["# bench/run", "", *(escape(line) + "  " for line in about(results)), ""]
+    for title, rows in sections(results).items():
+        out += [f"## {title}", "", *markdown_table([header(results), *lines_of(results, rows)], left=2), ""]
+    out += [WHAT_CELLS_ARE, ""] + (["![QEMU TCG / bt](ratios.svg)", ""] if svg(results) else [])
+    out += [f" - {escape(line)}" for line in remarks(results)] + [""] * bool(remarks(results))
+    if results.get("translation"):
+        facts, paths = translation_cells(results["translation"])
+        out += ["## Translation", "", translation_title(results["translation"]), "", *markdown_table([["", "count", ""], *facts]), "",
+                *markdown_table([["slow path", "count", "a second", "what"], *paths]), "", NOT_COUNTED, ""]
+    return "\n".join(out)
+
+
+# ---- what bt counted ----
+def counters_of(text):
+    """[group, name, value, help] of each line of --stats."""
+    return [[m[1], m[2], int(m[3]), m[4]] for m in re.finditer(r"^(machine|monitor|mmu|callout) +(\S+) +(\d+)  (.*?)\r?$", text, re.M)]
+
+
+def translation_title(translation):
+    return f"Of one run of the Linux guest, from start to power-off, with its rows of the tables ({translation['column']}, {translation['seconds']:.1f} s)."
+
+
+def translation_cells(translation, most=24):
+    """Sizes, and slow paths by how often they were taken."""
+    counters = translation["counters"]
+    value = {f"{group}.{name}": count for group, name, count, _ in counters}
+    blocks, insns = value.get("monitor.translations", 0), value.get("monitor.translated_insns", 0)
+    facts = [["blocks translated", number(blocks), ""], ["guest instructions translated", number(insns), f"{insns / blocks:.1f} a block" if blocks else ""],
+             ["jumps chained", number(value.get("monitor.chains", 0)), ""], ["flushes of the code cache", number(value.get("monitor.flushes", 0)), ""]]
+    paths = sorted((c for c in counters if c[1] not in SIZES and c[2]), key=lambda c: -c[2])
+    lines = [[f"{group}.{name}", number(count), number(count / translation["seconds"]), "" if group == "callout" else text]
+             for group, name, count, text in paths[:most]]
+    if paths[most:]:
+        lines.append([f"{len(paths) - most} others", number(sum(c[2] for c in paths[most:])), "", ""])
+    return facts, lines
+
+
+def translation_text(results):
+    facts, paths = translation_cells(results["translation"])
+    out = ["Translation", translation_title(results["translation"])]
+    out += [f"  {name:30}{count:>14}   {more}".rstrip() for name, count, more in facts]
+    out += ["", f"  {'slow path':30}{'count':>14}{'a second':>14}"] + [f"  {a:30}{b:>14}{c:>14}   {d}".rstrip() for a, b, c, d in paths]
+    return "\n".join([*out, "", NOT_COUNTED]) + "\n"
+
+
+# ---- bars ----
+STYLE = """
+  text { font: 12px sans-serif; fill: #1f2328 }
+  .title { font-size: 15px; font-weight: bold }
+  .section { font-weight: bold }
+  .small, .tick { font-size: 11px; fill: #59636e }
+  .value { font-size: 11px }
+  .page { fill: #ffffff }
+  .grid { stroke: #d1d9e0 }
+  .one { stroke: #59636e; stroke-width: 1.5 }
+  .ahead { fill: #2f7ed8 }
+  .behind { fill: #cf5a2a }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e6edf3 }
+    .small, .tick { fill: #9198a1 }
+    .page { fill: #0d1117 }
+    .grid { stroke: #30363d }
+    .one { stroke: #9198a1 }
+    .ahead { fill: #4c96e8 }
+    .behind { fill: #e07b4c }
+  }
+"""
+TICKS = [1 / 1000, 1 / 500, 1 / 200, 1 / 100, 1 / 50, 1 / 20, 1 / 10, 1 / 5, 1 / 2, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]
+LABELS, BARS, VALUES, ROW, TOP = 130, 520, 60, 20, 74
+PAD = 16
+
+
+def ratio_rows(results):
+    """title -> [(name, ratio)]; a section's geometric mean is its last one."""
+    found = {}
+    for title, rows in sections(results).items():
+        bars = [(row["name"], r) for row in rows if (r := ratio(results, row, ("qemu", "bt")))]
+        if len(bars) > 1 and len({row["unit"] for row in rows}) == 1:
+            bars.append(("geometric mean", geometric([r for _, r in bars])))
+        if bars:
+            found[title] = bars
+    return found
+
+
+def svg(results):
+    """QEMU's time divided by bt's, a bar a row on a logarithmic axis that begins at 1; None where there is no ratio."""
+    bars = ratio_rows(results) if {"qemu", "bt"} <= set(results["columns"]) else {}
+    every = [r for rows in bars.values() for _, r in rows]
+    if not every:
+        return None
+    low, high = min(*every, 1), max(*every, 2)
+    low = max((t for t in TICKS if t <= low), default=low)
+    high = min((t for t in TICKS if t >= high), default=high)
+    left, wide = PAD + LABELS, PAD + LABELS + BARS + VALUES + PAD
+    bottom = TOP + ROW * (sum(len(rows) + 1 for rows in bars.values())) + 6
+
+    def x(value):
+        return left + BARS * math.log(value / low) / math.log(high / low)
+
+    def label(kind, at, y, text, anchor="start"):
+        return f'<text class="{kind}" x="{at:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide}" height="{bottom + 30}" viewBox="0 0 {wide} {bottom + 30}" role="img">',
+           f"<title>QEMU TCG / bt</title><style>{STYLE}</style>", f'<rect class="page" width="{wide}" height="{bottom + 30}"/>',
+           label("title", PAD, 26, "QEMU TCG / bt: time of each row (memory: size); beyond 1, bt is ahead"),
+           label("small", PAD, 46, f"medians of {runs_of(results)}; {results['about']['cpu']}; {results['about']['date'][:10]}")]
+    for tick in (t for t in TICKS if low <= t <= high):
+        out += [f'<line class="{"one" if tick == 1 else "grid"}" x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP - 6}" y2="{bottom}"/>',
+                label("tick", x(tick), bottom + 16, f"{tick:g}", "middle")]
+    y = TOP
+    for title, rows in bars.items():
+        out.append(label("section", PAD, y + 14, title))
+        for name, value in rows:
+            y += ROW
+            start, end = sorted((x(1), x(value)))
+            out += [label("name", left - 8, y + 14, name, "end"),
+                    f'<rect class="{"ahead" if value >= 1 else "behind"}" x="{start:.1f}" y="{y + 3}" width="{max(end - start, 1):.1f}" height="{ROW - 6}"/>',
+                    label("value", end + 5, y + 14, times(value))]
+        y += ROW
+    return "\n".join([*out, "</svg>"]) + "\n"
