@@ -91,7 +91,7 @@ void mode_update(struct monitor *m) {
   if (v->cpl == 0) bits &= ~(uint32_t)TR_TSD;
   if (v->cpl != 3 || !(v->s.sys_flags & FLAG_AC)) bits &= ~(uint32_t)TR_ALIGN;
   if (cs->attr & 1 << 14) bits |= TR_CODE32;
-  else if (!m->fp_used) bits |= TR_NO_FP;
+  if (!m->fp_used && (v->cpl == 0 || !(bits & TR_CODE32))) bits |= TR_NO_FP;
   if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
   bits |= bits & (TR_REAL | TR_V86) ? segment_bits_real(v, bits & TR_V86 ? 0xf3 : 0x93) : segment_bits(v);

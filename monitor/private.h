@@ -71,7 +71,7 @@ struct monitor {
     bool no_chain, looked;
   } system;          /* mode.c: what those registers, when they were looked at last, make of the mode */
   bool intr;         /* INTR pin */
-  bool fp_used;      /* 16-bit code has used x87/SSE lately */
+  bool fp_used;      /* ring 0 or 16-bit code has used x87/SSE lately */
   unsigned fp_loads; /* of that state since */
   bool mid_rep;      /* the last round left a REP instruction between two iterations */
   bool dropped;      /* something derived died since this was cleared */

@@ -282,8 +282,8 @@ void run_load_fp(struct monitor *m) {
   if (m->fp_used && ++m->fp_loads == SELDOM) m->fp_used = false, m->v->mode_dirty = true;
 }
 
-/* Programs of 16-bit code ask chips all the time and seldom use x87: saving and loading its state was 58 % of a loop of port
- * reads. So it is loaded when something uses it (slow.c), and taken for unused again after some loads. */
+/* Kernels and programs of 16-bit code ask chips all the time and seldom use x87: saving and loading its state was 58 to 71 % of a
+ * loop of port reads. So it is loaded when something uses it (slow.c), and taken for unused again after some loads. */
 void run_enter(struct monitor *m, const void *code) {
   struct vcpu *v = m->v;
   if (!v->fp_live && !(m->mode.bits & TR_NO_FP)) run_load_fp(m);

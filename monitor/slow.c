@@ -232,7 +232,9 @@ void slow_remember_vectors(struct monitor *m) {
 static int callout(struct monitor *m, const struct insn *insn) {
   m->counters.callouts++;
   m->counters.callout_kind[insn->kind]++;
-  if ((m->mode.bits & TR_NO_FP) && insn->row->fpu != FPU_NONE) m->fp_used = m->v->mode_dirty = true, m->fp_loads = 0;
+  /* FXSAVE and its like are the monitor's in any mode */
+  if ((m->mode.bits & TR_NO_FP) && insn->row->fpu != FPU_NONE && insn->kind == OP_COPY)
+    m->fp_used = m->v->mode_dirty = true, m->fp_loads = 0;
   if (insn->kind == OP_COPY || insn->kind == OP_LEA || insn->kind == OP_NOP) return slow_step(m);
   run_tell_clock(m);
   int result = exec_insn(m->v, insn);
