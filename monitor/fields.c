@@ -105,6 +105,7 @@ void monitor_loaded(struct monitor *m) {
   m->stop_at = UINT64_MAX;
   m->v->dropped = false;
   m->v->fp_live = false;
+  vcpu_settle_fp(m->v);
   m->v->mode_dirty = true;
   vcpu_paging_loaded(m->v);
   rest_forget(m);

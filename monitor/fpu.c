@@ -94,6 +94,8 @@ static void image_settle(uint8_t *image) {
   store16(image + FX_FOP, load16(image + FX_FOP) & 0x7ff);
 }
 
+void vcpu_settle_fp(struct vcpu *v) { image_settle(v->fp.bytes); }
+
 /* The inverse of fp_get(); the pointers become the vCPU's. */
 static void fp_put(struct vcpu *v, struct fp_image *image) {
   uint8_t *bytes = image->bytes;

@@ -181,10 +181,12 @@ static inline void vcpu_forget_returns(struct vcpu *v) { v->s.code_rsp = v->s.co
 /* 0xffffffff for a 32-bit stack segment, 0xffff for a 16-bit one (SS.B). */
 static inline uint32_t vcpu_stack_mask(const struct vcpu *v) { return v->s.seg[SEG_SS].attr & 1 << 14 ? 0xffffffffu : 0xffffu; }
 
-void vcpu_reset(struct vcpu *v);      /* SDM vol. 3A, table 9-1 */
-void vcpu_init(struct vcpu *v);       /* the same table, INIT */
-void vcpu_park_fp(struct vcpu *v);    /* host FPU to the C ABI's state; guest's into v->fp. Idempotent, cheap when parked */
-void vcpu_unpark_fp(struct vcpu *v);  /* the inverse: the guest's state into the host's registers */
+void vcpu_reset(struct vcpu *v);     /* SDM vol. 3A, table 9-1 */
+void vcpu_init(struct vcpu *v);      /* the same table, INIT */
+void vcpu_park_fp(struct vcpu *v);   /* host FPU to the C ABI's state; guest's into v->fp. Idempotent, cheap when parked */
+void vcpu_unpark_fp(struct vcpu *v); /* the inverse: the guest's state into the host's registers */
+/* v->fp, parked and from somewhere else (a saved state), becomes what FXRSTOR would have made of it: ES, B, reserved bits */
+void vcpu_settle_fp(struct vcpu *v);
 void vcpu_reset_fp(struct vcpu *v);   /* x87/SSE state after power-up (fpu.c); drops a live one */
 int vcpu_mtrr_index(uint32_t msr);    /* of vcpu.mtrr; -1: that is none */
 void vcpu_reset_msrs(struct vcpu *v); /* PAT, MTRRs, MISC_ENABLE, microcode revision, EFER... after power-up (msr.c) */

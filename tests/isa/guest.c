@@ -195,6 +195,7 @@ static void begin(struct guest *g, const struct isa_case *c) {
   vcpu_park_fp(v);
   memcpy(v->s.gpr, c->gpr, sizeof v->s.gpr);
   memcpy(v->fp.bytes, c->fx, FX_SIZE);
+  vcpu_settle_fp(v); /* the host's side is loaded by FXRSTOR */
   v->fp_fip = v->fp_fdp = v->fp_fcs = v->fp_fds = v->fp_fop = 0;
   for (unsigned i = 0; i < 6; i++) v->s.seg[i] = cache_of(g, c->selector[i]);
   v->cpl = 3;
