@@ -19,6 +19,7 @@ GROUPS = {
 CLOCK_IS_OFF = "the guest's clock ran at"
 IMAGE_MACHINE = ["-m", "64", "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 
+
 def rows_of(text):
     """Name -> value of the lines `NAME VALUE s|us`."""
     return {m[1]: float(m[2]) for m in re.finditer(r"^([a-z0-9]+) (\d+\.\d+) (?:s|us)\r?$", text, re.M)}

@@ -11,13 +11,8 @@ static void map_one(uint32_t linear, unsigned frame, bool present) {
   invlpg(linear);
 }
 
-static const struct {
-  const char *name;
-  unsigned size;
-} forms[] = {
-  {"repe cmpsb", 1}, {"repe cmpsw", 2}, {"repe cmpsd", 4}, {"repne cmpsb", 1}, {"repne cmpsw", 2}, {"repne cmpsd", 4},
-  {"repe scasb", 1}, {"repe scasw", 2}, {"repe scasd", 4}, {"repne scasb", 1}, {"repne scasw", 2}, {"repne scasd", 4},
-};
+static const char *const forms[] = {"repe cmpsb", "repe cmpsw", "repe cmpsd", "repne cmpsb", "repne cmpsw", "repne cmpsd",
+                                    "repe scasb", "repe scasw", "repe scasd", "repne scasb", "repne scasw", "repne scasd"};
 enum { FORMS = sizeof forms / sizeof forms[0] };
 static const char *codes[FORMS];
 
@@ -38,7 +33,7 @@ static void once(unsigned form, bool user, uint32_t esi, uint32_t edi, uint32_t 
 static void near_an_end(unsigned form, bool user, bool second) {
   static const uint32_t counts[] = {0, 1, 3, 20, 5000, 0xffffffff};
   uint8_t *a = (uint8_t *)A, *b = (uint8_t *)B;
-  bool until_equal = codes[form] && forms[form].name[3] == 'n';
+  bool until_equal = forms[form][3] == 'n';
   map_one(A + 4096, 1, true), map_one(B + 4096, 3, true);
   memset(a, 0x55, 8192), memset(b, until_equal ? 0x66 : 0x55, 8192);
   for (int at = -9; at <= 9; at += 3) {
@@ -71,6 +66,6 @@ void test_main(void) {
       for (unsigned second = 0; second < 2; second++) {
         sum = form;
         near_an_end(form, user, second);
-        print("%s %s, second page %s: %X\n", forms[form].name, user ? "user" : "kernel", second ? "there" : "absent", sum);
+        print("%s %s, second page %s: %X\n", forms[form], user ? "user" : "kernel", second ? "there" : "absent", sum);
       }
 }

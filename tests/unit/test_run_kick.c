@@ -119,18 +119,21 @@ struct ender {
   rig *rig;
   atomic_uint running;
   atomic_bool stop;
+  unsigned seen; /* the last run that was ended */
   uint32_t random;
-  const char *loop;
 };
+/* Waits for a run that was not ended yet; false: there will be none. */
+static bool next_run(struct ender *e) {
+  while (atomic_load(&e->running) == e->seen) {
+    if (atomic_load(&e->stop)) return false;
+    sched_yield();
+  }
+  e->seen = atomic_load(&e->running);
+  return true;
+}
 static void *end_runs(void *opaque) {
   struct ender *e = opaque;
-  for (unsigned seen = 0; !atomic_load(&e->stop);) {
-    unsigned now = atomic_load(&e->running);
-    if (now == seen) {
-      sched_yield();
-      continue;
-    }
-    seen = now;
+  while (next_run(e)) {
     e->random = e->random * 1664525 + 1013904223;
     spin(e->random >> 16 & (e->random & 7 ? 0x3ff : 0x7fff));
     monitor_kick(e->rig->monitor); /* the one that counts comes while this one is polled for */
@@ -178,16 +181,10 @@ static void kicks_are_never_lost(void **state) {
 }
 
 /* A kick that comes at the moment from which kicks are signals: either it sends one, or the run finds that it was there. Both
- * once looked before the other had seen what they stored (store buffers), and a guest ran on for ever. */
+ * could look before the other had seen what they stored (store buffers). */
 static void *end_as_it_begins(void *opaque) {
   struct ender *e = opaque;
-  for (unsigned seen = 0; !atomic_load(&e->stop);) {
-    unsigned now = atomic_load(&e->running);
-    if (now == seen) {
-      sched_yield();
-      continue;
-    }
-    seen = now;
+  while (next_run(e)) {
     spin(e->random = (e->random + 1) % 600);
     atomic_store(&e->rig->exit_wanted, true);
     monitor_kick(e->rig->monitor);
