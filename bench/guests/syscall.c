@@ -1,21 +1,13 @@
 /* Cycles for a system call and back from ring 3: by INT 80h through an assembly handler, by SYSENTER, and by INT through the
  * runtime's recording stub (a full register frame). */
-#include "lib/metal.h"
+#include "least.h"
 
-enum { CALLS = 65536 };
 static void framed(struct frame *f) { f->eax++; }
 
 static uint32_t cycles(const char *code) {
-  uint32_t best = ~0u;
-  for (unsigned round = 0; round < 5; round++) {
-    struct context c = context_user(code);
-    c.ebp = CALLS;
-    uint64_t start = rdtsc();
-    run(&c);
-    uint32_t each = (uint32_t)((rdtsc() - start) >> 16);
-    if (each < best) best = each;
-  }
-  return best;
+  struct context c = context_user(code);
+  c.ebp = LOOPS;
+  return least_cycles(c);
 }
 
 void test_main(void) {
