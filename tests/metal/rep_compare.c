@@ -29,23 +29,25 @@ static void once(unsigned form, bool user, uint32_t esi, uint32_t edi, uint32_t 
   else add(c.eflags & 0x8d5);
 }
 
-/* Where both are alike but for one byte, and that at, before or behind the first page's end. */
+/* Where both are alike but for one byte, and that at, before or behind the first page's end. In memory the other's second page
+ * follows each first one. */
 static void near_an_end(unsigned form, bool user, bool second) {
   static const uint32_t counts[] = {0, 1, 3, 20, 5000, 0xffffffff};
   uint8_t *a = (uint8_t *)A, *b = (uint8_t *)B;
   bool until_equal = forms[form][3] == 'n';
-  map_one(A + 4096, 1, true), map_one(B + 4096, 3, true);
+  map_one(A + 4096, 3, true), map_one(B + 4096, 1, true);
   memset(a, 0x55, 8192), memset(b, until_equal ? 0x66 : 0x55, 8192);
   for (int at = -9; at <= 9; at += 3) {
     b[4096 + at] ^= 0x33;
-    map_one(B + 4096, 3, second);
+    map_one(B + 4096, 1, second);
     for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++)
       for (uint32_t before = 0; before <= 14; before += i < 4 ? 1 : 5) {
         once(form, user, A + 4096 - before, B + 4096 - before, counts[i], 0x55555555);
         once(form, user, A + 4091 - before, B + 4096 - before, counts[i], 0x55555555);
         once(form, user, A + 100, B + 4096 - before, counts[i], 0x55555555);
+        once(form, user, A + 4096 - before, B + 100, counts[i], 0x55555555);
       }
-    map_one(B + 4096, 3, true);
+    map_one(B + 4096, 1, true);
     b[4096 + at] ^= 0x33;
   }
 }
@@ -60,7 +62,7 @@ void test_main(void) {
   codes[6] = CODE("repe scasb"), codes[7] = CODE("repe scasw"), codes[8] = CODE("repe scasd");
   codes[9] = CODE("repne scasb"), codes[10] = CODE("repne scasw"), codes[11] = CODE("repne scasd");
   /* A goes on behind B's end: which side of CMPS is read first is not told (SDM vol. 2) */
-  map_one(A, 0, true), map_one(B, 2, true), map_one(A + 8192, 1, true);
+  map_one(A, 0, true), map_one(B, 2, true), map_one(A + 8192, 3, true);
   for (unsigned form = 0; form < FORMS; form++)
     for (unsigned user = 0; user < 2; user++)
       for (unsigned second = 0; second < 2; second++) {
