@@ -133,6 +133,22 @@ static void loads_into_a_used_machine(void **state) {
   unmake(&b);
 }
 
+/* Nothing loads them into a CPU before ring 0 looks at them: an exception that is not masked must have set ES and B by itself. */
+static void x87_words_are_loaded_as_by_fxrstor(void **state) {
+  struct fixture a = {0}, b = {0};
+  make(&a, guest_ticks);
+  make(&b, guest_ticks);
+  struct vcpu *v = monitor_vcpu(a.m->monitor);
+  assert_false(v->fp_live);
+  memcpy(v->fp.bytes, "\x4c\x09\x26\x1c", 4); /* FCW, FSW */
+  struct state_buffer s = save(a.m);
+  load(b.m, &s);
+  assert_memory_equal(monitor_vcpu(b.m->monitor)->fp.bytes, "\x4c\x09\xa6\x9c", 4);
+  free(s.bytes);
+  unmake(&a);
+  unmake(&b);
+}
+
 static void *quit_later(void *opaque) {
   struct timespec t = {0, 2 * 1000000L};
   nanosleep(&t, NULL);
@@ -328,6 +344,7 @@ int main(void) {
     cmocka_unit_test(goes_on_with_pdptes_that_memory_lacks),
     cmocka_unit_test(goes_on_with_a20_masked),
     cmocka_unit_test(loads_into_a_used_machine),
+    cmocka_unit_test(x87_words_are_loaded_as_by_fxrstor),
     cmocka_unit_test(goes_on_in_real_time),
     cmocka_unit_test(differences_are_named),
     cmocka_unit_test(other_machines_are_refused),
