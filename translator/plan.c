@@ -55,9 +55,12 @@ static bool fpu_faults(const struct block *b, const struct insn *insn) {
 }
 
 /* On flat segments: single ones, and but for LODS REP loops that go up, as far as one page a side goes. Others run page-wise in
- * the monitor. */
+ * the monitor. So do comparisons where every flag counts: one that faults shows the flags of before the instruction (SDM vol. 2,
+ * REP), and those are gone behind the first page. */
 static bool string_inline(const struct block *b, const struct insn *insn) {
+  bool compares = insn->kind == OP_CMPS || insn->kind == OP_SCAS;
   if (insn->rep && (block_mode(b, TR_DOWN | TR_STEP) || block_option(b, TR_COUNT) || insn->kind == OP_LODS)) return false;
+  if (insn->rep && compares && block_option(b, TR_EXACT_FLAGS)) return false;
   enum tr_seg_class to = tr_seg_class(b->rq->mode, SEG_ES), from = tr_seg_class(b->rq->mode, insn->seg);
   if (to == TR_SEG_SLOW || from == TR_SEG_SLOW || block_mode(b, TR_WATCH | TR_ALIGN) || block_option(b, TR_NO_STRINGS))
     return false;
