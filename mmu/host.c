@@ -138,6 +138,38 @@ static bool back(struct mmu *m, uint32_t frame, uint64_t size, int fd) {
   return at;
 }
 
+/* Copies what is not zero; what was never used costs a look at the host's zero page. */
+static void copy_used(uint8_t *to, const uint8_t *from, uint64_t size) {
+  for (uint64_t at = 0; at < size; at += MMU_PAGE) {
+    const uint64_t *words = (const uint64_t *)(from + at);
+    unsigned i = 0;
+    while (i < MMU_PAGE / 8 && !words[i]) i++;
+    if (i < MMU_PAGE / 8) bytes_copy(to + at, from + at, MMU_PAGE);
+  }
+}
+
+const char *mmu_share_ram(struct mmu *m, int *fd) {
+  enum { COLLAPSE = 25 /* MADV_COLLAPSE */ };
+  uint64_t size = m->config.ram_size;
+  *fd = m->ram_fd;
+  if (m->ram_fd >= 0) return NULL;
+  int made = host_memfd("guest-ram", size);
+  if (made < 0) return "no memfd for the guest's RAM";
+  uint8_t *copy = host_map(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, made, 0);
+  if (!copy) {
+    mmu_host_close(made);
+    return "no address space for the guest's RAM a second time";
+  }
+  syscall6(SYS_madvise, (long)copy, (long)size, MADV_HUGEPAGE, 0, 0, 0);
+  copy_used(copy, m->memory, size);
+  if (!back(m, 0, size, made)) __builtin_trap(); /* replacing a mapping needs none */
+  for (uint64_t at = 0; at + HUGE_PAGE <= size; at += HUGE_PAGE)
+    syscall6(SYS_madvise, (long)(m->memory + at), HUGE_PAGE, COLLAPSE, 0, 0, 0);
+  host_unmap(copy, size);
+  m->ram_fd = m->ram_area->fd = *fd = made;
+  return NULL;
+}
+
 bool mmu_host_back(struct mmu *m, struct mmu_area *a, uint32_t count, bool shared) {
   uint64_t size = (uint64_t)count << MMU_PAGE_BITS;
   if (shared && (a->fd = host_memfd("guest-memory", size)) < 0) return false;

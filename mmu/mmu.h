@@ -143,6 +143,9 @@ void *mmu_frame_pointer(struct mmu *m, uint32_t frame);
 uint32_t mmu_next_frame(const struct mmu *m, uint32_t frame);
 struct mmu_area *mmu_ram_area(struct mmu *m); /* main RAM: all of it, [A0000h, C0000h) too; its parts are shown by aliases */
 uint64_t mmu_ram_size(const struct mmu *m);
+/* Main RAM becomes a memfd, at its addresses and with its bytes, if it is not one: *fd, the mmu's. What is in use of it is
+ * copied, and put into huge pages where the host does that on request (Linux 6.1). NULL, or why not; nothing has changed then. */
+const char *mmu_share_ram(struct mmu *m, int *fd);
 /* Main RAM for loaders and tests, whatever lies over it; NULL unless [addr, addr+size) is one run of it as it is shown at first.
  * Does not honour traces. */
 void *mmu_ram_pointer(struct mmu *m, gpa addr, uint64_t size);
@@ -197,6 +200,9 @@ struct mmu_result {
 bool mmu_translate(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result);
 /* As mmu_translate() but changes nothing at all: no A/D, no fill. For the debugger, logs and hoisted checks. */
 bool mmu_peek(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result);
+/* Which entries the current address space's user table has of a linear page just now (bit per enum mmu_access), and the frame of
+ * main RAM that they lead to. 0: none, or other memory. For who maps it a second time. */
+unsigned mmu_user_entries(struct mmu_cpu *cpu, uint32_t page, uint32_t *frame);
 /* The frame behind a fetch entry, for the current address space. */
 static inline uint32_t mmu_fetch_frame(uint64_t entry) { return (uint32_t)(entry >> 32) - 1; }
 

@@ -72,6 +72,20 @@ static uint32_t entry_frame(struct mmu *m, uint64_t entry, uint32_t page, unsign
   return host_frame(m, (const uint8_t *)(entry + ((uint64_t)page << MMU_PAGE_BITS)));
 }
 
+unsigned mmu_user_entries(struct mmu_cpu *cpu, uint32_t page, uint32_t *frame) {
+  struct mmu *m = cpu->m;
+  struct space *s = slot_owner(m, cpu->current, page / SLOT_PAGES);
+  unsigned found = 0;
+  for (unsigned array = 0; array < 3; array++) {
+    uint64_t entry = *entry_at(s, 1, array, page);
+    if (!entry) continue;
+    *frame = entry_frame(m, entry, page, array);
+    if (*frame >= m->ram_frames) return 0;
+    found |= 1u << array;
+  }
+  return found;
+}
+
 /* The slot's entries that point into frames marked FRAME_DYING. */
 void mmu_slot_drop_dying(struct mmu *m, struct space *s, unsigned index) {
   struct slot *slot = &s->slots[index];

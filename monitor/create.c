@@ -1,6 +1,6 @@
 /* Making and unmaking a monitor: its memory, its trace cache, its options. */
 #define _GNU_SOURCE
-#include "private.h"
+#include "direct.h"
 #include "round.h"
 #include "../translator/host_cpu.h"
 #include <stdlib.h>
@@ -69,6 +69,14 @@ static bool make_rest(struct monitor *m) {
   return m->rest && (m->rest->round || m->options.poll_sleep != POLL_SLEEP_AUTO);
 }
 
+/* Whoever wants to see or count each instruction has it translated. */
+static bool make_direct(struct monitor *m, const char **error) {
+  const struct monitor_options *o = &m->options;
+  if (o->user == USER_TRANSLATE || monitor_counted(m) || o->one_insn || o->no_chain || o->irq_jitter) return true;
+  if (o->user == USER_DIRECT && (*error = direct_missing())) return false;
+  return (m->direct = direct_create()) != NULL;
+}
+
 struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model,
                                uint64_t features, const struct monitor_options *options, const char **error) {
   if (!host_cpu_supported(error)) return NULL;
@@ -80,7 +88,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   m->code.translate_options = translator_options(&m->options);
   if (m->options.no_chain) m->code.translate_options |= TR_NO_HASH;
   m->jitter_state = options->irq_jitter_seed * 2 + 1;
-  if (!make_rest(m) || !map_memory(m)) {
+  if (!make_rest(m) || !make_direct(m, error) || !map_memory(m)) {
     monitor_destroy(m);
     return NULL;
   }
@@ -109,6 +117,7 @@ void monitor_destroy(struct monitor *m) {
   if (m->v && m->v->fp_live) vcpu_park_fp(m->v);
   clock_publish_tsc(m->clock, NULL);
   tcache_destroy(m->code.tcache);
+  direct_destroy(m->direct);
   if (m->memory) munmap(m->memory, m->memory_size);
   if (m->rest) free(m->rest->round);
   free(m->rest);

@@ -5,7 +5,7 @@
  * same ones), v->fault (delivered before the run loop returns), counters. The x87/SSE state is in v->fp: nothing is saved while
  * it is live. */
 #include "../devices/fields.h"
-#include "private.h"
+#include "direct.h"
 
 #define SEGMENT(name, member) \
   {name ".base", offsetof(struct vcpu, member.base), 4, 1}, {name ".limit", offsetof(struct vcpu, member.limit), 4, 1}, \
@@ -109,4 +109,5 @@ void monitor_loaded(struct monitor *m) {
   m->v->mode_dirty = true;
   vcpu_paging_loaded(m->v);
   rest_forget(m);
+  direct_forget(m);
 }

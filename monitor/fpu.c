@@ -74,6 +74,11 @@ void vcpu_unpark_fp(struct vcpu *v) {
   v->fp_live = true;
 }
 
+void vcpu_take_fp(struct vcpu *v, const uint8_t *image, size_t size) {
+  bytes_copy(v->fp.bytes, image, size);
+  image_disown(v, v->fp.bytes);
+}
+
 /* A copy of the state, wherever it is. */
 static void fp_get(struct vcpu *v, struct fp_image *image) {
   if (!v->fp_live) {

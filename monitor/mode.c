@@ -97,6 +97,7 @@ void mode_update(struct monitor *m) {
   bits |= bits & (TR_REAL | TR_V86) ? segment_bits_real(v, bits & TR_V86 ? 0xf3 : 0x93) : segment_bits(v);
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
   uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->v->mmu_cpu, v->cpl == 3);
+  m->user_entries += bits & ~m->mode.bits & TR_USER;
   if (bits != m->mode.bits || table != v->s.table) vcpu_forget_returns(v);
   m->mode.bits = bits;
   v->s.mode_key = mode_key(m, bits);

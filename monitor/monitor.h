@@ -16,6 +16,7 @@
   X(cpu, "registers before each block (with exec)") \
   X(mmu, "page faults, address spaces, traces") \
   X(io, "port and MMIO accesses") \
+  X(direct, "address spaces that begin and cease to run directly, and code that does not (--user)") \
   X(unimp, "what a guest asked for and does not exist") \
   X(guest_errors, "what a guest did wrong") \
   X(nochain, "no chaining: every block comes back to the dispatcher")
@@ -26,6 +27,7 @@ enum log_item {
 #undef LOG_ENUM
 
 enum { POLL_SLEEP_AUTO = -1 };
+enum user_choice { USER_TRANSLATE, USER_DIRECT, USER_AUTO };
 struct monitor_options {
   uint64_t code_size; /* bytes of code cache; 0: default 64 MiB, of which pages are touched as needed */
   bool single_map;    /* code memory has one mapping, writable or executable by turns (split-wx=off) */
@@ -40,11 +42,12 @@ struct monitor_options {
   /* ns that a guest which polls its BIOS for keys sleeps each time; 0: it does not; POLL_SLEEP_AUTO: where that is proven to cost
    * it nothing (rest.h); never in counted mode */
   int64_t poll_sleep;
-  int icount_shift;     /* < 0: off */
-  uint32_t without;     /* TR_NO_*: bit per enum optimisation */
-  uint32_t host_hidden; /* bit per enum host_feature: not to be used, as if the host had it not (--host) */
-  uint32_t host_wanted; /* the same: was asked for by name, so that a host without it is an error */
-  uint32_t log;         /* bit per enum log_item */
+  enum user_choice user; /* how user code runs (--user) */
+  int icount_shift;      /* < 0: off */
+  uint32_t without;      /* TR_NO_*: bit per enum optimisation */
+  uint32_t host_hidden;  /* bit per enum host_feature: not to be used, as if the host had it not (--host) */
+  uint32_t host_wanted;  /* the same: was asked for by name, so that a host without it is an error */
+  uint32_t log;          /* bit per enum log_item */
 };
 
 struct monitor;
@@ -140,7 +143,18 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(code_kills, "blocks killed by stores") \
   X(fp_parks, "x87/SSE state saved for C code") \
   X(bounces, "instructions run on a bounce buffer") \
-  X(tables, "changes of shadow table")
+  X(tables, "changes of shadow table") \
+  X(direct_contexts, "address spaces that were given a sandbox (--user)") \
+  X(direct_promotions, "address spaces that were found computing") \
+  X(direct_demotions, "... and were sent back, since they left their sandbox too often") \
+  X(direct_entries, "times that user code was run directly") \
+  X(direct_exits, "exits of a sandbox") \
+  X(direct_page_exits, "... for a page") \
+  X(direct_call_exits, "... for INT 80h") \
+  X(direct_maps, "mappings of sandboxes made or changed") \
+  X(direct_looks, "pages of code looked through before they run directly") \
+  X(direct_unfit, "... and found to hold what must be translated") \
+  X(direct_ns, "nanoseconds in sandboxes, with the way in and out")
 struct monitor_counters {
 #define MONITOR_COUNTER(name, help) uint64_t name;
   MONITOR_COUNTERS(MONITOR_COUNTER)

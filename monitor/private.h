@@ -98,7 +98,9 @@ struct monitor {
   unsigned jitter_delay;
   struct slow_insn slow[SLOW_INSNS];
   struct selfmod selfmod;
-  struct rest *rest; /* NULL: a guest that polls its BIOS never sleeps */
+  struct direct *direct; /* NULL: user code is always translated */
+  uint64_t user_entries; /* changes to user mode */
+  struct rest *rest;     /* NULL: a guest that polls its BIOS never sleeps */
   struct {
     uint32_t eip, cs_base, mode;
   } recent[RECENT];

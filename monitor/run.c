@@ -1,8 +1,8 @@
 /* The run loop: finds or makes the block at CS:EIP, enters it, and does what its exit asks for. Interrupts, single steps and
  * traps are taken here, at instruction boundaries, and nowhere else (D6). */
 #include "bytes.h"
+#include "direct.h"
 #include "exec.h"
-#include "private.h"
 
 struct vcpu *monitor_vcpu(struct monitor *m) {
   return m->v;
@@ -28,6 +28,7 @@ static bool sees(const struct monitor *m, uint32_t space) {
   return space == MMU_SPACE_SHARED || space == mmu_space(m->v->mmu_cpu);
 }
 void monitor_data_dropped(struct monitor *m, uint32_t space, uint32_t page) {
+  direct_dropped(m->direct, space, page);
   if (!sees(m, space)) return;
   m->dropped = true;
   if (m->v->s.stack_page >> MMU_PAGE_BITS == page) m->v->s.stack_page = 1ull << 40;
@@ -45,6 +46,7 @@ void vm_stop(struct vcpu *v, const char *reason) {
 /* ---- derived state dies ---------------------------------------------------------------------------------------- */
 
 void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) {
+  direct_code_changed(m->direct, frame);
   const typeof(m->v->store) *store = &m->v->store;
   uint64_t left;
   m->dropped = true;
@@ -59,6 +61,7 @@ void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) 
 
 /* Same-page chains are safe: whoever runs there came through a compare or a lookup. Free chains into a kernel page are not. */
 void monitor_fetch_dropped(struct monitor *m, uint32_t space, uint32_t page) {
+  direct_dropped(m->direct, space, page);
   if (!sees(m, space)) return;
   m->dropped = true;
   vcpu_forget_returns(m->v);
@@ -78,6 +81,7 @@ void run_block_died(void *opaque, const struct tc_block *b) {
 
 static void untrace(void *opaque, uint32_t frame) {
   struct monitor *m = opaque;
+  direct_code_changed(m->direct, frame);
   mmu_untrace_code(m->mmu, frame);
 }
 
@@ -93,6 +97,7 @@ static void reset_by(struct monitor *m, void (*reset)(struct vcpu *v)) {
   struct vcpu *v = m->v;
   if (v->fp_live) vcpu_park_fp(v);
   run_flush(m);
+  direct_forget(m);
   reset(v);
   vcpu_paging_changed(v);
   v->mode_dirty = true;
@@ -440,6 +445,7 @@ static void poll(struct monitor *m) {
   m->kicked = 0;
   run_tell_clock(m);
   rest_disturbed(m);
+  direct_sample(m);
   machine_poll(m->machine);
 }
 
@@ -636,6 +642,13 @@ static void after_instruction(struct monitor *m, int result, bool stepped) {
   }
 }
 
+static bool run_directly(struct monitor *m) {
+  vcpu_park_fp(m->v);
+  if (!direct_run(m)) return false;
+  if (m->v->pending_db) raise_trap(m); /* a single step in there */
+  return true;
+}
+
 static void one_round(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
   if (monitor_counted(m)) {
@@ -658,6 +671,13 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   }
   uint32_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
+  if (mode & TR_USER && direct_wanted(m) && !(mode & TR_STEP)) {
+    if (m->direct->step) mode |= TR_STEP, m->direct->step = false;
+    else if (run_directly(m)) {
+      *plain = 0;
+      return;
+    }
+  }
   bool shadow_db = v->inhibit_db;
   v->inhibit_irq = v->inhibit_db = false;
   bool tf = v->s.sys_flags & FLAG_TF;

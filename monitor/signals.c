@@ -4,7 +4,7 @@
  * would fault (a FAULT site), or a thunk. Each has an exit: the handler moves RIP there and the exit stub stores the guest's
  * state as after any other exit. Anything else is our bug. */
 #define _GNU_SOURCE
-#include "private.h"
+#include "direct.h"
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -31,6 +31,7 @@ static bool before_rdtsc(struct monitor *m, uint32_t at) {
 static void kicked(struct monitor *m, ucontext_t *uc) {
   m->kicked = 1;
   if (monitor_counted(m)) return;
+  if (m->direct) sandbox_interrupt(m->direct->running);
   m->v->s.safepoint = m->poison;
   uint32_t at = tcache_offset(m->code.tcache, (uint64_t)uc->uc_mcontext.gregs[REG_RIP]);
   const struct tr_stubs *stubs = tcache_stubs(m->code.tcache);

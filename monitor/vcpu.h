@@ -185,6 +185,8 @@ void vcpu_reset(struct vcpu *v);     /* SDM vol. 3A, table 9-1 */
 void vcpu_init(struct vcpu *v);      /* the same table, INIT */
 void vcpu_park_fp(struct vcpu *v);   /* host FPU to the C ABI's state; guest's into v->fp. Idempotent, cheap when parked */
 void vcpu_unpark_fp(struct vcpu *v); /* the inverse: the guest's state into the host's registers */
+/* The parked state becomes that of a 64-bit FXSAVE image, or of its first `size` bytes, whose pointers are not the guest's. */
+void vcpu_take_fp(struct vcpu *v, const uint8_t *image, size_t size);
 /* v->fp, parked and from somewhere else (a saved state), becomes what FXRSTOR would have made of it: ES, B, reserved bits */
 void vcpu_settle_fp(struct vcpu *v);
 void vcpu_reset_fp(struct vcpu *v);   /* x87/SSE state after power-up (fpu.c); drops a live one */

@@ -221,6 +221,13 @@ static bool read_from(const struct tc_block *b, uint32_t frame, uint32_t from, u
   return b->frame2 == frame + 1 && from < b->guest_size - first;
 }
 
+const struct tc_block *tcache_frame_block(const struct tcache *t, uint32_t frame, const struct tc_block *previous) {
+  uint32_t i = !previous ? t->by_frame[frame] : previous->key.frame == frame ? previous->next_frame : previous->next_frame2;
+  while (i && t->blocks[i - 1].dead)
+    i = t->blocks[i - 1].key.frame == frame ? t->blocks[i - 1].next_frame : t->blocks[i - 1].next_frame2;
+  return i ? &t->blocks[i - 1] : NULL;
+}
+
 /* `size`: of the bytes at `from`, or 0: all of these granules. */
 static unsigned kill_read_from(struct tcache *t, uint32_t frame, uint64_t granules, uint32_t from, uint32_t size,
                                uint64_t *left) {

@@ -46,6 +46,8 @@ uint8_t *tcache_writable(struct tcache *t, uint32_t offset, uint32_t size);
 void tcache_close(struct tcache *t);
 
 struct tc_block *tcache_find(struct tcache *t, struct tc_key key);
+/* The blocks read from a frame, one after the other: behind `previous`, or the first (NULL). NULL: there are no more. */
+const struct tc_block *tcache_frame_block(const struct tcache *t, uint32_t frame, const struct tc_block *previous);
 /* Prepares a request's output side (code, cold, their offsets, first_site, sites, callouts). False: full, flush first. */
 bool tcache_begin(struct tcache *t, struct tr_request *request);
 /* Takes what tr_translate() put there. frame2: frame + 1 of a straddling block's second page, else 0. */

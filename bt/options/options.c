@@ -118,7 +118,10 @@ static const struct option_row rows[] = {
   {"singlestep", ARG_NONE, "", "one instruction a block", handle_singlestep},
   {"stats", ARG_OPTIONAL, "json", "print every counter at the end, on stderr", handle_stats},
   {"symbols", ARG_EQUALS, "FILE", "names for logs: a System.map or an ELF file with symbols", handle_symbols},
-  {"user", ARG_EQUALS, "translate", "how user code runs: translated", handle_user},
+  {"user", ARG_EQUALS, "auto|translate|direct",
+   "how user code runs: translated; on the CPU itself, in a process of its own; or (auto) so where a program computes "
+   "and the host can",
+   handle_user},
   {"host", ARG_EQUALS, "native|baseline|NAME,...",
    "which features of the host's CPU are used: all, none, or these; 'help' "
    "lists them",
@@ -311,7 +314,7 @@ int options_parse(struct bt_options *o, int argc, char **argv, FILE *err) {
                            .vga = true,
                            .escape = 1,
                            .boot = {.splash_time = -1, .reboot_timeout = -1},
-                           .monitor = {.icount_shift = -1, .poll_sleep = POLL_SLEEP_AUTO}};
+                           .monitor = {.icount_shift = -1, .poll_sleep = POLL_SLEEP_AUTO, .user = USER_AUTO}};
   struct parser p = {
     .o = o, .err = err, .serial_default = true, .parallel_default = true, .monitor_default = true, .alone = argc <= 1};
   int result = OPTIONS_OK;

@@ -118,8 +118,8 @@ int handle_irq_jitter(struct parser *p) {
 }
 
 int handle_user(struct parser *p) {
-  if (!strcmp(p->value, "translate")) return OPTIONS_OK;
-  if (!strcmp(p->value, "direct") || !strcmp(p->value, "auto"))
-    return options_complain(p, "not done yet: user code is translated");
+  static const char *const names[] = {[USER_TRANSLATE] = "translate", [USER_DIRECT] = "direct", [USER_AUTO] = "auto"};
+  for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+    if (!strcmp(p->value, names[i])) return p->o->monitor.user = (enum user_choice)i, OPTIONS_OK;
   return options_complain(p, "translate, direct or auto");
 }

@@ -14,7 +14,8 @@
   X(icount, .icount_shift = 2) \
   X(no_shrx, .icount_shift = -1, .host_hidden = 1u << HOST_BMI2) \
   X(icount_no_shrx, .icount_shift = 2, .host_hidden = 1u << HOST_BMI2) \
-  X(plain, .icount_shift = -1, .without = ~0u)
+  X(plain, .icount_shift = -1, .without = ~0u) \
+  X(direct, .icount_shift = -1, .user = USER_DIRECT)
 const struct isa_axis isa_axes[ISA_AXIS_COUNT] = {
 #define AXIS_ROW(name, ...) {#name, {__VA_ARGS__}},
   AXES(AXIS_ROW)

@@ -6,5 +6,5 @@ struct isa_axis {
   const char *name;
   struct monitor_options options;
 };
-enum { ISA_AXIS_COUNT = 11 + OPT_COUNT };
+enum { ISA_AXIS_COUNT = 12 + OPT_COUNT };
 extern const struct isa_axis isa_axes[ISA_AXIS_COUNT];

@@ -147,6 +147,8 @@ struct guest;
 struct monitor_options;
 struct guest *guest_create(const struct monitor_options *options, const char **error);
 void guest_destroy(struct guest *g);
+/* Times that its code came back from a sandbox (--user=direct). */
+uint64_t guest_direct_exits(const struct guest *g);
 /* Code pages become writable, so that code can change itself. */
 void guest_allow_code_writes(struct guest *g);
 /* The LDT is empty, as in the runner (reference.h). */

@@ -345,6 +345,8 @@ uint64_t guest_features(void) {
   return features;
 }
 
+uint64_t guest_direct_exits(const struct guest *g) { return monitor_get_counters(g->monitor)->direct_exits; }
+
 void guest_destroy(struct guest *g) {
   if (!g) return;
   if (g->has_watchdog) timer_delete(g->watchdog);

@@ -487,7 +487,7 @@ static void axes(void **state) {
   BAD("auto, or 0 to 50", "--poll-sleep=51");
   BAD("auto, or 0 to 50", "--poll-sleep=automatic");
   BAD("'windoze'", "--without=windoze");
-  BAD("not done yet", "--user=auto");
+  BAD("translate, direct or auto", "--user=native");
   BAD("not a number", "--paranoid=x");
   BAD("shift", "-icount", "auto");
   BAD("shift", "-icount", "shift=11");

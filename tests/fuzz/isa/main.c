@@ -3,6 +3,7 @@
  * Seed and number make a case; the background of the data pages belongs to a batch of numbers. The reference works on a batch
  * while the guest does. */
 #define _GNU_SOURCE
+#include "monitor/direct.h"
 #include "fuzz.h"
 #include "monitor/vcpu.h"
 #include <errno.h>
@@ -263,6 +264,11 @@ static void run_axis(struct run *run, unsigned axis, uint64_t count, double unti
   double start = now();
   /* Each axis has cases of its own, so that together they cover more. */
   uint32_t n = axis ? 0x40000000u + axis * 0x04000000u : 0;
+  const char *missing = isa_axes[axis].options.user == USER_DIRECT ? direct_missing() : NULL;
+  if (missing) {
+    printf("skipped axis %s: %s\n", isa_axes[axis].name, missing);
+    return;
+  }
   if (!open_guest(&run->bench, axis)) {
     run->failed++;
     return;
@@ -278,6 +284,10 @@ static void run_axis(struct run *run, unsigned axis, uint64_t count, double unti
       printf("axis %s: given up after 200 failures\n", isa_axes[axis].name);
       break;
     }
+  }
+  if (isa_axes[axis].options.user == USER_DIRECT && !guest_direct_exits(run->bench.guest)) {
+    printf("FAILED axis %s: nothing ran in a sandbox\n", isa_axes[axis].name);
+    run->failed++;
   }
   guest_destroy(run->bench.guest);
   uint64_t ran = run->coverage.instructions - before;

@@ -1,0 +1,593 @@
+/* Direct execution: eligibility, mappings, the look at code before it may run, exits, and the choice. FP is parked here. */
+#define _GNU_SOURCE
+#include "direct.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+  GUEST_PAGES = MMU_KERNEL_HALF >> MMU_PAGE_BITS, /* those that can be a user's and a space's own */
+  LOWEST_PAGE = 16,                               /* below vm.mmap_min_addr, as most hosts have it */
+  AHEAD = 32,                                     /* pages that are looked at on either side of one that is mapped */
+  MAPS_MOST = 20000,                              /* of one sandbox, of the 65,530 that the host allows; each may split another */
+  LOOK_EXITS = 64,
+  CHANGES_MOST = 8, /* of code, which is not looked at any more then */
+};
+
+static uint64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+const char *direct_missing(void) {
+  uint64_t cost;
+  return sandbox_probe(&cost);
+}
+
+struct direct *direct_create(void) {
+  struct direct *d = calloc(1, sizeof *d);
+  if (d) d->ram_fd = d->copy_fd = -1, d->cost = 10000;
+  return d;
+}
+
+static void close_context(struct direct *d, struct direct_context *c) {
+  if (c->space) d->spaces[c->space].context = 0;
+  sandbox_close(c->sandbox);
+  if (c->pages) munmap(c->pages, GUEST_PAGES * sizeof *c->pages);
+  *c = (struct direct_context){0};
+}
+
+void direct_destroy(struct direct *d) {
+  if (!d) return;
+  for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) close_context(d, &d->contexts[i]);
+  if (d->copy_pages) munmap(d->copy_pages, DIRECT_COPIES * (size_t)MMU_PAGE);
+  if (d->copy_fd >= 0) close(d->copy_fd);
+  free(d->code);
+  free(d->changes);
+  free(d->copy_of);
+  free(d);
+}
+
+/* ---- contexts ---------------------------------------------------------------------------------------------------- */
+
+static bool give_up(struct monitor *m, const char *why) {
+  m->direct->missing = why;
+  machine_log(m->machine, "user code stays translated: %s\n", why);
+  return false;
+}
+
+/* The first time: RAM becomes what can be mapped a second time. */
+static bool begin(struct monitor *m) {
+  struct direct *d = m->direct;
+  if (d->begun) return !d->missing;
+  d->begun = true;
+  const char *wrong = sandbox_probe(&d->cost);
+  if (wrong) return give_up(m, wrong);
+  if ((wrong = mmu_share_ram(m->mmu, &d->ram_fd))) return give_up(m, wrong);
+  uint64_t frames = mmu_ram_size(m->mmu) >> MMU_PAGE_BITS;
+  d->frames = (uint32_t)frames;
+  d->code = calloc(frames, 1), d->changes = calloc(frames, 1), d->copy_of = calloc(frames, sizeof *d->copy_of);
+  if (!d->code || !d->changes || !d->copy_of || (d->copy_fd = memfd_create("guest-code", MFD_CLOEXEC)) < 0)
+    return give_up(m, "no memory");
+  uint64_t size = DIRECT_COPIES * (uint64_t)MMU_PAGE;
+  void *pages =
+    ftruncate(d->copy_fd, (off_t)size) ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, d->copy_fd, 0);
+  if (pages == MAP_FAILED) return give_up(m, "no memory");
+  d->copy_pages = pages;
+  return true;
+}
+
+static bool empty_context(struct direct_context *c) {
+  if (c->maps && !sandbox_unmap(c->sandbox, LOWEST_PAGE, GUEST_PAGES - LOWEST_PAGE)) return false;
+  madvise(c->pages, GUEST_PAGES * sizeof *c->pages, MADV_DONTNEED);
+  c->waits = c->code_count = c->maps = 0, c->all_stale = false;
+  return true;
+}
+
+static bool open_context(struct monitor *m, struct direct_context *c) {
+  const char *wrong;
+  if (!(c->sandbox = sandbox_open(m->direct->ram_fd, m->direct->copy_fd, &wrong))) return give_up(m, wrong);
+  m->direct->cpuid_faults = sandbox_hides_cpuid(c->sandbox);
+  c->pages =
+    mmap(NULL, GUEST_PAGES * sizeof *c->pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (c->pages != MAP_FAILED) return true;
+  c->pages = NULL;
+  close_context(m->direct, c);
+  return give_up(m, "no memory");
+}
+
+/* That of the current address space; another's that was not used for longest where there is none left. */
+static struct direct_context *find_context(struct monitor *m) {
+  struct direct *d = m->direct;
+  uint32_t space = mmu_space(m->v->mmu_cpu);
+  struct direct_space *s = &d->spaces[space];
+  struct direct_context *c = s->context ? &d->contexts[s->context - 1] : NULL;
+  if (!c) {
+    c = &d->contexts[0];
+    for (unsigned i = 0; i < DIRECT_CONTEXTS; i++)
+      if (d->contexts[i].used < c->used) c = &d->contexts[i];
+    if (now_ns() < s->not_before || (!c->sandbox && !open_context(m, c))) return NULL;
+    if (c->space) d->spaces[c->space].context = 0;
+    c->space = space, c->exits = 0, c->ns = 0;
+    s->context = (uint8_t)(c - d->contexts + 1);
+    m->counters.direct_contexts++;
+    c->all_stale = true;
+  }
+  c->used = ++d->uses;
+  return c;
+}
+
+void direct_forget(struct monitor *m) {
+  struct direct *d = m->direct;
+  if (!d) return;
+  for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) d->contexts[i].all_stale = true;
+  for (unsigned i = 0; i < DIRECT_SPACES; i++) d->spaces[i].promoted = false;
+  if (d->code) memset(d->code, CODE_UNKNOWN, mmu_ram_size(m->mmu) >> MMU_PAGE_BITS);
+  if (d->copy_of) memset(d->copy_of, 0, (mmu_ram_size(m->mmu) >> MMU_PAGE_BITS) * sizeof *d->copy_of);
+  d->copies = 0;
+  d->step = false;
+}
+
+/* ---- code that may run ------------------------------------------------------------------------------------------- */
+
+/* Instructions that a host would execute in user mode without a fault, and not as this guest's CPU and monitor do: what reads or
+ * loads selectors and the tables behind them, leaves by a gate, or is not offered by the CPU's model. */
+static bool is_foreign(const struct insn *insn, bool cpuid_faults) {
+  switch (insn->kind) {
+  case OP_UD: return !(insn->row->map == 1 && (insn->row->opcode == 0x0b || insn->row->opcode == 0xb9));
+  case OP_CPUID: return !cpuid_faults;
+  case OP_TODO:
+  case OP_PUSH_SEG:
+  case OP_POP_SEG:
+  case OP_MOV_FROM_SEG:
+  case OP_MOV_TO_SEG:
+  case OP_LOAD_FAR:
+  case OP_JMP_FAR_IMM:
+  case OP_JMP_FAR_MEM:
+  case OP_CALL_FAR_IMM:
+  case OP_CALL_FAR_MEM:
+  case OP_RETF:
+  case OP_IRET:
+  case OP_LAR:
+  case OP_LSL:
+  case OP_VERR:
+  case OP_VERW:
+  case OP_SGDT:
+  case OP_SIDT:
+  case OP_SLDT:
+  case OP_STR:
+  case OP_SMSW:
+  case OP_SYSENTER:
+  case OP_SYSEXIT: return true;
+  case OP_COPY: { /* BSF and BSR with a prefix that makes them TZCNT and LZCNT on the host */
+    if (insn->row->map != 1 || (insn->row->opcode | 1) != 0xbd) return false;
+    for (unsigned i = 0; i < insn->opcode_offset; i++)
+      if (insn->bytes[i] == 0xf3) return true;
+    return false;
+  }
+  default: return false;
+  }
+}
+
+/* Bytes between functions are tables, too: these kinds programs do not have. */
+static bool is_likely_data(const struct insn *insn) {
+  return insn->kind != OP_CPUID && insn->kind != OP_SYSENTER && insn->kind != OP_MOV_TO_SEG && insn->kind != OP_MOV_FROM_SEG;
+}
+
+enum { FOREIGN_MOST = 64 };
+struct look {
+  const uint8_t *bytes;
+  uint64_t features;
+  bool cpuid_faults;
+  struct {
+    uint16_t offset, length;
+  } foreign[FOREIGN_MOST]; /* instructions that are not to be run */
+  unsigned foreign_count;
+  uint16_t unfit; /* where something was found for which the page is not fit at all */
+  uint64_t seen[MMU_PAGE / 64];
+  uint16_t todo[MMU_PAGE];
+  unsigned count;
+};
+
+static void look_from(struct look *l, uint32_t offset) {
+  if (offset >= MMU_PAGE || (l->seen[offset / 64] >> offset % 64 & 1)) return;
+  l->seen[offset / 64] |= 1ull << offset % 64;
+  l->todo[l->count++] = (uint16_t)offset;
+}
+
+/* The instruction at an offset; one that goes on in the next page is known by its opcode, or not at all. */
+static bool look_decode(const struct look *l, unsigned offset, struct insn *insn) {
+  uint8_t last[32] = {0};
+  unsigned left = MMU_PAGE - offset;
+  const uint8_t *bytes = l->bytes + offset;
+  if (left < 15) memcpy(last, bytes, left), bytes = last;
+  return insn_decode(insn, bytes, 15, (struct insn_mode){true, l->features}) == INSN_OK && insn->opcode_offset < left;
+}
+
+/* True: it can be kept from running. In what may be a table nothing can be changed. */
+static bool look_foreign(struct look *l, unsigned offset, const struct insn *insn, bool sure) {
+  if (!sure) return is_likely_data(insn);
+  if (l->foreign_count == FOREIGN_MOST) return false;
+  unsigned left = MMU_PAGE - offset;
+  l->foreign[l->foreign_count].offset = (uint16_t)offset;
+  l->foreign[l->foreign_count++].length = (uint16_t)(insn->length < left ? insn->length : left);
+  return true;
+}
+
+/* From every place where a block begins, along all direct jumps within the page (`sure`); and on behind what ends a way, as far
+ * as that can be decoded, where functions come one after the other. */
+static bool look_through(struct look *l, bool sure) {
+  while (l->count) {
+    unsigned offset = l->todo[--l->count];
+    struct insn insn;
+    l->unfit = (uint16_t)offset;
+    if (!look_decode(l, offset, &insn)) {
+      if (sure) return false;
+      continue;
+    }
+    bool foreign = is_foreign(&insn, l->cpuid_faults);
+    if (foreign && !look_foreign(l, offset, &insn, sure)) return false;
+    bool ends = insn.kind == OP_UD || (foreign && !sure) ||
+                (sure && (insn.kind == OP_JMP_REL || insn.kind == OP_JMP_IND || insn.kind == OP_RET || insn.kind == OP_HLT));
+    uint32_t next = offset + insn.length;
+    if (kind_has(insn.kind, KIND_RELATIVE)) look_from(l, next + (uint32_t)insn.rel);
+    if (!ends) look_from(l, next);
+  }
+  return true;
+}
+
+static bool look_at_page(struct look *l) {
+  if (!look_through(l, true)) return false;
+  /* behind each instruction that was seen and whose successor was not */
+  for (unsigned offset = 0; offset < MMU_PAGE; offset++) {
+    struct insn insn;
+    if (!(l->seen[offset / 64] >> offset % 64 & 1) || !look_decode(l, offset, &insn)) continue;
+    look_from(l, offset + insn.length);
+    if (!look_through(l, false)) return false;
+  }
+  return true;
+}
+
+static void tell_unfit(struct monitor *m, uint32_t frame, const struct look *l) {
+  const uint8_t *b = l->bytes + l->unfit;
+  unsigned left = MMU_PAGE - l->unfit;
+  if (m->options.log & 1u << LOG_direct)
+    machine_log(m->machine, "direct: code of frame %x stays translated: at %03x: %02x %02x %02x %02x\n", frame, l->unfit, b[0],
+                left > 1 ? b[1] : 0u, left > 2 ? b[2] : 0u, left > 3 ? b[3] : 0u);
+}
+
+/* A copy of the page, in which what is foreign is HLT, which faults: that is what runs. Where the host knows protection keys
+ * nobody can read it. */
+static bool make_copy(struct direct *d, uint32_t frame, const struct look *l) {
+  enum { HLT = 0xf4 };
+  if (!d->copy_of[frame]) {
+    if (d->copies == DIRECT_COPIES) return false;
+    d->copy_of[frame] = (uint16_t)++d->copies;
+  }
+  uint8_t *copy = d->copy_pages + (d->copy_of[frame] - 1u) * (uint64_t)MMU_PAGE;
+  memcpy(copy, l->bytes, MMU_PAGE);
+  for (unsigned i = 0; i < l->foreign_count; i++) memset(copy + l->foreign[i].offset, HLT, l->foreign[i].length);
+  return true;
+}
+
+/* CODE_ of the frame, whose code is to be executed from `entry` on (MMU_PAGE: as the second page of an instruction). */
+static uint8_t look_at_code(struct monitor *m, uint32_t frame, uint32_t entry) {
+  const struct tc_block *b = NULL;
+  struct look l = {
+    .bytes = mmu_frame_pointer(m->mmu, frame), .features = m->v->features, .cpuid_faults = m->direct->cpuid_faults};
+  if (!l.bytes) return CODE_UNFIT;
+  look_from(&l, entry);
+  while ((b = tcache_frame_block(m->code.tcache, frame, b)))
+    if (b->key.frame == frame && b->key.mode & TR_USER) look_from(&l, (uint32_t)b->key.eip % MMU_PAGE);
+  if (!look_at_page(&l)) {
+    tell_unfit(m, frame, &l);
+    return CODE_UNFIT;
+  }
+  if (!l.foreign_count) return CODE_FIT;
+  return make_copy(m->direct, frame, &l) ? CODE_COPIED : CODE_UNFIT;
+}
+
+/* False: it is not fit. */
+static bool judge_code(struct monitor *m, uint32_t frame, uint32_t entry) {
+  struct direct *d = m->direct;
+  uint8_t *known = &d->code[frame];
+  if (*known == CODE_UNKNOWN) {
+    m->counters.direct_looks++;
+    *known = d->changes[frame] > CHANGES_MOST && m->options.user == USER_AUTO ? CODE_UNFIT : look_at_code(m, frame, entry);
+    if (*known == CODE_UNFIT) m->counters.direct_unfit++;
+    else mmu_trace_code(m->mmu, frame, ~0ull);
+  }
+  return *known != CODE_UNFIT;
+}
+
+/* ---- mappings ------------------------------------------------------------------------------------------------------ */
+
+/* What is to be mapped at a page now, as in struct direct_context.pages; 0: nothing. */
+static uint32_t wanted(struct monitor *m, uint32_t page) {
+  uint32_t frame;
+  if (page < LOWEST_PAGE || page >= GUEST_PAGES) return 0;
+  unsigned entries = mmu_user_entries(m->v->mmu_cpu, page, &frame), protection = 0;
+  if (entries & 1 << MMU_READ) protection |= PROT_READ;
+  if (entries & 1 << MMU_WRITE) return frame << DIRECT_FRAME_SHIFT | PROT_READ | PROT_WRITE; /* code is traced, so this is none */
+  if (entries & 1 << MMU_FETCH && m->direct->code[frame] == CODE_FIT) protection |= PROT_READ | PROT_EXEC;
+  if (entries & 1 << MMU_FETCH && m->direct->code[frame] == CODE_COPIED) protection = DIRECT_COPY | PROT_EXEC;
+  return protection ? frame << DIRECT_FRAME_SHIFT | protection : 0;
+}
+
+static void note_code(struct direct_context *c, uint32_t page) {
+  for (unsigned i = 0; i < c->code_count; i++)
+    if (c->code_pages[i] == page) return;
+  if (c->code_count == DIRECT_CODE_PAGES) c->all_stale = true;
+  else c->code_pages[c->code_count++] = page;
+}
+
+/* Maps pages in a row, of frames in a row: `what` is the first one's. */
+static bool map_pages(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t count, uint32_t what) {
+  uint32_t frame = what >> DIRECT_FRAME_SHIFT & DIRECT_FRAMES,
+           place = what & DIRECT_COPY ? m->direct->copy_of[frame] - 1u : frame;
+  enum sandbox_file file = what & DIRECT_COPY ? SANDBOX_COPIES : SANDBOX_RAM;
+  for (uint32_t i = 0; i < count; i++) {
+    c->pages[page + i] = what + (i << DIRECT_FRAME_SHIFT);
+    if (what & PROT_EXEC) note_code(c, page + i);
+  }
+  m->counters.direct_maps++, c->maps++;
+  return sandbox_map(c->sandbox, page, count, file, (uint64_t)place << MMU_PAGE_BITS, what & 7);
+}
+
+/* Maps pages that are not, from `page` to `end`, where they may be. */
+static bool map_range(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t end) {
+  while (page < end) {
+    uint32_t count = 1, what = c->pages[page] ? 0 : wanted(m, page);
+    while (what && !(what & DIRECT_COPY) && page + count < end && !c->pages[page + count] &&
+           wanted(m, page + count) == what + (count << DIRECT_FRAME_SHIFT))
+      count++;
+    if (what && !map_pages(m, c, page, count, what)) return false;
+    page += count;
+  }
+  return true;
+}
+
+/* A page that is mapped, and whose entries have changed. */
+static bool look_again(struct monitor *m, struct direct_context *c, uint32_t page) {
+  uint32_t old = c->pages[page] & ~(uint32_t)DIRECT_STALE, new = wanted(m, page);
+  c->pages[page] = new;
+  if (new == old) return true;
+  if (new) return map_pages(m, c, page, 1, new);
+  m->counters.direct_maps++;
+  return sandbox_unmap(c->sandbox, page, 1);
+}
+
+static bool bring_up_to_date(struct monitor *m, struct direct_context *c) {
+  if (c->all_stale || c->maps > MAPS_MOST) return empty_context(c);
+  while (c->waits)
+    if (!look_again(m, c, c->waiting[--c->waits])) return false;
+  return true;
+}
+
+/* The page of an exit, and its neighbours. */
+static bool map_page(struct monitor *m, struct direct_context *c, uint32_t page) {
+  if (c->pages[page]) return look_again(m, c, page);
+  uint32_t first = page > LOWEST_PAGE + AHEAD ? page - AHEAD : LOWEST_PAGE;
+  return map_range(m, c, first, page + AHEAD < GUEST_PAGES ? page + AHEAD : GUEST_PAGES);
+}
+
+/* The host does not let it have what it needs. */
+static void drop_context(struct monitor *m, struct direct_context *c) {
+  m->direct->spaces[c->space].not_before = now_ns() + 1000000000u;
+  close_context(m->direct, c);
+}
+
+/* ---- state --------------------------------------------------------------------------------------------------------- */
+
+/* What a sandbox cannot give: it is run translated. */
+static bool eligible(const struct monitor *m) {
+  const struct vcpu *v = m->v;
+  enum { MUST = TR_USER | TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
+  enum { MUST_NOT = TR_IOPL_OK | TR_EM | TR_TS | TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN | TR_IN_NMI };
+  if ((m->mode.bits & (MUST | MUST_NOT)) != MUST) return false;
+  if (!(m->mode.bits & TR_OSFXSR) && (v->features >> FEAT_SSE & 1)) return false;
+  if (tr_seg_class(m->mode, SEG_CS) != TR_SEG_FLAT || tr_seg_class(m->mode, SEG_SS) != TR_SEG_FLAT) return false;
+  if (!v->s.if_flag || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF)) return false;
+  return !v->accessed && !v->pending_db && !m->on_exception && v->s.eip >> MMU_PAGE_BITS < GUEST_PAGES;
+}
+
+static bool selector_for(struct direct_context *c, const struct monitor *m, unsigned seg, uint16_t *selector) {
+  const struct tr_segment *s = &m->v->s.seg[seg];
+  switch (tr_seg_class(m->mode, seg)) {
+  case TR_SEG_FLAT: *selector = SANDBOX_FLAT_DATA; return true;
+  case TR_SEG_BASED:
+  case TR_SEG_LIMITED: break;
+  default: *selector = 0; return !s->usable;
+  }
+  unsigned i = 0;
+  while (i < c->segment_count && (c->segments[i].base != s->base || c->segments[i].limit != s->limit)) i++;
+  if (i == c->segment_count) {
+    i = c->segment_count < SANDBOX_LDT_ENTRIES ? c->segment_count : c->segment_next++ % SANDBOX_LDT_ENTRIES;
+    if (!sandbox_segment(c->sandbox, i, s->base, s->limit)) return false;
+    c->segments[i].base = s->base, c->segments[i].limit = s->limit;
+    if (i == c->segment_count) c->segment_count++;
+  }
+  *selector = sandbox_ldt_selector(i);
+  return true;
+}
+
+static bool give_state(struct direct_context *c, const struct monitor *m, struct sandbox_state *state) {
+  const struct vcpu *v = m->v;
+  memcpy(state->gpr, v->s.gpr, sizeof state->gpr);
+  state->eip = v->s.eip, state->eflags = v->s.flags | (v->s.sys_flags & FLAG_ID);
+  memcpy(state->fp, v->fp.bytes, sizeof state->fp);
+  return selector_for(c, m, SEG_ES, &state->es) && selector_for(c, m, SEG_DS, &state->ds) &&
+         selector_for(c, m, SEG_FS, &state->fs) && selector_for(c, m, SEG_GS, &state->gs);
+}
+
+static void take_state(struct monitor *m, const struct sandbox_state *state) {
+  enum { THEIRS = FLAGS_ARITH | FLAG_DF | FLAG_TF | FLAG_AC | FLAG_ID | FLAG_NT };
+  struct vcpu *v = m->v;
+  memcpy(v->s.gpr, state->gpr, sizeof state->gpr);
+  v->s.eip = state->eip;
+  vcpu_set_eflags(v, (vcpu_eflags(v) & ~(uint32_t)THEIRS) | (state->eflags & THEIRS));
+  vcpu_take_fp(v, state->fp, sizeof state->fp);
+}
+
+/* ---- exits --------------------------------------------------------------------------------------------------------- */
+
+static int code_byte(struct monitor *m, uint32_t at) {
+  struct mmu_result r;
+  return mmu_peek(m->v->mmu_cpu, to_gla(at), MMU_FETCH, true, &r) && r.host ? *r.host : -1;
+}
+
+/* Where the instruction begins that came back from behind itself. */
+static bool rewind_gate(struct monitor *m, unsigned vector, bool call) {
+  uint32_t *eip = &m->v->s.eip;
+  int before = code_byte(m, *eip - 1), first = code_byte(m, *eip - 2);
+  if (call) {
+    if (first != 0xcd || before != 0x80) return false;
+    *eip -= 2;
+  } else *eip -= first == 0xcd && before == (int)vector ? 2 : 1;
+  return true;
+}
+
+/* A page fault: may the sandbox have the page? It may be that it has to be asked for translated first, or that its code is unfit:
+ * then *unfit, and it stays so for as long as it is in that page. */
+static bool page_exit(struct monitor *m, struct direct_context *c, const struct sandbox_exit *exit, uint32_t eip, bool *broken,
+                      bool *unfit) {
+  enum { BY_WRITE = 2, BY_FETCH = 16 };
+  uint32_t page = (uint32_t)(exit->address >> MMU_PAGE_BITS), frame;
+  if (exit->address >> 32 || page < LOWEST_PAGE || page >= GUEST_PAGES) return false;
+  bool fetch = exit->error & BY_FETCH, write = exit->error & BY_WRITE;
+  unsigned entries = mmu_user_entries(m->v->mmu_cpu, page, &frame);
+  if (fetch && entries & 1 << MMU_FETCH) {
+    bool here = page == eip >> MMU_PAGE_BITS, fit = judge_code(m, frame, here ? eip % MMU_PAGE : MMU_PAGE);
+    *unfit = here && !fit; /* else it is the second page of an instruction */
+    if (!fit) return false;
+  }
+  int need = fetch ? PROT_EXEC : write ? PROT_WRITE : PROT_READ;
+  if (!(c->pages[page] & DIRECT_STALE) && c->pages[page] & (uint32_t)need) { /* the host has not mapped it */
+    *broken = true;
+    return false;
+  }
+  if (!(wanted(m, page) & (uint32_t)need)) return false;
+  *broken = !map_page(m, c, page);
+  return !*broken && c->pages[page] & (uint32_t)need;
+}
+
+static void lose(struct monitor *m, struct direct_context *c, const char *why) {
+  close_context(m->direct, c);
+  vm_stop(m->v, why);
+}
+
+/* Does it pay? */
+static void look_at_rate(struct monitor *m, struct direct_context *c) {
+  struct direct_space *s = &m->direct->spaces[c->space];
+  if (c->exits < LOOK_EXITS) return;
+  if (m->options.user == USER_AUTO && c->ns / c->exits < 4 * m->direct->cost) {
+    s->promoted = false, s->streak = 0;
+    if (s->demoted < 8) s->demoted++;
+    s->not_before = now_ns() + (20000000ull << s->demoted);
+    m->counters.direct_demotions++;
+    if (m->options.log & 1u << LOG_direct)
+      machine_log(m->machine, "direct: space %u goes back to translated code: %llu ns an exit\n", c->space,
+                  (unsigned long long)(c->ns / c->exits));
+  }
+  c->exits = 0, c->ns = 0;
+}
+
+/* True: it goes on in the sandbox. */
+static bool handle_exit(struct monitor *m, struct direct_context *c, struct sandbox_state *state,
+                        const struct sandbox_exit *exit) {
+  bool broken = false, unfit = false;
+  if (exit->left) return lose(m, c, "a program left 32-bit code in its sandbox (--user=translate runs it all the same)"), false;
+  if (exit->signal == SIGSEGV && exit->vector == VEC_PF) {
+    m->counters.direct_page_exits++;
+    if (page_exit(m, c, exit, state->eip, &broken, &unfit) && !m->kicked) return true;
+  }
+  take_state(m, state);
+  if (broken) drop_context(m, c);
+  c->entries = 0;
+  if (exit->signal == SIGUSR1 || broken) return false;
+  if (exit->call) {
+    m->counters.direct_call_exits++;
+    if (!rewind_gate(m, 0x80, true))
+      return lose(m, c, "a program executed SYSENTER or SYSCALL in its sandbox (--user=translate runs it all the same)"), false;
+  } else if (exit->vector == VEC_DB && m->v->s.sys_flags & FLAG_TF) {
+    m->v->pending_db |= 1u << 14;
+    return false;
+  } else if (exit->signal == SIGTRAP || exit->vector == VEC_OF) rewind_gate(m, exit->vector, false);
+  m->direct->step = !unfit;
+  c->entries = m->user_entries;
+  return false;
+}
+
+/* It has entered its kernel from its sandbox, by itself. What that costs may be a twentieth of the time since the last sample,
+ * and some at once. */
+static bool may_enter_kernel(struct monitor *m) {
+  enum { PART = 20, AT_ONCE = 4 };
+  struct direct *d = m->direct;
+  d->spent += d->cost;
+  return m->options.user == USER_DIRECT || d->spent < (now_ns() - d->sampled) / PART + AT_ONCE * d->cost;
+}
+
+bool direct_run(struct monitor *m) {
+  struct direct *d = m->direct;
+  uint32_t frame;
+  if (!eligible(m) || !begin(m)) return false;
+  /* in unfit code the way in and out would cost more than it saves */
+  if (mmu_user_entries(m->v->mmu_cpu, m->v->s.eip >> MMU_PAGE_BITS, &frame) & 1 << MMU_FETCH && d->code[frame] == CODE_UNFIT)
+    return false;
+  struct direct_context *c = find_context(m);
+  struct sandbox_state state;
+  struct sandbox_exit exit;
+  if (!c) return false;
+  if (c->entries && c->entries != m->user_entries && !may_enter_kernel(m)) {
+    d->spaces[c->space].rests = true, c->entries = 0;
+    return false;
+  }
+  if (!bring_up_to_date(m, c)) {
+    drop_context(m, c);
+    return false;
+  }
+  if (!give_state(c, m, &state)) return false;
+  m->counters.direct_entries++;
+  for (bool on = true; on;) {
+    uint64_t begun = now_ns();
+    d->running = c->sandbox;
+    bool good = sandbox_run(c->sandbox, &state, &exit, &m->kicked);
+    d->running = NULL;
+    if (!good) {
+      lose(m, c, "a sandbox's process died, or did what it may not");
+      return true;
+    }
+    uint64_t took = now_ns() - begun;
+    c->exits++, c->ns += took, m->counters.direct_exits++, m->counters.direct_ns += took;
+    on = handle_exit(m, c, &state, &exit);
+  }
+  if (c->sandbox) look_at_rate(m, c);
+  return true;
+}
+
+/* ---- the choice ---------------------------------------------------------------------------------------------------- */
+
+void direct_sample(struct monitor *m) {
+  enum { SAMPLE_NS = 1000000, STREAK = 3, PAYS = 8 };
+  struct direct *d = m->direct;
+  if (!d || d->missing || m->options.user != USER_AUTO) return;
+  uint64_t now = now_ns(), passed = now - d->sampled, entries = m->user_entries - d->entries_then;
+  if (passed < SAMPLE_NS) return;
+  uint32_t space = mmu_space(m->v->mmu_cpu);
+  struct direct_space *s = &d->spaces[space];
+  bool computes = m->v->cpl == 3 && space == d->space_then && entries * PAYS * d->cost < passed;
+  d->sampled = now, d->spent = 0, d->entries_then = m->user_entries, d->space_then = space;
+  if (computes) s->rests = false;
+  if (!computes || s->promoted || now < s->not_before) {
+    s->streak = 0;
+    return;
+  }
+  if (++s->streak < STREAK) return;
+  s->promoted = true, s->streak = 0;
+  m->counters.direct_promotions++;
+  if (m->options.log & 1u << LOG_direct) machine_log(m->machine, "direct: space %u computes\n", space);
+}

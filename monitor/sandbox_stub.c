@@ -1,0 +1,93 @@
+/* The code of a sandbox's process: position independent, for its one page of code. The guest's control page is the next one, the
+ * mapper's orders the one behind that. */
+#include "sandbox_stub.h"
+#include <stddef.h>
+
+_Static_assert(offsetof(struct stub_control, gregs) == 8 && offsetof(struct stub_control, selectors) == 192 &&
+                 offsetof(struct stub_control, fp) == 224 && offsetof(struct stub_orders, call) == 8 &&
+                 sizeof(struct stub_call) == 56 && sizeof(struct stub_control) <= 4096 && sizeof(struct stub_orders) <= 4096,
+               "the code below knows them");
+
+/* ucontext_t (arch/x86/include/uapi/asm/sigcontext.h): 23 registers from 40 on, the pointer to the x87/SSE state at 224; of that,
+ * the magic number of an XSAVE image at 464 and which states it holds at 512.
+ *
+ * The mapper keeps all that it knows in registers and takes orders from memory that nobody there can write. What its calls gave
+ * it tells by an argument of the call in which it parks: 0, or an error. */
+__asm__(".pushsection .rodata, \"a\", @progbits\n"
+        ".balign 64\n"
+        ".globl stub_code, stub_handler, stub_restorer, stub_start, stub_mapper, stub_code_end\n"
+        "stub_code:\n"
+        "stub_start:\n"
+        "  ud2\n" /* the first frame to return from */
+        "stub_handler:\n"
+        "  cld\n"
+        "  lea stub_code + 4096(%rip), %rbx\n"
+        "  mov %rdx, %rbp\n"
+        "  mov %rdi, (%rbx)\n"
+        "  lea 40(%rbp), %rsi\n"
+        "  lea 8(%rbx), %rdi\n"
+        "  mov $23, %ecx\n"
+        "  rep movsq\n"
+        "  mov 224(%rbp), %rsi\n"
+        "  lea 224(%rbx), %rdi\n"
+        "  mov $58, %ecx\n"
+        "  rep movsq\n"
+        "  mov $24, %eax\n" /* sched_yield: parked */
+        "  syscall\n"
+        "  lea 8(%rbx), %rsi\n"
+        "  lea 40(%rbp), %rdi\n"
+        "  mov $23, %ecx\n"
+        "  rep movsq\n"
+        "  lea 224(%rbx), %rsi\n"
+        "  mov 224(%rbp), %rdi\n"
+        "  mov %rdi, %rdx\n"
+        "  mov $58, %ecx\n"
+        "  rep movsq\n"
+        "  cmpl $0x46505853, 464(%rdx)\n"
+        "  jne 1f\n"
+        "  orq $3, 512(%rdx)\n"
+        "1:\n"
+        "  mov 192(%rbx), %eax\n"
+        "  mov %eax, %es\n"
+        "  mov 200(%rbx), %eax\n"
+        "  mov %eax, %ds\n"
+        "  mov 208(%rbx), %eax\n"
+        "  mov %eax, %fs\n"
+        "  mov 216(%rbx), %eax\n"
+        "  mov %eax, %gs\n"
+        "  mov 144(%rbx), %eax\n" /* EFLAGS.ID: the return leaves it as it is here */
+        "  and $0x200000, %eax\n"
+        "  push %rax\n"
+        "  popfq\n"
+        "  mov %rbp, %rsp\n"
+        "stub_restorer:\n"
+        "  mov $15, %eax\n" /* rt_sigreturn */
+        "  syscall\n"
+        "  ud2\n"
+        "stub_mapper:\n"
+        "  xor %r14d, %r14d\n"
+        "2:\n"
+        "  mov $24, %eax\n"
+        "  mov %r14, %rdi\n"
+        "  syscall\n"
+        "  xor %r14d, %r14d\n"
+        "  lea stub_code + 8192(%rip), %rbx\n"
+        "  mov (%rbx), %r13\n"
+        "  add $8, %rbx\n"
+        "3:\n"
+        "  sub $1, %r13\n"
+        "  jc 2b\n"
+        "  mov (%rbx), %rax\n"
+        "  mov 8(%rbx), %rdi\n"
+        "  mov 16(%rbx), %rsi\n"
+        "  mov 24(%rbx), %rdx\n"
+        "  mov 32(%rbx), %r10\n"
+        "  mov 40(%rbx), %r8\n"
+        "  mov 48(%rbx), %r9\n"
+        "  syscall\n"
+        "  cmp $-4095, %rax\n"
+        "  cmovae %rax, %r14\n"
+        "  add $56, %rbx\n"
+        "  jmp 3b\n"
+        "stub_code_end:\n"
+        ".popsection\n");
