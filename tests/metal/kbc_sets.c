@@ -15,7 +15,7 @@ static void ask(const char *what, const uint8_t *bytes, unsigned n) {
   print("%s:", what);
   for (unsigned i = 0; i < n; i++) {
     outb(0x60, bytes[i]);
-    for (unsigned quiet = 0; quiet < 20000; quiet++) {
+    for (unsigned quiet = 0; quiet < 100000; quiet++) { /* some ms: the host may be busy */
       if (!(inb(0x64) & 1)) continue;
       print(" %x", inb(0x60));
       quiet = 0;
