@@ -259,7 +259,7 @@ bool outcome_damage(const struct isa_case *c, const struct outcome *n, struct ou
     return false;
   unsigned which = random % 8, bit = random >> 8 & 31;
   bool tolerant =
-    c->vector_choice || c->may_stray || c->fault_registers_ignored || c->fault_top_ignored || c->gpr_ignored[random >> 16 & 7];
+    c->vector_choice || c->may_stray || c->fault_registers_ignored || top_is_open(c, n) || c->gpr_ignored[random >> 16 & 7];
   if (tolerant) which = 5;
   switch (which) {
   case 0:
@@ -280,7 +280,7 @@ bool outcome_damage(const struct isa_case *c, const struct outcome *n, struct ou
     else out->end = END_FAULT;
     break;
   default: /* a byte of memory where nothing is ignored; a line of its own if none was changed */
-    if (c->ignored_count || c->fault_memory_ignored || !out->line_count) out->gpr[0] ^= 1;
+    if (c->ignored_count || part_may_be_stored(c, n) || !out->line_count) out->gpr[0] ^= 1;
     else out->lines[(random >> 16) % out->line_count].bytes[random >> 32 & 63] ^= 1 << (bit & 7);
   }
   return true;
