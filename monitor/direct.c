@@ -121,14 +121,21 @@ static struct direct_context *find_context(struct monitor *m) {
   return c;
 }
 
+/* Nothing that was found of code is good any more. */
+static void forget_code(struct monitor *m) {
+  struct direct *d = m->direct;
+  for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) d->contexts[i].all_stale = true;
+  if (!d->code) return;
+  memset(d->code, CODE_UNKNOWN, d->frames);
+  memset(d->copy_of, 0, d->frames * sizeof *d->copy_of);
+  d->copies = 0;
+}
+
 void direct_forget(struct monitor *m) {
   struct direct *d = m->direct;
   if (!d) return;
-  for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) d->contexts[i].all_stale = true;
+  forget_code(m);
   for (unsigned i = 0; i < DIRECT_SPACES; i++) d->spaces[i].promoted = false;
-  if (d->code) memset(d->code, CODE_UNKNOWN, mmu_ram_size(m->mmu) >> MMU_PAGE_BITS);
-  if (d->copy_of) memset(d->copy_of, 0, (mmu_ram_size(m->mmu) >> MMU_PAGE_BITS) * sizeof *d->copy_of);
-  d->copies = 0;
   d->step = false;
 }
 
@@ -136,7 +143,8 @@ void direct_forget(struct monitor *m) {
 
 /* Instructions that a host would execute in user mode without a fault, and not as this guest's CPU and monitor do: what reads or
  * loads selectors and the tables behind them, leaves by a gate, or is not offered by the CPU's model. */
-static bool is_foreign(const struct insn *insn, bool cpuid_faults) {
+static bool is_foreign(const struct insn *insn, bool cpuid_faults, bool sse) {
+  if (!sse && insn->row->fpu == FPU_SSE) return true; /* CR4.OSFXSR is clear: #UD */
   switch (insn->kind) {
   case OP_UD: return !(insn->row->map == 1 && (insn->row->opcode == 0x0b || insn->row->opcode == 0xb9));
   case OP_CPUID: return !cpuid_faults;
@@ -182,7 +190,7 @@ enum { FOREIGN_MOST = 64 };
 struct look {
   const uint8_t *bytes;
   uint64_t features;
-  bool cpuid_faults;
+  bool cpuid_faults, sse;
   struct {
     uint16_t offset, length;
   } foreign[FOREIGN_MOST]; /* instructions that are not to be run */
@@ -229,7 +237,7 @@ static bool look_through(struct look *l, bool sure) {
       if (sure) return false;
       continue;
     }
-    bool foreign = is_foreign(&insn, l->cpuid_faults);
+    bool foreign = is_foreign(&insn, l->cpuid_faults, l->sse);
     if (foreign && !look_foreign(l, offset, &insn, sure)) return false;
     bool ends = insn.kind == OP_UD || (foreign && !sure) ||
                 (sure && (insn.kind == OP_JMP_REL || insn.kind == OP_JMP_IND || insn.kind == OP_RET || insn.kind == OP_HLT));
@@ -277,8 +285,10 @@ static bool make_copy(struct direct *d, uint32_t frame, const struct look *l) {
 /* CODE_ of the frame, whose code is to be executed from `entry` on (MMU_PAGE: as the second page of an instruction). */
 static uint8_t look_at_code(struct monitor *m, uint32_t frame, uint32_t entry) {
   const struct tc_block *b = NULL;
-  struct look l = {
-    .bytes = mmu_frame_pointer(m->mmu, frame), .features = m->v->features, .cpuid_faults = m->direct->cpuid_faults};
+  struct look l = {.bytes = mmu_frame_pointer(m->mmu, frame),
+                   .features = m->v->features,
+                   .cpuid_faults = m->direct->cpuid_faults,
+                   .sse = m->direct->sse};
   if (!l.bytes) return CODE_UNFIT;
   look_from(&l, entry);
   while ((b = tcache_frame_block(m->code.tcache, frame, b)))
@@ -389,9 +399,8 @@ static bool eligible(const struct monitor *m) {
   enum { MUST = TR_USER | TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
   enum { MUST_NOT = TR_IOPL_OK | TR_EM | TR_TS | TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN | TR_IN_NMI };
   if ((m->mode.bits & (MUST | MUST_NOT)) != MUST) return false;
-  if (!(m->mode.bits & TR_OSFXSR) && (v->features >> FEAT_SSE & 1)) return false;
   if (tr_seg_class(m->mode, SEG_CS) != TR_SEG_FLAT || tr_seg_class(m->mode, SEG_SS) != TR_SEG_FLAT) return false;
-  if (!v->s.if_flag || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF)) return false;
+  if (!v->s.if_flag || vcpu_iopl(v) || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF)) return false;
   return !v->accessed && !v->pending_db && !m->on_exception && v->s.eip >> MMU_PAGE_BITS < GUEST_PAGES;
 }
 
@@ -535,6 +544,8 @@ bool direct_run(struct monitor *m) {
   struct direct *d = m->direct;
   uint32_t frame;
   if (!eligible(m) || !begin(m)) return false;
+  if (d->sse != (m->mode.bits & TR_OSFXSR ? true : false)) forget_code(m);
+  d->sse = m->mode.bits & TR_OSFXSR;
   /* in unfit code the way in and out would cost more than it saves */
   if (mmu_user_entries(m->v->mmu_cpu, m->v->s.eip >> MMU_PAGE_BITS, &frame) & 1 << MMU_FETCH && d->code[frame] == CODE_UNFIT)
     return false;

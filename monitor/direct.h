@@ -58,8 +58,8 @@ struct direct {
   unsigned copies;
   int copy_fd;
   uint8_t *copy_pages;
-  bool cpuid_faults;
-  bool step; /* the next instruction is run translated */
+  bool cpuid_faults, sse; /* of the host; CR4.OSFXSR, when code was looked through */
+  bool step;              /* the next instruction is run translated */
   struct direct_context contexts[DIRECT_CONTEXTS];
   struct direct_space spaces[DIRECT_SPACES];
   struct sandbox *volatile running;      /* for the signal handler */

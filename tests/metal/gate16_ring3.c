@@ -51,12 +51,12 @@ static void call(const char *label, unsigned words, uint32_t reserved) {
 }
 
 void test_main(void) {
-  interrupt("interrupt gate", ACC_INT16, 0); /* EXPECT: interrupt gate: done esp0-a words 9003 1b 2 9800 23 0 0 esp 9800 */
-  interrupt("trap gate", ACC_TRAP16, 0);     /* EXPECT: trap gate: done esp0-a words 9003 1b 2 9800 23 0 0 esp 9800 */
+  interrupt("interrupt gate", ACC_INT16, 0); /* EXPECT: interrupt gate: done esp0-a words 9003 1b 202 9800 23 0 0 esp 9800 */
+  interrupt("trap gate", ACC_TRAP16, 0);     /* EXPECT: trap gate: done esp0-a words 9003 1b 202 9800 23 0 0 esp 9800 */
   call("call gate", 0, 0);                   /* EXPECT: call gate: done esp0-8 words 900f 1b 97fc 23 0 0 0 esp 97fc */
   call("call gate, two words", 2, 0); /* EXPECT: call gate, two words: done esp0-c words 900f 1b 2222 1111 97fc 23 0 esp 9800 */
   interrupt("reserved bytes", ACC_INT16,
-            0xdead0000); /* EXPECT: reserved bytes: done esp0-a words 9003 1b 2 9800 23 0 0 esp 9800 */
+            0xdead0000); /* EXPECT: reserved bytes: done esp0-a words 9003 1b 202 9800 23 0 0 esp 9800 */
   call("call gate's reserved bytes", 2,
        0xdead0000); /* EXPECT: call gate's reserved bytes: done esp0-c words 900f 1b 2222 1111 97fc 23 0 esp 9800 */
 }

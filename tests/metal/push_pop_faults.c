@@ -14,6 +14,9 @@
  * does.
  * EXPECT: popa half: #PF error=0004 eip=+0 cr2=40001000 regs same mem same
  * EXPECT: popa last: #PF error=0004 eip=+0 cr2=40001000 regs same mem same
+ * (The CPU itself leaves those loaded that it has read; ESP is as before, so that it starts again.)
+ * DIRECT: popa half
+ * DIRECT: popa last
  * PUSHA pushes EAX first (SDM vol. 2, PUSHA); QEMU begins with EDI.
  * EXPECT: pusha absent: #PF error=0006 eip=+0 cr2=400017fc regs same mem same
  * EXPECT: pusha half: #PF error=0006 eip=+0 cr2=40001ffc regs same mem -

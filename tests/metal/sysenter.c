@@ -1,7 +1,7 @@
 /* SYSENTER and SYSEXIT (SDM vol. 2; vol. 3A, 5.8.7): selectors and stacks from the MSRs, IF and VM cleared, checks.
  *
  * Bits 15:2 of IA32_SYSENTER_CS all zero is #GP(0); QEMU compares all 16 bits.
- * EXPECT: cs msr null but rpl: #GP error=0000 eip=+8 cs=1b ss=23 eax=0 esp=1 eflags=0 */
+ * EXPECT: cs msr null but rpl: #GP error=0000 eip=+8 cs=1b ss=23 eax=0 esp=1 eflags=200 */
 #include "lib/metal.h"
 
 uint32_t sys_flags, sys_esp, sys_cs, sys_ss, sys_count;

@@ -245,7 +245,7 @@ struct context context_kernel(const void *code) {
 
 struct context context_user(const void *code) {
   return (struct context){.eip = (uint32_t)code,
-                          .eflags = 2,
+                          .eflags = 2 | FL_IF,
                           .cs = SEL_UCODE,
                           .ss = SEL_UDATA,
                           .ds = SEL_UDATA,

@@ -172,7 +172,7 @@ struct context {
   })
 /* Ring 0, flat, interrupts off, ESP = 0: "some stack of the runtime's". */
 struct context context_kernel(const void *code);
-/* Ring 3, flat, interrupts off, IOPL 0, its own stack. */
+/* Ring 3, flat, interrupts on as programs have them (all are masked unless the test lets one through), IOPL 0, its own stack. */
 struct context context_user(const void *code);
 extern uint8_t user_stack[8192];
 void run(struct context *c);
