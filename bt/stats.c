@@ -44,7 +44,9 @@ static void print_json(const struct row *r, void *opaque) {
 
 void stats_print(struct machine *m, bool json, FILE *out) {
   struct json j = {out, NULL};
+  const char *reason, *how = monitor_user_code(m->monitor, &reason);
   if (!json) {
+    fprintf(out, "user code runs %s%s%s\n", how, reason ? ": " : "", reason ? reason : "");
     each(m, print_text, out);
     return;
   }

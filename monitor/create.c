@@ -73,7 +73,7 @@ static bool make_rest(struct monitor *m) {
 static bool make_direct(struct monitor *m, const char **error) {
   const struct monitor_options *o = &m->options;
   if (o->user == USER_TRANSLATE || monitor_counted(m) || o->one_insn || o->no_chain || o->irq_jitter) return true;
-  if (o->user == USER_DIRECT && (*error = direct_missing())) return false;
+  if (o->user == USER_DIRECT && (*error = sandbox_probe(&(uint64_t){0}))) return false;
   return (m->direct = direct_create()) != NULL;
 }
 

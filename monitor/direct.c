@@ -23,9 +23,12 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-const char *direct_missing(void) {
-  uint64_t cost;
-  return sandbox_probe(&cost);
+const char *monitor_user_code(const struct monitor *m, const char **reason) {
+  static const char counted[] = "-icount, -singlestep, -d nochain and --irq-jitter look at each instruction";
+  *reason = m->options.user == USER_TRANSLATE ? NULL : m->direct ? m->direct->missing : counted;
+  return m->options.user == USER_TRANSLATE || *reason ? "translated"
+         : m->options.user == USER_DIRECT             ? "on the CPU itself"
+                                                      : "on the CPU itself where it computes, else translated";
 }
 
 struct direct *direct_create(void) {
@@ -56,7 +59,7 @@ void direct_destroy(struct direct *d) {
 
 static bool give_up(struct monitor *m, const char *why) {
   m->direct->missing = why;
-  machine_log(m->machine, "user code stays translated: %s\n", why);
+  if (m->options.log & 1u << LOG_direct) machine_log(m->machine, "direct: user code stays translated: %s\n", why);
   return false;
 }
 

@@ -68,8 +68,6 @@ struct direct {
   uint32_t space_then, uses;
 };
 
-/* What this host lacks for it; NULL: nothing. Makes a process, for a moment. */
-const char *direct_missing(void);
 /* NULL: no memory. */
 struct direct *direct_create(void);
 void direct_destroy(struct direct *d);

@@ -162,3 +162,5 @@ struct monitor_counters {
   uint64_t callout_kind[OP_KIND_COUNT];
 };
 const struct monitor_counters *monitor_get_counters(const struct monitor *m);
+/* How user code runs, for people; *reason: why it is not as it was asked for, or NULL. Literals. */
+const char *monitor_user_code(const struct monitor *m, const char **reason);

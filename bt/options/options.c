@@ -58,7 +58,7 @@ static const struct option_row rows[] = {
   {"M", ARG_VALUE, "", NULL, handle_machine},
   {"accel", ARG_VALUE, "tcg[,tb-size=N][,split-wx=off]",
    "tcg, with N MiB of code cache (K: N KiB); split-wx=off: one mapping "
-   "of it, writable or executable by turns; one-insn-per-tb=on as -singlestep",
+   "of it, writable or executable by turns; one-insn-per-tb=on as -singlestep; 'help' says what this host offers",
    handle_accel},
   {"enable-kvm", ARG_NONE, "", "warns, and goes on translating", handle_kvm},
   {"no-acpi", ARG_NONE, "", "no ACPI tables", handle_noacpi},
