@@ -148,6 +148,7 @@ static void copy_used(uint8_t *to, const uint8_t *from, uint64_t size) {
   }
 }
 
+/* A huge page at a time, so that little of it is there twice. Replacing a mapping needs no memory. */
 const char *mmu_share_ram(struct mmu *m, int *fd) {
   enum { COLLAPSE = 25 /* MADV_COLLAPSE */ };
   uint64_t size = m->config.ram_size;
@@ -160,11 +161,14 @@ const char *mmu_share_ram(struct mmu *m, int *fd) {
     mmu_host_close(made);
     return "no address space for the guest's RAM a second time";
   }
-  syscall6(SYS_madvise, (long)copy, (long)size, MADV_HUGEPAGE, 0, 0, 0);
-  copy_used(copy, m->memory, size);
-  if (!back(m, 0, size, made)) __builtin_trap(); /* replacing a mapping needs none */
-  for (uint64_t at = 0; at + HUGE_PAGE <= size; at += HUGE_PAGE)
-    syscall6(SYS_madvise, (long)(m->memory + at), HUGE_PAGE, COLLAPSE, 0, 0, 0);
+  for (uint64_t at = 0; at < size; at += HUGE_PAGE) {
+    uint64_t part = size - at < HUGE_PAGE ? size - at : HUGE_PAGE;
+    copy_used(copy + at, m->memory + at, part);
+    if (!host_map(m->memory + at, part, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, made, at))
+      __builtin_trap();
+    if (part == HUGE_PAGE) syscall6(SYS_madvise, (long)(m->memory + at), HUGE_PAGE, COLLAPSE, 0, 0, 0);
+  }
+  syscall6(SYS_madvise, (long)m->memory, (long)size, MADV_HUGEPAGE, 0, 0, 0);
   host_unmap(copy, size);
   m->ram_fd = m->ram_area->fd = *fd = made;
   return NULL;

@@ -92,6 +92,42 @@ static void shared_memory_is_a_file(void **state) {
   mmu_destroy(m);
 }
 
+/* mmu_share_ram(): the same bytes at the same addresses, now with a descriptor. */
+static void ram_becomes_a_memfd_under_a_running_guest(void **state) {
+  const char *error;
+  struct mmu_config config = {.ram_size = 5 << 20};
+  struct mmu *m = mmu_create(&config, &error);
+  assert_non_null(m);
+  uint8_t *ram = mmu_ram_pointer(m, to_gpa(0x100000), 0x1000), byte = 0;
+  int fd = -1, again = -1;
+  for (uint32_t at = 0; at < 5 << 20; at += 0x7001) {
+    uint32_t value = at * 3 + 1;
+    mmu_dma_write(m, to_gpa(at), &value, 4);
+  }
+  ram[5] = 0x55;
+  assert_int_equal(mmu_area_fd(mmu_ram_area(m)), -1);
+  assert_null(mmu_share_ram(m, &fd));
+  assert_true(fd >= 0);
+  assert_int_equal(mmu_area_fd(mmu_ram_area(m)), fd);
+  assert_ptr_equal(mmu_ram_pointer(m, to_gpa(0x100000), 0x1000), ram);
+  assert_int_equal(ram[5], 0x55);
+  for (uint32_t at = 0; at < 5 << 20; at += 0x7001) {
+    uint32_t value = 0, there = 0;
+    if (at + 4 > 0xa0000 && at < 0xc0000) continue; /* not shown */
+    assert_int_equal(pread(fd, &value, 4, at), 4);
+    mmu_dma_read(m, to_gpa(at), &there, 4);
+    assert_int_equal(there, at * 3 + 1);
+    assert_int_equal(value, there);
+  }
+  ram[6] = 0x66;
+  assert_int_equal(pread(fd, &byte, 1, 0x100006), 1);
+  assert_int_equal(byte, 0x66);
+  assert_null(mmu_share_ram(m, &again));
+  assert_int_equal(again, fd);
+  assert_null(mmu_check(m));
+  mmu_destroy(m);
+}
+
 static void room_for_memory_is_bounded(void **state) {
   const char *error;
   struct mmu_config config = {.ram_size = 1 << 20, .more_memory = 1 << 20};
@@ -640,6 +676,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(memory_is_zero_and_guarded),
     cmocka_unit_test(shared_memory_is_a_file),
+    cmocka_unit_test(ram_becomes_a_memfd_under_a_running_guest),
     cmocka_unit_test(room_for_memory_is_bounded),
     cmocka_unit_test(vram_moves),
     cmocka_unit_test(bar_over_ram),

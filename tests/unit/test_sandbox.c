@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "monitor/sandbox.h"
@@ -325,6 +326,66 @@ static void a_descriptor_more_is_left_open_by_none(void **state) {
   assert_int_equal(before, after);
 }
 
+/* The pid of the one child of this thread that lives. */
+static int child_pid(void) {
+  int pid = 0;
+  FILE *f = fopen("/proc/thread-self/children", "r");
+  assert_non_null(f);
+  if (fscanf(f, "%d", &pid) != 1) pid = 0;
+  fclose(f);
+  return pid;
+}
+
+static bool is_alive(int pid) {
+  char path[64], stat = 0;
+  snprintf(path, sizeof path, "/proc/%d/stat", pid);
+  FILE *f = fopen(path, "r");
+  if (!f) return false;
+  if (fscanf(f, "%*d (%*[^)]) %c", &stat) != 1) stat = 0;
+  fclose(f);
+  return stat && stat != 'Z' && stat != 'X';
+}
+
+/* Killed while guest code loops. */
+static void it_dies_with_its_maker(void **state) {
+  int pipes[2], pid = 0;
+  if (missing) skip();
+  assert_int_equal(pipe(pipes), 0);
+  pid_t maker = fork();
+  if (maker == 0) {
+    struct fixture f;
+    make(&f);
+    pid = child_pid();
+    if (write(pipes[1], &pid, sizeof pid) != sizeof pid) _exit(1);
+    RUN(&f, 0xeb, 0xfe);
+    _exit(1);
+  }
+  assert_int_equal(read(pipes[0], &pid, sizeof pid), sizeof pid);
+  assert_true(pid > 0 && is_alive(pid));
+  usleep(20000);
+  kill(maker, SIGKILL);
+  waitpid(maker, NULL, 0);
+  for (unsigned i = 0; i < 500 && is_alive(pid); i++) usleep(10000);
+  assert_false(is_alive(pid));
+  close(pipes[0]), close(pipes[1]);
+}
+
+/* Killed under the one who waits for it: told, and not waited for. */
+static void one_that_is_killed_is_told(void **state) {
+  struct fixture f;
+  make(&f);
+  int pid = child_pid();
+  assert_true(pid > 0);
+  if (fork() == 0) {
+    usleep(50000);
+    kill(pid, SIGKILL);
+    _exit(0);
+  }
+  assert_false(RUN(&f, 0xeb, 0xfe));
+  wait(NULL);
+  unmake(&f);
+}
+
 int main(void) {
   uint64_t cost;
   if ((missing = sandbox_probe(&cost))) printf("skipped: this host has no sandboxes: %s\n", missing);
@@ -340,6 +401,8 @@ int main(void) {
     cmocka_unit_test(code_that_leaves_32_bits_is_told),
     cmocka_unit_test(nothing_of_the_host_is_mapped),
     cmocka_unit_test(an_endless_loop_is_interrupted),
+    cmocka_unit_test(it_dies_with_its_maker),
+    cmocka_unit_test(one_that_is_killed_is_told),
     cmocka_unit_test(many_of_them_come_and_go),
     cmocka_unit_test(a_descriptor_more_is_left_open_by_none),
   };
