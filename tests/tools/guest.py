@@ -173,13 +173,20 @@ def make_storage_initramfs(directory, modules, work, floppy=None, programs=()):
     return make_initramfs(directory, os.path.join(work, "storage.gz"), *pairs, f"{script}=bin/storage")
 
 
-def axes():
-    """Name -> (groups, arguments) of tests/tools/axes.txt."""
-    found = {}
+def no_sandboxes(bt):
+    """Why this host cannot run user code directly; None: it can."""
+    said = subprocess.run([bt, "-accel", "help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False).stdout
+    found = re.search(r"--user=direct +no: (.*)", said)
+    return found and found[1]
+
+
+def axes(bt):
+    """Name -> (groups, arguments) of tests/tools/axes.txt. Where the host has no sandboxes the axis `direct` is one of --user=auto: tests/host has hosts that do."""
+    found, lacking = {}, no_sandboxes(bt)
     for line in open(os.path.join(TOOLS, "axes.txt")):
         words = line.split("#")[0].split()
         if words:
-            found[words[0]] = (words[1].split(","), words[2:])
+            found[words[0]] = (words[1].split(","), ["--user=auto" if lacking and word == "--user=direct" else word for word in words[2:]])
     return found
 
 
