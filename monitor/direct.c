@@ -558,6 +558,7 @@ bool direct_run(struct monitor *m) {
   if (!c) return false;
   if (c->entries && c->entries != m->user_entries && !may_enter_kernel(m)) {
     d->spaces[c->space].rests = true, c->entries = 0;
+    m->counters.direct_rests++;
     return false;
   }
   if (!bring_up_to_date(m, c)) {

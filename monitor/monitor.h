@@ -147,6 +147,7 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(direct_contexts, "address spaces that were given a sandbox (--user)") \
   X(direct_promotions, "address spaces that were found computing") \
   X(direct_demotions, "... and were sent back, since they left their sandbox too often") \
+  X(direct_rests, "... and were translated for a while, since they entered their kernel by themselves") \
   X(direct_entries, "times that user code was run directly") \
   X(direct_exits, "exits of a sandbox") \
   X(direct_page_exits, "... for a page") \
