@@ -95,6 +95,7 @@ static bool open_context(struct monitor *m, struct direct_context *c) {
   const char *wrong;
   if (!(c->sandbox = sandbox_open(m->direct->ram_fd, m->direct->copy_fd, &wrong))) return give_up(m, wrong);
   m->direct->cpuid_faults = sandbox_hides_cpuid(c->sandbox);
+  c->thread = m->tid;
   c->pages =
     mmap(NULL, GUEST_PAGES * sizeof *c->pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (c->pages != MAP_FAILED) return true;
@@ -109,6 +110,8 @@ static struct direct_context *find_context(struct monitor *m) {
   uint32_t space = mmu_space(m->v->mmu_cpu);
   struct direct_space *s = &d->spaces[space];
   struct direct_context *c = s->context ? &d->contexts[s->context - 1] : NULL;
+  for (unsigned i = 0; i < DIRECT_CONTEXTS; i++)
+    if (d->contexts[i].sandbox && d->contexts[i].thread != m->tid) close_context(d, &d->contexts[i]), c = NULL;
   if (!c) {
     c = &d->contexts[0];
     for (unsigned i = 0; i < DIRECT_CONTEXTS; i++)
@@ -396,17 +399,6 @@ static void drop_context(struct monitor *m, struct direct_context *c) {
 
 /* ---- state --------------------------------------------------------------------------------------------------------- */
 
-/* What a sandbox cannot give: it is run translated. */
-static bool eligible(const struct monitor *m) {
-  const struct vcpu *v = m->v;
-  enum { MUST = TR_USER | TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
-  enum { MUST_NOT = TR_IOPL_OK | TR_EM | TR_TS | TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN | TR_IN_NMI };
-  if ((m->mode.bits & (MUST | MUST_NOT)) != MUST) return false;
-  if (tr_seg_class(m->mode, SEG_CS) != TR_SEG_FLAT || tr_seg_class(m->mode, SEG_SS) != TR_SEG_FLAT) return false;
-  if (!v->s.if_flag || vcpu_iopl(v) || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF)) return false;
-  return !v->accessed && !v->pending_db && !m->on_exception && v->s.eip >> MMU_PAGE_BITS < GUEST_PAGES;
-}
-
 static bool selector_for(struct direct_context *c, const struct monitor *m, unsigned seg, uint16_t *selector) {
   const struct tr_segment *s = &m->v->s.seg[seg];
   switch (tr_seg_class(m->mode, seg)) {
@@ -546,7 +538,7 @@ static bool may_enter_kernel(struct monitor *m) {
 bool direct_run(struct monitor *m) {
   struct direct *d = m->direct;
   uint32_t frame;
-  if (!eligible(m) || !begin(m)) return false;
+  if (!begin(m)) return false;
   if (d->sse != (m->mode.bits & TR_OSFXSR ? true : false)) forget_code(m);
   d->sse = m->mode.bits & TR_OSFXSR;
   /* in unfit code the way in and out would cost more than it saves */

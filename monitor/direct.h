@@ -24,6 +24,7 @@ enum { CODE_UNKNOWN, CODE_FIT, CODE_COPIED /* fit but for some instructions */, 
 struct direct_context {
   struct sandbox *sandbox; /* NULL: free */
   uint32_t space;          /* its number in the mmu; 0: none any more */
+  int thread;              /* that made the sandbox, and with which it dies */
   uint64_t used;
   uint32_t *pages; /* by linear page: frame << 4 | DIRECT_STALE | PROT_*; 0: not mapped */
   uint32_t waiting[DIRECT_WAITING], code_pages[DIRECT_CODE_PAGES];
@@ -71,7 +72,7 @@ struct direct {
 /* NULL: no memory. */
 struct direct *direct_create(void);
 void direct_destroy(struct direct *d);
-/* At a boundary, in user mode of an address space that is wanted: runs guest code in its sandbox until something is to be done
+/* At a boundary where it is wanted: runs guest code in its sandbox until something is to be done
  * here. False: it is run translated. */
 bool direct_run(struct monitor *m);
 /* At a poll: does the guest compute? */
@@ -81,10 +82,22 @@ void direct_forget(struct monitor *m);
 
 /* ---- what may be called with the guest's x87/SSE state live ---- */
 
-static inline bool direct_promoted(const struct direct_space *s) { return s->promoted && !s->rests; }
+/* Not so is what a sandbox cannot give: it is run translated. */
+static inline bool direct_eligible(const struct monitor *m) {
+  const struct vcpu *v = m->v;
+  enum { MUST = TR_USER | TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
+  enum { MUST_NOT = TR_IOPL_OK | TR_EM | TR_TS | TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN | TR_IN_NMI };
+  if ((m->mode.bits & (MUST | MUST_NOT)) != MUST) return false;
+  if (tr_seg_class(m->mode, SEG_CS) != TR_SEG_FLAT || tr_seg_class(m->mode, SEG_SS) != TR_SEG_FLAT) return false;
+  if (!v->s.if_flag || vcpu_iopl(v) || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF)) return false;
+  return !v->accessed && !v->pending_db && !m->on_exception && v->s.eip < MMU_KERNEL_HALF;
+}
+
 static inline bool direct_wanted(const struct monitor *m) {
   const struct direct *d = m->direct;
-  return d && !d->missing && (m->options.user == USER_DIRECT || direct_promoted(&d->spaces[mmu_space(m->v->mmu_cpu)]));
+  if (!d || d->missing) return false;
+  const struct direct_space *s = &d->spaces[mmu_space(m->v->mmu_cpu)];
+  return (m->options.user == USER_DIRECT || (s->promoted && !s->rests)) && direct_eligible(m);
 }
 
 static inline void direct_stale(struct direct_context *c, uint32_t page) {
