@@ -4,6 +4,7 @@ import math
 import os
 import re
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -18,6 +19,9 @@ GROUPS = {
 }
 CLOCK_IS_OFF = "the guest's clock ran at"
 IMAGE_MACHINE = ["-m", "64", "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+LOADED_AT = 0x100000
+# The smallest Multiboot image: its header with addresses, and MOV AL, 16; OUT 0xf4, AL, by which it ends with status 33.
+SMALLEST = struct.pack("<8I", 0x1badb002, 1 << 16, -0x1badb002 - (1 << 16) & 0xffffffff, LOADED_AT, LOADED_AT, 0, 0, LOADED_AT + 32) + b"\xb0\x10\xe6\xf4"
 
 
 def rows_of(text):
@@ -118,3 +122,17 @@ def run_image(command, limit):
     if done.returncode == 1 and found:  # bt's own status for a bad command line is 1, too
         return found, None
     return found, f"status {done.returncode}: {done.stderr.decode('latin-1').strip()[-200:]}"
+
+
+def refusal(command, directory):
+    """Why bt does not even begin with these arguments, or None. No command: None."""
+    if not command:
+        return None
+    image = os.path.join(directory, "smallest")
+    with open(image, "wb") as file:
+        file.write(SMALLEST)
+    try:
+        done = subprocess.run([*command, "-kernel", image, *IMAGE_MACHINE], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 33 else done.stderr.decode("latin-1").strip()[-200:] or f"status {done.returncode}"
