@@ -14,7 +14,7 @@ enum {
   O_RDONLY = 0,
   O_CREATE = 01 | 0100 | 01000 /* O_WRONLY | O_CREAT | O_TRUNC */
 };
-enum { DATA_BYTES = 6 << 20, INSERTS = 50000, PATH_MOST = 512 };
+enum { DATA_BYTES = 6 << 20, INSERTS = 30000, PATH_MOST = 512 };
 
 struct row {
   const char *name, *program, *arguments[5];
