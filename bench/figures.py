@@ -15,7 +15,7 @@ import guest  # noqa: E402
 GROUPS = {
     "integer": "fib sieve crc sort chase strings tree interp".split(),
     "floating point": "doubles sse matrix x87".split(),
-    "well-known": "coremark-like linpack linpack-sse sha256".split(),
+    "well-known": "coremark-like dhrystone-like linpack linpack-sse sha256".split(),
     "kernel": "syscall int80 pgfault mmap mprotect divzero forkwait execwait pipe".split(),
 }
 PACKAGED = "bzip2 bunzip2 xz unxz gzip gunzip zlib sqlite3 python3".split()  # bench/guest_programs.c

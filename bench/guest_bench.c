@@ -231,6 +231,7 @@ static void x87(void) { /* 80-bit results and transcendental instructions: whoev
 
 #include "guest_kernels.h"
 static void bench_coremark_like(void) { sink = coremark_like(); }
+static void bench_dhrystone_like(void) { sink = dhrystone_like(); }
 static void bench_linpack(void) { sink = linpack(); }
 static void bench_linpack_sse(void) { sink = linpack_sse(); }
 static void bench_sha256(void) { sink = sha256(); }
@@ -371,6 +372,7 @@ static const struct row rows[] = {
   {"matrix", matrix, true},
   {"x87", x87, true},
   {"coremark-like", bench_coremark_like, true},
+  {"dhrystone-like", bench_dhrystone_like, true},
   {"linpack", bench_linpack, true},
   {"linpack-sse", bench_linpack_sse, true},
   {"sha256", bench_sha256, true},
