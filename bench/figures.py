@@ -1,9 +1,10 @@
-"""What the programs of bench/ share: runs of bench/guest_bench.c, in a Linux guest and natively, and of the images of bench/guests; lines of
-the guests' programs, marks by which guest's and host's clock are compared, medians."""
+"""What the programs of bench/ share: runs of bench/guest_bench.c and its like, in a Linux guest and natively, and of the images of bench/guests;
+lines of the guests' programs, marks by which guest's and host's clock are compared, medians."""
 import math
 import os
 import re
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -14,15 +15,20 @@ import guest  # noqa: E402
 GROUPS = {
     "integer": "fib sieve crc sort chase strings tree interp".split(),
     "floating point": "doubles sse matrix x87".split(),
-    "kernel": "syscall int80 pgfault mprotect divzero forkwait execwait pipe".split(),
+    "well-known": "coremark-like dhrystone-like linpack linpack-sse sha256".split(),
+    "kernel": "syscall int80 pgfault mmap mprotect divzero forkwait execwait pipe".split(),
 }
+PACKAGED = "bzip2 bunzip2 xz unxz gzip gunzip zlib sqlite3 python3".split()  # bench/guest_programs.c
 CLOCK_IS_OFF = "the guest's clock ran at"
 IMAGE_MACHINE = ["-m", "64", "-display", "none", "-serial", "stdio", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+LOADED_AT = 0x100000
+# The smallest Multiboot image: its header with addresses, and MOV AL, 16; OUT 0xf4, AL, by which it ends with status 33.
+SMALLEST = struct.pack("<8I", 0x1badb002, 1 << 16, -0x1badb002 - (1 << 16) & 0xffffffff, LOADED_AT, LOADED_AT, 0, 0, LOADED_AT + 32) + b"\xb0\x10\xe6\xf4"
 
 
 def rows_of(text):
     """Name -> value of the lines `NAME VALUE s|us`."""
-    return {m[1]: float(m[2]) for m in re.finditer(r"^([a-z0-9]+) (\d+\.\d+) (?:s|us)\r?$", text, re.M)}
+    return {m[1]: float(m[2]) for m in re.finditer(r"^([a-z0-9-]+) (\d+\.\d+) (?:s|us)\r?$", text, re.M)}
 
 
 def say_mark(name):
@@ -55,14 +61,14 @@ def geometric(values):
 
 
 def parse(text):
-    """(rows, answers) of guest_bench."""
-    return rows_of(text), dict(re.findall(r"^check ([a-z0-9]+) (\w+)\r?$", text, re.M))
+    """(rows, answers) of guest_bench and guest_programs."""
+    return rows_of(text), dict(re.findall(r"^check ([a-z0-9-]+) (\w+)\r?$", text, re.M))
 
 
-def run_native(program, rows):
+def run_native(program, arguments):
     """((rows, answers), None), or (None, why not)."""
     try:
-        done = subprocess.run([program, *rows], capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=300, check=False)
     except OSError as error:
         return None, error.strerror
     except subprocess.TimeoutExpired:
@@ -70,9 +76,9 @@ def run_native(program, rows):
     return (parse(done.stdout), None) if done.returncode == 0 else (None, f"status {done.returncode}")
 
 
-def linux_machine(kernel, initramfs, rows, idle_seconds):
-    """Arguments of a machine in which Debian's kernel runs guest_bench as /bin/bench, rests, and powers off."""
-    script = f"{say_mark('init')}; bench {' '.join(rows)}; {say_mark('idle')}; sleep {idle_seconds}; {say_mark('done')}"
+def linux_machine(kernel, initramfs, command, idle_seconds):
+    """Arguments of a machine in which Debian's kernel runs a command, rests, and powers off."""
+    script = f"{say_mark('init')}; {command}; {say_mark('idle')}; sleep {idle_seconds}; {say_mark('done')}"
     return ["-m", "256", "-kernel", kernel, "-initrd", initramfs, "-display", "none", "-serial", "stdio", "-no-reboot",
             "-append", f'console=ttyS0 quiet panic=-1 bt_run="{script}"']
 
@@ -118,3 +124,17 @@ def run_image(command, limit):
     if done.returncode == 1 and found:  # bt's own status for a bad command line is 1, too
         return found, None
     return found, f"status {done.returncode}: {done.stderr.decode('latin-1').strip()[-200:]}"
+
+
+def refusal(command, directory):
+    """Why bt does not even begin with these arguments, or None. No command: None."""
+    if not command:
+        return None
+    image = os.path.join(directory, "smallest")
+    with open(image, "wb") as file:
+        file.write(SMALLEST)
+    try:
+        done = subprocess.run([*command, "-kernel", image, *IMAGE_MACHINE], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return None if done.returncode == 33 else done.stderr.decode("latin-1").strip()[-200:] or f"status {done.returncode}"

@@ -47,7 +47,7 @@ static inline int32_t sys_int80(uint32_t number, uint32_t a, uint32_t b, uint32_
   __asm__ volatile("int $0x80" : "=a"(result) : "0"(number), "b"(a), "c"(b), "d"(c) : "memory");
   return result;
 }
-static void *map(uint32_t bytes) {
+static inline void *map(uint32_t bytes) {
   register uint32_t result __asm__("eax") = SYS_mmap2;
   __asm__ volatile("push %%ebp; xor %%ebp, %%ebp; int $0x80; pop %%ebp"
                    : "+r"(result)
@@ -92,6 +92,9 @@ static void put_number(uint32_t n, unsigned digits) {
   do text[have++] = '0' + n % 10;
   while ((n /= 10) || have < digits);
   while (have) put(text[--have]);
+}
+static inline void put_hex(uint32_t n) {
+  for (int shift = 28; shift >= 0; shift -= 4) put("0123456789abcdef"[n >> shift & 15]);
 }
 static void end_line(void) {
   put('\n');

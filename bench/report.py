@@ -7,12 +7,11 @@ from xml.sax.saxutils import escape
 
 from figures import geometric
 
-NOT_COUNTED = ("Not counted by bt yet: bytes of guest code and of the host code made of it, time spent translating, host instructions "
-               "executed for each of the guest's.")
+NOT_COUNTED = "Not counted by bt: host instructions executed for each of the guest's."
 WHAT_CELLS_ARE = ("Medians; +- is (greatest - least) / median of a row's samples in percent; least is the best sample. "
-                  "Lower is better; of a ratio NAME/bt, higher is better for bt.")
+                  "Lower is better. Of a ratio NAME/native, lower is better for bt; of qemu/NAME and all others, higher.")
 # Counters that are sizes of a run and no price.
-SIZES = {"guest_ns", "instructions", "translations", "translated_insns", "chains", "lookups"}
+SIZES = {"guest_ns", "instructions", "translations", "translated_insns", "translated_bytes", "hot_bytes", "cold_bytes", "translate_ns", "chains", "lookups", "direct_ns"}
 
 
 # ---- figures ----
@@ -33,11 +32,22 @@ def spread(values):
     return 100 * (max(values) - min(values)) / middle if len(values) > 1 and middle else None
 
 
+def ways(results):
+    """bt's own columns."""
+    return [column for column in results["columns"] if column not in ("native", "qemu", *results["extra"])]
+
+
+def chosen(results):
+    """The one of them that stands for bt: as it is by itself."""
+    return (["auto"] if "auto" in ways(results) else ways(results))[-1:]
+
+
 def pairs(results):
-    """(dividend, divisor) of each column of ratios: emulators against native, all others against bt."""
+    """(dividend, divisor) of each column of ratios: bt's against native, those with other arguments against bt as it is, QEMU against bt's."""
     columns = results["columns"]
-    native = [(c, "native") for c in columns if c == "bt" and "native" in columns]
-    return native + [(c, "bt") for c in columns if c not in ("native", "bt") and "bt" in columns]
+    against_native = [(way, "native") for way in ways(results) if "native" in columns]
+    others = [(column, way) for column in columns if column in results["extra"] for way in chosen(results)]
+    return against_native + others + [("qemu", way) for way in ways(results) if "qemu" in columns]
 
 
 def ratio(results, row, pair):
@@ -153,13 +163,28 @@ def translation_title(translation):
     return f"Of one run of the Linux guest, from start to power-off, with its rows of the tables ({translation['column']}, {translation['seconds']:.1f} s)."
 
 
+def translation_facts(value):
+    """[what, count, what that is of another]; what this bt did not count is left out."""
+    blocks, insns, guest, hot, cold, spent = (value.get("monitor." + name) for name in (
+        "translations", "translated_insns", "translated_bytes", "hot_bytes", "cold_bytes", "translate_ns"))
+
+    def each(count, of, text):
+        return text.format(count / of) if count is not None and of else ""
+    rows = [["blocks translated", blocks, ""], ["guest instructions translated", insns, each(insns, blocks, "{:.1f} a block")],
+            ["bytes of guest code", guest, each(guest, insns, "{:.2f} an instruction")],
+            ["bytes of host code", hot, each(hot, guest, "{:.2f} a guest's byte")],
+            ["bytes of cold stubs", cold, each(cold, guest, "{:.2f} a guest's byte")],
+            ["milliseconds spent translating", spent and spent / 1e6, each(spent, insns, "{:.0f} ns an instruction")],
+            ["jumps chained", value.get("monitor.chains"), ""], ["flushes of the code cache", value.get("monitor.flushes"), ""],
+            ["seconds in sandboxes", value.get("monitor.direct_ns", 0) / 1e9 or None, ""]]
+    return [[name, number(count), more] for name, count, more in rows if count is not None]
+
+
 def translation_cells(translation, most=24):
     """Sizes, and slow paths by how often they were taken."""
     counters = translation["counters"]
     value = {f"{group}.{name}": count for group, name, count, _ in counters}
-    blocks, insns = value.get("monitor.translations", 0), value.get("monitor.translated_insns", 0)
-    facts = [["blocks translated", number(blocks), ""], ["guest instructions translated", number(insns), f"{insns / blocks:.1f} a block" if blocks else ""],
-             ["jumps chained", number(value.get("monitor.chains", 0)), ""], ["flushes of the code cache", number(value.get("monitor.flushes", 0)), ""]]
+    facts = translation_facts(value)
     paths = sorted((c for c in counters if c[1] not in SIZES and c[2]), key=lambda c: -c[2])
     lines = [[f"{group}.{name}", number(count), number(count / translation["seconds"]), "" if group == "callout" else text]
              for group, name, count, text in paths[:most]]
@@ -204,10 +229,10 @@ PAD = 16
 
 
 def ratio_rows(results):
-    """title -> [(name, ratio)]; a section's geometric mean is its last one."""
-    found = {}
+    """title -> [(name, ratio)] of QEMU and bt as it is; a section's geometric mean is its last one."""
+    found, bt = {}, chosen(results)[0]
     for title, rows in sections(results).items():
-        bars = [(row["name"], r) for row in rows if (r := ratio(results, row, ("qemu", "bt")))]
+        bars = [(row["name"], r) for row in rows if (r := ratio(results, row, ("qemu", bt)))]
         if len(bars) > 1 and len({row["unit"] for row in rows}) == 1:
             bars.append(("geometric mean", geometric([r for _, r in bars])))
         if bars:
@@ -217,7 +242,7 @@ def ratio_rows(results):
 
 def svg(results):
     """QEMU's time divided by bt's, a bar a row on a logarithmic axis that begins at 1; None where there is no ratio."""
-    bars = ratio_rows(results) if {"qemu", "bt"} <= set(results["columns"]) else {}
+    bars = ratio_rows(results) if "qemu" in results["columns"] and chosen(results) else {}
     every = [r for rows in bars.values() for _, r in rows]
     if not every:
         return None

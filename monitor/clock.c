@@ -76,6 +76,7 @@ static int64_t host_ns(void) {
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * (int64_t)NS_PER_S + t.tv_nsec;
 }
+uint64_t clock_host_ns(void) { return (uint64_t)host_ns(); }
 
 /* A (TSC, ns) pair that belongs together: the tightest of a few tries, so that a preemption between the two reads does not
  * count. */

@@ -20,6 +20,7 @@ struct clock_timer {
 
 struct clock *clock_create(int icount_shift /* < 0: real time */, uint64_t tsc_hz /* counted mode; 0: default 1 GHz */);
 void clock_destroy(struct clock *c);
+uint64_t clock_host_ns(void);              /* the host's CLOCK_MONOTONIC, which no guest knows of; FP parked */
 int64_t clock_peek(const struct clock *c); /* the same where neither guest nor device will know of it (clock_settle()) */
 int64_t clock_now(struct clock *c); /* guest ns since the machine started; real mode: settles first (clock_settle()) if a deadline
                                        has long been missed */

@@ -118,6 +118,10 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(dispatches, "returns to the dispatcher") \
   X(translations, "blocks translated") \
   X(translated_insns, "guest instructions translated") \
+  X(translated_bytes, "... their bytes") \
+  X(hot_bytes, "bytes of host code made of them") \
+  X(cold_bytes, "... and of cold stubs") \
+  X(translate_ns, "nanoseconds spent translating") \
   X(flushes, "code cache flushes") \
   X(chains, "jumps chained") \
   X(slow_fill, "slow accesses that filled an entry") \

@@ -157,6 +157,19 @@ static int straddle(struct monitor *m, struct tr_request *rq, struct source *src
 
 static struct costly *costly(struct monitor *m, uint32_t eip) { return &m->code.costly[(eip * 0x9e3779b1u) >> 24]; }
 
+static void translate_timed(struct monitor *m, const struct tr_request *request, struct tr_result *result) {
+  vcpu_park_fp(m->v);
+  uint64_t begun = clock_host_ns();
+  tr_translate(request, result);
+  m->counters.translate_ns += clock_host_ns() - begun;
+}
+
+static void count_block(struct monitor *m, const struct tr_result *r) {
+  struct monitor_counters *c = &m->counters;
+  c->translations++, c->translated_insns += r->insns, c->translated_bytes += r->guest_size;
+  c->hot_bytes += r->code_size, c->cold_bytes += r->cold_size;
+}
+
 /* Makes the block for `key`. NULL with *result: EXEC_FAULT, or EXEC_AGAIN where only slow_step() can go on. */
 static struct tc_block *translate(struct monitor *m, struct tc_key key, gla linear, int *result) {
   struct vcpu *v = m->v;
@@ -184,15 +197,13 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
     tcache_begin(m->code.tcache, &rq);
   }
   if (costly(m, rq.eip)->eip == rq.eip) rq.options |= costly(m, rq.eip)->options;
-  vcpu_park_fp(v);
   struct tr_result r;
-  tr_translate(&rq, &r);
+  translate_timed(m, &rq, &r);
   bool goes_on = limit_left >= MMU_PAGE - offset || key.cs_limit == 0xffffffff; /* beyond the page; 4 GiB wrap around */
   if (r.too_short && rq.page_left == MMU_PAGE - offset && goes_on) {
     if ((*result = straddle(m, &rq, &src, linear, page)) != EXEC_NEXT) return NULL;
     *result = EXEC_AGAIN;
-    vcpu_park_fp(v);
-    tr_translate(&rq, &r);
+    translate_timed(m, &rq, &r);
   }
   if (r.unstable) {
     selfmod_add(m, key.frame, offset, offset + rq.unstable);
@@ -207,7 +218,7 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
   mmu_trace_code(m->mmu, key.frame, guest_code_granules(&r, offset, false));
   if (src.frame2) mmu_trace_code(m->mmu, src.frame2 - 1, guest_code_granules(&r, offset, true));
   m->code.blocks_since_flush++;
-  m->counters.translations++, m->counters.translated_insns += r.insns;
+  count_block(m, &r);
   if (m->options.log & (1u << LOG_in_asm | 1u << LOG_out_asm)) report_block(m, b, &rq);
   *result = EXEC_NEXT;
   return b;
