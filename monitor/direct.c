@@ -1,6 +1,7 @@
 /* Direct execution: eligibility, mappings, the look at code before it may run, exits, and the choice. FP is parked here. */
 #define _GNU_SOURCE
 #include "direct.h"
+#include "segment.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@ enum {
   AHEAD = 32,                                     /* pages that are looked at on either side of one that is mapped */
   MAPS_MOST = 20000,                              /* of one sandbox, of the 65,530 that the host allows; each may split another */
   LOOK_EXITS = 64,
+  BUSY_NS = 200000000,
   CHANGES_MOST = 8, /* of code, which is not looked at any more then */
 };
 
@@ -40,6 +42,7 @@ struct direct *direct_create(void) {
 static void close_context(struct direct *d, struct direct_context *c) {
   if (c->space) d->spaces[c->space].context = 0;
   sandbox_close(c->sandbox);
+  free(c->targets);
   if (c->pages) munmap(c->pages, GUEST_PAGES * sizeof *c->pages);
   *c = (struct direct_context){0};
 }
@@ -52,6 +55,8 @@ void direct_destroy(struct direct *d) {
   free(d->code);
   free(d->changes);
   free(d->copy_of);
+  free(d->seen_of);
+  free(d->seen);
   free(d);
 }
 
@@ -74,7 +79,9 @@ static bool begin(struct monitor *m) {
   uint64_t frames = mmu_ram_size(m->mmu) >> MMU_PAGE_BITS;
   d->frames = (uint32_t)frames;
   d->code = calloc(frames, 1), d->changes = calloc(frames, 1), d->copy_of = calloc(frames, sizeof *d->copy_of);
-  if (!d->code || !d->changes || !d->copy_of || (d->copy_fd = memfd_create("guest-code", MFD_CLOEXEC)) < 0)
+  d->seen_of = calloc(frames, sizeof *d->seen_of), d->seen = calloc(DIRECT_LOOKED, sizeof *d->seen);
+  if (!d->code || !d->changes || !d->copy_of || !d->seen_of || !d->seen ||
+      (d->copy_fd = memfd_create("guest-code", MFD_CLOEXEC)) < 0)
     return give_up(m, "no memory");
   uint64_t size = DIRECT_COPIES * (uint64_t)MMU_PAGE;
   void *pages =
@@ -87,6 +94,8 @@ static bool begin(struct monitor *m) {
 static bool empty_context(struct direct_context *c) {
   if (c->maps && !sandbox_unmap(c->sandbox, LOWEST_PAGE, GUEST_PAGES - LOWEST_PAGE)) return false;
   madvise(c->pages, GUEST_PAGES * sizeof *c->pages, MADV_DONTNEED);
+  if (c->target_count) memset(c->targets, 0, DIRECT_TARGETS * sizeof *c->targets);
+  c->target_count = 0;
   c->waits = c->code_count = c->maps = 0, c->all_stale = false;
   return true;
 }
@@ -96,10 +105,11 @@ static bool open_context(struct monitor *m, struct direct_context *c) {
   if (!(c->sandbox = sandbox_open(m->direct->ram_fd, m->direct->copy_fd, &wrong))) return give_up(m, wrong);
   m->direct->cpuid_faults = sandbox_hides_cpuid(c->sandbox);
   c->thread = m->tid;
+  c->targets = calloc(DIRECT_TARGETS, sizeof *c->targets);
   c->pages =
     mmap(NULL, GUEST_PAGES * sizeof *c->pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (c->pages != MAP_FAILED) return true;
-  c->pages = NULL;
+  if (c->pages != MAP_FAILED && c->targets) return true;
+  if (c->pages == MAP_FAILED) c->pages = NULL;
   close_context(m->direct, c);
   return give_up(m, "no memory");
 }
@@ -116,14 +126,17 @@ static struct direct_context *find_context(struct monitor *m) {
     c = &d->contexts[0];
     for (unsigned i = 0; i < DIRECT_CONTEXTS; i++)
       if (d->contexts[i].used < c->used) c = &d->contexts[i];
-    if (now_ns() < s->not_before || (!c->sandbox && !open_context(m, c))) return NULL;
+    uint64_t now = now_ns();
+    /* taking turns would cost more than it saves */
+    bool busy = m->options.user == USER_AUTO && c->sandbox && now - c->used < BUSY_NS;
+    if (now < s->not_before || busy || (!c->sandbox && !open_context(m, c))) return NULL;
     if (c->space) d->spaces[c->space].context = 0;
     c->space = space, c->exits = 0, c->ns = 0;
     s->context = (uint8_t)(c - d->contexts + 1);
     m->counters.direct_contexts++;
     c->all_stale = true;
   }
-  c->used = ++d->uses;
+  c->used = now_ns();
   return c;
 }
 
@@ -134,7 +147,8 @@ static void forget_code(struct monitor *m) {
   if (!d->code) return;
   memset(d->code, CODE_UNKNOWN, d->frames);
   memset(d->copy_of, 0, d->frames * sizeof *d->copy_of);
-  d->copies = 0;
+  memset(d->seen_of, 0, d->frames * sizeof *d->seen_of);
+  d->copies = d->looked = 0;
 }
 
 void direct_forget(struct monitor *m) {
@@ -147,128 +161,9 @@ void direct_forget(struct monitor *m) {
 
 /* ---- code that may run ------------------------------------------------------------------------------------------- */
 
-/* Instructions that a host would execute in user mode without a fault, and not as this guest's CPU and monitor do: what reads or
- * loads selectors and the tables behind them, leaves by a gate, or is not offered by the CPU's model. */
-static bool is_foreign(const struct insn *insn, bool cpuid_faults, bool sse) {
-  if (!sse && insn->row->fpu == FPU_SSE) return true; /* CR4.OSFXSR is clear: #UD */
-  switch (insn->kind) {
-  case OP_UD: return !(insn->row->map == 1 && (insn->row->opcode == 0x0b || insn->row->opcode == 0xb9));
-  case OP_CPUID: return !cpuid_faults;
-  case OP_TODO:
-  case OP_PUSH_SEG:
-  case OP_POP_SEG:
-  case OP_MOV_FROM_SEG:
-  case OP_MOV_TO_SEG:
-  case OP_LOAD_FAR:
-  case OP_JMP_FAR_IMM:
-  case OP_JMP_FAR_MEM:
-  case OP_CALL_FAR_IMM:
-  case OP_CALL_FAR_MEM:
-  case OP_RETF:
-  case OP_IRET:
-  case OP_LAR:
-  case OP_LSL:
-  case OP_VERR:
-  case OP_VERW:
-  case OP_SGDT:
-  case OP_SIDT:
-  case OP_SLDT:
-  case OP_STR:
-  case OP_SMSW:
-  case OP_SYSENTER:
-  case OP_SYSEXIT: return true;
-  case OP_COPY: { /* BSF and BSR with a prefix that makes them TZCNT and LZCNT on the host */
-    if (insn->row->map != 1 || (insn->row->opcode | 1) != 0xbd) return false;
-    for (unsigned i = 0; i < insn->opcode_offset; i++)
-      if (insn->bytes[i] == 0xf3) return true;
-    return false;
-  }
-  default: return false;
-  }
-}
-
-/* Bytes between functions are tables, too: these kinds programs do not have. */
-static bool is_likely_data(const struct insn *insn) {
-  return insn->kind != OP_CPUID && insn->kind != OP_SYSENTER && insn->kind != OP_MOV_TO_SEG && insn->kind != OP_MOV_FROM_SEG;
-}
-
-enum { FOREIGN_MOST = 64 };
-struct look {
-  const uint8_t *bytes;
-  uint64_t features;
-  bool cpuid_faults, sse;
-  struct {
-    uint16_t offset, length;
-  } foreign[FOREIGN_MOST]; /* instructions that are not to be run */
-  unsigned foreign_count;
-  uint16_t unfit; /* where something was found for which the page is not fit at all */
-  uint64_t seen[MMU_PAGE / 64];
-  uint16_t todo[MMU_PAGE];
-  unsigned count;
-};
-
-static void look_from(struct look *l, uint32_t offset) {
-  if (offset >= MMU_PAGE || (l->seen[offset / 64] >> offset % 64 & 1)) return;
-  l->seen[offset / 64] |= 1ull << offset % 64;
-  l->todo[l->count++] = (uint16_t)offset;
-}
-
-/* The instruction at an offset; one that goes on in the next page is known by its opcode, or not at all. */
-static bool look_decode(const struct look *l, unsigned offset, struct insn *insn) {
-  uint8_t last[32] = {0};
-  unsigned left = MMU_PAGE - offset;
-  const uint8_t *bytes = l->bytes + offset;
-  if (left < 15) memcpy(last, bytes, left), bytes = last;
-  return insn_decode(insn, bytes, 15, (struct insn_mode){true, l->features}) == INSN_OK && insn->opcode_offset < left;
-}
-
-/* True: it can be kept from running. In what may be a table nothing can be changed. */
-static bool look_foreign(struct look *l, unsigned offset, const struct insn *insn, bool sure) {
-  if (!sure) return is_likely_data(insn);
-  if (l->foreign_count == FOREIGN_MOST) return false;
-  unsigned left = MMU_PAGE - offset;
-  l->foreign[l->foreign_count].offset = (uint16_t)offset;
-  l->foreign[l->foreign_count++].length = (uint16_t)(insn->length < left ? insn->length : left);
-  return true;
-}
-
-/* From every place where a block begins, along all direct jumps within the page (`sure`); and on behind what ends a way, as far
- * as that can be decoded, where functions come one after the other. */
-static bool look_through(struct look *l, bool sure) {
-  while (l->count) {
-    unsigned offset = l->todo[--l->count];
-    struct insn insn;
-    l->unfit = (uint16_t)offset;
-    if (!look_decode(l, offset, &insn)) {
-      if (sure) return false;
-      continue;
-    }
-    bool foreign = is_foreign(&insn, l->cpuid_faults, l->sse);
-    if (foreign && !look_foreign(l, offset, &insn, sure)) return false;
-    bool ends = insn.kind == OP_UD || (foreign && !sure) ||
-                (sure && (insn.kind == OP_JMP_REL || insn.kind == OP_JMP_IND || insn.kind == OP_RET || insn.kind == OP_HLT));
-    uint32_t next = offset + insn.length;
-    if (kind_has(insn.kind, KIND_RELATIVE)) look_from(l, next + (uint32_t)insn.rel);
-    if (!ends) look_from(l, next);
-  }
-  return true;
-}
-
-static bool look_at_page(struct look *l) {
-  if (!look_through(l, true)) return false;
-  /* behind each instruction that was seen and whose successor was not */
-  for (unsigned offset = 0; offset < MMU_PAGE; offset++) {
-    struct insn insn;
-    if (!(l->seen[offset / 64] >> offset % 64 & 1) || !look_decode(l, offset, &insn)) continue;
-    look_from(l, offset + insn.length);
-    if (!look_through(l, false)) return false;
-  }
-  return true;
-}
-
 static void tell_unfit(struct monitor *m, uint32_t frame, const struct look *l) {
   const uint8_t *b = l->bytes + l->unfit;
-  unsigned left = MMU_PAGE - l->unfit;
+  unsigned left = LOOK_PAGE - l->unfit;
   if (m->options.log & 1u << LOG_direct)
     machine_log(m->machine, "direct: code of frame %x stays translated: at %03x: %02x %02x %02x %02x\n", frame, l->unfit, b[0],
                 left > 1 ? b[1] : 0u, left > 2 ? b[2] : 0u, left > 3 ? b[3] : 0u);
@@ -284,40 +179,99 @@ static bool make_copy(struct direct *d, uint32_t frame, const struct look *l) {
   }
   uint8_t *copy = d->copy_pages + (d->copy_of[frame] - 1u) * (uint64_t)MMU_PAGE;
   memcpy(copy, l->bytes, MMU_PAGE);
-  for (unsigned i = 0; i < l->foreign_count; i++) memset(copy + l->foreign[i].offset, HLT, l->foreign[i].length);
+  for (unsigned i = 0; i < l->foreign_count; i++) copy[l->foreign[i]] = HLT;
   return true;
 }
 
-/* CODE_ of the frame, whose code is to be executed from `entry` on (MMU_PAGE: as the second page of an instruction). */
-static uint8_t look_at_code(struct monitor *m, uint32_t frame, uint32_t entry) {
+/* In struct direct_context.targets those of a page stand from here on, up to the next free place. */
+static uint32_t first_target(uint32_t target) { return ((target >> MMU_PAGE_BITS) * 0x9e3779b1u) % DIRECT_TARGETS; }
+
+/* Ready to look at a page: with the places where blocks begin, and those that other pages of this address space lead to. */
+static void prepare_look(struct monitor *m, const struct direct_context *c, struct look *l, uint32_t page, uint32_t frame) {
   const struct tc_block *b = NULL;
-  struct look l = {.bytes = mmu_frame_pointer(m->mmu, frame),
-                   .features = m->v->features,
-                   .cpuid_faults = m->direct->cpuid_faults,
-                   .sse = m->direct->sse};
-  if (!l.bytes) return CODE_UNFIT;
-  look_from(&l, entry);
+  uint32_t next;
+  *l = (struct look){.bytes = mmu_frame_pointer(m->mmu, frame),
+                     .linear = page << MMU_PAGE_BITS,
+                     .features = m->v->features,
+                     .cpuid_faults = m->direct->cpuid_faults,
+                     .sse = m->direct->sse};
+  if (mmu_user_entries(m->v->mmu_cpu, page + 1, &next)) l->next = mmu_frame_pointer(m->mmu, next);
   while ((b = tcache_frame_block(m->code.tcache, frame, b)))
-    if (b->key.frame == frame && b->key.mode & TR_USER) look_from(&l, (uint32_t)b->key.eip % MMU_PAGE);
-  if (!look_at_page(&l)) {
-    tell_unfit(m, frame, &l);
+    if (b->key.frame == frame && b->key.mode & TR_USER) look_from(l, (uint32_t)b->key.eip % MMU_PAGE);
+  for (uint32_t i = first_target(page << MMU_PAGE_BITS); c->targets[i]; i = (i + 1) % DIRECT_TARGETS)
+    if (c->targets[i] >> MMU_PAGE_BITS == page) look_from(l, c->targets[i] % MMU_PAGE);
+}
+
+/* What was seen of a frame is kept, so that a new way into it is known for one. */
+static uint64_t *seen_of(struct direct *d, uint32_t frame) { return d->seen_of[frame] ? d->seen[d->seen_of[frame] - 1] : NULL; }
+
+static bool keep_seen(struct direct *d, uint32_t frame, const struct look *l) {
+  if (!d->seen_of[frame]) {
+    if (d->looked == DIRECT_LOOKED) return false;
+    d->seen_of[frame] = (uint16_t)++d->looked;
+  }
+  memcpy(seen_of(d, frame), l->seen, sizeof l->seen);
+  return true;
+}
+
+/* CODE_ of the frame, whose code is to be executed at `page`, from `entry` on (MMU_PAGE: as the second page of an instruction).
+ */
+static uint8_t look_at_code(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame, uint32_t entry) {
+  struct direct *d = m->direct;
+  struct look *l = &d->look;
+  prepare_look(m, c, l, page, frame);
+  look_from(l, entry);
+  if (!look_at_page(l)) {
+    tell_unfit(m, frame, l);
     return CODE_UNFIT;
   }
-  if (!l.foreign_count) return CODE_FIT;
-  return make_copy(m->direct, frame, &l) ? CODE_COPIED : CODE_UNFIT;
+  if (!keep_seen(d, frame, l)) return CODE_UNFIT;
+  if (!l->foreign_count) return CODE_FIT;
+  return make_copy(d, frame, l) ? CODE_COPIED : CODE_UNFIT;
 }
 
 /* False: it is not fit. */
-static bool judge_code(struct monitor *m, uint32_t frame, uint32_t entry) {
+static bool judge_code(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame, uint32_t entry) {
   struct direct *d = m->direct;
   uint8_t *known = &d->code[frame];
   if (*known == CODE_UNKNOWN) {
     m->counters.direct_looks++;
-    *known = d->changes[frame] > CHANGES_MOST && m->options.user == USER_AUTO ? CODE_UNFIT : look_at_code(m, frame, entry);
+    *known =
+      d->changes[frame] > CHANGES_MOST && m->options.user == USER_AUTO ? CODE_UNFIT : look_at_code(m, c, page, frame, entry);
     if (*known == CODE_UNFIT) m->counters.direct_unfit++;
     else mmu_trace_code(m->mmu, frame, ~0ull);
   }
   return *known != CODE_UNFIT;
+}
+
+/* Direct ways lead to that address. If its page runs already, and was not looked through from there, it is looked at again. */
+static void note_target(struct monitor *m, struct direct_context *c, uint32_t target) {
+  struct direct *d = m->direct;
+  uint32_t frame, slot = first_target(target);
+  if (!target || target >> MMU_PAGE_BITS >= GUEST_PAGES) return;
+  for (; c->targets[slot]; slot = (slot + 1) % DIRECT_TARGETS)
+    if (c->targets[slot] == target) return;
+  if (c->target_count == DIRECT_TARGETS / 2) {
+    c->all_stale = true; /* no room */
+    return;
+  }
+  c->target_count++;
+  c->targets[slot] = target;
+  if (!(mmu_user_entries(m->v->mmu_cpu, target >> MMU_PAGE_BITS, &frame) & 1 << MMU_FETCH)) return;
+  if (d->code[frame] != CODE_FIT && d->code[frame] != CODE_COPIED) return;
+  const uint64_t *seen = seen_of(d, frame);
+  if (seen && !(seen[target % MMU_PAGE / 64] >> target % 64 & 1)) direct_look_again(d, frame);
+}
+
+/* A page of code becomes one of this address space: where it leads to is known from now on. */
+static void note_ways(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame) {
+  struct look *l = &m->direct->look;
+  prepare_look(m, c, l, page, frame);
+  const uint64_t *seen = seen_of(m->direct, frame);
+  for (unsigned offset = 0; seen && offset < MMU_PAGE; offset++)
+    if (seen[offset / 64] >> offset % 64 & 1) look_from(l, offset);
+  look_for_ways(l);
+  for (unsigned i = 0; i < l->target_count; i++) note_target(m, c, l->targets[i]);
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------ */
@@ -334,11 +288,12 @@ static uint32_t wanted(struct monitor *m, uint32_t page) {
   return protection ? frame << DIRECT_FRAME_SHIFT | protection : 0;
 }
 
-static void note_code(struct direct_context *c, uint32_t page) {
-  for (unsigned i = 0; i < c->code_count; i++)
-    if (c->code_pages[i] == page) return;
-  if (c->code_count == DIRECT_CODE_PAGES) c->all_stale = true;
-  else c->code_pages[c->code_count++] = page;
+static void note_code(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame) {
+  unsigned i = 0;
+  while (i < c->code_count && c->code_pages[i] != page) i++;
+  if (i == DIRECT_CODE_PAGES) c->all_stale = true;
+  else if (i == c->code_count) c->code_pages[c->code_count++] = page;
+  note_ways(m, c, page, frame);
 }
 
 /* Maps pages in a row, of frames in a row: `what` is the first one's. */
@@ -348,7 +303,7 @@ static bool map_pages(struct monitor *m, struct direct_context *c, uint32_t page
   enum sandbox_file file = what & DIRECT_COPY ? SANDBOX_COPIES : SANDBOX_RAM;
   for (uint32_t i = 0; i < count; i++) {
     c->pages[page + i] = what + (i << DIRECT_FRAME_SHIFT);
-    if (what & PROT_EXEC) note_code(c, page + i);
+    if (what & PROT_EXEC) note_code(m, c, page + i, frame + i);
   }
   m->counters.direct_maps++, c->maps++;
   return sandbox_map(c->sandbox, page, count, file, (uint64_t)place << MMU_PAGE_BITS, what & 7);
@@ -378,6 +333,7 @@ static bool look_again(struct monitor *m, struct direct_context *c, uint32_t pag
 }
 
 static bool bring_up_to_date(struct monitor *m, struct direct_context *c) {
+  if (m->direct->looked == DIRECT_LOOKED || m->direct->copies == DIRECT_COPIES) forget_code(m);
   if (c->all_stale || c->maps > MAPS_MOST) return empty_context(c);
   while (c->waits)
     if (!look_again(m, c, c->waiting[--c->waits])) return false;
@@ -465,7 +421,7 @@ static bool page_exit(struct monitor *m, struct direct_context *c, const struct 
   bool fetch = exit->error & BY_FETCH, write = exit->error & BY_WRITE;
   unsigned entries = mmu_user_entries(m->v->mmu_cpu, page, &frame);
   if (fetch && entries & 1 << MMU_FETCH) {
-    bool here = page == eip >> MMU_PAGE_BITS, fit = judge_code(m, frame, here ? eip % MMU_PAGE : MMU_PAGE);
+    bool here = page == eip >> MMU_PAGE_BITS, fit = judge_code(m, c, page, frame, here ? eip % MMU_PAGE : MMU_PAGE);
     *unfit = here && !fit; /* else it is the second page of an instruction */
     if (!fit) return false;
   }
@@ -477,6 +433,19 @@ static bool page_exit(struct monitor *m, struct direct_context *c, const struct 
   if (!(wanted(m, page) & (uint32_t)need)) return false;
   *broken = !map_page(m, c, page);
   return !*broken && c->pages[page] & (uint32_t)need;
+}
+
+/* The selectors that it was entered with, or loads that no look has found: a GS of 33h is the host's 64-bit code segment. They
+ * are made good here, before the next access through them, which cannot have been one of the guest's. */
+static int repair_segments(struct monitor *m, const struct sandbox_state *given, const struct sandbox_state *state) {
+  const uint16_t before[6] = {[SEG_ES] = given->es, [SEG_DS] = given->ds, [SEG_FS] = given->fs, [SEG_GS] = given->gs};
+  const uint16_t now[6] = {[SEG_ES] = state->es, [SEG_DS] = state->ds, [SEG_FS] = state->fs, [SEG_GS] = state->gs};
+  for (unsigned seg = 0; seg < 6; seg++) {
+    if (before[seg] == now[seg]) continue;
+    m->counters.direct_repairs++;
+    if (segment_load(m->v, seg, now[seg]) == EXEC_FAULT) return EXEC_FAULT;
+  }
+  return EXEC_NEXT;
 }
 
 static void lose(struct monitor *m, struct direct_context *c, const char *why) {
@@ -501,15 +470,20 @@ static void look_at_rate(struct monitor *m, struct direct_context *c) {
 }
 
 /* True: it goes on in the sandbox. */
-static bool handle_exit(struct monitor *m, struct direct_context *c, struct sandbox_state *state,
-                        const struct sandbox_exit *exit) {
+static bool handle_exit(struct monitor *m, struct direct_context *c, const struct sandbox_state *given,
+                        struct sandbox_state *state, const struct sandbox_exit *exit) {
   bool broken = false, unfit = false;
   if (exit->left) return lose(m, c, "a program left 32-bit code in its sandbox (--user=translate runs it all the same)"), false;
-  if (exit->signal == SIGSEGV && exit->vector == VEC_PF) {
+  bool same = given->es == state->es && given->ds == state->ds && given->fs == state->fs && given->gs == state->gs;
+  if (exit->signal == SIGSEGV && exit->vector == VEC_PF && same) {
     m->counters.direct_page_exits++;
     if (page_exit(m, c, exit, state->eip, &broken, &unfit) && !m->kicked) return true;
   }
   take_state(m, state);
+  if (repair_segments(m, given, state) == EXEC_FAULT) {
+    m->direct->faulted = true;
+    return false;
+  }
   if (broken) drop_context(m, c);
   c->entries = 0;
   if (exit->signal == SIGUSR1 || broken) return false;
@@ -553,13 +527,15 @@ bool direct_run(struct monitor *m) {
     m->counters.direct_rests++;
     return false;
   }
-  if (!bring_up_to_date(m, c)) {
-    drop_context(m, c);
-    return false;
-  }
   if (!give_state(c, m, &state)) return false;
+  const struct sandbox_state given = state;
   m->counters.direct_entries++;
   for (bool on = true; on;) {
+    if (!bring_up_to_date(m, c)) { /* an exit may have made pages stale */
+      take_state(m, &state);
+      drop_context(m, c);
+      return true;
+    }
     uint64_t begun = now_ns();
     d->running = c->sandbox;
     bool good = sandbox_run(c->sandbox, &state, &exit, &m->kicked);
@@ -569,8 +545,9 @@ bool direct_run(struct monitor *m) {
       return true;
     }
     uint64_t took = now_ns() - begun;
-    c->exits++, c->ns += took, m->counters.direct_exits++, m->counters.direct_ns += took;
-    on = handle_exit(m, c, &state, &exit);
+    c->ns += took, m->counters.direct_exits++, m->counters.direct_ns += took;
+    on = handle_exit(m, c, &given, &state, &exit);
+    if (c->sandbox) c->exits += !on || c->warm++ % 4 == 0; /* pages are mapped once, mostly */
   }
   if (c->sandbox) look_at_rate(m, c);
   return true;

@@ -6,10 +6,19 @@
  * An exit that is not for a page is not interpreted: the state that it came with is the guest's, and the instruction at EIP is
  * run once more, translated, and raises what it raises. */
 #pragma once
+#include "look.h"
 #include "private.h"
 #include "sandbox.h"
 
-enum { DIRECT_CONTEXTS = 8, DIRECT_WAITING = 512, DIRECT_CODE_PAGES = 2048, DIRECT_SPACES = 2048, DIRECT_COPIES = 4096 };
+enum {
+  DIRECT_CONTEXTS = 16,
+  DIRECT_WAITING = 512,
+  DIRECT_CODE_PAGES = 2048,
+  DIRECT_SPACES = 2048,
+  DIRECT_COPIES = 4096,
+  DIRECT_LOOKED = 16384,
+  DIRECT_TARGETS = 1 << 16
+};
 /* In struct direct_context.pages, beside PROT_* in the low three bits: the entry that it was made of has died since. */
 enum {
   DIRECT_STALE = 8,
@@ -25,10 +34,12 @@ struct direct_context {
   struct sandbox *sandbox; /* NULL: free */
   uint32_t space;          /* its number in the mmu; 0: none any more */
   int thread;              /* that made the sandbox, and with which it dies */
-  uint64_t used;
-  uint32_t *pages; /* by linear page: frame << 4 | DIRECT_STALE | PROT_*; 0: not mapped */
+  uint64_t used;           /* last, ns */
+  uint32_t *pages;         /* by linear page: frame << 4 | DIRECT_STALE | PROT_*; 0: not mapped */
   uint32_t waiting[DIRECT_WAITING], code_pages[DIRECT_CODE_PAGES];
   unsigned waits, code_count, maps;
+  uint32_t *targets; /* linear addresses that its code leads to from other pages; 0: free */
+  unsigned target_count;
   bool all_stale; /* of more pages than `waiting` has room for, or of code */
   struct {
     uint32_t base, limit;
@@ -36,7 +47,7 @@ struct direct_context {
   unsigned segment_count, segment_next;
   uint64_t entries; /* to user mode, when it came back with what it could not do itself; 0: it was asked to come back */
   /* since it was looked at last whether it pays */
-  unsigned exits;
+  unsigned exits, warm;
   uint64_t ns;
 };
 
@@ -56,7 +67,11 @@ struct direct {
   uint32_t frames;         /* of main RAM */
   uint8_t *code, *changes; /* by frame; how often its code was another */
   uint16_t *copy_of;       /* by frame: number + 1 of its copy */
-  unsigned copies;
+  unsigned copies, looked;
+  uint16_t *seen_of; /* by frame: number + 1 in `seen`, of what was looked through of it */
+  uint64_t (*seen)[LOOK_PAGE / 64];
+  struct look look;
+  bool faulted; /* an exit ended in a fault of the guest's */
   int copy_fd;
   uint8_t *copy_pages;
   bool cpuid_faults, sse; /* of the host; CR4.OSFXSR, when code was looked through */
@@ -66,7 +81,7 @@ struct direct {
   struct sandbox *volatile running;      /* for the signal handler */
   uint64_t cost;                         /* ns that an exit and the way back take here, at least */
   uint64_t sampled, entries_then, spent; /* ns, since `sampled`, for what a program did that left its sandbox */
-  uint32_t space_then, uses;
+  uint32_t space_then;
 };
 
 /* NULL: no memory. */
@@ -113,14 +128,24 @@ static inline void direct_dropped(struct direct *d, uint32_t space, uint32_t pag
   direct_stale(&d->contexts[d->spaces[space].context - 1], page);
 }
 
-/* The frame's code may be another now, or is not traced any more. */
-static inline void direct_code_changed(struct direct *d, uint32_t frame) {
-  if (!d || !d->code || frame >= d->frames || d->code[frame] == CODE_UNKNOWN) return;
+/* The frame is looked at once more before its code runs again. */
+static inline void direct_look_again(struct direct *d, uint32_t frame) {
   d->code[frame] = CODE_UNKNOWN;
-  if (d->changes[frame] < UINT8_MAX) d->changes[frame]++;
   for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) {
     struct direct_context *c = &d->contexts[i];
     for (unsigned k = 0; k < c->code_count; k++)
       if ((c->pages[c->code_pages[k]] >> DIRECT_FRAME_SHIFT & DIRECT_FRAMES) == frame) direct_stale(c, c->code_pages[k]);
+  }
+}
+
+/* The frame's code may be another now, or is not traced any more. */
+static inline void direct_code_changed(struct direct *d, uint32_t frame) {
+  if (!d || !d->code || frame >= d->frames || d->code[frame] == CODE_UNKNOWN) return;
+  if (d->changes[frame] < UINT8_MAX) d->changes[frame]++;
+  d->code[frame] = CODE_UNKNOWN;
+  for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) { /* where it led to is not known any more */
+    struct direct_context *c = &d->contexts[i];
+    for (unsigned k = 0; k < c->code_count && !c->all_stale; k++)
+      c->all_stale = (c->pages[c->code_pages[k]] >> DIRECT_FRAME_SHIFT & DIRECT_FRAMES) == frame;
   }
 }

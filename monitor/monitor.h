@@ -156,6 +156,7 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(direct_exits, "exits of a sandbox") \
   X(direct_page_exits, "... for a page") \
   X(direct_call_exits, "... for INT 80h") \
+  X(direct_repairs, "... after a load of a segment register that no look had found") \
   X(direct_maps, "mappings of sandboxes made or changed") \
   X(direct_looks, "pages of code looked through before they run directly") \
   X(direct_unfit, "... and found to hold what must be translated") \

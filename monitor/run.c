@@ -656,6 +656,7 @@ static void after_instruction(struct monitor *m, int result, bool stepped) {
 static bool run_directly(struct monitor *m) {
   vcpu_park_fp(m->v);
   if (!direct_run(m)) return false;
+  if (m->direct->faulted) m->direct->faulted = false, deliver(m);
   if (m->v->pending_db) raise_trap(m); /* a single step in there */
   return true;
 }

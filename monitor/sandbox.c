@@ -334,6 +334,8 @@ static void store_state(const struct stub_control *c, struct sandbox_state *stat
   for (unsigned i = 0; i < 8; i++) state->gpr[i] = (uint32_t)c->gregs[gregs_of[i]];
   state->eip = (uint32_t)c->gregs[REG_RIP];
   state->eflags = (uint32_t)c->gregs[REG_EFL];
+  state->es = (uint16_t)c->selectors[0], state->ds = (uint16_t)c->selectors[1];
+  state->fs = (uint16_t)c->selectors[2], state->gs = (uint16_t)c->selectors[3];
   memcpy(state->fp, c->fp, SANDBOX_FP_BYTES);
   exit->signal = (int)c->signal, exit->vector = (unsigned)c->gregs[REG_TRAPNO], exit->error = (uint32_t)c->gregs[REG_ERR];
   exit->address = c->gregs[REG_CR2];

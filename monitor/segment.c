@@ -104,6 +104,13 @@ static int segment_prepare(struct vcpu *v, unsigned seg, uint16_t selector, stru
   return EXEC_NEXT;
 }
 
+int segment_load(struct vcpu *v, unsigned seg, uint16_t selector) {
+  struct tr_segment value;
+  TRY(segment_prepare(v, seg, selector, &value));
+  segment_commit(v, seg, value);
+  return EXEC_NEXT;
+}
+
 /* MOV SS and POP SS hold interrupts and debug traps off for one instruction (SDM vol. 3A, 6.8.3); LSS does not. */
 static void shadow_of_ss(struct vcpu *v, unsigned seg) {
   if (seg == SEG_SS) v->inhibit_irq = v->inhibit_db = true;

@@ -106,6 +106,8 @@ struct tr_segment segment_real(const struct vcpu *v, unsigned seg, uint16_t sele
 int segment_check_stack(struct vcpu *v, uint16_t selector, unsigned cpl, enum vector vector, uint32_t ext, struct descriptor *d);
 /* The same for DS, ES, FS, GS; the selector must not be null. */
 int segment_check_data(struct vcpu *v, uint16_t selector, unsigned cpl, enum vector vector, uint32_t ext, struct descriptor *d);
+/* Loads a data segment register as MOV does. */
+int segment_load(struct vcpu *v, unsigned seg, uint16_t selector);
 /* The accessed bit: probe with the other checks, set with the commit. Both cost nothing where it is set already. */
 int desc_probe_accessed_slow(struct vcpu *v, const struct descriptor *d);
 void desc_set_accessed_slow(struct vcpu *v, const struct descriptor *d);
