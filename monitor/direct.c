@@ -62,9 +62,11 @@ void direct_destroy(struct direct *d) {
 
 /* ---- contexts ---------------------------------------------------------------------------------------------------- */
 
+/* Under --user=auto that is told under -d direct only: the guest runs all the same. */
 static bool give_up(struct monitor *m, const char *why) {
   m->direct->missing = why;
-  if (m->options.log & 1u << LOG_direct) machine_log(m->machine, "direct: user code stays translated: %s\n", why);
+  if (m->options.user == USER_DIRECT || m->options.log & 1u << LOG_direct)
+    machine_log(m->machine, "direct: user code stays translated: %s", why);
   return false;
 }
 
@@ -165,7 +167,7 @@ static void tell_unfit(struct monitor *m, uint32_t frame, const struct look *l) 
   const uint8_t *b = l->bytes + l->unfit;
   unsigned left = LOOK_PAGE - l->unfit;
   if (m->options.log & 1u << LOG_direct)
-    machine_log(m->machine, "direct: code of frame %x stays translated: at %03x: %02x %02x %02x %02x\n", frame, l->unfit, b[0],
+    machine_log(m->machine, "direct: code of frame %x stays translated: at %03x: %02x %02x %02x %02x", frame, l->unfit, b[0],
                 left > 1 ? b[1] : 0u, left > 2 ? b[2] : 0u, left > 3 ? b[3] : 0u);
 }
 
@@ -463,7 +465,7 @@ static void look_at_rate(struct monitor *m, struct direct_context *c) {
     s->not_before = now_ns() + (20000000ull << s->demoted);
     m->counters.direct_demotions++;
     if (m->options.log & 1u << LOG_direct)
-      machine_log(m->machine, "direct: space %u goes back to translated code: %llu ns an exit\n", c->space,
+      machine_log(m->machine, "direct: space %u goes back to translated code: %llu ns an exit", c->space,
                   (unsigned long long)(c->ns / c->exits));
   }
   c->exits = 0, c->ns = 0;
@@ -573,5 +575,5 @@ void direct_sample(struct monitor *m) {
   if (++s->streak < STREAK) return;
   s->promoted = true, s->streak = 0;
   m->counters.direct_promotions++;
-  if (m->options.log & 1u << LOG_direct) machine_log(m->machine, "direct: space %u computes\n", space);
+  if (m->options.log & 1u << LOG_direct) machine_log(m->machine, "direct: space %u computes", space);
 }

@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -38,6 +39,7 @@ static const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, S
 struct sandbox {
   pid_t pid, guest; /* the process, which is its mapper; the thread of guest code */
   int listener, mapper_listener, files[2];
+  int pid_fd;    /* the process's */
   uint8_t *stub; /* STUB_BYTES, shared with the process, at the same address there */
   struct stub_control *control;
   struct stub_orders *orders;
@@ -165,11 +167,14 @@ static bool has_died(const struct sandbox *s) {
   return waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid;
 }
 
-/* Waits for a thread's next system call. */
+/* Waits for a thread's next system call. Before Linux 6.11 a listener alone would wait for ever when the process has died. */
 static bool receive(const struct sandbox *s, int listener, struct seccomp_notif *notif) {
+  struct pollfd either[] = {{.fd = listener, .events = POLLIN}, {.fd = s->pid_fd, .events = POLLIN}};
   for (;;) {
     *notif = (struct seccomp_notif){0};
-    if (!ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notif)) return notif->data.arch == AUDIT_ARCH_X86_64;
+    int ready = poll(either, 2, -1);
+    if (ready > 0 && !(either[0].revents & POLLIN)) return false;
+    if (ready > 0 && !ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notif)) return notif->data.arch == AUDIT_ARCH_X86_64;
     if ((errno != EINTR && errno != ENOENT) || has_died(s)) return false;
   }
 }
@@ -245,6 +250,7 @@ static const char *make_process(struct sandbox *s) {
   s->pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
   if (s->pid == 0) child(s, parent);
   if (s->pid < 0) return s->pid = 0, "no process for a sandbox";
+  s->pid_fd = (int)syscall(SYS_pidfd_open, s->pid, 0);
   const char *wrong = started(s, &s->control->guest_listener);
   if (wrong) return wrong;
   s->listener = s->control->guest_listener - 1, s->guest = s->control->guest;
@@ -260,7 +266,7 @@ struct sandbox *sandbox_open(int ram_fd, int copies_fd, const char **error) {
   struct sandbox *s = calloc(1, sizeof *s);
   *error = "no memory for a sandbox";
   if (!s) return NULL;
-  s->listener = s->mapper_listener = -1, s->files[SANDBOX_RAM] = ram_fd, s->files[SANDBOX_COPIES] = copies_fd;
+  s->listener = s->mapper_listener = s->pid_fd = -1, s->files[SANDBOX_RAM] = ram_fd, s->files[SANDBOX_COPIES] = copies_fd;
   s->stub = mmap(NULL, STUB_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (s->stub == MAP_FAILED) {
     free(s);
@@ -288,6 +294,7 @@ void sandbox_close(struct sandbox *s) {
   }
   if (s->listener >= 0) close(s->listener);
   if (s->mapper_listener >= 0) close(s->mapper_listener);
+  if (s->pid_fd >= 0) close(s->pid_fd);
   munmap(s->stub, STUB_BYTES);
   free(s);
 }
@@ -368,6 +375,7 @@ static const char *try_out(struct sandbox *s, uint64_t *cost) {
   enum { AT = 0x10000, TIMES = 12 };
   const int never = 0;
   struct sandbox_exit exit;
+  errno = 0; /* what fails from here on is a call of the sandbox's */
   if (!sandbox_segment(s, 1, AT + 128, 0xfff) || !flush(s)) return "no segments of one's own (modify_ldt)";
   if (!sandbox_map(s, AT / PAGE, 1, SANDBOX_RAM, 0, PROT_READ | PROT_EXEC) || !flush(s))
     return "no memory can be mapped in a sandbox";

@@ -9,7 +9,8 @@ _Static_assert(offsetof(struct stub_control, gregs) == 8 && offsetof(struct stub
                "the code below knows them");
 
 /* ucontext_t (arch/x86/include/uapi/asm/sigcontext.h): 23 registers from 40 on, the pointer to the x87/SSE state at 224; of that,
- * the magic number of an XSAVE image at 464 and which states it holds at 512.
+ * the magic number of an XSAVE image at 464, its size at 480 and which states it holds at 512. Hosts without XSAVE have the
+ * number, too, and a size of 512.
  *
  * The mapper keeps all that it knows in registers and takes orders from memory that nobody there can write. What its calls gave
  * it tells by an argument of the call in which it parks: 0, or an error. */
@@ -53,6 +54,8 @@ __asm__(".pushsection .rodata, \"a\", @progbits\n"
         "  rep movsq\n"
         "  cmpl $0x46505853, 464(%rdx)\n"
         "  jne 1f\n"
+        "  cmpl $512, 480(%rdx)\n"
+        "  jbe 1f\n"
         "  orq $3, 512(%rdx)\n"
         "1:\n"
         "  mov 192(%rbx), %eax\n"

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "reference.h"
 #include "runner.h"
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -21,7 +22,8 @@
 
 struct reference {
   enum reference_kind kind;
-  pid_t pid; /* 0: none */
+  bool emulated; /* the host's CPU is QEMU's */
+  pid_t pid;     /* 0: none */
   int fd;
   size_t size;
   struct runner_shared *shared;
@@ -107,11 +109,23 @@ void reference_destroy(struct reference *r) {
   free(r);
 }
 
+/* QEMU (TCG, 7.2) lets IRET in ring 3 set VM, and has far calls store to the stack as ring 0 does: the kernel of a host that it
+ * emulates does not survive the one, and kills the runner for the other. */
+static bool is_emulated(void) {
+  unsigned eax, name[3], ecx, edx;
+  if (!__get_cpuid(1, &eax, name, &ecx, &edx) || !(ecx >> 31)) return false;
+  __cpuid(0x40000000, eax, name[0], name[1], name[2]);
+  return !memcmp(name, "TCGTCGTCGTCG", sizeof name);
+}
+static bool harms_emulated_host(const struct opcode_row *row) {
+  return row->kind == OP_IRET || row->kind == OP_CALL_FAR_IMM || row->kind == OP_CALL_FAR_MEM;
+}
+
 struct reference *reference_create(enum reference_kind kind, const char **error) {
   struct reference *r = calloc(1, sizeof *r);
   *error = "no memory";
   if (!r) return NULL;
-  r->kind = kind, r->fd = -1;
+  r->kind = kind, r->fd = -1, r->emulated = kind != REFERENCE_QEMU && is_emulated();
   if (make_shared(r)) {
     r->shared->may_be_open = kind == REFERENCE_QEMU;
     *error = kind == REFERENCE_QEMU       ? "qemu-i386 is not there (Debian: qemu-user), or does not run the runner"
@@ -145,6 +159,7 @@ double reference_cpu_time(const struct reference *r) {
 }
 
 const char *reference_row_left_out(const struct reference *r, const struct opcode_row *row) {
+  if (r->emulated && harms_emulated_host(row)) return "the host is emulated, and QEMU does it to its kernel's harm";
   return r->kind == REFERENCE_NATIVE64 ? recode_row_left_out(row) : NULL;
 }
 
@@ -182,6 +197,8 @@ static bool put_recoded(struct runner_case *to, const struct recoded *r, const s
 
 bool reference_add(struct reference *r, const struct isa_case *c, const struct listing *l) {
   if (r->count == RUNNER_BATCH) return false;
+  for (unsigned i = 0; r->emulated && i < l->count; i++)
+    if (harms_emulated_host(l->list[i].insn.row)) return false;
   struct runner_case *to = &r->shared->cases[r->count];
   if (r->kind == REFERENCE_NATIVE64) {
     struct recoded *recoded = &r->recoded[r->count];

@@ -53,11 +53,13 @@ enum { UNABLE = 77, WRONG = 78, FILTER_MAX = 128 };
   X(futex) \
   X(madvise) \
   X(memfd_create) \
+  X(modify_ldt) \
   X(mremap) \
   X(perf_event_open) \
   X(pipe2) \
   X(prctl) \
   X(prlimit64) \
+  X(seccomp) \
   X(sigaltstack) \
   X(sysinfo) \
   X(timer_create)

@@ -58,6 +58,10 @@ static bool by_alignment(const struct question *q) { return q->c->eflags & FLAG_
 static bool by_x87(const struct question *q) {
   return has(q, is_x87) || has(q, is_mmx) || has(q, has_mmx_operand) || has(q, is_fx);
 }
+static bool by_x87_summary(const struct question *q) { /* bits 7 and 15 alone */
+  return memcmp(q->qemu->fx, q->guest->fx, 2) == 0 && (q->qemu->fx[2] ^ q->guest->fx[2]) == 0x80 &&
+         (q->qemu->fx[3] ^ q->guest->fx[3]) == 0x80;
+}
 static bool by_estimate(const struct question *q) { return has(q, is_estimate); }
 static bool by_xm(const struct question *q) {
   return has(q, is_sse) && (faults(q->guest, VEC_XM) || memcmp(q->qemu->fx + 24, q->guest->fx + 24, 4) != 0);
@@ -95,6 +99,7 @@ static const struct {
   {"RCPPS, RSQRTPS: QEMU computes exactly, CPUs estimate", by_estimate},
   {"segment loads and far transfers: no limits, no types, selectors of qemu-i386's own GDT", by_selector},
   {"x87 and MMX: precision of transcendentals, precision control, unmasked exceptions, TOP and tags", by_x87},
+  {"x87: ES and B do not follow from what FXRSTOR loads", by_x87_summary},
   {"SSE exceptions: MXCSR status bits and #XM are not QEMU's, whose LDMXCSR takes reserved bits, too", by_xm},
   {"16-byte alignment of SSE operands is not checked before QEMU 7.2's own list of instructions", by_sse_alignment},
   {"SSE results: which NaN is taken, denormals-are-zero", by_sse_nan},

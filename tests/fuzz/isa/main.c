@@ -36,7 +36,8 @@ struct run {
   uint64_t seed, count; /* instructions on the first axis */
   double seconds;       /* 0: count decides */
   const char *axes;     /* "all", "none" or a name */
-  bool qemu, sabotage, rows_shown;
+  bool qemu, emulated;  /* the reference is QEMU, as a process or as the host's CPU: its deviations are known */
+  bool sabotage, rows_shown;
   int64_t show; /* --show: this case only, with all that is known of it */
   struct bench bench;
   struct stream_rows rows;
@@ -382,7 +383,7 @@ static const char usage[] =
   "  --count N           instructions on the first axis (5000000); the others get a tenth each\n"
   "  --seconds S         time in place of a count\n"
   "  --axes all|NAME|none   all of the monitor's switches, one, or only the default (none)\n"
-  "  --reference host|qemu  (host)\n"
+  "  --reference host|qemu|emulated  (host); emulated: the host's CPU, which is QEMU's\n"
   "  --show CASE         runs one case and prints it with both outcomes\n"
   "  --rows              lists the opcode rows that were not hit, with the reasons\n"
   "  --sabotage          changes each of the translator's outcomes: passes if every change is noticed\n";
@@ -405,8 +406,9 @@ static bool parse(struct run *run, int argc, char **argv) {
     else if (!strcmp(name, "--seconds")) run->seconds = strtod(value, NULL);
     else if (!strcmp(name, "--axes")) run->axes = value;
     else if (!strcmp(name, "--show")) run->show = strtoll(value, NULL, 0);
-    else if (!strcmp(name, "--reference") && (!strcmp(value, "qemu") || !strcmp(value, "host")))
-      run->qemu = !strcmp(value, "qemu");
+    else if (!strcmp(name, "--reference") && !strcmp(value, "host")) run->qemu = run->emulated = false;
+    else if (!strcmp(name, "--reference") && !strcmp(value, "qemu")) run->qemu = true, run->emulated = false;
+    else if (!strcmp(name, "--reference") && !strcmp(value, "emulated")) run->qemu = run->emulated = true;
     else return false;
   }
   return true;
@@ -455,7 +457,7 @@ int main(int argc, char **argv) {
     return 2;
   }
   struct bench *b = &run->bench;
-  b->reference = run->qemu ? reference_create(REFERENCE_QEMU, &error) : reference_create_host(&error);
+  b->reference = run->qemu && !run->emulated ? reference_create(REFERENCE_QEMU, &error) : reference_create_host(&error);
   if (!b->reference) {
     printf("skipped fuzz-isa: %s\n0 passed, 0 failed, 1 skipped\n", error);
     free(run);
