@@ -309,7 +309,7 @@ static bool within(uint32_t page, uint32_t count) { return page < GUEST_PAGES &&
 bool sandbox_map(struct sandbox *s, uint32_t page, uint32_t count, enum sandbox_file file, uint64_t offset, int protection) {
   return within(page, count) &&
          ordered(s, SYS_mmap, (uint64_t)page * PAGE, (uint64_t)count * PAGE, (uint64_t)(unsigned)protection,
-                 MAP_SHARED | MAP_FIXED, (uint64_t)(unsigned)s->files[file], offset);
+                 MAP_SHARED | MAP_FIXED | MAP_POPULATE, (uint64_t)(unsigned)s->files[file], offset);
 }
 bool sandbox_unmap(struct sandbox *s, uint32_t page, uint32_t count) {
   return within(page, count) && ordered(s, SYS_munmap, (uint64_t)page * PAGE, (uint64_t)count * PAGE, 0, 0, 0, 0);

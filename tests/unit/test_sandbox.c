@@ -347,7 +347,7 @@ static void a_descriptor_more_is_left_open_by_none(void **state) {
 static int child_pid(void) {
   int pid = 0;
   FILE *f = fopen("/proc/thread-self/children", "r");
-  assert_non_null(f);
+  if (!f) skip(); /* a kernel without CONFIG_PROC_CHILDREN */
   if (fscanf(f, "%d", &pid) != 1) pid = 0;
   fclose(f);
   return pid;
