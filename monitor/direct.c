@@ -16,6 +16,7 @@ enum {
   MAPS_MOST = 20000,                              /* of one sandbox, of the 65,530 that the host allows; each may split another */
   LOOK_EXITS = 64,
   BUSY_NS = 200000000,
+  HLT = 0xf4,
   CHANGES_MOST = 8, /* of code, which is not looked at any more then */
 };
 
@@ -174,7 +175,6 @@ static void tell_unfit(struct monitor *m, uint32_t frame, const struct look *l) 
 /* A copy of the page, in which what is foreign is HLT, which faults: that is what runs. Where the host knows protection keys
  * nobody can read it. */
 static bool make_copy(struct direct *d, uint32_t frame, const struct look *l) {
-  enum { HLT = 0xf4 };
   if (!d->copy_of[frame]) {
     if (d->copies == DIRECT_COPIES) return false;
     d->copy_of[frame] = (uint16_t)++d->copies;
@@ -246,7 +246,31 @@ static bool judge_code(struct monitor *m, struct direct_context *c, uint32_t pag
   return *known != CODE_UNFIT;
 }
 
-/* Direct ways lead to that address. If its page runs already, and was not looked through from there, it is looked at again. */
+static void add_ways(struct direct *d, struct direct_context *c, const struct look *l) {
+  for (unsigned i = 0; i < l->target_count; i++)
+    if (d->way_count < DIRECT_WAYS) d->ways[d->way_count++] = l->targets[i];
+    else c->all_stale = true;
+}
+
+/* A page that runs has a way into it that was not known. It stays as it is if nothing new is foreign there; else it is looked at
+ * again. */
+static void look_further(struct monitor *m, struct direct_context *c, uint32_t frame, uint32_t target) {
+  struct direct *d = m->direct;
+  struct look *l = &d->look;
+  prepare_look(m, c, l, target >> MMU_PAGE_BITS, frame);
+  memcpy(l->seen, seen_of(d, frame), sizeof l->seen);
+  l->count = 0;
+  look_from(l, target % MMU_PAGE);
+  look_for_ways(l);
+  if (l->foreign_count || d->code[frame] == CODE_COPIED) {
+    direct_look_again(d, frame);
+    return;
+  }
+  memcpy(seen_of(d, frame), l->seen, sizeof l->seen);
+  add_ways(d, c, l);
+}
+
+/* Direct ways lead to that address. */
 static void note_target(struct monitor *m, struct direct_context *c, uint32_t target) {
   struct direct *d = m->direct;
   uint32_t frame, slot = first_target(target);
@@ -262,18 +286,35 @@ static void note_target(struct monitor *m, struct direct_context *c, uint32_t ta
   if (!(mmu_user_entries(m->v->mmu_cpu, target >> MMU_PAGE_BITS, &frame) & 1 << MMU_FETCH)) return;
   if (d->code[frame] != CODE_FIT && d->code[frame] != CODE_COPIED) return;
   const uint64_t *seen = seen_of(d, frame);
-  if (seen && !(seen[target % MMU_PAGE / 64] >> target % 64 & 1)) direct_look_again(d, frame);
+  if (!(seen[target % MMU_PAGE / 64] >> target % 64 & 1)) look_further(m, c, frame, target);
+}
+
+/* All that is foreign there is HLT in its copy. */
+static bool is_copied(const struct direct *d, uint32_t frame, const struct look *l) {
+  if (d->code[frame] != CODE_COPIED) return !l->foreign_count;
+  const uint8_t *copy = d->copy_pages + (d->copy_of[frame] - 1u) * (uint64_t)MMU_PAGE;
+  for (unsigned i = 0; i < l->foreign_count; i++)
+    if (copy[l->foreign[i]] != HLT) return false;
+  return true;
 }
 
 /* A page of code becomes one of this address space: where it leads to is known from now on. */
 static void note_ways(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame) {
-  struct look *l = &m->direct->look;
+  struct direct *d = m->direct;
+  struct look *l = &d->look;
   prepare_look(m, c, l, page, frame);
-  const uint64_t *seen = seen_of(m->direct, frame);
-  for (unsigned offset = 0; seen && offset < MMU_PAGE; offset++)
+  const uint64_t *seen = seen_of(d, frame);
+  for (unsigned offset = 0; offset < MMU_PAGE; offset++)
     if (seen[offset / 64] >> offset % 64 & 1) look_from(l, offset);
   look_for_ways(l);
-  for (unsigned i = 0; i < l->target_count; i++) note_target(m, c, l->targets[i]);
+  if (!is_copied(d, frame, l)) { /* a way of this address space alone leads there */
+    direct_look_again(d, frame);
+    return;
+  }
+  memcpy(seen_of(d, frame), l->seen, sizeof l->seen);
+  d->way_count = 0;
+  add_ways(d, c, l);
+  while (d->way_count) note_target(m, c, d->ways[--d->way_count]);
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------ */

@@ -17,7 +17,8 @@ enum {
   DIRECT_SPACES = 2048,
   DIRECT_COPIES = 4096,
   DIRECT_LOOKED = 16384,
-  DIRECT_TARGETS = 1 << 16
+  DIRECT_TARGETS = 1 << 16,
+  DIRECT_WAYS = 8192
 };
 /* In struct direct_context.pages, beside PROT_* in the low three bits: the entry that it was made of has died since. */
 enum {
@@ -71,6 +72,8 @@ struct direct {
   uint16_t *seen_of; /* by frame: number + 1 in `seen`, of what was looked through of it */
   uint64_t (*seen)[LOOK_PAGE / 64];
   struct look look;
+  uint32_t ways[DIRECT_WAYS]; /* linear addresses that are still to be noted */
+  unsigned way_count;
   bool faulted; /* an exit ended in a fault of the guest's */
   int copy_fd;
   uint8_t *copy_pages;
