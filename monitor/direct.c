@@ -403,7 +403,7 @@ static bool eligible(const struct monitor *m) {
   enum { MUST_NOT = TR_IOPL_OK | TR_EM | TR_TS | TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN | TR_IN_NMI };
   if ((m->mode.bits & (MUST | MUST_NOT)) != MUST) return false;
   if (tr_seg_class(m->mode, SEG_CS) != TR_SEG_FLAT || tr_seg_class(m->mode, SEG_SS) != TR_SEG_FLAT) return false;
-  if (!v->s.if_flag || vcpu_iopl(v) || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF)) return false;
+  if (!v->s.if_flag || vcpu_iopl(v) || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF | FLAG_VIF | FLAG_VIP)) return false;
   return !v->accessed && !v->pending_db && !m->on_exception && v->s.eip >> MMU_PAGE_BITS < GUEST_PAGES;
 }
 
@@ -418,11 +418,14 @@ static bool selector_for(struct direct_context *c, const struct monitor *m, unsi
   unsigned i = 0;
   while (i < c->segment_count && (c->segments[i].base != s->base || c->segments[i].limit != s->limit)) i++;
   if (i == c->segment_count) {
-    i = c->segment_count < SANDBOX_LDT_ENTRIES ? c->segment_count : c->segment_next++ % SANDBOX_LDT_ENTRIES;
+    if (c->segment_count < SANDBOX_LDT_ENTRIES) i = c->segment_count;
+    else do i = c->segment_next++ % SANDBOX_LDT_ENTRIES;
+      while (c->segments_chosen >> i & 1);
     if (!sandbox_segment(c->sandbox, i, s->base, s->limit)) return false;
     c->segments[i].base = s->base, c->segments[i].limit = s->limit;
     if (i == c->segment_count) c->segment_count++;
   }
+  c->segments_chosen |= 1u << i;
   *selector = sandbox_ldt_selector(i);
   return true;
 }
@@ -432,6 +435,7 @@ static bool give_state(struct direct_context *c, const struct monitor *m, struct
   memcpy(state->gpr, v->s.gpr, sizeof state->gpr);
   state->eip = v->s.eip, state->eflags = v->s.flags | (v->s.sys_flags & FLAG_ID);
   memcpy(state->fp, v->fp.bytes, sizeof state->fp);
+  c->segments_chosen = 0;
   return selector_for(c, m, SEG_ES, &state->es) && selector_for(c, m, SEG_DS, &state->ds) &&
          selector_for(c, m, SEG_FS, &state->fs) && selector_for(c, m, SEG_GS, &state->gs);
 }
@@ -515,7 +519,9 @@ static bool handle_exit(struct monitor *m, struct direct_context *c, struct sand
   if (exit->left) return lose(m, c, "a program left 32-bit code in its sandbox (--user=translate runs it all the same)"), false;
   if (exit->signal == SIGSEGV && exit->vector == VEC_PF) {
     m->counters.direct_page_exits++;
-    if (page_exit(m, c, exit, state->eip, &broken, &unfit) && !m->kicked) return true;
+    /* these it cannot be entered with */
+    bool odd = state->eflags & (FLAG_TF | FLAG_AC | FLAG_NT);
+    if (page_exit(m, c, exit, state->eip, &broken, &unfit) && !m->kicked && !odd) return true;
   }
   take_state(m, state);
   if (broken) drop_context(m, c);
@@ -579,6 +585,11 @@ bool direct_run(struct monitor *m) {
     uint64_t took = now_ns() - begun;
     c->exits++, c->ns += took, m->counters.direct_exits++, m->counters.direct_ns += took;
     on = handle_exit(m, c, &state, &exit);
+    if (on && !bring_up_to_date(m, c)) { /* what the look at code has traced is not to be written any more */
+      take_state(m, &state);
+      drop_context(m, c);
+      return true;
+    }
   }
   if (c->sandbox) look_at_rate(m, c);
   return true;

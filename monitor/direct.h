@@ -33,6 +33,7 @@ struct direct_context {
     uint32_t base, limit;
   } segments[SANDBOX_LDT_ENTRIES];
   unsigned segment_count, segment_next;
+  uint32_t segments_chosen; /* bits: by the state that is being given */
   uint64_t entries; /* to user mode, when it came back with what it could not do itself; 0: it was asked to come back */
   /* since it was looked at last whether it pays */
   unsigned exits;
