@@ -515,6 +515,7 @@ static void look_at_rate(struct monitor *m, struct direct_context *c) {
 /* True: it goes on in the sandbox. */
 static bool handle_exit(struct monitor *m, struct direct_context *c, struct sandbox_state *state,
                         const struct sandbox_exit *exit) {
+  enum { ICEBP = 0xf1 };
   bool broken = false, unfit = false;
   if (exit->left) return lose(m, c, "a program left 32-bit code in its sandbox (--user=translate runs it all the same)"), false;
   if (exit->signal == SIGSEGV && exit->vector == VEC_PF) {
@@ -531,8 +532,8 @@ static bool handle_exit(struct monitor *m, struct direct_context *c, struct sand
     m->counters.direct_call_exits++;
     if (!rewind_gate(m, 0x80, true))
       return lose(m, c, "a program executed SYSENTER or SYSCALL in its sandbox (--user=translate runs it all the same)"), false;
-  } else if (exit->vector == VEC_DB && m->v->s.sys_flags & FLAG_TF) {
-    m->v->pending_db |= 1u << 14;
+  } else if (exit->vector == VEC_DB && (m->v->s.sys_flags & FLAG_TF || code_byte(m, m->v->s.eip - 1) != ICEBP)) {
+    m->v->pending_db |= 1u << 14; /* TF is clear behind the POPF that cleared it */
     return false;
   } else if (exit->signal == SIGTRAP || exit->vector == VEC_OF) rewind_gate(m, exit->vector, false);
   m->direct->step = !unfit;

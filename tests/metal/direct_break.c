@@ -98,8 +98,20 @@ static void virtual_flags(void) {
   print("vif: %x image %x\n", c.eax & ~FL_ARITH, c.eflags & ~FL_ARITH);
 }
 
+/* The trap behind a POPF that clears TF. */
+static void step_off(void) {
+  uint8_t *code = page_alloc();
+  COPY_CODE(code, "mov esi, 1000\n 1: push esi\n pop eax\n dec esi\n jnz 1b\n push 2\n push 0x102\n popfd\n popfd\n nop\n nop");
+  for (unsigned i = 0; i < 2; i++) {
+    struct context c = context_user(code);
+    run(&c);
+    report("tf off again", &c, code);
+  }
+}
+
 void test_main(void) {
   paging_on();
+  step_off();
   virtual_flags();
   flags_before_a_page("ac", 0x40002, TEST_LINEAR);
   flags_before_a_page("nt", 0x4002, TEST_LINEAR + 0x400000);
