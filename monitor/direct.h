@@ -101,9 +101,9 @@ static inline void direct_dropped(struct direct *d, uint32_t space, uint32_t pag
   direct_stale(&d->contexts[d->spaces[space].context - 1], page);
 }
 
-/* The frame's code may be another now, or is not traced any more. */
-static inline void direct_code_changed(struct direct *d, uint32_t frame) {
-  if (!d || !d->code || frame >= d->frames || d->code[frame] == CODE_UNKNOWN) return;
+/* The frame's code may be another now, or is not traced any more. True: it was known, so that all of the frame was traced. */
+static inline bool direct_code_changed(struct direct *d, uint32_t frame) {
+  if (!d || !d->code || frame >= d->frames || d->code[frame] == CODE_UNKNOWN) return false;
   d->code[frame] = CODE_UNKNOWN;
   if (d->changes[frame] < UINT8_MAX) d->changes[frame]++;
   for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) {
@@ -111,4 +111,5 @@ static inline void direct_code_changed(struct direct *d, uint32_t frame) {
     for (unsigned k = 0; k < c->code_count; k++)
       if ((c->pages[c->code_pages[k]] >> DIRECT_FRAME_SHIFT & DIRECT_FRAMES) == frame) direct_stale(c, c->code_pages[k]);
   }
+  return true;
 }
