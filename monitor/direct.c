@@ -132,8 +132,9 @@ static struct direct_context *find_context(struct monitor *m) {
     uint64_t now = now_ns();
     /* taking turns would cost more than it saves */
     bool busy = m->options.user == USER_AUTO && c->sandbox && now - c->used < BUSY_NS;
-    if (now < s->not_before || busy || (!c->sandbox && !open_context(m, c))) return NULL;
-    if (c->space) d->spaces[c->space].context = 0;
+    if (now < s->not_before || busy) return NULL;
+    close_context(d, c); /* what a program has left there is not for another */
+    if (!open_context(m, c)) return NULL;
     c->space = space, c->exits = 0, c->ns = 0;
     s->context = (uint8_t)(c - d->contexts + 1);
     m->counters.direct_contexts++;
@@ -236,7 +237,7 @@ static uint8_t look_at_code(struct monitor *m, struct direct_context *c, uint32_
 static bool judge_code(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame, uint32_t entry) {
   struct direct *d = m->direct;
   uint8_t *known = &d->code[frame];
-  if (*known == CODE_UNKNOWN) {
+  if (*known <= CODE_AGAIN) {
     m->counters.direct_looks++;
     *known =
       d->changes[frame] > CHANGES_MOST && m->options.user == USER_AUTO ? CODE_UNFIT : look_at_code(m, c, page, frame, entry);
@@ -409,11 +410,15 @@ static bool selector_for(struct direct_context *c, const struct monitor *m, unsi
   unsigned i = 0;
   while (i < c->segment_count && (c->segments[i].base != s->base || c->segments[i].limit != s->limit)) i++;
   if (i == c->segment_count) {
-    i = c->segment_count < SANDBOX_LDT_ENTRIES ? c->segment_count : c->segment_next++ % SANDBOX_LDT_ENTRIES;
+    if (c->segment_count < SANDBOX_LDT_ENTRIES) i = c->segment_count;
+    else do
+        i = c->segment_next++ % SANDBOX_LDT_ENTRIES;
+      while (c->segments_chosen >> i & 1);
     if (!sandbox_segment(c->sandbox, i, s->base, s->limit)) return false;
     c->segments[i].base = s->base, c->segments[i].limit = s->limit;
     if (i == c->segment_count) c->segment_count++;
   }
+  c->segments_chosen |= 1u << i;
   *selector = sandbox_ldt_selector(i);
   return true;
 }
@@ -423,6 +428,7 @@ static bool give_state(struct direct_context *c, const struct monitor *m, struct
   memcpy(state->gpr, v->s.gpr, sizeof state->gpr);
   state->eip = v->s.eip, state->eflags = v->s.flags | (v->s.sys_flags & FLAG_ID);
   memcpy(state->fp, v->fp.bytes, sizeof state->fp);
+  c->segments_chosen = 0;
   return selector_for(c, m, SEG_ES, &state->es) && selector_for(c, m, SEG_DS, &state->ds) &&
          selector_for(c, m, SEG_FS, &state->fs) && selector_for(c, m, SEG_GS, &state->gs);
 }
@@ -515,12 +521,15 @@ static void look_at_rate(struct monitor *m, struct direct_context *c) {
 /* True: it goes on in the sandbox. */
 static bool handle_exit(struct monitor *m, struct direct_context *c, const struct sandbox_state *given,
                         struct sandbox_state *state, const struct sandbox_exit *exit) {
+  enum { ICEBP = 0xf1 };
   bool broken = false, unfit = false;
   if (exit->left) return lose(m, c, "a program left 32-bit code in its sandbox (--user=translate runs it all the same)"), false;
   bool same = given->es == state->es && given->ds == state->ds && given->fs == state->fs && given->gs == state->gs;
   if (exit->signal == SIGSEGV && exit->vector == VEC_PF && same) {
     m->counters.direct_page_exits++;
-    if (page_exit(m, c, exit, state->eip, &broken, &unfit) && !m->kicked) return true;
+    /* these it cannot be entered with */
+    bool odd = state->eflags & (FLAG_TF | FLAG_AC | FLAG_NT);
+    if (page_exit(m, c, exit, state->eip, &broken, &unfit) && !m->kicked && !odd) return true;
   }
   take_state(m, state);
   if (repair_segments(m, given, state) == EXEC_FAULT) {
@@ -534,8 +543,8 @@ static bool handle_exit(struct monitor *m, struct direct_context *c, const struc
     m->counters.direct_call_exits++;
     if (!rewind_gate(m, 0x80, true))
       return lose(m, c, "a program executed SYSENTER or SYSCALL in its sandbox (--user=translate runs it all the same)"), false;
-  } else if (exit->vector == VEC_DB && m->v->s.sys_flags & FLAG_TF) {
-    m->v->pending_db |= 1u << 14;
+  } else if (exit->vector == VEC_DB && (m->v->s.sys_flags & FLAG_TF || code_byte(m, m->v->s.eip - 1) != ICEBP)) {
+    m->v->pending_db |= 1u << 14; /* TF is clear behind the POPF that cleared it */
     return false;
   } else if (exit->signal == SIGTRAP || exit->vector == VEC_OF) rewind_gate(m, exit->vector, false);
   m->direct->step = !unfit;

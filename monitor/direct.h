@@ -28,7 +28,13 @@ enum {
   DIRECT_COPY = 1 << 24 /* not the frame, a copy of it */
 };
 /* What is known of a frame's code, in struct direct.code. */
-enum { CODE_UNKNOWN, CODE_FIT, CODE_COPIED /* fit but for some instructions */, CODE_UNFIT };
+enum {
+  CODE_UNKNOWN,
+  CODE_AGAIN /* it was, and is to be looked at once more */,
+  CODE_FIT,
+  CODE_COPIED /* fit but for some instructions */,
+  CODE_UNFIT
+};
 
 /* An address space's sandbox. */
 struct direct_context {
@@ -46,7 +52,8 @@ struct direct_context {
     uint32_t base, limit;
   } segments[SANDBOX_LDT_ENTRIES];
   unsigned segment_count, segment_next;
-  uint64_t entries; /* to user mode, when it came back with what it could not do itself; 0: it was asked to come back */
+  uint32_t segments_chosen; /* bits: by the state that is being given */
+  uint64_t entries;         /* to user mode, when it came back with what it could not do itself; 0: it was asked to come back */
   /* since it was looked at last whether it pays */
   unsigned exits, warm;
   uint64_t ns;
@@ -107,7 +114,8 @@ static inline bool direct_eligible(const struct monitor *m) {
   enum { MUST_NOT = TR_IOPL_OK | TR_EM | TR_TS | TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN | TR_IN_NMI };
   if ((m->mode.bits & (MUST | MUST_NOT)) != MUST) return false;
   if (tr_seg_class(m->mode, SEG_CS) != TR_SEG_FLAT || tr_seg_class(m->mode, SEG_SS) != TR_SEG_FLAT) return false;
-  if (!v->s.if_flag || vcpu_iopl(v) || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF)) return false;
+  if (!v->s.if_flag || vcpu_iopl(v) || v->s.sys_flags & (FLAG_TF | FLAG_AC | FLAG_NT | FLAG_RF | FLAG_VIF | FLAG_VIP))
+    return false;
   return !v->accessed && !v->pending_db && !m->on_exception && v->s.eip < MMU_KERNEL_HALF;
 }
 
@@ -131,24 +139,28 @@ static inline void direct_dropped(struct direct *d, uint32_t space, uint32_t pag
   direct_stale(&d->contexts[d->spaces[space].context - 1], page);
 }
 
+static inline bool direct_frame_is(const struct direct_context *c, uint32_t page, uint32_t frame) {
+  return (c->pages[page] >> DIRECT_FRAME_SHIFT & DIRECT_FRAMES) == frame;
+}
+
 /* The frame is looked at once more before its code runs again. */
 static inline void direct_look_again(struct direct *d, uint32_t frame) {
-  d->code[frame] = CODE_UNKNOWN;
+  d->code[frame] = CODE_AGAIN;
   for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) {
     struct direct_context *c = &d->contexts[i];
     for (unsigned k = 0; k < c->code_count; k++)
-      if ((c->pages[c->code_pages[k]] >> DIRECT_FRAME_SHIFT & DIRECT_FRAMES) == frame) direct_stale(c, c->code_pages[k]);
+      if (direct_frame_is(c, c->code_pages[k], frame)) direct_stale(c, c->code_pages[k]);
   }
 }
 
-/* The frame's code may be another now, or is not traced any more. */
-static inline void direct_code_changed(struct direct *d, uint32_t frame) {
-  if (!d || !d->code || frame >= d->frames || d->code[frame] == CODE_UNKNOWN) return;
+/* The frame's code may be another now, or is not traced any more. True: it was known, so that all of the frame was traced. */
+static inline bool direct_code_changed(struct direct *d, uint32_t frame) {
+  if (!d || !d->code || frame >= d->frames || d->code[frame] == CODE_UNKNOWN) return false;
   if (d->changes[frame] < UINT8_MAX) d->changes[frame]++;
   d->code[frame] = CODE_UNKNOWN;
   for (unsigned i = 0; i < DIRECT_CONTEXTS; i++) { /* where it led to is not known any more */
     struct direct_context *c = &d->contexts[i];
-    for (unsigned k = 0; k < c->code_count && !c->all_stale; k++)
-      c->all_stale = (c->pages[c->code_pages[k]] >> DIRECT_FRAME_SHIFT & DIRECT_FRAMES) == frame;
+    for (unsigned k = 0; k < c->code_count && !c->all_stale; k++) c->all_stale = direct_frame_is(c, c->code_pages[k], frame);
   }
+  return true;
 }

@@ -46,7 +46,7 @@ void vm_stop(struct vcpu *v, const char *reason) {
 /* ---- derived state dies ---------------------------------------------------------------------------------------- */
 
 void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) {
-  direct_code_changed(m->direct, frame);
+  bool all_traced = direct_code_changed(m->direct, frame);
   const typeof(m->v->store) *store = &m->v->store;
   uint64_t left;
   m->dropped = true;
@@ -54,7 +54,7 @@ void monitor_code_written(struct monitor *m, uint32_t frame, uint64_t granules) 
                                 : tcache_kill_granules(m->code.tcache, frame, granules, &left);
   m->counters.code_kills += killed;
   if (killed && store->size && store->by_insn) selfmod_killed(m, frame, store->offset);
-  if (!killed && store->size) return; /* all are still there */
+  if (!killed && store->size && !all_traced) return; /* all are still there */
   mmu_untrace_code(m->mmu, frame);
   if (left) mmu_trace_code(m->mmu, frame, left);
 }

@@ -167,15 +167,29 @@ static bool has_died(const struct sandbox *s) {
   return waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid;
 }
 
-/* Waits for a thread's next system call. Before Linux 6.11 a listener alone would wait for ever when the process has died. */
-static bool receive(const struct sandbox *s, int listener, struct seccomp_notif *notif) {
+/* Once it was asked to come back it has so long: 64-bit code can block the signal, and be waited for for ever. */
+enum { PATIENCE_MS = 3000 };
+static int64_t now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Waits for a thread's next system call. `asked`: see sandbox_run(), or NULL. Before Linux 6.11 a listener alone would wait for
+ * ever when the process has died. */
+static bool receive(const struct sandbox *s, int listener, struct seccomp_notif *notif, const volatile int *asked) {
   struct pollfd either[] = {{.fd = listener, .events = POLLIN}, {.fd = s->pid_fd, .events = POLLIN}};
+  int64_t deadline = 0;
   for (;;) {
     *notif = (struct seccomp_notif){0};
-    int ready = poll(either, 2, -1);
+    if (asked && *asked) {
+      if (!deadline) deadline = now_ms() + PATIENCE_MS;
+      if (now_ms() >= deadline) return false;
+    }
+    int ready = poll(either, 2, 1000); /* a signal right before this is seen a second later */
     if (ready > 0 && !(either[0].revents & POLLIN)) return false;
     if (ready > 0 && !ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notif)) return notif->data.arch == AUDIT_ARCH_X86_64;
-    if ((errno != EINTR && errno != ENOENT) || has_died(s)) return false;
+    if (ready && errno != EINTR && errno != ENOENT) return false;
   }
 }
 
@@ -184,17 +198,37 @@ static bool answer(int listener, uint64_t id, uint32_t flags) {
   return !ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
 
+/* Lets a parked thread go on. One that was stopped meanwhile (SIGSTOP, a debugger, a frozen cgroup, a host that slept) has made
+ * its call once more. */
+static bool unpark(const struct sandbox *s, int listener, uint64_t id) {
+  struct seccomp_notif notif = {.id = id};
+  while (!answer(listener, notif.id, 0))
+    if (errno != ENOENT || has_died(s) || !receive(s, listener, &notif, NULL) || notif.data.nr != SYS_sched_yield) return false;
+  return true;
+}
+
+/* Of the signals' handler, on its own stack, with the signals blocked that were when it was made. (64-bit code that knows nothing
+ * of the stub's address cannot claim that, so that what it has changed is not there for another program.) */
+static bool is_handler(const struct sandbox *s, const struct seccomp_notif *notif) {
+  const struct seccomp_data *d = &notif->data;
+  uint64_t stub = (uint64_t)(uintptr_t)s->stub, blocked = ~0ull;
+  for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++) blocked &= ~(1ull << (caught[i] - 1));
+  blocked &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+  return d->nr == SYS_sched_yield && d->instruction_pointer == stub + stub_offset(stub_parked) &&
+         d->args[0] - (stub + STUB_STACK_AT) < STUB_STACK_BYTES && d->args[1] == blocked;
+}
+
 /* The thread of guest code stands still from here on. It may call nothing else. */
-static bool park(struct sandbox *s) {
+static bool park(struct sandbox *s, const volatile int *asked) {
   struct seccomp_notif notif;
-  s->parked = receive(s, s->listener, &notif) && notif.data.nr == SYS_sched_yield;
+  s->parked = receive(s, s->listener, &notif, asked) && is_handler(s, &notif);
   s->id = notif.id;
   return s->parked;
 }
 
 static bool mapper_parks(struct sandbox *s, uint64_t *result) {
   struct seccomp_notif notif;
-  if (!receive(s, s->mapper_listener, &notif) || notif.data.nr != SYS_sched_yield) return false;
+  if (!receive(s, s->mapper_listener, &notif, NULL) || notif.data.nr != SYS_sched_yield) return false;
   s->mapper_id = notif.id, *result = notif.data.args[0];
   return true;
 }
@@ -204,7 +238,7 @@ static bool flush(struct sandbox *s) {
   uint64_t result;
   if (!s->calls) return true;
   s->orders->calls = s->calls, s->calls = 0;
-  return answer(s->mapper_listener, s->mapper_id, 0) && mapper_parks(s, &result) && !result;
+  return unpark(s, s->mapper_listener, s->mapper_id) && mapper_parks(s, &result) && !result;
 }
 
 /* Has a system call made before guest code runs again. */
@@ -256,8 +290,8 @@ static const char *make_process(struct sandbox *s) {
   s->listener = s->control->guest_listener - 1, s->guest = s->control->guest;
   if ((wrong = started(s, &s->control->mapper_listener))) return wrong;
   s->mapper_listener = s->control->mapper_listener - 1;
-  if (!receive(s, s->listener, &notif) || notif.data.nr != SYS_close_range ||
-      !answer(s->listener, notif.id, SECCOMP_USER_NOTIF_FLAG_CONTINUE) || !park(s))
+  if (!receive(s, s->listener, &notif, NULL) || notif.data.nr != SYS_close_range ||
+      !answer(s->listener, notif.id, SECCOMP_USER_NOTIF_FLAG_CONTINUE) || !park(s, NULL))
     return died;
   return mapper_parks(s, &result) && strip(s) ? NULL : died;
 }
@@ -359,7 +393,7 @@ bool sandbox_run(struct sandbox *s, struct sandbox_state *state, struct sandbox_
     *exit = (struct sandbox_exit){.signal = SIGUSR1};
     return true;
   }
-  bool good = answer(s->listener, s->id, 0) && park(s);
+  bool good = unpark(s, s->listener, s->id) && park(s, asked);
   atomic_store(&s->running, false);
   if (good) store_state(s->control, state, exit);
   return good;

@@ -10,15 +10,21 @@ _Static_assert(offsetof(struct stub_control, gregs) == 8 && offsetof(struct stub
 
 /* ucontext_t (arch/x86/include/uapi/asm/sigcontext.h): 23 registers from 40 on, the pointer to the x87/SSE state at 224; of that,
  * the magic number of an XSAVE image at 464, its size at 480 and which states it holds at 512. Hosts without XSAVE have the
- * number, too, and a size of 512.
+ * number, too, and a size of 512. The signal mask is at 296.
  *
  * The mapper keeps all that it knows in registers and takes orders from memory that nobody there can write. What its calls gave
  * it tells by an argument of the call in which it parks: 0, or an error. */
 __asm__(".pushsection .rodata, \"a\", @progbits\n"
         ".balign 64\n"
-        ".globl stub_code, stub_handler, stub_restorer, stub_start, stub_mapper, stub_code_end\n"
+        ".globl stub_code, stub_parked, stub_handler, stub_restorer, stub_start, stub_mapper, stub_code_end\n"
         "stub_code:\n"
-        "stub_start:\n"
+        "stub_start:\n" /* nothing of the monitor's is left in registers: 64-bit code would find it */
+        "  mov $0x2b, %eax\n"
+        "  mov %eax, %fs\n" /* the bases, which a null selector leaves as they are on some CPUs */
+        "  mov %eax, %gs\n"
+        "  xor %eax, %eax\n  xor %ecx, %ecx\n  xor %edx, %edx\n  xor %ebx, %ebx\n  xor %ebp, %ebp\n  xor %esi, %esi\n"
+        "  xor %edi, %edi\n  xor %r8d, %r8d\n  xor %r9d, %r9d\n  xor %r10d, %r10d\n  xor %r11d, %r11d\n  xor %r12d, %r12d\n"
+        "  xor %r13d, %r13d\n  xor %r14d, %r14d\n  xor %r15d, %r15d\n"
         "  ud2\n" /* the first frame to return from */
         "stub_handler:\n"
         "  cld\n"
@@ -41,8 +47,11 @@ __asm__(".pushsection .rodata, \"a\", @progbits\n"
         "  lea 224(%rbx), %rdi\n"
         "  mov $58, %ecx\n"
         "  rep movsq\n"
+        "  mov %rsp, %rdi\n" /* 64-bit code may have set another stack for signals, or blocked some: that is told */
+        "  mov 296(%rbp), %rsi\n"
         "  mov $24, %eax\n" /* sched_yield: parked */
         "  syscall\n"
+        "stub_parked:\n"
         "  lea 8(%rbx), %rsi\n"
         "  lea 40(%rbp), %rdi\n"
         "  mov $23, %ecx\n"
@@ -56,6 +65,7 @@ __asm__(".pushsection .rodata, \"a\", @progbits\n"
         "  jne 1f\n"
         "  cmpl $512, 480(%rdx)\n"
         "  jbe 1f\n"
+        "  andq $0x200, 512(%rdx)\n" /* of more than x87 and SSE the guest has nothing: but for PKRU as after a reset */
         "  orq $3, 512(%rdx)\n"
         "1:\n"
         "  mov 192(%rbx), %eax\n"

@@ -34,5 +34,5 @@ struct stub_orders {
   uint32_t descriptor[32][4]; /* struct user_desc, of the LDT's entries */
 };
 
-extern const uint8_t stub_code[], stub_handler[], stub_restorer[], stub_start[], stub_mapper[], stub_code_end[];
+extern const uint8_t stub_code[], stub_parked[], stub_handler[], stub_restorer[], stub_start[], stub_mapper[], stub_code_end[];
 #define stub_offset(label) ((uint64_t)(label - stub_code))
