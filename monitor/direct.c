@@ -262,8 +262,7 @@ static void look_further(struct monitor *m, struct direct_context *c, uint32_t f
   memcpy(l->seen, seen_of(d, frame), sizeof l->seen);
   l->count = 0;
   look_from(l, target % MMU_PAGE);
-  look_for_ways(l);
-  if (l->foreign_count || d->code[frame] == CODE_COPIED) {
+  if (!look_for_ways(l) || l->foreign_count || d->code[frame] == CODE_COPIED) {
     direct_look_again(d, frame);
     return;
   }
@@ -307,8 +306,7 @@ static void note_ways(struct monitor *m, struct direct_context *c, uint32_t page
   const uint64_t *seen = seen_of(d, frame);
   for (unsigned offset = 0; offset < MMU_PAGE; offset++)
     if (seen[offset / 64] >> offset % 64 & 1) look_from(l, offset);
-  look_for_ways(l);
-  if (!is_copied(d, frame, l)) { /* a way of this address space alone leads there */
+  if (!look_for_ways(l) || !is_copied(d, frame, l)) { /* a way of this address space alone leads there */
     direct_look_again(d, frame);
     return;
   }

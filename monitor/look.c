@@ -91,42 +91,54 @@ static bool foreign_overlap(const struct look *l) {
   return false;
 }
 
-/* sure: from every place where code is known to be entered, along direct jumps. Else: on behind what ends a way, as far as that
- * can be decoded, where functions come one after the other; nothing can be changed there, as it may be a table. */
-static bool look_through(struct look *l, bool sure) {
+enum certainty {
+  SURE,        /* from every place where code is known to be entered, along direct jumps */
+  BEHIND_CALL, /* on from there behind calls, where a call that does not return may have its data */
+  UNSURE       /* behind what ends a way, as far as that can be decoded, where functions come one after the other: tables, too */
+};
+
+/* What is foreign can be kept from running only where it is sure to be code. */
+static bool look_through(struct look *l, enum certainty how) {
   while (l->count) {
     unsigned offset = l->todo[--l->count];
     struct insn insn;
     l->unfit = (uint16_t)offset;
     enum decoded what = decode(l, offset, &insn);
     if (what != WHOLE) {
-      if (sure && !add_foreign(l, offset)) return false; /* it is run translated */
+      if (how == BEHIND_CALL || (how == SURE && !add_foreign(l, offset))) return false;
       continue;
     }
-    bool foreign = is_foreign(l, &insn);
-    if (foreign && (sure ? !add_foreign(l, offset) : !is_likely_data(&insn))) return false;
-    bool ends = insn.kind == OP_UD || (foreign && !sure) ||
-                (sure && (insn.kind == OP_JMP_REL || insn.kind == OP_JMP_IND || insn.kind == OP_RET || insn.kind == OP_HLT));
+    bool foreign = is_foreign(l, &insn), call = insn.kind == OP_CALL_REL || insn.kind == OP_CALL_IND;
+    /* behind a call, two bytes of an opcode are taken for code */
+    bool code = how == SURE || (how == BEHIND_CALL && insn.row->map != 0);
+    if (foreign && (code ? !add_foreign(l, offset) : how == BEHIND_CALL || !is_likely_data(&insn))) return false;
+    bool ends =
+      insn.kind == OP_UD || (foreign && how == UNSURE) ||
+      (how != UNSURE && (insn.kind == OP_JMP_REL || insn.kind == OP_JMP_IND || insn.kind == OP_RET || insn.kind == OP_HLT));
     uint32_t next = offset + insn.length;
-    if (kind_has(insn.kind, KIND_RELATIVE)) look_to(l, next + (uint32_t)insn.rel, sure);
-    if (!ends) look_to(l, next, sure);
+    if (kind_has(insn.kind, KIND_RELATIVE)) look_to(l, next + (uint32_t)insn.rel, how != UNSURE);
+    if (ends) continue;
+    if (call && how == SURE && next < LOOK_PAGE) l->behind_calls[l->behind_count++] = (uint16_t)next;
+    else look_to(l, next, how != UNSURE);
   }
-  return true;
+  if (how != SURE) return true;
+  while (l->behind_count) look_from(l, l->behind_calls[--l->behind_count]);
+  return look_through(l, BEHIND_CALL);
 }
 
 bool look_at_page(struct look *l) {
   uint64_t sure[LOOK_PAGE / 64];
-  bool fit = look_through(l, true) && l->target_count < LOOK_TARGETS && !foreign_overlap(l);
+  bool fit = look_through(l, SURE) && l->target_count < LOOK_TARGETS && !foreign_overlap(l);
   memcpy(sure, l->seen, sizeof sure);
   /* behind each instruction that was seen and whose successor was not */
   for (unsigned offset = 0; fit && offset < LOOK_PAGE; offset++) {
     struct insn insn;
     if (!(l->seen[offset / 64] >> offset % 64 & 1) || decode(l, offset, &insn) != WHOLE) continue;
     look_from(l, offset + insn.length);
-    fit = look_through(l, false);
+    fit = look_through(l, UNSURE);
   }
   memcpy(l->seen, sure, sizeof sure);
   return fit;
 }
 
-void look_for_ways(struct look *l) { look_through(l, true); }
+bool look_for_ways(struct look *l) { return look_through(l, SURE); }

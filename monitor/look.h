@@ -21,13 +21,13 @@ struct look {
   uint32_t targets[LOOK_TARGETS]; /* linear addresses in other pages that direct jumps, calls and the page's end lead to */
   unsigned target_count;
   uint16_t unfit; /* where something was found for which the page may not run at all */
-  uint16_t todo[LOOK_PAGE];
-  unsigned count;
+  uint16_t todo[LOOK_PAGE], behind_calls[LOOK_PAGE];
+  unsigned count, behind_count;
 };
 
 /* An offset at which the code is known to be entered. LOOK_PAGE and above: none. */
 void look_from(struct look *l, uint32_t offset);
 /* Follows every way from there. False: the page is not fit to run. */
 bool look_at_page(struct look *l);
-/* The same of a page that is known to be: makes `seen` and `targets` alone. */
-void look_for_ways(struct look *l);
+/* The same of one that is known to be fit, but for what the new ways lead to: without the look behind what ends a way. */
+bool look_for_ways(struct look *l);

@@ -1,6 +1,9 @@
 /* Programs load and use a segment register where that is not foreseen: in the first bytes of a page that is reached from the page
  * before (as ld.so does), in a page that ran before from elsewhere, behind an indirect jump into the midst of another
- * instruction. The selector is 33h, which Linux' programs have for their threads, and 64-bit hosts for their 64-bit code. */
+ * instruction. The selector is 33h, which Linux' programs have for their threads, and 64-bit hosts for their 64-bit code. QEMU
+ * looks at no limits, nor at null selectors.
+ * EXPECT: null, from the next page: #GP error=0000 eip=+0 ebx=0 gs=0
+ * EXPECT: hidden, over the limit: #GP error=0000 eip=+18 ebx=0 gs=33 */
 #include "lib/metal.h"
 
 static uint32_t words[4] = {0x11111111, 0x22222222, 0x33333333, 0x44444444};

@@ -83,6 +83,16 @@ static void overlapping_instructions_are_unfit(void **state) {
   assert_true(LOOK(0, "\x74\x01\xb8\x90\x90\x90\x90\xc3"));  /* ... and is NOPs */
 }
 
+/* CALL over four bytes, which are read: nothing of them can be changed. Where a block begins there they are code. */
+static void data_behind_a_call_is_left_alone(void **state) {
+  static const char code[] = "\xe8\x04\x00\x00\x00\x16\x1e\x06\x0e\x58\xc3";
+  assert_false(look_at(0x40, code, sizeof code - 1, true));
+  l = (struct look){.bytes = page, .next = next, .features = ~0ull, .sse = true};
+  look_from(&l, 0x40), look_from(&l, 0x45);
+  assert_true(look_at_page(&l));
+  assert_int_equal(l.foreign_count, 4);
+}
+
 static void what_stands_behind_a_return_counts(void **state) {
   assert_false(LOOK(0, "\xc3\x0f\xa2"));                        /* CPUID */
   assert_true(LOOK(0, "\xc3\x1f\xcb\x8e\xe8\xf3\x0f\xbc\xc0")); /* a table, for all that is known */
@@ -104,6 +114,7 @@ int main(void) {
     cmocka_unit_test(ways_out_of_the_page_are_told),
     cmocka_unit_test(an_opcode_in_the_next_page),
     cmocka_unit_test(overlapping_instructions_are_unfit),
+    cmocka_unit_test(data_behind_a_call_is_left_alone),
     cmocka_unit_test(what_stands_behind_a_return_counts),
     cmocka_unit_test(too_much_that_is_foreign_is_unfit),
   };
