@@ -222,6 +222,7 @@ static bool keep_seen(struct direct *d, uint32_t frame, const struct look *l) {
 static uint8_t look_at_code(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame, uint32_t entry) {
   struct direct *d = m->direct;
   struct look *l = &d->look;
+  d->look_context = NULL;
   prepare_look(m, c, l, page, frame);
   look_from(l, entry);
   if (!look_at_page(l)) {
@@ -229,6 +230,7 @@ static uint8_t look_at_code(struct monitor *m, struct direct_context *c, uint32_
     return CODE_UNFIT;
   }
   if (!keep_seen(d, frame, l)) return CODE_UNFIT;
+  d->look_context = c, d->look_page = page;
   if (!l->foreign_count) return CODE_FIT;
   return make_copy(d, frame, l) ? CODE_COPIED : CODE_UNFIT;
 }
@@ -258,6 +260,7 @@ static void add_ways(struct direct *d, struct direct_context *c, const struct lo
 static void look_further(struct monitor *m, struct direct_context *c, uint32_t frame, uint32_t target) {
   struct direct *d = m->direct;
   struct look *l = &d->look;
+  d->look_context = NULL;
   prepare_look(m, c, l, target >> MMU_PAGE_BITS, frame);
   memcpy(l->seen, seen_of(d, frame), sizeof l->seen);
   l->count = 0;
@@ -298,21 +301,30 @@ static bool is_copied(const struct direct *d, uint32_t frame, const struct look 
   return true;
 }
 
-/* A page of code becomes one of this address space: where it leads to is known from now on. */
-static void note_ways(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame) {
+/* Once more from all that was seen, and from what is known in this address space alone. False: there is something new that is
+ * foreign. */
+static bool look_for_new_ways(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame) {
   struct direct *d = m->direct;
   struct look *l = &d->look;
   prepare_look(m, c, l, page, frame);
   const uint64_t *seen = seen_of(d, frame);
   for (unsigned offset = 0; offset < MMU_PAGE; offset++)
     if (seen[offset / 64] >> offset % 64 & 1) look_from(l, offset);
-  if (!look_for_ways(l) || !is_copied(d, frame, l)) { /* a way of this address space alone leads there */
+  if (!look_for_ways(l) || !is_copied(d, frame, l)) return false;
+  memcpy(seen_of(d, frame), l->seen, sizeof l->seen);
+  return true;
+}
+
+/* A page of code becomes one of this address space: where it leads to is known from now on. */
+static void note_ways(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t frame) {
+  struct direct *d = m->direct;
+  bool just_looked = d->look_context == c && d->look_page == page;
+  if (!just_looked && !look_for_new_ways(m, c, page, frame)) {
     direct_look_again(d, frame);
     return;
   }
-  memcpy(seen_of(d, frame), l->seen, sizeof l->seen);
-  d->way_count = 0;
-  add_ways(d, c, l);
+  d->look_context = NULL, d->way_count = 0;
+  add_ways(d, c, &d->look);
   while (d->way_count) note_target(m, c, d->ways[--d->way_count]);
 }
 
@@ -597,7 +609,7 @@ bool direct_run(struct monitor *m) {
     uint64_t took = now_ns() - begun;
     c->ns += took, m->counters.direct_exits++, m->counters.direct_ns += took;
     on = handle_exit(m, c, &given, &state, &exit);
-    if (c->sandbox) c->exits += !on || c->warm++ % 4 == 0; /* pages are mapped once, mostly */
+    if (c->sandbox) c->exits += !on || c->warm++ % 16 == 0; /* pages are mapped once, mostly */
   }
   if (c->sandbox) look_at_rate(m, c);
   return true;

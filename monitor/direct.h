@@ -79,6 +79,8 @@ struct direct {
   uint16_t *seen_of; /* by frame: number + 1 in `seen`, of what was looked through of it */
   uint64_t (*seen)[LOOK_PAGE / 64];
   struct look look;
+  const struct direct_context *look_context; /* and look_page: of what `look` was made just now; NULL: of anything */
+  uint32_t look_page;
   uint32_t ways[DIRECT_WAYS]; /* linear addresses that are still to be noted */
   unsigned way_count;
   bool faulted; /* an exit ended in a fault of the guest's */

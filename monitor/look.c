@@ -110,7 +110,7 @@ static bool look_through(struct look *l, enum certainty how) {
     }
     bool foreign = is_foreign(l, &insn), call = insn.kind == OP_CALL_REL || insn.kind == OP_CALL_IND;
     /* behind a call, two bytes of an opcode are taken for code */
-    bool code = how == SURE || (how == BEHIND_CALL && insn.row->map != 0);
+    bool code = how == SURE || (how == BEHIND_CALL && (insn.row->map != 0 || insn_opcode(&insn) == 0xc7 /* XBEGIN */));
     if (foreign && (code ? !add_foreign(l, offset) : how == BEHIND_CALL || !is_likely_data(&insn))) return false;
     bool ends =
       insn.kind == OP_UD || (foreign && how == UNSURE) ||
