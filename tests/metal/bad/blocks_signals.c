@@ -1,5 +1,5 @@
 /* A program that gets into 64-bit code by a jump that no look finds, and returns there from a signal that never was, into a
- * 32-bit loop in which all signals are blocked: the host must not wait for it for ever.
+ * 32-bit loop in which all signals are blocked: the host must not wait for it for ever. (Status 4: the machine stops.)
  * BTARGS: --user=direct
  * ENDS: any */
 #include "../lib/metal.h"
