@@ -189,7 +189,7 @@ static bool receive(const struct sandbox *s, int listener, struct seccomp_notif 
     int ready = poll(either, 2, 1000); /* a signal right before this is seen a second later */
     if (ready > 0 && !(either[0].revents & POLLIN)) return false;
     if (ready > 0 && !ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, notif)) return notif->data.arch == AUDIT_ARCH_X86_64;
-    if (ready && errno != EINTR && errno != ENOENT) return false;
+    if ((ready && errno != EINTR && errno != ENOENT) || has_died(s)) return false;
   }
 }
 
