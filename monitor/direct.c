@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -19,12 +18,6 @@ enum {
   HLT = 0xf4,
   CHANGES_MOST = 8, /* of code, which is not looked at any more then */
 };
-
-static uint64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 const char *monitor_user_code(const struct monitor *m, const char **reason) {
   static const char counted[] = "-icount, -singlestep, -d nochain and --irq-jitter look at each instruction";
@@ -129,7 +122,7 @@ static struct direct_context *find_context(struct monitor *m) {
     c = &d->contexts[0];
     for (unsigned i = 0; i < DIRECT_CONTEXTS; i++)
       if (d->contexts[i].used < c->used) c = &d->contexts[i];
-    uint64_t now = now_ns();
+    uint64_t now = clock_host_ns();
     /* taking turns would cost more than it saves */
     bool busy = m->options.user == USER_AUTO && c->sandbox && now - c->used < BUSY_NS;
     if (now < s->not_before || busy) return NULL;
@@ -140,7 +133,7 @@ static struct direct_context *find_context(struct monitor *m) {
     m->counters.direct_contexts++;
     c->all_stale = true;
   }
-  c->used = now_ns();
+  c->used = clock_host_ns();
   return c;
 }
 
@@ -403,7 +396,7 @@ static bool map_page(struct monitor *m, struct direct_context *c, uint32_t page)
 
 /* The host does not let it have what it needs. */
 static void drop_context(struct monitor *m, struct direct_context *c) {
-  m->direct->spaces[c->space].not_before = now_ns() + 1000000000u;
+  m->direct->spaces[c->space].not_before = clock_host_ns() + 1000000000u;
   close_context(m->direct, c);
 }
 
@@ -519,7 +512,7 @@ static void look_at_rate(struct monitor *m, struct direct_context *c) {
   if (m->options.user == USER_AUTO && c->ns / c->exits < 4 * m->direct->cost) {
     s->promoted = false, s->streak = 0;
     if (s->demoted < 8) s->demoted++;
-    s->not_before = now_ns() + (20000000ull << s->demoted);
+    s->not_before = clock_host_ns() + (20000000ull << s->demoted);
     m->counters.direct_demotions++;
     if (m->options.log & 1u << LOG_direct)
       machine_log(m->machine, "direct: space %u goes back to translated code: %llu ns an exit", c->space,
@@ -568,15 +561,16 @@ static bool may_enter_kernel(struct monitor *m) {
   enum { PART = 20, AT_ONCE = 4 };
   struct direct *d = m->direct;
   d->spent += d->cost;
-  return m->options.user == USER_DIRECT || d->spent < (now_ns() - d->sampled) / PART + AT_ONCE * d->cost;
+  return m->options.user == USER_DIRECT || d->spent < (clock_host_ns() - d->sampled) / PART + AT_ONCE * d->cost;
 }
 
 bool direct_run(struct monitor *m) {
   struct direct *d = m->direct;
   uint32_t frame;
   if (!begin(m)) return false;
-  if (d->sse != (m->mode.bits & TR_OSFXSR ? true : false)) forget_code(m);
-  d->sse = m->mode.bits & TR_OSFXSR;
+  bool sse = m->mode.bits & TR_OSFXSR;
+  if (d->sse != sse) forget_code(m);
+  d->sse = sse;
   /* in unfit code the way in and out would cost more than it saves */
   if (mmu_user_entries(m->v->mmu_cpu, m->v->s.eip >> MMU_PAGE_BITS, &frame) & 1 << MMU_FETCH && d->code[frame] == CODE_UNFIT)
     return false;
@@ -598,7 +592,7 @@ bool direct_run(struct monitor *m) {
       drop_context(m, c);
       return true;
     }
-    uint64_t begun = now_ns();
+    uint64_t begun = clock_host_ns();
     d->running = c->sandbox;
     bool good = sandbox_run(c->sandbox, &state, &exit, &m->kicked);
     d->running = NULL;
@@ -606,7 +600,7 @@ bool direct_run(struct monitor *m) {
       lose(m, c, "a sandbox's process died, or did what it may not");
       return true;
     }
-    uint64_t took = now_ns() - begun;
+    uint64_t took = clock_host_ns() - begun;
     c->ns += took, m->counters.direct_exits++, m->counters.direct_ns += took;
     on = handle_exit(m, c, &given, &state, &exit);
     if (c->sandbox) c->exits += !on || c->warm++ % 16 == 0; /* pages are mapped once, mostly */
@@ -621,7 +615,7 @@ void direct_sample(struct monitor *m) {
   enum { SAMPLE_NS = 1000000, STREAK = 3, PAYS = 8 };
   struct direct *d = m->direct;
   if (!d || d->missing || m->options.user != USER_AUTO) return;
-  uint64_t now = now_ns(), passed = now - d->sampled, entries = m->user_entries - d->entries_then;
+  uint64_t now = clock_host_ns(), passed = now - d->sampled, entries = m->user_entries - d->entries_then;
   if (passed < SAMPLE_NS) return;
   uint32_t space = mmu_space(m->v->mmu_cpu);
   struct direct_space *s = &d->spaces[space];

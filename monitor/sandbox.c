@@ -63,9 +63,15 @@ static bool set_handlers(const struct sandbox *s) {
   return true;
 }
 
-static bool block_signals(bool guest) {
+/* All signals but the handler's. */
+static uint64_t not_caught(void) {
   uint64_t blocked = ~0ull;
-  for (unsigned i = 0; guest && i < sizeof caught / sizeof *caught; i++) blocked &= ~(1ull << (caught[i] - 1));
+  for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++) blocked &= ~(1ull << (caught[i] - 1));
+  return blocked;
+}
+
+static bool block_signals(bool guest) {
+  uint64_t blocked = guest ? not_caught() : ~0ull;
   return !call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, 0, 8);
 }
 
@@ -211,11 +217,9 @@ static bool unpark(const struct sandbox *s, int listener, uint64_t id) {
  * of the stub's address cannot claim that, so that what it has changed is not there for another program.) */
 static bool is_handler(const struct sandbox *s, const struct seccomp_notif *notif) {
   const struct seccomp_data *d = &notif->data;
-  uint64_t stub = (uint64_t)(uintptr_t)s->stub, blocked = ~0ull;
-  for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++) blocked &= ~(1ull << (caught[i] - 1));
-  blocked &= ~(1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1));
+  uint64_t stub = (uint64_t)(uintptr_t)s->stub, never = 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1);
   return d->nr == SYS_sched_yield && d->instruction_pointer == stub + stub_offset(stub_parked) &&
-         d->args[0] - (stub + STUB_STACK_AT) < STUB_STACK_BYTES && d->args[1] == blocked;
+         d->args[0] - (stub + STUB_STACK_AT) < STUB_STACK_BYTES && d->args[1] == (not_caught() & ~never);
 }
 
 /* The thread of guest code stands still from here on. It may call nothing else. */
