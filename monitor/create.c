@@ -1,6 +1,7 @@
 /* Making and unmaking a monitor: its memory, its trace cache, its options. */
 #define _GNU_SOURCE
 #include "direct.h"
+#include "mirror.h"
 #include "round.h"
 #include "../translator/host_cpu.h"
 #include <stdlib.h>
@@ -77,6 +78,12 @@ static bool make_direct(struct monitor *m, const char **error) {
   return (m->direct = direct_create()) != NULL;
 }
 
+static bool make_mirrors(struct monitor *m) {
+  const struct monitor_options *o = &m->options;
+  if (o->without & TR_NO_MIRROR || monitor_counted(m) || o->one_insn || o->no_chain || o->irq_jitter) return true;
+  return (m->mirrors = mirrors_create()) != NULL;
+}
+
 struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model,
                                uint64_t features, const struct monitor_options *options, const char **error) {
   if (!host_cpu_supported(error)) return NULL;
@@ -88,7 +95,7 @@ struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct 
   m->code.translate_options = translator_options(&m->options);
   if (m->options.no_chain) m->code.translate_options |= TR_NO_HASH;
   m->jitter_state = options->irq_jitter_seed * 2 + 1;
-  if (!make_rest(m) || !make_direct(m, error) || !map_memory(m)) {
+  if (!make_rest(m) || !make_direct(m, error) || !make_mirrors(m) || !map_memory(m)) {
     monitor_destroy(m);
     return NULL;
   }
@@ -118,6 +125,7 @@ void monitor_destroy(struct monitor *m) {
   clock_publish_tsc(m->clock, NULL);
   tcache_destroy(m->code.tcache);
   direct_destroy(m->direct);
+  mirrors_destroy(m->mirrors);
   if (m->memory) munmap(m->memory, m->memory_size);
   if (m->rest) free(m->rest->round);
   free(m->rest);

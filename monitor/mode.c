@@ -1,5 +1,5 @@
 /* The translator's mode of the current vCPU state: the part of a block's key that is not an address (D4). */
-#include "private.h"
+#include "mirror.h"
 #include "segment.h"
 
 /* Every change between kernel and user comes here: without a branch, and with one look at all the bits of a type. Data is
@@ -87,15 +87,16 @@ static uint32_t privilege_bits(const struct vcpu *v) {
 void mode_update(struct monitor *m) {
   struct vcpu *v = m->v;
   const struct tr_segment *cs = &v->s.seg[SEG_CS];
-  uint32_t bits = privilege_bits(v) | known_system_bits(m);
-  if (v->cpl == 0) bits &= ~(uint32_t)TR_TSD;
-  if (v->cpl != 3 || !(v->s.sys_flags & FLAG_AC)) bits &= ~(uint32_t)TR_ALIGN;
+  uint64_t bits = privilege_bits(v) | known_system_bits(m);
+  if (v->cpl == 0) bits &= ~(uint64_t)TR_TSD;
+  if (v->cpl != 3 || !(v->s.sys_flags & FLAG_AC)) bits &= ~(uint64_t)TR_ALIGN;
   if (cs->attr & 1 << 14) bits |= TR_CODE32;
   if (!m->fp_used && (v->cpl == 0 || !(bits & TR_CODE32))) bits |= TR_NO_FP;
   if (v->s.seg[SEG_SS].attr & 1 << 14) bits |= TR_STACK32;
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
   bits |= bits & (TR_REAL | TR_V86) ? segment_bits_real(v, bits & TR_V86 ? 0xf3 : 0x93) : segment_bits(v);
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
+  if (mirrors_fit(bits) && mirrors_current(m)) bits |= TR_MIRROR;
   uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->v->mmu_cpu, v->cpl == 3);
   m->user_entries += bits & ~m->mode.bits & TR_USER;
   if (bits != m->mode.bits || table != v->s.table) vcpu_forget_returns(v);
@@ -128,7 +129,8 @@ static uint64_t find_mode_key(struct monitor *m, struct mode_id id) {
 }
 
 static uint64_t id_key(struct monitor *m, struct mode_id id) {
-  typeof(m->code.mode_cache[0]) *cached = &m->code.mode_cache[(id.bits ^ id.cs_base) * 0x9e3779b1u >> 28];
+  typeof(m->code.mode_cache[0]) *cached =
+    &m->code.mode_cache[((uint32_t)(id.bits ^ id.bits >> 32) ^ id.cs_base) * 0x9e3779b1u >> 28];
   if (same_id(cached->id, id) && cached->key) return cached->key - 1;
   uint64_t key = find_mode_key(m, id);
   cached->id = id, cached->key = key + 1;
@@ -137,7 +139,7 @@ static uint64_t id_key(struct monitor *m, struct mode_id id) {
 
 /* A flat CS is told by its mode. That of a TR_SEG_REAL stands beside the EIP in the key's low half: cs_key, which far transfers
  * change inline. Any other CS is a part of what the number stands for. */
-uint64_t mode_key(struct monitor *m, uint32_t bits) {
+uint64_t mode_key(struct monitor *m, uint64_t bits) {
   const struct tr_segment *cs = &m->v->s.seg[SEG_CS];
   struct mode_id id = {.bits = bits};
   if (!(bits & TR_CS_FLAT) && tr_seg_class((struct tr_mode){bits}, SEG_CS) != TR_SEG_REAL)

@@ -160,7 +160,12 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(direct_maps, "mappings of sandboxes made or changed") \
   X(direct_looks, "pages of code looked through before they run directly") \
   X(direct_unfit, "... and found to hold what must be translated") \
-  X(direct_ns, "nanoseconds in sandboxes, with the way in and out")
+  X(direct_ns, "nanoseconds in sandboxes, with the way in and out") \
+  X(mirrors, "address spaces that were given a mirror, in which their accesses are made") \
+  X(mirrors_given_up, "... and had it taken away, since it cost too much") \
+  X(mirror_faults, "accesses whose page was missing in the mirror") \
+  X(mirror_maps, "mappings of mirrors made or changed") \
+  X(mirror_leaves, "blocks that do without, since one of their accesses faults")
 struct monitor_counters {
 #define MONITOR_COUNTER(name, help) uint64_t name;
   MONITOR_COUNTERS(MONITOR_COUNTER)

@@ -17,7 +17,7 @@ struct slow_insn {
   bool valid, code32;
   struct insn insn;
 };
-enum { RUN_RETRY = EXEC_STOP + 1 /* nothing was done: dispatch again */ };
+enum { RUN_RETRY = EXEC_STOP + 1 /* nothing was done: dispatch again */, RUN_UNFIT /* ... by another block */ };
 enum { REFILLS = 20000 /* allowed between two polls */ };
 enum { SLOW_INSNS = 512, RECENT = 32, NO_SITE = 0xffffffffu };
 
@@ -44,16 +44,18 @@ struct code {
   void (*enter)(struct tr_state *, const void *);
   uint64_t blocks_since_flush;
   struct mode_id { /* what each hash mode id stands for: mode bits, and a CS that is not told by the rest of the key */
-    uint32_t bits, cs_base, cs_limit;
+    uint64_t bits;
+    uint32_t cs_base, cs_limit;
   } mode_ids[2048];
   unsigned mode_count;
   struct {
     uint64_t key;
     struct mode_id id;
-  } mode_cache[16]; /* key + 1; 0: empty */
-  struct costly {
-    uint32_t eip, options;
-  } costly[256]; /* blocks that are made otherwise since a site of theirs proved costly: TR_NO_ADDENDS, TR_CHECK_DIVISORS */
+  } mode_cache[16];        /* key + 1; 0: empty */
+  struct costly {          /* blocks that are made otherwise since a site of theirs proved costly */
+    uint32_t eip, options; /* TR_NO_ADDENDS, TR_NO_MIRROR, TR_CHECK_DIVISORS */
+    unsigned faults;       /* of accesses in the mirror */
+  } costly[256];
 };
 
 /* The rest is a CPU's. */
@@ -86,6 +88,7 @@ struct monitor {
   uint64_t memory_size;
   /* host faults in translated code (signals.c fills them) */
   int host_signal, host_code, host_vector /* of the CPU exception behind it */;
+  uint64_t host_address;
   uint32_t thunk_fault, thunk_exit; /* while a thunk runs: where it may fault and where it leaves; 0: none runs */
   bool thunk_faulted;
   bool polled; /* before the instruction that is run next, which has waited for that (monitor_polls_first()) */
@@ -98,11 +101,13 @@ struct monitor {
   unsigned jitter_delay;
   struct slow_insn slow[SLOW_INSNS];
   struct selfmod selfmod;
-  struct direct *direct; /* NULL: user code is always translated */
-  uint64_t user_entries; /* changes to user mode */
-  struct rest *rest;     /* NULL: a guest that polls its BIOS never sleeps */
+  struct direct *direct;   /* NULL: user code is always translated */
+  struct mirrors *mirrors; /* NULL: it never loads from a mirror */
+  uint64_t user_entries;   /* changes to user mode */
+  struct rest *rest;       /* NULL: a guest that polls its BIOS never sleeps */
   struct {
-    uint32_t eip, cs_base, mode;
+    uint32_t eip, cs_base;
+    uint64_t mode;
   } recent[RECENT];
   unsigned recent_at;
   stack_t old_stack;
@@ -122,7 +127,7 @@ static inline gla monitor_linear_eip(const struct monitor *m) { return segment_l
 
 /* mode.c */
 void mode_update(struct monitor *m);                 /* after v->mode_dirty */
-uint64_t mode_key(struct monitor *m, uint32_t bits); /* of the current CS: see state.h */
+uint64_t mode_key(struct monitor *m, uint64_t bits); /* of the current CS: see state.h */
 bool mode_watches_code(const struct vcpu *v);
 
 /* signals.c */
@@ -134,6 +139,8 @@ void signals_restore(struct monitor *m);
 int slow_step(struct monitor *m);
 /* An access check failed at `site`. May resume translated code; true when it did and left again (s.site is new). */
 bool slow_access(struct monitor *m, struct tr_site *site, int *result);
+/* A load found its page missing in the mirror; as slow_access(). */
+bool slow_mirror(struct monitor *m, struct tr_site *site, int *result);
 int slow_callout(struct monitor *m, const struct insn *insn);
 /* Real mode: keeps the vector table's host address, if the whole of it is there in one page, so that the next INT n need not come
  * to the monitor (emit_int). */

@@ -60,8 +60,8 @@ void report_block(struct monitor *m, const struct tc_block *b, const struct tr_r
   uint32_t eip = (uint32_t)b->key.eip;
   gla linear = gla_add(to_gla(b->key.cs_base), eip);
   if (m->options.log & 1u << LOG_in_asm) {
-    machine_log(m->machine, "IN: %04x:%08x frame %05x mode %08x%s", m->v->s.seg[SEG_CS].selector, eip, b->key.frame, b->key.mode,
-                b->key.mode & TR_PLAIN ? " (plain)" : "");
+    machine_log(m->machine, "IN: %04x:%08x frame %05x mode %08" PRIx64 "%s", m->v->s.seg[SEG_CS].selector, eip, b->key.frame,
+                b->key.mode, b->key.mode & TR_PLAIN ? " (plain)" : "");
     disassemble(m, true, bits, rq->bytes, b->guest_size, linear.v, "");
   }
   if (m->options.log & 1u << LOG_out_asm) {
@@ -137,7 +137,7 @@ void report_stop(struct monitor *m, const char *reason) {
   machine_log(m->machine, "last blocks, newest first:");
   for (unsigned i = 0; i < 8 && i < m->recent_at; i++) {
     typeof(m->recent[0]) *r = &m->recent[(m->recent_at - 1 - i) % RECENT];
-    machine_log(m->machine, "  %08x mode %08x %s", r->eip, r->mode,
+    machine_log(m->machine, "  %08x mode %08" PRIx64 " %s", r->eip, r->mode,
                 where(m, gla_add(to_gla(r->cs_base), r->eip), symbol, sizeof symbol));
   }
   machine_log(m->machine, "guest code at EIP:");
@@ -157,7 +157,7 @@ static void report_recent(struct monitor *m, unsigned back) {
   char symbol[128];
   struct mmu_result at;
   gla linear = gla_add(to_gla(r->cs_base), r->eip);
-  machine_log(m->machine, "  %08x mode %08x %s", r->eip, r->mode, where(m, linear, symbol, sizeof symbol));
+  machine_log(m->machine, "  %08x mode %08" PRIx64 " %s", r->eip, r->mode, where(m, linear, symbol, sizeof symbol));
   if (!mmu_peek(m->v->mmu_cpu, linear, MMU_FETCH, false, &at)) return;
   const struct tc_block *b = NULL;
   /* as it was asked for, in single steps, or with every access checked by itself */
@@ -186,8 +186,8 @@ void report_crash(struct monitor *m, int number, siginfo_t *info, void *context)
           info->si_code, (unsigned long long)g[REG_RIP], at, info->si_addr);
   struct tc_block *b = at ? tcache_block_at(m->code.tcache, at) : NULL;
   if (b)
-    dprintf(STDERR_FILENO, "bt: in the block at guest %08" PRIx64 " (%u instructions, mode %08x), host %s+%x\n", b->key.eip,
-            b->insns, b->key.mode, at < b->cold ? "" : "cold ", at < b->cold ? at - b->code : at - b->cold);
+    dprintf(STDERR_FILENO, "bt: in the block at guest %08" PRIx64 " (%u instructions, mode %08" PRIx64 "), host %s+%x\n",
+            b->key.eip, b->insns, b->key.mode, at < b->cold ? "" : "cold ", at < b->cold ? at - b->code : at - b->cold);
   dprintf(STDERR_FILENO, "bt: r8=%llx r9=%llx r10=%llx r11=%llx r12=%llx r13=%llx r14=%llx r15=%llx rsp=%llx\n",
           (unsigned long long)g[REG_R8], (unsigned long long)g[REG_R9], (unsigned long long)g[REG_R10],
           (unsigned long long)g[REG_R11], (unsigned long long)g[REG_R12], (unsigned long long)g[REG_R13],

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "direct.h"
 #include "exec.h"
+#include "mirror.h"
 
 struct vcpu *monitor_vcpu(struct monitor *m) {
   return m->v;
@@ -29,6 +30,7 @@ static bool sees(const struct monitor *m, uint32_t space) {
 }
 void monitor_data_dropped(struct monitor *m, uint32_t space, uint32_t page) {
   direct_dropped(m->direct, space, page);
+  mirrors_dropped(m->mirrors, space, page);
   if (!sees(m, space)) return;
   m->dropped = true;
   if (m->v->s.stack_page >> MMU_PAGE_BITS == page) m->v->s.stack_page = 1ull << 40;
@@ -98,6 +100,7 @@ static void reset_by(struct monitor *m, void (*reset)(struct vcpu *v)) {
   if (v->fp_live) vcpu_park_fp(v);
   run_flush(m);
   direct_forget(m);
+  mirrors_forget(m);
   reset(v);
   vcpu_paging_changed(v);
   v->mode_dirty = true;
@@ -226,12 +229,12 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
 
 /* ---- finding --------------------------------------------------------------------------------------------------- */
 
-static bool hashable(const struct monitor *m, uint32_t mode) {
+static bool hashable(const struct monitor *m, uint64_t mode) {
   return !(mode & (TR_STEP | TR_PLAIN)) && !(m->code.translate_options & TR_NO_HASH);
 }
 
 /* The block at CS:EIP in a mode. NULL with *result as translate(). */
-static struct tc_block *find_block(struct monitor *m, uint32_t mode, int *result) {
+static struct tc_block *find_block(struct monitor *m, uint64_t mode, int *result) {
   struct vcpu *v = m->v;
   gla linear = monitor_linear_eip(m);
   if (v->s.eip > v->s.seg[SEG_CS].limit) {
@@ -318,7 +321,7 @@ void run_settle(struct monitor *m, const struct tr_site *site) {
 }
 
 /* Chains the jump at `number` to the block at its target, if that block exists or can be made now. */
-static void chain(struct monitor *m, uint32_t number, uint32_t mode) {
+static void chain(struct monitor *m, uint32_t number, uint64_t mode) {
   int result;
   uint32_t generation = tcache_generation(m->code.tcache);
   struct tc_block *from = tcache_site_block(m->code.tcache, tcache_site(m->code.tcache, number));
@@ -339,12 +342,17 @@ static void expect_target(struct monitor *m, uint32_t number) {
   tcache_expect(m->code.tcache, number, freely ? to : NULL);
 }
 
+/* What is known of the blocks at an EIP. */
+static struct costly *know(struct monitor *m, uint32_t eip) {
+  struct costly *entry = costly(m, eip);
+  if (entry->eip != eip) *entry = (struct costly){.eip = eip};
+  return entry;
+}
+
 /* From now on the block of this key is made with these options, too. */
 static void make_anew(struct monitor *m, struct tc_key key, uint32_t options) {
   uint32_t eip = (uint32_t)key.eip;
-  struct costly *entry = costly(m, eip);
-  if (entry->eip != eip) *entry = (struct costly){.eip = eip};
-  entry->options |= options;
+  know(m, eip)->options |= options;
   monitor_code_written(m, key.frame, tc_granules(gla_in_page(gla_add(to_gla(key.cs_base), eip)), 1));
 }
 
@@ -352,6 +360,23 @@ static void give_up_addends(struct monitor *m, const struct tc_block *b) {
   m->counters.refills++;
   m->v->s.refill_budget = REFILLS;
   make_anew(m, b->key, TR_NO_ADDENDS);
+}
+
+/* An access in the mirror has faulted. The block checks its accesses from now on if that happens often, or if one of them is of a
+ * device, of the kernel's half, or of memory that is no RAM. True: translated code has run on, and left again. */
+static bool mirror_fault(struct monitor *m, struct tr_site *site, int *result) {
+  enum { OFTEN = 64 };
+  const struct tc_key key = tcache_site_block(m->code.tcache, site)->key;
+  struct costly *known = know(m, (uint32_t)key.eip);
+  if (++known->faults < OFTEN || m->options.eager) {
+    if (slow_mirror(m, site, result)) return true;
+    if (*result != RUN_UNFIT) return false;
+  } else run_settle(m, site);
+  known->faults = 0;
+  m->counters.mirror_leaves++;
+  make_anew(m, key, TR_NO_MIRROR);
+  *result = RUN_RETRY;
+  return false;
 }
 
 /* A signal of the host at `site`. A division compares its divisor from now on; one whose quotient is too large goes on to signal.
@@ -425,6 +450,10 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
       v->s.eip = site->target;
       return EXEC_NEXT;
     case TR_SITE_FAULT: return host_fault(m, site);
+    case TR_SITE_MIRROR:
+      if (m->host_signal != SIGSEGV || !mirrors_hit(m, m->host_address)) return host_fault(m, site);
+      if (mirror_fault(m, site, &result)) continue;
+      return result == RUN_RETRY ? retry(m, shadowed) : counted(m, result);
     case TR_SITE_DIVIDE: run_settle(m, site); return fault_raise(v, VEC_DE);
     case TR_SITE_REFILL:
       run_settle(m, site);
@@ -457,6 +486,7 @@ static void poll(struct monitor *m) {
   run_tell_clock(m);
   rest_disturbed(m);
   direct_sample(m);
+  mirrors_sample(m);
   machine_poll(m->machine);
 }
 
@@ -590,7 +620,7 @@ static void end_budget(struct monitor *m) {
   m->count_left = m->v->s.insns_left;
 }
 
-static int run_block(struct monitor *m, uint32_t mode, uint32_t *plain) {
+static int run_block(struct monitor *m, uint64_t mode, uint32_t *plain) {
   bool tight = monitor_counted(m) && m->v->s.insns_left < TR_MAX_INSNS;
   const void *code = *plain || tight || (mode & TR_STEP) ? NULL : probe_hash(m);
   if (!code) {
@@ -602,6 +632,7 @@ static int run_block(struct monitor *m, uint32_t mode, uint32_t *plain) {
       return result == EXEC_AGAIN ? counted(m, slow_step(m)) : result;
     }
     code = tcache_address(m->code.tcache, b->entry);
+    if (mode & TR_MIRROR && mirrors_unsettled(m)) return RUN_RETRY; /* its code is traced now, or a page table */
   }
   *plain = 0;
   m->counters.dispatches++;
@@ -661,6 +692,18 @@ static bool run_directly(struct monitor *m) {
   return true;
 }
 
+static void open_mirror(struct monitor *m) {
+  vcpu_park_fp(m->v);
+  mirrors_open(m);
+  if (m->v->mode_dirty) mode_update(m);
+}
+
+static void settle_mirror(struct monitor *m) {
+  vcpu_park_fp(m->v);
+  mirrors_settle(m);
+  if (m->v->mode_dirty) mode_update(m);
+}
+
 static void one_round(struct monitor *m, uint32_t *plain) {
   struct vcpu *v = m->v;
   if (monitor_counted(m)) {
@@ -681,7 +724,9 @@ static void one_round(struct monitor *m, uint32_t *plain) {
     mode_update(m);
     *plain = 0;
   }
-  uint32_t mode = m->mode.bits;
+  if (m->options.eager && m->mirrors && mirrors_fit(m->mode.bits) && !(m->mode.bits & TR_MIRROR)) open_mirror(m);
+  if (m->mode.bits & TR_MIRROR && mirrors_unsettled(m)) settle_mirror(m);
+  uint64_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
   if (mode & TR_USER && direct_wanted(m) && !(mode & TR_STEP)) {
     if (m->direct->step) mode |= TR_STEP, m->direct->step = false;
@@ -718,6 +763,7 @@ const char *monitor_run(struct monitor *m) {
   if (failed) return failed;
   m->exit_requested = false;
   m->running = true;
+  if (m->mirrors) m->mirrors->in_gs = NULL; /* another thread, or another machine in this one */
   while (!m->exit_requested && !m->stop_reason) one_round(m, &plain);
   m->running = false;
   vcpu_park_fp(m->v);

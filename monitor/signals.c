@@ -58,6 +58,7 @@ static bool guest_fault(struct monitor *m, int number, siginfo_t *info, ucontext
   m->counters.signals++;
   if (number == SIGSEGV && stack_full(m, info, uc)) return true;
   m->host_signal = number, m->host_code = info->si_code, m->host_vector = (int)uc->uc_mcontext.gregs[REG_TRAPNO];
+  m->host_address = (uint64_t)(uintptr_t)info->si_addr;
   const struct tr_stubs *stubs = tcache_stubs(m->code.tcache);
   uint32_t leave;
   if (at == stubs->underflow_safepoint) {

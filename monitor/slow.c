@@ -5,7 +5,7 @@
  * through the dispatcher. */
 #include "bytes.h"
 #include "exec.h"
-#include "private.h"
+#include "mirror.h"
 
 /* ---- the instruction at EIP ------------------------------------------------------------------------------------ */
 
@@ -434,6 +434,60 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
   } else {
     m->counters.slow_io++;
     *result = in_device(m, &r, size, write);
+  }
+  return false;
+}
+
+/* Has the page the entry that an access wants, so that it may be in the mirror? */
+static bool mirrored_page(const struct monitor *m, uint32_t page, bool write) {
+  uint32_t frame;
+  unsigned entry = write ? MMU_WRITE : MMU_READ;
+  return page < MMU_KERNEL_HALF >> MMU_PAGE_BITS && mmu_user_entries(m->v->mmu_cpu, page, &frame) >> entry & 1;
+}
+
+/* An access that lies in two pages is done here; the next one may find both. */
+static int across_pages(struct monitor *m, gla linear, bool write) {
+  if (monitor_polls_first(m)) return RUN_RETRY;
+  uint32_t page = gla_page(linear);
+  int result = slow_step(m);
+  m->counters.slow_cross++;
+  vcpu_park_fp(m->v);
+  mirrors_want(m, page, write);
+  mirrors_want(m, page + 1, write);
+  return result;
+}
+
+bool slow_mirror(struct monitor *m, struct tr_site *site, int *result) {
+  struct vcpu *v = m->v;
+  gla linear = gla_wrap(v->s.exit_linear);
+  uint32_t page = gla_page(linear);
+  bool write = site->access & ACCESS_W;
+  struct mmu_result r = {.kind = MMU_RAM};
+  m->dropped = false;
+  if (gla_in_page(linear) + site->size > MMU_PAGE) {
+    run_settle(m, site);
+    *result = across_pages(m, linear, write);
+    return false;
+  }
+  bool known = mirrored_page(m, page, write);
+  if (!known && !mmu_translate(v->mmu_cpu, linear, write ? MMU_WRITE : MMU_READ, true, &r)) {
+    run_settle(m, site);
+    mirrors_await(m, page, write);
+    *result = page_fault(m, linear, r.error);
+    return false;
+  }
+  vcpu_park_fp(v);
+  bool fits = mirrored_page(m, page, write), mapped = fits && mirrors_current(m) && mirrors_map(m, page, write);
+  if (mapped && !m->dropped) {
+    run_enter(m, tcache_address(m->code.tcache, site->host));
+    return true;
+  }
+  run_settle(m, site);
+  if (fits) *result = RUN_RETRY;
+  else if (r.kind != MMU_RAM || !write || page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) *result = RUN_UNFIT;
+  else {
+    m->counters.slow_traced++;
+    *result = in_place(m, &r, site->size);
   }
   return false;
 }

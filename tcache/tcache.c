@@ -24,7 +24,8 @@ uint64_t tcache_code_used(const struct tcache *t) { return t->used + t->cold_use
 
 static uint32_t *head(struct tcache *t, struct tc_key k) {
   uint32_t eip = (uint32_t)(k.eip ^ k.eip >> 32);
-  uint32_t h = (eip ^ k.frame * 0x9e3779b1u ^ k.mode * 0x85ebca6bu ^ k.cs_base ^ ~k.cs_limit) * 0x9e3779b1u;
+  uint32_t h =
+    (eip ^ k.frame * 0x9e3779b1u ^ (uint32_t)(k.mode ^ k.mode >> 32) * 0x85ebca6bu ^ k.cs_base ^ ~k.cs_limit) * 0x9e3779b1u;
   return &t->hash[h >> 16];
 }
 
@@ -329,7 +330,8 @@ struct tr_site *tcache_site_at(struct tcache *t, uint32_t offset) {
   if (!b) return NULL;
   for (unsigned i = 0; i < b->site_count; i++) {
     struct tr_site *s = &t->sites[b->first_site + i];
-    if ((s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT) && s->host == offset) return s;
+    bool faults = s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_MIRROR;
+    if (faults && s->host == offset) return s;
   }
   return NULL;
 }

@@ -12,8 +12,8 @@
 
 /* What a block depends on (D4). There is room for the EIP of 64-bit code. */
 struct tc_key {
-  uint64_t eip;
-  uint32_t frame, cs_base, cs_limit, mode;
+  uint64_t eip, mode;
+  uint32_t frame, cs_base, cs_limit;
 };
 
 struct tc_block {
@@ -66,7 +66,7 @@ void tcache_chain(struct tcache *t, uint32_t site, struct tc_block *to);
 void tcache_expect(struct tcache *t, uint32_t site, struct tc_block *to);
 /* The block whose code contains a code-memory offset, or NULL. */
 struct tc_block *tcache_block_at(struct tcache *t, uint32_t offset);
-/* The SAFEPOINT or FAULT site at exactly that host instruction, or NULL. */
+/* The SAFEPOINT, FAULT or MIRROR site at exactly that host instruction, or NULL. */
 struct tr_site *tcache_site_at(struct tcache *t, uint32_t offset);
 
 /* ---- the ways in which blocks die ---- */

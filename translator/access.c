@@ -29,6 +29,14 @@ void access_flush_base(struct block *b) {
   if (b->stack16 && block_step(b)->insn.base == REG_ESP) block_flush_esp(b);
 }
 
+/* The ModRM operand's offset as a host operand, ESP's pending change in it. */
+static struct host_mem offset_operand(const struct block *b) {
+  const struct insn *insn = &b->steps[b->index].insn;
+  int32_t disp = (int32_t)((uint32_t)insn->disp + (uint32_t)esp_pending(b, insn->base));
+  return hm_index(insn->base == REG_NONE ? H_NONE : host_reg(insn->base),
+                  insn->index == REG_NONE ? H_NONE : host_reg(insn->index), insn->scale, disp);
+}
+
 void access_effective_address(struct block *b, unsigned dst) {
   const struct insn *insn = &b->steps[b->index].insn;
   struct host_code *c = &b->code;
@@ -38,11 +46,9 @@ void access_effective_address(struct block *b, unsigned dst) {
   } else if (insn->base == REG_NONE && insn->index == REG_NONE) {
     host_mov_imm(c, dst, (uint32_t)insn->disp);
   } else {
-    int32_t disp = (int32_t)((uint32_t)insn->disp + (uint32_t)esp_pending(b, insn->base));
-    unsigned base = insn->base == REG_NONE ? H_NONE : host_reg(insn->base),
-             index = insn->index == REG_NONE ? H_NONE : host_reg(insn->index);
-    if (index == H_NONE && disp == 0) host_mov(c, dst, base);
-    else host_lea(c, dst, hm_index(base, index, insn->scale, disp));
+    struct host_mem m = offset_operand(b);
+    if (m.index == H_NONE && m.disp == 0) host_mov(c, dst, m.base);
+    else host_lea(c, dst, m);
   }
   if (insn->address_size == 2) host_movzx16(c, dst, dst);
 }
@@ -240,9 +246,53 @@ void access_in_segment(struct block *b, unsigned seg, unsigned reg, unsigned siz
   check_address(b, seg, narrow, &a, site);
 }
 
+/* ---- accesses in the mirror (D8) ---------------------------------------------------------------------------------- */
+
+/* Kinds of which one host instruction makes the access, before anything but scratch registers has changed. */
+static bool by_one_instruction(const struct insn *insn) {
+  switch (insn->kind) {
+  case OP_COPY:
+  case OP_MOV_MOFFS:
+  case OP_PUSH_REG:
+  case OP_PUSH_IMM:
+  case OP_PUSH_MEM:
+  case OP_PUSH_SEG:
+  case OP_POP_REG:
+  case OP_LEAVE:
+  case OP_MOV_FROM_SEG:
+  case OP_JMP_IND:
+  case OP_CALL_REL:
+  case OP_CALL_IND:
+  case OP_RET: return true;
+  default: return false;
+  }
+}
+
+bool access_mirrored(const struct block *b, const struct step *s, unsigned which) {
+  const struct insn *insn = &s->insn;
+  const struct access *a = &s->acc[which];
+  if (!block_mode(b, TR_MIRROR) || block_option(b, TR_NO_MIRROR) || !a->present || a->size > 16 || !by_one_instruction(insn))
+    return false;
+  if (which == ACC_STACK) return !b->stack16 && tr_seg_class(b->rq->mode, SEG_SS) == TR_SEG_FLAT;
+  if (copy_borrows(insn)) return false;
+  if (insn->row->does == DOES_DIVIDE && block_option(b, TR_CHECK_DIVISORS)) return false; /* the divisor is loaded twice */
+  return insn->address_size == 4 && tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT;
+}
+
+/* The instruction that accesses `m` is to be written next. */
+static struct host_mem mirrored(struct block *b, const struct access *a, struct host_mem m) {
+  unsigned site = block_site(b, TR_SITE_MIRROR);
+  struct tr_site *s = &b->rq->sites[site];
+  s->access |= a->access, s->size = (uint8_t)a->size, s->host = host_here(&b->code);
+  m.mirrored = true;
+  block_cold(b, COLD_MIRROR, 0, site)->at = m;
+  return m;
+}
+
 struct host_mem access_mem(struct block *b) {
   struct step *s = &b->steps[b->index];
   const struct access *a = &s->acc[ACC_MEM];
+  if (access_mirrored(b, s, ACC_MEM)) return mirrored(b, a, offset_operand(b));
   if (a->window != NO_WINDOW) return window_operand(b, a);
   access_flush_base(b);
   unsigned site = access_site(b, a);
@@ -287,9 +337,11 @@ struct host_mem access_bit(struct block *b) {
 struct host_mem access_stack(struct block *b, int32_t stack_offset) {
   struct step *s = &b->steps[b->index];
   const struct access *a = &s->acc[ACC_STACK];
+  bool leave = s->insn.kind == OP_LEAVE;
+  if (access_mirrored(b, s, ACC_STACK)) return mirrored(b, a, leave ? hm(H_RBP, 0) : hm(H_R15, b->pending + stack_offset));
   if (a->window != NO_WINDOW) return window_operand(b, a);
   unsigned site = access_site(b, a);
-  if (s->insn.kind == OP_LEAVE) host_mov(&b->code, H_R8, H_RBP);
+  if (leave) host_mov(&b->code, H_R8, H_RBP);
   else host_lea(&b->code, H_R8, hm(H_R15, b->pending + stack_offset));
   if (b->stack16) host_movzx16(&b->code, H_R8, H_R8);
   check_address(b, SEG_SS, b->stack16, a, site);

@@ -128,6 +128,15 @@ static void cold_exit(struct block *b, const struct cold *k) {
   exit_by(b, k->site);
 }
 
+/* A host fault leads there, with the operand's address still to be told. */
+static void cold_mirror(struct block *b, const struct cold *k) {
+  struct host_mem m = k->at;
+  m.mirrored = false;
+  b->rq->sites[k->site].cold = host_here(&b->code);
+  host_lea(&b->code, H_R8, m);
+  exit_by(b, k->site);
+}
+
 void block_cold_call(struct block *b, const struct cold *k) {
   struct host_code *c = &b->code;
   uint32_t call = host_call(c);
@@ -149,6 +158,7 @@ void block_cold_stubs(struct block *b) {
     if (k->kind == COLD_STACK) cold_stack(b, k);
     else if (k->kind == COLD_REFILL) cold_refill(b, k);
     else if (k->kind == COLD_CALL) cold_call(b, k);
+    else if (k->kind == COLD_MIRROR) cold_mirror(b, k);
     else if (k->kind == COLD_TARGET) branch_cold_target(b, k);
     else cold_exit(b, k);
   }

@@ -59,7 +59,7 @@ struct window {
 };
 
 struct cold { /* emitted after the hot code, and apart from it */
-  enum { COLD_EXIT, COLD_ACCESS, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK, COLD_CALL, COLD_TARGET } kind;
+  enum { COLD_EXIT, COLD_ACCESS, COLD_PLAIN, COLD_JUMP, COLD_REFILL, COLD_STACK, COLD_CALL, COLD_TARGET, COLD_MIRROR } kind;
   uint32_t jump;  /* rel32 that leads here; 0: none */
   uint32_t jump2; /* more of them */
   uint32_t jump3, jump4;
@@ -73,6 +73,7 @@ struct cold { /* emitted after the hot code, and apart from it */
   uint32_t start; /* code offset, once emitted */
   uint8_t addend; /* COLD_REFILL, COLD_STACK: the register, and whether it wants a write entry */
   bool write;
+  struct host_mem at; /* COLD_MIRROR: the operand */
 };
 enum saved_flags { SAVED_NONE, SAVED_R11, SAVED_MEMORY };
 
@@ -102,7 +103,7 @@ struct block {
 
 static inline struct step *block_step(struct block *b) { return &b->steps[b->index]; } /* the one being emitted */
 static inline bool block_option(const struct block *b, unsigned bit) { return b->rq->options & bit; }
-static inline bool block_mode(const struct block *b, unsigned bit) { return b->rq->mode.bits & bit; }
+static inline bool block_mode(const struct block *b, uint64_t bit) { return b->rq->mode.bits & bit; }
 /* plan.c */
 void plan_block(struct block *b);
 /* STD, or CLD while DF is set: the mode after it is another */
@@ -135,6 +136,8 @@ void access_cold_stack(struct block *b, const struct cold *k, uint32_t fail);
 void access_cold_refill(struct block *b, const struct cold *k, unsigned given_up);
 /* those whose check belongs before the current step; or before the loop */
 void access_window_checks(struct block *b, bool invariant);
+/* Is the access (ACC_*) one in the mirror, which needs no check? */
+bool access_mirrored(const struct block *b, const struct step *s, unsigned which);
 /* The shadow entry of the page whose number is in register `page`; the half of a page's fetch entry that holds its frame, + 1. */
 struct host_mem access_shadow_entry(unsigned page, bool write);
 struct host_mem access_fetch_frame(uint32_t page);
@@ -148,6 +151,8 @@ void access_restore_flags(struct block *b, enum saved_flags saved);
  * fault. */
 void copy_insn(struct host_code *c, const struct insn *insn, const struct host_mem *m, uint32_t *host_at);
 bool copy_may_fault(const struct insn *insn);
+/* Is RDI borrowed for its address, which ESP is in beside one of AH to BH? */
+bool copy_borrows(const struct insn *insn);
 unsigned copy_opcode(const struct insn *insn); /* HO_*: the instruction's own, with its prefixes but for REP */
 unsigned copy_size(const struct insn *insn);   /* HO_16 where its operands have 16 bits, else 0 */
 

@@ -70,7 +70,7 @@ void emit_copy(struct block *b) {
   if (insn->has_mem) m = access_mem(b);
   if (insn->row->does == DOES_DIVIDE && block_option(b, TR_CHECK_DIVISORS)) check_divisor(b, insn->has_mem ? &m : NULL);
   unsigned site = TR_MAX_SITES;
-  if (copy_may_fault(insn)) {
+  if (copy_may_fault(insn) && !(insn->has_mem && m.mirrored)) { /* the mirror's site is for these, too */
     site = block_site(b, TR_SITE_FAULT);
     block_cold(b, COLD_EXIT, 0, site);
   }

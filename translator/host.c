@@ -59,6 +59,7 @@ void host_op(struct host_code *c, unsigned op) { prefixes_and_opcode(c, op, 0); 
 void host_op_plus(struct host_code *c, unsigned op, unsigned reg) { prefixes_and_opcode(c, op | (reg & 7), reg >> 3); }
 
 void host_op_mem(struct host_code *c, unsigned op, unsigned reg, struct host_mem m) {
+  if (m.mirrored) host_bytes(c, (const uint8_t[]){0x65, 0x67}, 2); /* GS, addresses of 32 bits */
   prefixes_and_opcode(c, op, rex_of_mem(reg, m));
   modrm_mem(c, reg, m);
 }

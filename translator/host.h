@@ -34,10 +34,11 @@ static inline unsigned host_reg(unsigned guest) { return guest == REG_ESP ? H_R1
 struct host_mem {
   uint8_t base, index, scale;
   int32_t disp;
-}; /* H_NONE: absent */
-static inline struct host_mem hm(unsigned base, int32_t disp) { return (struct host_mem){base, H_NONE, 0, disp}; }
+  bool mirrored; /* at GS + the 32-bit sum of the rest */
+};               /* H_NONE: absent */
+static inline struct host_mem hm(unsigned base, int32_t disp) { return (struct host_mem){base, H_NONE, 0, disp, false}; }
 static inline struct host_mem hm_index(unsigned base, unsigned index, unsigned scale, int32_t disp) {
-  return (struct host_mem){base, index, scale, disp};
+  return (struct host_mem){base, index, scale, disp, false};
 }
 #define HM_STATE(member) hm(H_R13, (int32_t)offsetof(struct tr_state, member))
 

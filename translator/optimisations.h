@@ -19,7 +19,8 @@
   X(RETURNS, returns, "calls and returns are the host's, on a stack of their own") \
   X(TARGETS, targets, "an indirect call compares its target with the first one that it had") \
   X(DIVISORS, divisors, "a division that has faulted compares its divisor with 0 from then on") \
-  X(HASH, hash, "indirect branches look their target up inline")
+  X(HASH, hash, "indirect branches look their target up inline") \
+  X(MIRROR, mirror, "user code that computes works in a second mapping of its memory, without checks")
 
 enum optimisation {
 #define OPTIMISATION_ENUM(name, option, help) OPT_##name,

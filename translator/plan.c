@@ -476,7 +476,8 @@ static bool place_window(struct block *b, const struct tracker *t, struct window
 static void make_windows(struct block *b, struct tracker *t) {
   if (block_mode(b, TR_PLAIN | TR_STEP | TR_ALIGN) || block_option(b, TR_NO_WINDOWS)) return;
   for (unsigned i = 0; i < b->n; i++)
-    for (unsigned k = 0; k < ACC_COUNT; k++) join_window(b, i, &b->steps[i].acc[k]);
+    for (unsigned k = 0; k < ACC_COUNT; k++)
+      if (!access_mirrored(b, &b->steps[i], k)) join_window(b, i, &b->steps[i].acc[k]);
   for (unsigned rank = 4; rank > 0; rank--) /* those that serve most accesses first */
     for (unsigned w = 0; w < b->window_count; w++) {
       unsigned count = b->windows[w].count;
@@ -495,6 +496,7 @@ static void make_windows(struct block *b, struct tracker *t) {
 static unsigned latency_rank(const struct block *b, const struct step *s) {
   const struct access *a = &s->acc[ACC_MEM];
   if (!a->present || a->window != NO_WINDOW || a->addend != H_NONE || !a->keyed || a->size > 64) return 0;
+  if (access_mirrored(b, s, ACC_MEM)) return 0;
   if (s->insn.index != REG_NONE) return 3;
   for (unsigned i = 0; i < b->n; i++)
     if (b->steps[i].insn.has_mem && b->steps[i].insn.kind == OP_COPY && s->insn.base != REG_NONE &&

@@ -108,7 +108,11 @@ void emit_leave(struct block *b) {
   struct host_code *c = &b->code;
   struct host_mem m = access_stack(b, 0);
   int32_t size = (int32_t)operand_bytes(b);
-  if (b->stack16) {
+  if (m.mirrored) { /* which may fault */
+    load_operand(b, H_R8, m);
+    host_lea(c, H_R15, hm(H_RBP, size));
+    host_op_reg(c, HO_MOVto | copy_size(&block_step(b)->insn), H_R8, H_RBP);
+  } else if (b->stack16) {
     load_value(b, H_R8, m);
     host_lea(c, H_R9, hm(H_RBP, size));
     host_op_reg(c, HO_16 | HO_MOVto, H_R9, H_R15);

@@ -25,10 +25,11 @@ enum tr_seg_class {
 
 /* What the translation of given bytes depends on: part of a block's key (D4). */
 struct tr_mode {
-  uint32_t bits; /* TR_* below, and a tr_seg_class for each segment from TR_SEG_SHIFT on */
+  uint64_t bits; /* TR_* below, and a tr_seg_class for each segment from TR_SEG_SHIFT on */
 };
 enum { TR_SEG_REAL_BASE = 0xffff0 /* at most, of TR_SEG_REAL */ };
-#define TR_DOWN (1u << 31) /* EFLAGS.DF: strings go down */
+#define TR_DOWN (1u << 31)     /* EFLAGS.DF: strings go down */
+#define TR_MIRROR (1ull << 32) /* accesses are made at GS + linear address: the host's GS has the base of a mirror (D8) */
 enum {
   TR_USER = 1 << 0,
   TR_CODE32 = 1 << 1,
@@ -74,6 +75,7 @@ static inline bool tr_chains_freely(struct tr_mode m, uint32_t here, uint32_t ta
   X(COUNT, "the instruction count ran out before this block") \
   X(STRADDLE, "the second page of this block's instruction is mapped elsewhere now") \
   X(FAULT, "the host may fault at this instruction") \
+  X(MIRROR, "the host may fault at this instruction: its memory may be missing in the mirror, too") \
   X(DIVIDE, "this division's divisor is 0") \
   X(END, "the block's end was reached without a jump (page end, one instruction a block)") \
   X(REFILL, "an addend kept in a register changes too often: make the block without")
@@ -84,8 +86,8 @@ enum tr_site_kind {
 #undef TR_SITE_ENUM
 
 struct tr_site {
-  /* code-memory offset: ACCESS: where to retry; JUMP, INDIRECT (or 0): the rel32 to patch; SAFEPOINT, FAULT: the host instruction
-   */
+  /* code-memory offset: ACCESS: where to retry; JUMP, INDIRECT (or 0): the rel32 to patch; SAFEPOINT, FAULT, MIRROR: the host
+   * instruction */
   uint32_t host;
   /* code-memory offset of the exit's PUSH (JUMP: what the rel32 points to while unchained; SAFEPOINT: of what is restored before
    * it) */

@@ -149,6 +149,8 @@ struct guest *guest_create(const struct monitor_options *options, const char **e
 void guest_destroy(struct guest *g);
 /* Times that its code came back from a sandbox (--user=direct). */
 uint64_t guest_direct_exits(const struct guest *g);
+/* Accesses of its code that found their page missing in the mirror (--eager). */
+uint64_t guest_mirror_faults(const struct guest *g);
 /* Code pages become writable, so that code can change itself. */
 void guest_allow_code_writes(struct guest *g);
 /* The LDT is empty, as in the runner (reference.h). */

@@ -346,6 +346,7 @@ uint64_t guest_features(void) {
 }
 
 uint64_t guest_direct_exits(const struct guest *g) { return monitor_get_counters(g->monitor)->direct_exits; }
+uint64_t guest_mirror_faults(const struct guest *g) { return monitor_get_counters(g->monitor)->mirror_faults; }
 
 void guest_destroy(struct guest *g) {
   if (!g) return;

@@ -217,6 +217,10 @@ static bool run_axis(struct run *run, unsigned axis) {
            (unsigned long long)guest_direct_exits(g));
     run->failed++;
   }
+  if (isa_axes[axis].options.eager && run->one < 0 && !run->kept && !guest_mirror_faults(g)) {
+    printf("FAILED axis %s: nothing ran in a mirror\n", isa_axes[axis].name);
+    run->failed++;
+  }
   guest_destroy(g);
   printf("axis %s: %llu passed, %llu failed\n", isa_axes[axis].name, (unsigned long long)(run->passed - passed),
          (unsigned long long)(run->failed - failed));

@@ -61,9 +61,10 @@ static unsigned random_insn(struct random *r, uint8_t out[16], bool code32) {
   }
 }
 
-static uint32_t random_mode(struct random *r) {
-  uint32_t bits = RIG_FLAT;
-  if (one_in(r, 3)) return next(r) << 1 ^ next(r);
+static uint64_t random_mode(struct random *r) {
+  uint64_t bits = RIG_FLAT;
+  if (one_in(r, 3)) return (uint64_t)below(r, 2) << 32 | (next(r) << 1 ^ next(r));
+  if (one_in(r, 4)) bits |= TR_MIRROR;
   if (one_in(r, 4)) bits ^= 1u << below(r, 32);
   if (one_in(r, 4)) bits ^= TR_USER;
   if (one_in(r, 8)) bits ^= TR_CODE32 | TR_STACK32;
@@ -157,7 +158,7 @@ static void the_worst_blocks_fit(void **state) {
   for (unsigned w = 0; w < sizeof worst / sizeof *worst; w++)
     for (unsigned n = 0; n < 3000; n++) {
       c->number = n;
-      c->t.rq.mode.bits = random_mode(&r) & ~(uint32_t)(TR_STEP | TR_WATCH);
+      c->t.rq.mode.bits = random_mode(&r) & ~(uint64_t)(TR_STEP | TR_WATCH);
       if (n % 3 == 0) c->t.rq.mode.bits = (RIG_FLAT & ~RIG_FLAT_SEGMENTS) | 0xfffu << TR_SEG_SHIFT; /* every segment limited */
       if (n % 3 == 1) c->t.rq.mode.bits |= TR_ALIGN;
       c->t.rq.options = next(&r) & TR_ALL_OPTIONS;

@@ -18,8 +18,8 @@ struct trial {
 };
 
 static inline void describe(const struct trial *c, uint32_t at, const char *what) {
-  fprintf(stderr, "trial %u: %s at %x; mode %x options %x max %u eip %x page_left %u of %u:", c->number, what, at,
-          c->t.rq.mode.bits, c->t.rq.options, c->t.rq.max_insns, c->t.rq.eip, c->page_left, c->size);
+  fprintf(stderr, "trial %u: %s at %x; mode %llx options %x max %u eip %x page_left %u of %u:", c->number, what, at,
+          (unsigned long long)c->t.rq.mode.bits, c->t.rq.options, c->t.rq.max_insns, c->t.rq.eip, c->page_left, c->size);
   for (unsigned i = 0; i < c->size; i++) fprintf(stderr, " %02x", c->bytes[i]);
   fprintf(stderr, "\nhost:");
   for (uint32_t i = 0; i < c->t.r.code_size && c->t.r.code_size <= TR_MAX_CODE; i++) fprintf(stderr, " %02x", c->t.rq.code[i]);
@@ -111,12 +111,22 @@ static inline void check_written(const struct trial *c, const struct host_insn *
   }
 }
 
+/* An access at GS + 32 bits, by registers of the guest's. */
+static inline void check_mirrored(const struct trial *c, const struct host_insn *h, const ZydisDecodedOperand *o) {
+  CHECK(c->t.rq.mode.bits & TR_MIRROR && !(c->t.rq.options & TR_NO_MIRROR), h->at);
+  CHECK(h->i.address_width == 32, h->at);
+  const ZydisRegister regs[] = {o->mem.base, o->mem.index};
+  for (unsigned i = 0; i < 2; i++)
+    CHECK(regs[i] == ZYDIS_REGISTER_NONE || regs[i] == ZYDIS_REGISTER_R15D || whole(regs[i]) <= ZYDIS_REGISTER_RDI, h->at);
+}
+
 /* I4: everything goes through the vCPU's state, the table, or a pointer that was made of an entry. */
 static inline void check_memory(const struct trial *c, const struct host_insn *h, const ZydisDecodedOperand *o) {
   ZydisRegister base = o->mem.base, index = o->mem.index;
   int64_t disp = o->mem.disp.has_displacement ? o->mem.disp.value : 0;
   bool string = h->i.meta.category == ZYDIS_CATEGORY_STRINGOP, r89 = index == ZYDIS_REGISTER_R8 || index == ZYDIS_REGISTER_R9;
-  CHECK(o->mem.segment != ZYDIS_REGISTER_FS && o->mem.segment != ZYDIS_REGISTER_GS, h->at);
+  CHECK(o->mem.segment != ZYDIS_REGISTER_FS, h->at);
+  if (o->mem.segment == ZYDIS_REGISTER_GS) return check_mirrored(c, h, o);
   switch (base) {
   case ZYDIS_REGISTER_R13:
     if (index == ZYDIS_REGISTER_R11) CHECK(o->mem.scale == 8 && (disp == TR_HASH_OFFSET || disp == TR_HASH_OFFSET + 8), h->at);
@@ -304,9 +314,22 @@ static inline void check_order(struct trial *c) {
   }
 }
 
+/* The site of an access in the mirror is that access, and its exit begins with LEA R8D of the same address. */
+static inline void check_mirror_site(const struct trial *c, const struct tr_site *s, const struct host_insn *cold) {
+  const struct host_insn *h = host_at((struct host_text *)&c->text, s->host - RIG_OFFSET);
+  CHECK(h && cold->i.mnemonic == ZYDIS_MNEMONIC_LEA && cold->op[0].reg.value == ZYDIS_REGISTER_R8D, s->host - RIG_OFFSET);
+  const ZydisDecodedOperand *o = h->op, *lea = &cold->op[1];
+  while (o < h->op + h->i.operand_count && (o->type != ZYDIS_OPERAND_TYPE_MEMORY || o->mem.segment != ZYDIS_REGISTER_GS)) o++;
+  CHECK(o < h->op + h->i.operand_count && o->size / 8 == s->size, h->at);
+  CHECK(!(o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) == !(s->access & ACCESS_W), h->at);
+  CHECK(o->mem.disp.value == lea->mem.disp.value && o->mem.scale == lea->mem.scale, h->at);
+  CHECK(whole(o->mem.base) == whole(lea->mem.base) && whole(o->mem.index) == whole(lea->mem.index), h->at);
+}
+
 /* RDTSC's safepoint has the flags in AH and AL and the guest's EAX in R11: ADD AL, 7Fh; SAHF; MOV RAX, R11 come before its
  * PUSH. */
 static inline const struct host_insn *behind_restored(const struct tr_site *s, const struct host_insn *cold) {
+  if (s->kind == TR_SITE_MIRROR) return cold + 1;
   return s->kind == TR_SITE_SAFEPOINT && cold->i.mnemonic == ZYDIS_MNEMONIC_ADD && cold[1].i.mnemonic == ZYDIS_MNEMONIC_SAHF
            ? cold + 3
            : cold;
@@ -323,6 +346,7 @@ static inline void check_sites(struct trial *c) {
     switch (s->kind) {
     case TR_SITE_ACCESS:
     case TR_SITE_FAULT: CHECK(host_at(&c->text, s->host - RIG_OFFSET), s->host - RIG_OFFSET); break;
+    case TR_SITE_MIRROR: check_mirror_site(c, s, cold); break;
     case TR_SITE_SAFEPOINT:
       h = host_at(&c->text, s->host - RIG_OFFSET);
       CHECK(h && h->op[1].type == ZYDIS_OPERAND_TYPE_MEMORY && h->op[1].mem.base == ZYDIS_REGISTER_R12, s->host - RIG_OFFSET);
@@ -344,7 +368,7 @@ static inline void check_sites(struct trial *c) {
       break;
     default: break;
     }
-    if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_COUNT || s->kind == TR_SITE_STRADDLE)
+    if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_MIRROR || s->kind == TR_SITE_COUNT || s->kind == TR_SITE_STRADDLE)
       check_apart(c, cold);
   }
   check_order(c);

@@ -290,6 +290,10 @@ static void run_axis(struct run *run, unsigned axis, uint64_t count, double unti
     printf("FAILED axis %s: nothing ran in a sandbox\n", isa_axes[axis].name);
     run->failed++;
   }
+  if (isa_axes[axis].options.eager && !guest_mirror_faults(run->bench.guest)) {
+    printf("FAILED axis %s: nothing ran in a mirror\n", isa_axes[axis].name);
+    run->failed++;
+  }
   guest_destroy(run->bench.guest);
   uint64_t ran = run->coverage.instructions - before;
   printf("axis %s: %llu instructions, %llu failed, %.0f instructions a second\n", isa_axes[axis].name, (unsigned long long)ran,

@@ -1,0 +1,231 @@
+/* Mirrors: their mappings, and which address spaces have one. */
+#define _GNU_SOURCE
+#include "mirror.h"
+#include "direct.h"
+#include <asm/prctl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+  GUEST_PAGES = MMU_KERNEL_HALF >> MMU_PAGE_BITS, /* those that can be a user's and a space's own */
+  AHEAD = 32,                                     /* pages that are looked at on either side of one that is mapped */
+  MAPS_MOST = 6000,                               /* of one mirror; each may split another, and a process has 65,530 at most */
+  NO_BASE = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+};
+
+struct mirrors *mirrors_create(void) {
+  struct mirrors *x = calloc(1, sizeof *x);
+  if (x) x->ram_fd = -1;
+  return x;
+}
+
+static void close_mirror(struct mirrors *x, struct mirror *r) {
+  if (r->base) x->spaces[r->space].mirror = 0, munmap(r->base, MIRROR_BYTES);
+  if (r->pages) munmap(r->pages, GUEST_PAGES * sizeof *r->pages);
+  if (x->in_gs == r) x->in_gs = NULL;
+  *r = (struct mirror){0};
+}
+
+void mirrors_destroy(struct mirrors *x) {
+  if (!x) return;
+  for (unsigned i = 0; i < MIRRORS; i++) close_mirror(x, &x->mirrors[i]);
+  free(x);
+}
+
+void mirrors_forget(struct monitor *m) {
+  struct mirrors *x = m->mirrors;
+  if (!x) return;
+  for (unsigned i = 0; i < MIRRORS; i++) close_mirror(x, &x->mirrors[i]);
+}
+
+/* ---- mappings ------------------------------------------------------------------------------------------------------ */
+
+static uint8_t *place(const struct mirror *r, uint32_t page) { return r->base + ((uint64_t)page << MMU_PAGE_BITS); }
+
+static bool unmap(struct mirror *r, uint32_t page, uint32_t count) {
+  uint64_t size = (uint64_t)count << MMU_PAGE_BITS;
+  return mmap(place(r, page), size, PROT_NONE, NO_BASE | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+/* What is to be mapped at a page now, as in struct mirror.pages. */
+static uint32_t wanted(const struct monitor *m, uint32_t page) {
+  uint32_t frame;
+  unsigned entries = mmu_user_entries(m->v->mmu_cpu, page, &frame);
+  unsigned protection = entries & 1 << MMU_WRITE ? PROT_READ | PROT_WRITE : entries & 1 << MMU_READ ? PROT_READ : 0;
+  return protection ? frame << MIRROR_FRAME_SHIFT | protection : 0;
+}
+
+/* Pages in a row, of frames in a row: `what` is the first one's. */
+static bool map_pages(struct monitor *m, struct mirror *r, uint32_t page, uint32_t count, uint32_t what) {
+  uint64_t size = (uint64_t)count << MMU_PAGE_BITS, offset = (uint64_t)(what >> MIRROR_FRAME_SHIFT) << MMU_PAGE_BITS;
+  int flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE, protection = (int)(what & (PROT_READ | PROT_WRITE));
+  for (uint32_t i = 0; i < count; i++) r->pages[page + i] = what + (i << MIRROR_FRAME_SHIFT);
+  m->counters.mirror_maps++, r->maps++;
+  return mmap(place(r, page), size, protection, flags, m->mirrors->ram_fd, (off_t)offset) != MAP_FAILED;
+}
+
+/* Pages that are not mapped, from `page` to `end`, where they may be. */
+static bool map_range(struct monitor *m, struct mirror *r, uint32_t page, uint32_t end) {
+  while (page < end) {
+    uint32_t count = 1, what = r->pages[page] ? 0 : wanted(m, page);
+    while (what && page + count < end && !r->pages[page + count] &&
+           wanted(m, page + count) == what + (count << MIRROR_FRAME_SHIFT))
+      count++;
+    if (what && !map_pages(m, r, page, count, what)) return false;
+    page += count;
+  }
+  return true;
+}
+
+/* A page that is mapped, and of whose entries one has died. */
+static bool look_again(struct monitor *m, struct mirror *r, uint32_t page) {
+  uint32_t old = r->pages[page] & ~(uint32_t)MIRROR_STALE, new = wanted(m, page);
+  r->pages[page] = new;
+  if (new == old) return true;
+  if (new) return map_pages(m, r, page, 1, new);
+  m->counters.mirror_maps++;
+  return unmap(r, page, 1);
+}
+
+static bool empty(struct mirror *r) {
+  madvise(r->pages, GUEST_PAGES * sizeof *r->pages, MADV_DONTNEED);
+  r->waits = r->maps = 0, r->all_stale = false;
+  return unmap(r, 0, GUEST_PAGES);
+}
+
+static bool bring_up_to_date(struct monitor *m, struct mirror *r) {
+  if (r->all_stale || r->maps > MAPS_MOST) return empty(r);
+  while (r->waits)
+    if (!look_again(m, r, r->waiting[--r->waits])) return false;
+  return true;
+}
+
+/* Without one for a while, and for longer each time. */
+static void give_up(struct monitor *m, struct mirror *r) {
+  typeof(m->mirrors->spaces[0]) *s = &m->mirrors->spaces[r->space];
+  if (s->given_up < 8) s->given_up++;
+  s->not_before = clock_host_ns() + (20000000ull << s->given_up);
+  close_mirror(m->mirrors, r);
+  m->counters.mirrors_given_up++;
+  m->v->mode_dirty = true;
+}
+
+static bool is_mapped(const struct mirror *r, uint32_t page, bool write) {
+  return !(r->pages[page] & MIRROR_STALE) && r->pages[page] & (write ? PROT_WRITE : PROT_READ);
+}
+
+/* The guest was told that a page is missing, and comes back: its table may have an entry of it already. */
+static void meet(struct monitor *m, struct mirror *r) {
+  uint32_t page = r->awaited - 1;
+  r->awaited = 0;
+  mirrors_want(m, page, r->awaits_write);
+}
+
+void mirrors_settle(struct monitor *m) {
+  struct mirrors *x = m->mirrors;
+  struct mirror *r = mirrors_current(m);
+  uint64_t begun = r->waits || r->all_stale ? clock_host_ns() : 0;
+  if (!bring_up_to_date(m, r)) return give_up(m, r);
+  if (begun) r->credit -= (int64_t)(clock_host_ns() - begun);
+  if (r->awaited) meet(m, r);
+  if (!r->base) return;
+  r->used = ++x->turn;
+  if (x->in_gs == r) return;
+  if (syscall(SYS_arch_prctl, ARCH_SET_GS, r->base)) return give_up(m, r);
+  x->in_gs = r;
+}
+
+static bool map_around(struct monitor *m, struct mirror *r, uint32_t page) {
+  uint32_t first = page > AHEAD ? page - AHEAD : 0, end = page + AHEAD < GUEST_PAGES ? page + AHEAD : GUEST_PAGES;
+  return (!r->pages[page] || look_again(m, r, page)) && map_range(m, r, first, end);
+}
+
+bool mirrors_map(struct monitor *m, uint32_t page, bool write) {
+  enum { FAULT_NS = 5000 /* a signal of the host, and the way back */ };
+  struct mirror *r = mirrors_current(m);
+  uint64_t begun = clock_host_ns();
+  bool broken = is_mapped(r, page, write); /* and the host has not mapped it */
+  m->counters.mirror_faults++;
+  if (broken || !bring_up_to_date(m, r) || !map_around(m, r, page) || !is_mapped(r, page, write)) {
+    give_up(m, r);
+    return false;
+  }
+  r->credit -= (int64_t)(clock_host_ns() - begun) + FAULT_NS;
+  return true;
+}
+
+void mirrors_want(struct monitor *m, uint32_t page, bool write) {
+  struct mirror *r = mirrors_current(m);
+  if (!r || page >= GUEST_PAGES || is_mapped(r, page, write) || !(wanted(m, page) & (write ? PROT_WRITE : PROT_READ))) return;
+  if (!map_around(m, r, page)) give_up(m, r);
+}
+
+/* ---- which address spaces have one --------------------------------------------------------------------------------- */
+
+/* The first time: RAM becomes what can be mapped a second time. */
+static bool begin(struct monitor *m) {
+  struct mirrors *x = m->mirrors;
+  if (!x->begun) x->missing = mmu_share_ram(m->mmu, &x->ram_fd);
+  x->begun = true;
+  return !x->missing;
+}
+
+static bool make(struct mirror *r) {
+  uint8_t *base = mmap(NULL, MIRROR_BYTES, PROT_NONE, NO_BASE, -1, 0);
+  if (base == MAP_FAILED) return false;
+  uint32_t *pages = mmap(NULL, GUEST_PAGES * sizeof *r->pages, PROT_READ | PROT_WRITE, NO_BASE, -1, 0);
+  if (pages == MAP_FAILED) {
+    munmap(base, MIRROR_BYTES);
+    return false;
+  }
+  r->base = base, r->pages = pages;
+  return true;
+}
+
+void mirrors_open(struct monitor *m) {
+  enum { CREDIT_NS = 20000000 };
+  struct mirrors *x = m->mirrors;
+  struct mirror *r = &x->mirrors[0];
+  uint32_t space = mmu_space(m->v->mmu_cpu);
+  if (x->spaces[space].mirror || clock_host_ns() < x->spaces[space].not_before || !begin(m)) return;
+  for (unsigned i = 1; i < MIRRORS; i++)
+    if (x->mirrors[i].used < r->used) r = &x->mirrors[i];
+  close_mirror(x, r);
+  if (!make(r)) {
+    x->missing = "no address space for a mirror of the guest's memory";
+    return;
+  }
+  r->space = space, r->credit = CREDIT_NS, r->used = ++x->turn;
+  x->spaces[space].mirror = (uint8_t)(r - x->mirrors + 1);
+  m->counters.mirrors++;
+  m->v->mode_dirty = true;
+}
+
+/* An eighth of the time may go into faults. */
+static void pay(struct monitor *m, struct mirror *r, uint64_t passed) {
+  enum { PART = 8, MOST_NS = 50000000 };
+  r->credit += (int64_t)(passed / PART);
+  if (r->credit > MOST_NS) r->credit = MOST_NS;
+  if (r->credit < 0 && !m->options.eager) give_up(m, r);
+}
+
+void mirrors_sample(struct monitor *m) {
+  enum { SAMPLE_NS = 1000000, STREAK = 3, FIRST = 8 /* which makes RAM another */ };
+  struct mirrors *x = m->mirrors;
+  if (!x || x->missing || (m->direct && !m->direct->missing)) return;
+  uint64_t now = clock_host_ns(), passed = now - x->sampled;
+  if (passed < SAMPLE_NS) return;
+  uint32_t space = mmu_space(m->v->mmu_cpu);
+  bool computes = m->v->cpl == 3 && space == x->space_then && mirrors_fit(m->mode.bits);
+  x->sampled = now, x->space_then = space;
+  struct mirror *r = mirrors_current(m);
+  if (r) {
+    if (computes) pay(m, r, passed);
+    return;
+  }
+  typeof(x->spaces[0]) *s = &x->spaces[space];
+  if (!computes) s->streak = 0;
+  else if (++s->streak >= (x->begun ? STREAK : FIRST)) s->streak = 0, mirrors_open(m);
+}

@@ -1,0 +1,106 @@
+/* Mirrors (DESIGN.md D8): user code that computes, where it does not run on the CPU itself, works in its memory without checks
+ * and without a look at the shadow table. A mirror is 4 GiB of address space in which pages of the guest's RAM are mapped a
+ * second time at the guest's own linear addresses; translated code of the mode TR_MIRROR addresses it by GS. As a sandbox's, its
+ * mappings are one more shadow of the user table: a page is there only while that table has an entry for it, with that entry's
+ * rights, so that whatever drops an entry is told here, and what is stale goes before such code runs again. An access that its
+ * page's rights do not allow faults, and goes the way of one whose check failed (slow.c); a block that faults often checks.
+ *
+ * FP is parked wherever nothing else is said. */
+#pragma once
+#include "private.h"
+
+enum { MIRRORS = 4, MIRROR_WAITING = 512, MIRROR_SPACES = 2048 };
+/* 4 GiB, and what a load at their end reaches beyond them. */
+#define MIRROR_BYTES ((1ull << 32) + MMU_PAGE)
+/* In struct mirror.pages, beside PROT_* in the low three bits: the entry that it was made of has died since. */
+enum { MIRROR_STALE = 8, MIRROR_FRAME_SHIFT = 4 };
+
+/* An address space's. */
+struct mirror {
+  uint8_t *base;   /* NULL: free */
+  uint32_t *pages; /* by linear page: frame << 4 | MIRROR_STALE | PROT_*; 0: not mapped */
+  uint32_t space;  /* its number in the mmu */
+  uint64_t used;   /* when, by `turn` */
+  uint32_t waiting[MIRROR_WAITING];
+  unsigned waits, maps;
+  bool all_stale;   /* more pages than `waiting` has room for */
+  int64_t credit;   /* ns that faults may still take */
+  uint32_t awaited; /* a page whose fault the guest was told of, + 1 */
+  bool awaits_write;
+};
+
+struct mirrors {
+  const char *missing; /* what this host lacks; NULL: nothing is known to be */
+  bool begun;
+  int ram_fd;
+  uint64_t turn;
+  struct mirror mirrors[MIRRORS];
+  const struct mirror *in_gs; /* whose base GS has; NULL: not known */
+  struct {
+    uint8_t mirror; /* number + 1 */
+    uint8_t streak, given_up;
+    uint64_t not_before; /* a mirror again, ns */
+  } spaces[MIRROR_SPACES];
+  uint64_t sampled; /* ns */
+  uint32_t space_then;
+};
+
+/* NULL: no memory. */
+struct mirrors *mirrors_create(void);
+void mirrors_destroy(struct mirrors *x);
+/* At a poll: does the guest compute? */
+void mirrors_sample(struct monitor *m);
+/* The current space gets one, whether it computes or not (--eager). */
+void mirrors_open(struct monitor *m);
+/* Nothing that was derived from guest state is good any more. */
+void mirrors_forget(struct monitor *m);
+/* Before translated code of the mode TR_MIRROR runs: what is stale goes, GS gets its base. */
+void mirrors_settle(struct monitor *m);
+/* An access has faulted whose page has the entry that it wants: maps that page, and its neighbours that have entries. False: the
+ * host does not, and the space has no mirror any more. */
+bool mirrors_map(struct monitor *m, uint32_t page, bool write);
+/* The same of a page that may have no entry, or be mapped already. */
+void mirrors_want(struct monitor *m, uint32_t page, bool write);
+
+/* ---- what may be called with the guest's x87/SSE state live ---- */
+
+static inline struct mirror *mirrors_current(const struct monitor *m) {
+  struct mirrors *x = m->mirrors;
+  uint8_t number = x ? x->spaces[mmu_space(m->v->mmu_cpu)].mirror : 0;
+  return number ? &x->mirrors[number - 1] : NULL;
+}
+
+/* Not so is code whose loads are checked for more than that their page is there. */
+static inline bool mirrors_fit(uint64_t bits) {
+  enum { MUST = TR_USER | TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
+  enum { MUST_NOT = TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN };
+  return (bits & (MUST | MUST_NOT)) == MUST;
+}
+
+/* Is the host's address in the current mirror? */
+static inline bool mirrors_hit(const struct monitor *m, uint64_t address) {
+  const struct mirror *r = mirrors_current(m);
+  return r && address - (uint64_t)(uintptr_t)r->base < MIRROR_BYTES;
+}
+
+/* Is there anything for mirrors_settle() to do? */
+static inline bool mirrors_unsettled(const struct monitor *m) {
+  const struct mirror *r = mirrors_current(m);
+  return r && (r != m->mirrors->in_gs || r->waits || r->all_stale || r->awaited);
+}
+
+/* The guest is told that the page is missing. */
+static inline void mirrors_await(const struct monitor *m, uint32_t page, bool write) {
+  struct mirror *r = mirrors_current(m);
+  if (r) r->awaited = page + 1, r->awaits_write = write;
+}
+
+/* An entry of the page died in an address space. */
+static inline void mirrors_dropped(struct mirrors *x, uint32_t space, uint32_t page) {
+  if (!x || !x->spaces[space].mirror || page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) return;
+  struct mirror *r = &x->mirrors[x->spaces[space].mirror - 1];
+  if (!r->pages[page] || r->pages[page] & MIRROR_STALE) return;
+  r->pages[page] |= MIRROR_STALE;
+  if (r->waits == MIRROR_WAITING) r->all_stale = true;
+  else r->waiting[r->waits++] = page;
+}
