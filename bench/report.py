@@ -17,6 +17,8 @@ SIZES = {"guest_ns", "instructions", "translations", "translated_insns", "transl
 NOT_BT = ("native", "qemu", "bochs")
 # Rows of nano that must be so many times as fast as a SIGSEGV on the same host, and those that must stay below so many cycles.
 TRAPS, CYCLES = {"in": 10, "out": 10, "crwrite": 10, "cr3write": 10, "clisti": 10}, {"ptemod": 200}
+# What `auto` may be slower than the better way, beyond the scatter of both.
+AUTO_TOLERANCE = 0.05
 
 
 # ---- figures ----
@@ -45,6 +47,14 @@ def ways(results):
 def chosen(results):
     """The one of them that stands for bt: as it is by itself."""
     return (["auto"] if "auto" in ways(results) else ways(results))[-1:]
+
+
+def scatter(values):
+    """The interquartile range as a part of the median; of a single sample, 0."""
+    if len(values) < 2 or not median(values):
+        return 0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / median(values)
 
 
 def columns_of(results, rows):
@@ -222,6 +232,30 @@ def nano_verdict(results):
                 beside = f", sigsegv {number(trap)}, which is {times(trap / value)} times as many" if name in TRAPS else ""
                 wrong.append(f"nano/{name}: {column} takes {number(value)} cycles{beside}; wanted is {wanted(name)}")
     return wrong
+
+
+def auto_of_row(results, row):
+    """What is wrong with `auto` on a row, or None."""
+    found = {way: samples_of(results, way, row) for way in ("direct", "translated", "auto")}
+    others = [way for way in ("direct", "translated") if median(found[way])]
+    if not found["auto"]:
+        return "auto has no figure"
+    if not others:
+        return "neither direct nor translated has a figure"
+    best = min(others, key=lambda way: median(found[way]))
+    ours, theirs = median(found["auto"]), median(found[best])
+    allowed = AUTO_TOLERANCE + max(scatter(found["auto"]), scatter(found[best]))
+    if ours <= theirs * (1 + allowed):
+        return None
+    return f"auto takes {number(ours)} {row['unit']}, {best} {number(theirs)}: {100 * (ours / theirs - 1):.1f}% slower, allowed are {100 * allowed:.1f}%"
+
+
+def auto_verdict(results):
+    """Rows that have a native figure and on which `auto` is slower than the better of `direct` and `translated` by more than AUTO_TOLERANCE and
+    scatter(), the greater of both columns', or that cannot be judged. A line each."""
+    rows = [row for row in results["rows"] if samples_of(results, "native", row) and row_key(row) != "nano/sigsegv"]
+    found = [(row_key(row), auto_of_row(results, row)) for row in rows]
+    return [f"{key}: {wrong}" for key, wrong in found if wrong] if rows else ["no row has a native figure"]
 
 
 # ---- what bt counted ----
