@@ -11,6 +11,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "tools"))
 import guest  # noqa: E402
+import screen  # noqa: E402
 
 GROUPS = {
     "integer": "fib sieve crc sort chase strings tree interp".split(),
@@ -124,6 +125,37 @@ def run_image(command, limit):
     if done.returncode == 1 and found:  # bt's own status for a bad command line is 1, too
         return found, None
     return found, f"status {done.returncode}: {done.stderr.decode('latin-1').strip()[-200:]}"
+
+
+def run_host_nano(program):
+    """(label -> cycles of bench/host_nano.c, bits of the code of callret, what went wrong or None). nano's is 32-bit code: that is preferred."""
+    found, bits = {}, 64
+    for name in (program, program + "32"):
+        try:
+            done = subprocess.run([name], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            wrong = str(error)
+        else:
+            wrong = f"status {done.returncode}" if done.returncode else None
+        if wrong and name == program:
+            return {}, bits, wrong
+        if not wrong:
+            found.update({label: values[0] for label, values in image_rows(done.stdout).items()})
+            bits = 64 if name == program else 32
+    return found, bits, None
+
+
+def wait_for_screen(command, pattern, limit, pause):
+    """Seconds from the start of bt or QEMU until its text screen shows that."""
+    machine = screen.Machine(command, limit)
+    try:
+        while not re.search(pattern, "\n".join(machine.screen()), re.M):
+            if machine.left() < 0:
+                raise guest.Failure(f"no /{pattern}/ on its screen within {limit:.0f} s: {' / '.join(filter(None, machine.said))}")
+            time.sleep(pause)
+        return time.monotonic() - machine.start
+    finally:
+        machine.close()
 
 
 def refusal(command, directory):

@@ -69,12 +69,12 @@ void *memset(void *to, int byte, size_t n) {
   __asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(byte) : "memory");
   return start;
 }
-static bool same(const char *a, const char *b) {
+static inline bool same(const char *a, const char *b) {
   while (*a && *a == *b) a++, b++;
   return *a == *b;
 }
 
-static double now(void) {
+static inline double now(void) {
   int32_t t[2] = {0, 0};
   sys(SYS_clock_gettime, 1 /* monotonic */, (uint32_t)t, 0);
   return t[0] + t[1] * 1e-9;
@@ -101,7 +101,7 @@ static void end_line(void) {
   sys(SYS_write, 1, (uint32_t)line, used);
   used = 0;
 }
-static void put_decimal(double value) {
+static inline void put_decimal(double value) {
   uint32_t whole = (uint32_t)(int32_t)value;
   put_number(whole, 1), put('.'), put_number((uint32_t)(int32_t)((value - whole) * 1e6), 6);
 }
@@ -111,7 +111,7 @@ __asm__(
   ".text; .globl _start; _start: xor %ebp, %ebp; mov %esp, %eax; and $-16, %esp; sub $12, %esp; push %eax; call start; hlt");
 
 /* How many *argv has. The vDSO is found on the way. */
-static int arguments(uint32_t *stack, char ***argv) {
+static inline int arguments(uint32_t *stack, char ***argv) {
   int argc = (int)stack[0];
   *argv = (char **)(stack + 1);
   uint32_t *auxiliary = stack + 1 + argc + 1;

@@ -14,6 +14,13 @@ WHAT_CELLS_ARE = ("Medians; +- is (greatest - least) / median of a row's samples
 SIZES = {"guest_ns", "instructions", "translations", "translated_insns", "translated_bytes", "hot_bytes", "cold_bytes", "translate_ns", "chains", "lookups", "direct_ns"}
 
 
+NOT_BT = ("native", "qemu", "bochs")
+# Rows of nano that must be so many times as fast as a SIGSEGV on the same host, and those that must stay below so many cycles.
+TRAPS, CYCLES = {"in": 10, "out": 10, "crwrite": 10, "cr3write": 10, "clisti": 10}, {"ptemod": 200}
+# What `auto` may be slower than the better way, beyond the scatter of both.
+AUTO_TOLERANCE = 0.05
+
+
 # ---- figures ----
 def samples_of(results, column, row):
     return results["samples"].get(column, {}).get(row_key(row), [])
@@ -34,7 +41,7 @@ def spread(values):
 
 def ways(results):
     """bt's own columns."""
-    return [column for column in results["columns"] if column not in ("native", "qemu", *results["extra"])]
+    return [column for column in results["columns"] if column not in (*NOT_BT, *results["extra"])]
 
 
 def chosen(results):
@@ -42,12 +49,27 @@ def chosen(results):
     return (["auto"] if "auto" in ways(results) else ways(results))[-1:]
 
 
-def pairs(results):
-    """(dividend, divisor) of each column of ratios: bt's against native, those with other arguments against bt as it is, QEMU against bt's."""
-    columns = results["columns"]
+def scatter(values):
+    """The interquartile range as a part of the median; of a single sample, 0."""
+    if len(values) < 2 or not median(values):
+        return 0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / median(values)
+
+
+def columns_of(results, rows):
+    """Those that have a sample of one of these rows."""
+    return [column for column in results["columns"] if any(samples_of(results, column, row) for row in rows)]
+
+
+def pairs(results, rows=None):
+    """(dividend, divisor) of each column of ratios: bt's against native, those with other arguments against bt as it is, QEMU and Bochs against
+    bt's; of some rows' columns only."""
+    columns = results["columns"] if rows is None else columns_of(results, rows)
     against_native = [(way, "native") for way in ways(results) if "native" in columns]
     others = [(column, way) for column in columns if column in results["extra"] for way in chosen(results)]
-    return against_native + others + [("qemu", way) for way in ways(results) if "qemu" in columns]
+    emulators = [("qemu", way) for way in ways(results)] + [("bochs", way) for way in chosen(results)]
+    return [pair for pair in against_native + others + emulators if set(pair) <= set(columns)]
 
 
 def ratio(results, row, pair):
@@ -77,46 +99,50 @@ def percent(value):
     return "-" if value is None else f"{value:.0f}%"
 
 
-def header(results):
-    return (["", "unit"] + [word for column in results["columns"] for word in (column, "+-", "least")]
-            + [f"{above}/{below}" for above, below in pairs(results)])
+def header(results, rows):
+    return (["", "unit"] + [word for column in columns_of(results, rows) for word in (column, "+-", "least")]
+            + [f"{above}/{below}" for above, below in pairs(results, rows)])
 
 
-def cells(results, row):
+def cells(results, row, rows):
+    """The row's line of these rows' table."""
     line = [row["name"], row["unit"]]
-    for column in results["columns"]:
+    for column in columns_of(results, rows):
         values = samples_of(results, column, row)
         line += [number(median(values)), percent(spread(values)), number(min(values, default=None))]
-    return line + [times(ratio(results, row, pair)) for pair in pairs(results)]
+    return line + [times(ratio(results, row, pair)) for pair in pairs(results, rows)]
 
 
 def mean_cells(results, rows):
-    """Geometric means of a section's ratios, if it has several rows of one unit."""
+    """Geometric means of a section's ratios, if it has several rows of one unit; none of a single ratio."""
     if len(rows) < 2 or len({row["unit"] for row in rows}) > 1:
         return None
-    ratios = [[r for r in (ratio(results, row, pair) for row in rows) if r] for pair in pairs(results)]
-    if not any(ratios):
+    ratios = [[r for r in (ratio(results, row, pair) for row in rows) if r] for pair in pairs(results, rows)]
+    if max(map(len, ratios), default=0) < 2:
         return None
-    return ["geometric mean", ""] + [""] * 3 * len(results["columns"]) + [times(geometric(r) if r else None) for r in ratios]
+    return ["geometric mean", ""] + [""] * 3 * len(columns_of(results, rows)) + [times(geometric(r) if len(r) > 1 else None) for r in ratios]
 
 
 def lines_of(results, rows):
     mean = mean_cells(results, rows)
-    return [cells(results, row) for row in rows] + ([mean] if mean else [])
+    return [header(results, rows)] + [cells(results, row, rows) for row in rows] + ([mean] if mean else [])
+
+
+def aligned(lines, gaps, left):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(gaps))]
+    return ["".join(gap + (word.ljust(width) if i < left else word.rjust(width)) for i, (gap, word, width) in enumerate(zip(gaps, line, widths))).rstrip()
+            for line in lines]
 
 
 def text_table(results):
-    tables = {title: lines_of(results, rows) for title, rows in sections(results).items()}
-    head = header(results)
-    widths = [max(len(line[i]) for line in [head, *sum(tables.values(), [])]) for i in range(len(head))]
-
-    def aligned(line):
-        # a column's three figures belong together
-        gaps = ["", "  "] + ["   ", " ", " "] * len(results["columns"]) + ["   "] * len(pairs(results))
-        return "".join(gap + (word.ljust(width) if i < 2 else word.rjust(width)) for i, (gap, word, width) in enumerate(zip(gaps, line, widths))).rstrip()
     out = []
-    for title, lines in tables.items():
-        out += [title, aligned(head), *map(aligned, lines), ""]
+    for title, rows in sections(results).items():
+        # a column's three figures belong together
+        gaps = ["", "  "] + ["   ", " ", " "] * len(columns_of(results, rows)) + ["   "] * len(pairs(results, rows))
+        out += [title, *aligned(lines_of(results, rows), gaps, 2), ""]
+        if title == "nano" and trap_lines(results):
+            lines = trap_lines(results)
+            out += [TRAP_TITLE, *aligned(lines, ["", "  "] + ["   "] * (len(lines[0]) - 2), 2), ""]
     return "\n".join([*out, WHAT_CELLS_ARE, *remarks(results)]) + "\n"
 
 
@@ -132,7 +158,7 @@ def runs_of(results):
 def about(results):
     a = results["about"]
     return [f"{a['cpu']}, {a['cores']} CPUs, load {a['load']} at the start; Linux {a['kernel']}; {a['date']}",
-            f"{a['bt']}{' (commit ' + a['commit'] + ')' if a['commit'] else ''}{'; ' + a['qemu'] if a['qemu'] else ''}; {runs_of(results)}",
+            f"{a['bt']}{' (commit ' + a['commit'] + ')' if a['commit'] else ''}{''.join('; ' + a[name] for name in ('qemu', 'bochs') if a.get(name))}; {runs_of(results)}",
             *(f"{name} is bt with {arguments}" for name, arguments in results["extra"].items())]
 
 
@@ -143,7 +169,9 @@ def remarks(results):
 def markdown(results):
     out = ["# bench/run", "", *(escape(line) + "  " for line in about(results)), ""]
     for title, rows in sections(results).items():
-        out += [f"## {title}", "", *markdown_table([header(results), *lines_of(results, rows)], left=2), ""]
+        out += [f"## {title}", "", *markdown_table(lines_of(results, rows), left=2), ""]
+        if title == "nano" and trap_lines(results):
+            out += [TRAP_TITLE + ":", "", *markdown_table(trap_lines(results), left=2), ""]
     out += [WHAT_CELLS_ARE, ""] + (["![QEMU TCG / bt](ratios.svg)", ""] if svg(results) else [])
     out += [f" - {escape(line)}" for line in remarks(results)] + [""] * bool(remarks(results))
     if results.get("translation"):
@@ -151,6 +179,83 @@ def markdown(results):
         out += ["## Translation", "", translation_title(results["translation"]), "", *markdown_table([["", "count", ""], *facts]), "",
                 *markdown_table([["slow path", "count", "a second", "what"], *paths]), "", NOT_COUNTED, ""]
     return "\n".join(out)
+
+
+# ---- what is asked of the figures ----
+TRAP_TITLE = "nano: the host's SIGSEGV round trip / row"
+
+
+def nano_median(results, column, name):
+    return median(results["samples"].get(column, {}).get(f"nano/{name}", []))
+
+
+def wanted(name):
+    return f"{TRAPS[name]} or more" if name in TRAPS else f"below {CYCLES[name]} cycles"
+
+
+def holds(name, value, trap):
+    """A row's median is as it must be beside that of SIGSEGV."""
+    return value * TRAPS[name] <= trap if name in TRAPS else value < CYCLES[name]
+
+
+def trap_cell(results, column, name, trap):
+    value = nano_median(results, column, name)
+    if not value:
+        return "-"
+    return times(trap / value) + ("" if column not in ways(results) or holds(name, value, trap) else " !")
+
+
+def trap_lines(results):
+    """A table of SIGSEGV's cycles / a row's; `!`: the row is not what it must be. None without SIGSEGV."""
+    trap = nano_median(results, "native", "sigsegv")
+    rows = [{"group": "nano", "name": name} for name in (*TRAPS, *CYCLES)]
+    rows = [row for row in rows if columns_of(results, [row])]
+    columns = [column for column in columns_of(results, rows) if column != "native"]
+    if not trap or not columns:
+        return None
+    return [["", "must be", *columns]] + [[row["name"], wanted(row["name"]), *(trap_cell(results, column, row["name"], trap) for column in columns)] for row in rows]
+
+
+def nano_verdict(results):
+    """What of nano's rows is not as it must be in bt's own columns (those with other arguments may be as slow as they are), a line each."""
+    trap, wrong = nano_median(results, "native", "sigsegv"), []
+    if not trap:
+        return ["nano/sigsegv has no native figure"]
+    if not ways(results):
+        return ["there is no column of bt"]
+    for column in ways(results):
+        for name in (*TRAPS, *CYCLES):
+            value = nano_median(results, column, name)
+            if value is None:
+                wrong.append(f"nano/{name}: {column} has no figure")
+            elif not holds(name, value, trap):
+                beside = f", sigsegv {number(trap)}, which is {times(trap / value)} times as many" if name in TRAPS else ""
+                wrong.append(f"nano/{name}: {column} takes {number(value)} cycles{beside}; wanted is {wanted(name)}")
+    return wrong
+
+
+def auto_of_row(results, row):
+    """What is wrong with `auto` on a row, or None."""
+    found = {way: samples_of(results, way, row) for way in ("direct", "translated", "auto")}
+    others = [way for way in ("direct", "translated") if median(found[way])]
+    if not found["auto"]:
+        return "auto has no figure"
+    if not others:
+        return "neither direct nor translated has a figure"
+    best = min(others, key=lambda way: median(found[way]))
+    ours, theirs = median(found["auto"]), median(found[best])
+    allowed = AUTO_TOLERANCE + max(scatter(found["auto"]), scatter(found[best]))
+    if ours <= theirs * (1 + allowed):
+        return None
+    return f"auto takes {number(ours)} {row['unit']}, {best} {number(theirs)}: {100 * (ours / theirs - 1):.1f}% slower, allowed are {100 * allowed:.1f}%"
+
+
+def auto_verdict(results):
+    """Rows that have a native figure and on which `auto` is slower than the better of `direct` and `translated` by more than AUTO_TOLERANCE and
+    scatter(), the greater of both columns', or that cannot be judged. A line each."""
+    rows = [row for row in results["rows"] if samples_of(results, "native", row) and row_key(row) != "nano/sigsegv"]
+    found = [(row_key(row), auto_of_row(results, row)) for row in rows]
+    return [f"{key}: {wrong}" for key, wrong in found if wrong] if rows else ["no row has a native figure"]
 
 
 # ---- what bt counted ----
