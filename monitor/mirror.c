@@ -162,6 +162,17 @@ void mirrors_want(struct monitor *m, uint32_t page, bool write) {
   if (!map_around(m, r, page)) give_up(m, r);
 }
 
+const char *mirrors_check(const struct monitor *m) {
+  const struct mirror *r = mirrors_current(m);
+  for (uint32_t page = 0; r && page < GUEST_PAGES; page++) {
+    uint32_t is = r->pages[page], may = is ? wanted(m, page) : 0;
+    if (!is || is & MIRROR_STALE) continue; /* gone before it is used */
+    if (is >> MIRROR_FRAME_SHIFT != may >> MIRROR_FRAME_SHIFT || is & ~may & 7)
+      return "a mirror has what the page tables do not allow";
+  }
+  return NULL;
+}
+
 /* ---- which address spaces have one --------------------------------------------------------------------------------- */
 
 /* The first time: RAM becomes what can be mapped a second time. */

@@ -10,7 +10,7 @@
 #include "private.h"
 
 enum { MIRRORS = 4, MIRROR_WAITING = 512, MIRROR_SPACES = 2048 };
-/* 4 GiB, and what a load at their end reaches beyond them. */
+/* 4 GiB, and what an access at their end reaches beyond them. */
 #define MIRROR_BYTES ((1ull << 32) + MMU_PAGE)
 /* In struct mirror.pages, beside PROT_* in the low three bits: the entry that it was made of has died since. */
 enum { MIRROR_STALE = 8, MIRROR_FRAME_SHIFT = 4 };
@@ -52,6 +52,8 @@ void mirrors_destroy(struct mirrors *x);
 void mirrors_sample(struct monitor *m);
 /* The current space gets one, whether it computes or not (--eager). */
 void mirrors_open(struct monitor *m);
+/* --paranoid: is each page of the current mirror what its entries say now? NULL, or what is wrong (a literal). */
+const char *mirrors_check(const struct monitor *m);
 /* Nothing that was derived from guest state is good any more. */
 void mirrors_forget(struct monitor *m);
 /* Before translated code of the mode TR_MIRROR runs: what is stale goes, GS gets its base. */

@@ -650,6 +650,7 @@ static void paranoia(struct monitor *m) {
   m->blocks_since_check = 0;
   vcpu_park_fp(m->v);
   const char *wrong = mmu_check(m->mmu);
+  if (!wrong) wrong = mirrors_check(m);
   if (wrong) vm_stop(m->v, wrong);
 }
 
