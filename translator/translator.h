@@ -115,7 +115,8 @@ static inline unsigned tr_access_segment(unsigned access) { return access / TR_A
 enum {
   TR_EXIT_SIZE = 10 /* PUSH imm32; JMP rel32 */,
   TR_THUNK_SIZE = 128 /* at most */,
-  TR_SAFEPOINT_SIZE = 4 /* MOV R9D, [R12] */
+  TR_SAFEPOINT_SIZE = 4 /* MOV R9D, [R12] */,
+  TR_PC_THUNK_SIZE = 4 /* of guest code: MOV REG, [ESP]; RET */
 };
 /* What tr_stubs.underflow leaves by, a number of no site: the target is in exit_linear, and nothing is to be settled. */
 #define TR_UNDERFLOW 0xfffffffeu
@@ -133,8 +134,12 @@ struct tr_request {
   unsigned max_insns; /* 1..TR_MAX_INSNS */
   uint32_t unstable;  /* bytes to one that keeps being written: the block ends before the instruction that it is in */
   uint32_t frame2;    /* straddling instruction: frame number of its second page */
-  uint8_t *code;      /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */
-  uint32_t offset;    /* code-memory offset where the block's code goes */
+  /* `size` bytes of code at a linear address, and their frame: of a page that has a fetch entry already (nothing is walked), and
+   * that are not known to keep being written. NULL: of no such. Not there: no thunk is inlined. */
+  const uint8_t *(*code_at)(void *opaque, uint32_t linear, uint32_t size, uint32_t *frame);
+  void *opaque;
+  uint8_t *code;   /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */
+  uint32_t offset; /* code-memory offset where the block's code goes */
   /* the same for its cold stubs, which lie apart so that hot code is dense: room for TR_MAX_COLD bytes; in the same view as
    * `code` */
   uint8_t *cold;
@@ -146,6 +151,8 @@ struct tr_request {
 struct tr_result {
   uint32_t code_size, cold_size, guest_size, insns, site_count, callout_count;
   uint32_t entry; /* code-memory offset to enter at */
+  /* EIP of the function that was inlined, and its frame + 1 (0: none was): the block was read from its bytes, too */
+  uint32_t thunk, thunk_frame;
   bool straddles;
   bool too_short; /* the first instruction needs bytes beyond `available`; nothing was translated */
   bool unstable;  /* the first instruction has that byte in it; nothing was translated */
