@@ -182,6 +182,7 @@ static void translate_timed(struct monitor *m, const struct tr_request *request,
 static void count_block(struct monitor *m, const struct tr_result *r) {
   struct monitor_counters *c = &m->counters;
   c->translations++, c->translated_insns += r->insns, c->translated_bytes += r->guest_size;
+  c->thunks += r->thunk_frame != 0;
   c->hot_bytes += r->code_size, c->cold_bytes += r->cold_size;
 }
 
