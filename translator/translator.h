@@ -1,8 +1,9 @@
 /* The translator: guest bytes and a mode in, host code and its sites out (DESIGN.md D1, D2, D4, D6, D7). Pure: it touches
  * neither guest memory nor a machine and keeps nothing between calls.
  *
- * A block is a run of guest instructions of one page, or one instruction that straddles two. Every place where host code can
- * be left, or can fault, is a `site`: together the sites are the block's host-to-guest position map. */
+ * A block is a run of guest instructions of one page, with a thunk of any page that it calls, or one instruction that straddles
+ * two. Every place where host code can be left, or can fault, is a `site`: together the sites are the block's host-to-guest
+ * position map. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,7 +46,7 @@ enum {
   TR_V86 = 1 << 12,
   TR_REAL = 1 << 13,
   TR_CS_FLAT = 1 << 14, /* CS.base 0, limit 4 GiB - 1 */
-  TR_PLAIN = 1 << 15,   /* no windows, no hoisting: entered where one of those failed */
+  TR_PLAIN = 1 << 15,   /* no windows, no hoisting, no thunk of another page: entered where one of those failed */
   TR_NO_CHAIN = 1 << 16,
   TR_SEG_SHIFT = 17,   /* two bits a segment, ES first */
   TR_IN_NMI = 1 << 29, /* NMIs are blocked until an IRET */
@@ -65,7 +66,7 @@ static inline bool tr_chains_freely(struct tr_mode m, uint32_t here, uint32_t ta
 
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
-  X(PLAIN, "a window's or hoisted check failed: go on in the plain block from here") \
+  X(PLAIN, "a window's or hoisted check failed, or an inlined thunk's page is another: go on in the plain block from here") \
   X(CALLOUT, "the monitor runs this instruction") \
   X(JUMP, "direct jump not chained yet: to `target`") \
   X(INDIRECT, "indirect jump not in the hash: target in exit_linear") \
