@@ -141,6 +141,7 @@ const char *machine_symbol(struct machine *m, gla linear, uint32_t *offset);
   X(proofs, "... that did nothing but ask") \
   X(dozes, "sleeps between polls of the BIOS (--poll-sleep)") \
   X(refills, "blocks whose kept addends changed too often") \
+  X(thunks, "blocks with an inlined thunk that loads its return address") \
   X(divisors, "blocks that compare divisors since a division faulted") \
   X(signals, "host signals in translated code") \
   X(stacks_full, "host stacks of return addresses that ran full") \

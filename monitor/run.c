@@ -119,9 +119,14 @@ void monitor_init_cpu(struct monitor *m) { reset_by(m, vcpu_init); }
 
 /* ---- translating ----------------------------------------------------------------------------------------------- */
 
-/* Fetch entry of a linear page, made if need be; 0 with *result set: fault, or no RAM there. */
+/* Fetch entry of a linear page, as it is. */
+static const uint64_t *fetch_slot(const struct monitor *m, gla linear) {
+  return (const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY) + gla_page(linear);
+}
+
+/* The same, made if need be; 0 with *result set: fault, or no RAM there. */
 static uint64_t fetch_entry(struct monitor *m, gla linear, int *result) {
-  const uint64_t *entry = (const uint64_t *)(uintptr_t)(m->v->s.table + MMU_FETCH_ARRAY) + gla_page(linear);
+  const uint64_t *entry = fetch_slot(m, linear);
   struct mmu_result r;
   *result = EXEC_NEXT;
   if (*entry) return *entry;
@@ -132,10 +137,20 @@ static uint64_t fetch_entry(struct monitor *m, gla linear, int *result) {
   return *entry;
 }
 
-static uint64_t guest_code_granules(const struct tr_result *r, uint32_t offset, bool second) {
-  uint32_t first = r->guest_size;
-  if (offset + first > MMU_PAGE) first = MMU_PAGE - offset;
-  return second ? tc_granules(0, r->guest_size - first) : tc_granules(offset, first);
+/* tr_request.code_at */
+static const uint8_t *code_at(void *opaque, uint32_t linear, uint32_t size, uint32_t *frame) {
+  struct monitor *m = opaque;
+  uint32_t offset = linear % MMU_PAGE;
+  uint64_t entry = *fetch_slot(m, to_gla(linear));
+  if (!entry || offset + size > MMU_PAGE) return NULL;
+  *frame = mmu_fetch_frame(entry);
+  const uint8_t *page = mmu_frame_pointer(m->mmu, *frame);
+  return page && selfmod_next(m, *frame, offset) >= size ? page + offset : NULL;
+}
+
+static void trace_block(struct monitor *m, const struct tc_block *b) {
+  mmu_trace_code(m->mmu, b->key.frame, tcache_granules(b, b->key.frame));
+  if (b->frame2) mmu_trace_code(m->mmu, b->frame2 - 1, tcache_granules(b, b->frame2 - 1));
 }
 
 struct source {
@@ -170,6 +185,7 @@ static void translate_timed(struct monitor *m, const struct tr_request *request,
 static void count_block(struct monitor *m, const struct tr_result *r) {
   struct monitor_counters *c = &m->counters;
   c->translations++, c->translated_insns += r->insns, c->translated_bytes += r->guest_size;
+  c->thunks += r->thunk_frame != 0;
   c->hot_bytes += r->code_size, c->cold_bytes += r->cold_size;
 }
 
@@ -192,7 +208,9 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
                           .features = v->features,
                           .options = m->code.translate_options,
                           .max_insns = TR_MAX_INSNS,
-                          .unstable = selfmod_next(m, key.frame, offset)};
+                          .unstable = selfmod_next(m, key.frame, offset),
+                          .code_at = code_at,
+                          .opaque = m};
   if (limit_left < rq.page_left - 1) rq.page_left = rq.available = limit_left + 1;
   if (m->options.flush_every && m->code.blocks_since_flush >= m->options.flush_every) run_flush(m);
   if (!tcache_begin(m->code.tcache, &rq)) {
@@ -216,10 +234,8 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
     *result = fault_raise_error(v, VEC_GP, 0);
     return NULL;
   }
-  if (!r.straddles) src.frame2 = 0;
-  struct tc_block *b = tcache_commit(m->code.tcache, &rq, &r, key, src.frame2);
-  mmu_trace_code(m->mmu, key.frame, guest_code_granules(&r, offset, false));
-  if (src.frame2) mmu_trace_code(m->mmu, src.frame2 - 1, guest_code_granules(&r, offset, true));
+  struct tc_block *b = tcache_commit(m->code.tcache, &rq, &r, key, r.straddles ? src.frame2 : r.thunk_frame);
+  trace_block(m, b);
   m->code.blocks_since_flush++;
   count_block(m, &r);
   if (m->options.log & (1u << LOG_in_asm | 1u << LOG_out_asm)) report_block(m, b, &rq);
@@ -257,7 +273,7 @@ static struct tc_block *find_block(struct monitor *m, uint64_t mode, int *result
   }
   struct tc_block *b = tcache_find(m->code.tcache, key);
   m->counters.lookups++;
-  if (b && b->frame2) { /* still the same second page? */
+  if (b && tc_straddles(b)) { /* still the same second page? */
     uint64_t second = fetch_entry(m, gla_add(to_gla(linear.v | MMU_PAGE_MASK), 1), result);
     if (!second) {
       if (*result == EXEC_NEXT) *result = EXEC_AGAIN;

@@ -53,6 +53,9 @@ bool tcache_begin(struct tcache *t, struct tr_request *rq) {
   return true;
 }
 
+/* Of its bytes in the page that it begins in. */
+static uint32_t first_size(const struct tc_block *b) { return tc_straddles(b) ? b->guest_size - b->second_size : b->guest_size; }
+
 static struct spared *spared_of(struct tcache *t, uint32_t frame) { return &t->spared[frame % SPARED]; }
 
 /* Bits of a granule's bytes in [from, to) of the page. */
@@ -67,16 +70,16 @@ static void spare(struct spared *s, uint32_t from, uint32_t to) {
 
 /* The block's bytes in a frame that is remembered. */
 static void spare_block(struct spared *s, const struct tc_block *b) {
-  uint32_t offset = linear_of(b->key) & 4095, end = offset + b->guest_size, second = b->frame2 && end > 4096 ? end - 4096 : 0;
-  if (s->frame == b->key.frame + 1) spare(s, offset, end - second);
-  if (second && s->frame == b->frame2) spare(s, 0, second);
+  uint32_t offset = linear_of(b->key) & 4095;
+  if (s->frame == b->key.frame + 1) spare(s, offset, offset + first_size(b));
+  if (s->frame == b->frame2) spare(s, b->second_at, b->second_at + b->second_size);
 }
 
 struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, const struct tr_result *r, struct tc_key key,
                                uint32_t frame2) {
   uint32_t index = t->block_count++;
   struct tc_block *b = &t->blocks[index];
-  uint32_t page = linear_of(key) >> 12;
+  uint32_t page = linear_of(key) >> 12, end = (linear_of(key) & 4095) + r->guest_size;
   *b = (struct tc_block){.key = key,
                          .frame2 = frame2,
                          .code = rq->offset,
@@ -89,6 +92,8 @@ struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *rq, co
                          .site_count = (uint16_t)r->site_count,
                          .guest_size = (uint16_t)r->guest_size,
                          .insns = (uint16_t)r->insns};
+  if (r->thunk_frame) b->second_at = r->thunk & 4095, b->second_size = TR_PC_THUNK_SIZE;
+  else if (frame2 && end > 4096) b->second_size = (uint16_t)(end - 4096);
   for (unsigned i = 0; i < r->site_count; i++) {
     struct tr_site *s = &t->sites[rq->first_site + i];
     s->block = index, s->next_in = 0;
@@ -204,22 +209,19 @@ static void kill(struct tcache *t, uint32_t index) {
   unchain_incoming(t, b);
 }
 
-/* Which granules of `frame` a block was read from; it may begin there, end there, or both. */
-static uint64_t granules_in(const struct tc_block *b, uint32_t frame) {
-  uint32_t offset = linear_of(b->key) & 4095, first = b->guest_size;
+/* Which granules of `frame` a block was read from: with its first bytes, its second ones, or both. */
+uint64_t tcache_granules(const struct tc_block *b, uint32_t frame) {
   uint64_t g = 0;
-  if (b->frame2 && offset + first > 4096) first = 4096 - offset;
-  if (b->key.frame == frame) g |= tc_granules(offset, first);
-  if (b->frame2 == frame + 1) g |= tc_granules(0, b->guest_size - first);
+  if (b->key.frame == frame) g |= tc_granules(linear_of(b->key) & 4095, first_size(b));
+  if (b->frame2 == frame + 1) g |= tc_granules(b->second_at, b->second_size);
   return g;
 }
 
-/* Was the block read from these bytes of the frame? As granules_in(). */
+/* Was the block read from these bytes of the frame? As tcache_granules(). */
 static bool read_from(const struct tc_block *b, uint32_t frame, uint32_t from, uint32_t size) {
-  uint32_t offset = linear_of(b->key) & 4095, first = b->guest_size;
-  if (b->frame2 && offset + first > 4096) first = 4096 - offset;
-  if (b->key.frame == frame && from < offset + first && offset < from + size) return true;
-  return b->frame2 == frame + 1 && from < b->guest_size - first;
+  uint32_t offset = linear_of(b->key) & 4095, second = b->second_at;
+  if (b->key.frame == frame && from < offset + first_size(b) && offset < from + size) return true;
+  return b->frame2 == frame + 1 && from < second + b->second_size && second < from + size;
 }
 
 const struct tc_block *tcache_frame_block(const struct tcache *t, uint32_t frame, const struct tc_block *previous) {
@@ -237,7 +239,7 @@ static unsigned kill_read_from(struct tcache *t, uint32_t frame, uint64_t granul
   for (uint32_t *p = &t->by_frame[frame]; *p;) {
     struct tc_block *b = &t->blocks[*p - 1];
     uint32_t *next = b->key.frame == frame ? &b->next_frame : &b->next_frame2;
-    uint64_t g = granules_in(b, frame);
+    uint64_t g = tcache_granules(b, frame);
     if (!b->dead && (size ? read_from(b, frame, from, size) : (g & granules) != 0)) {
       kill(t, *p - 1);
       killed++;

@@ -18,7 +18,7 @@ struct tc_key {
 
 struct tc_block {
   struct tc_key key;
-  uint32_t frame2;          /* straddling: frame of its last bytes, + 1; else 0 */
+  uint32_t frame2;          /* of its second bytes, + 1: the last ones of a straddling block, or an inlined thunk's; else 0 */
   uint32_t code, code_size; /* code-memory offset and bytes */
   uint32_t cold, cold_size; /* of its cold stubs */
   uint32_t entry;
@@ -26,6 +26,7 @@ struct tc_block {
   uint32_t next_hash, next_frame, next_frame2, next_page; /* block index + 1 */
   uint32_t incoming;                                      /* sites chained to it: number + 1 */
   uint16_t site_count, guest_size, insns;
+  uint16_t second_at, second_size; /* in the page: of the second bytes */
   bool dead;
 };
 
@@ -50,9 +51,11 @@ struct tc_block *tcache_find(struct tcache *t, struct tc_key key);
 const struct tc_block *tcache_frame_block(const struct tcache *t, uint32_t frame, const struct tc_block *previous);
 /* Prepares a request's output side (code, cold, their offsets, first_site, sites, callouts). False: full, flush first. */
 bool tcache_begin(struct tcache *t, struct tr_request *request);
-/* Takes what tr_translate() put there. frame2: frame + 1 of a straddling block's second page, else 0. */
+/* Takes what tr_translate() put there. frame2: frame + 1 of a straddling block's second page, or of the inlined thunk; else 0. */
 struct tc_block *tcache_commit(struct tcache *t, const struct tr_request *request, const struct tr_result *result,
                                struct tc_key key, uint32_t frame2);
+/* Which granules of the frame the block was read from. */
+uint64_t tcache_granules(const struct tc_block *b, uint32_t frame);
 /* Room for a bounce thunk (TR_THUNK_SIZE bytes); 0: full. */
 uint32_t tcache_thunk_space(struct tcache *t);
 
@@ -84,6 +87,9 @@ uint32_t tcache_generation(const struct tcache *t); /* flushes so far */
 uint32_t tcache_block_count(const struct tcache *t);
 struct tc_block *tcache_block(struct tcache *t, uint32_t index);
 uint64_t tcache_code_used(const struct tcache *t);
+static inline bool tc_straddles(const struct tc_block *b) {
+  return (((uint32_t)b->key.eip + b->key.cs_base) & 4095) + b->guest_size > 4096;
+}
 static inline uint64_t tc_granules(uint32_t offset_in_page, uint32_t size) { /* of bytes within one page */
   unsigned first = offset_in_page >> 6, last = (offset_in_page + size - 1) >> 6;
   return (~0ull >> (63 - (last - first))) << first;

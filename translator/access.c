@@ -263,6 +263,7 @@ static bool by_one_instruction(const struct insn *insn) {
   case OP_JMP_IND:
   case OP_CALL_REL:
   case OP_CALL_IND:
+  case OP_CALL_PC:
   case OP_RET: return true;
   default: return false;
   }

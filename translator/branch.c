@@ -342,6 +342,13 @@ void emit_call_rel(struct block *b) {
   if (calls) return_site(b);
 }
 
+/* The return address stays below the stack, as RET leaves it. */
+void emit_call_pc(struct block *b) {
+  const struct insn *insn = &block_step(b)->insn;
+  host_store_imm(&b->code, access_stack(b, -(int32_t)insn->operand_size), insn->imm);
+  host_mov_imm(&b->code, host_reg(insn->operand_reg[0]), insn->imm);
+}
+
 static void load_value(struct block *b, unsigned to, struct host_mem m) {
   if (block_step(b)->insn.operand_size == 2) host_load16(&b->code, to, m);
   else host_load(&b->code, to, m);

@@ -84,6 +84,7 @@ enum kind_trait {
   INLINE(JMP_FAR_IMM, jmp_far_imm, jmp_far_imm, IF_FAR, KIND_JUMPS, 0, "EA") \
   INLINE(JMP_FAR_MEM, jmp_far_mem, jmp_far_mem, IF_FAR | IF_MEMORY, KIND_JUMPS | KIND_USES_R11, 0, "FF /5") \
   INLINE(CALL_REL, call_rel, call_rel, IF_STACK, KIND_JUMPS | KIND_RELATIVE, -1, "") \
+  INLINE(CALL_PC, call_rel, call_pc, IF_STACK, 0, 0, "what the planner makes of a CALL_REL to MOV REG, [ESP]; RET") \
   INLINE(CALL_IND, call_ind, call_ind, IF_STACK | IF_MEMORY, KIND_JUMPS | KIND_USES_R11, -1, "FF /2") \
   INLINE(CALL_FAR_IMM, call_far_imm, call_far_imm, IF_STACK | IF_FAR, KIND_JUMPS | KIND_FRAME, -2, "9A") \
   INLINE(CALL_FAR_MEM, call_far_mem, call_far_mem, IF_STACK | IF_FAR | IF_MEMORY, KIND_JUMPS | KIND_FRAME | KIND_USES_R11, -2, \

@@ -18,6 +18,7 @@
   X(FALLTHROUGH, fallthrough, "a block goes on behind a forward conditional jump") \
   X(RETURNS, returns, "calls and returns are the host's, on a stack of their own") \
   X(TARGETS, targets, "an indirect call compares its target with the first one that it had") \
+  X(THUNKS, thunks, "a call of what does nothing but load its return address (__x86.get_pc_thunk) is inline") \
   X(DIVISORS, divisors, "a division that has faulted compares its divisor with 0 from then on") \
   X(HASH, hash, "indirect branches look their target up inline") \
   X(MIRROR, mirror, "user code that computes works in a second mapping of its memory, without checks")

@@ -148,6 +148,36 @@ bool plan_changes_direction(const struct block *b, const struct insn *insn) {
   return insn->kind == OP_COPY && insn->row->does == (block_mode(b, TR_DOWN) ? DOES_CLD : DOES_STD);
 }
 
+/* MOV REG, [ESP]; RET: by calling it position-independent code learns its own address (__x86.get_pc_thunk.bx and the like). */
+static unsigned thunk_register(const uint8_t *code) {
+  enum { MOV = 0x8b, AT_SIB = 4, ESP = 0x24, RET = 0xc3 };
+  unsigned reg = code[1] >> 3;
+  bool loads = code[0] == MOV && (code[1] & 0xc7) == AT_SIB && code[2] == ESP && code[3] == RET;
+  return loads && reg != REG_ESP ? reg : REG_NONE;
+}
+
+/* One thunk a block; no other page's where that page could not be compared first (TR_PLAIN is what goes on where it differs). */
+static bool may_inline_thunk(const struct block *b, uint32_t target) {
+  enum { FLAT = TR_CS_FLAT | TR_CODE32 | TR_STACK32 };
+  bool same_page = target >> 12 == b->rq->eip >> 12;
+  if ((b->rq->mode.bits & FLAT) != FLAT || block_mode(b, TR_REAL | TR_V86 | TR_STEP | TR_NO_CHAIN)) return false;
+  if (block_option(b, TR_NO_THUNKS | TR_COUNT) || !b->rq->code_at || b->result->straddles) return false;
+  if (block_mode(b, TR_PLAIN) && !same_page) return false;
+  return !b->result->thunk_frame || b->result->thunk == target;
+}
+
+/* A call of one becomes a store of the return address and a load of it: the block goes on behind. */
+static void inline_thunk(struct block *b, uint32_t at, struct insn *insn) {
+  uint32_t target = plan_target(b, at, insn), frame;
+  if (insn->kind != OP_CALL_REL || insn->operand_size != 4 || !may_inline_thunk(b, target)) return;
+  const uint8_t *code = b->rq->code_at(b->rq->opaque, target, TR_PC_THUNK_SIZE, &frame);
+  unsigned reg = code ? thunk_register(code) : REG_NONE;
+  if (reg == REG_NONE) return;
+  b->result->thunk = target, b->result->thunk_frame = frame + 1;
+  insn->kind = OP_CALL_PC, insn->imm = b->rq->eip + at + insn->length;
+  insn->operand_reg[0] = (uint8_t)reg, insn->regs_written = (uint8_t)(1u << reg);
+}
+
 static bool uses_r11(const struct block *b, const struct insn *insn) {
   if (insn->kind == OP_PUSH_REG) return insn->operand_reg[0] == REG_ESP;
   if (insn->kind == OP_MOV_FROM_SEG) return insn->has_mem;
@@ -189,6 +219,7 @@ static void decode(struct block *b) {
     }
     b->n++;
     s->callout = !emits_inline(b, at, &s->insn);
+    if (!s->callout) inline_thunk(b, at, &s->insn);
     at += s->insn.length;
     s->uses_r11 = uses_r11(b, &s->insn);
     s->leaves = !s->callout && falls_through(b, at - s->insn.length, &s->insn);
@@ -240,6 +271,10 @@ static int32_t sum(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint3
 static bool follow_copy(struct values *t, const struct insn *insn, bool low) {
   unsigned to = insn->operand_reg[0], from = insn->operand_reg[1];
   if ((low ? insn->operand_size < 2 : insn->operand_size != 4) || to == REG_NONE) return false;
+  if (insn->kind == OP_CALL_PC) {
+    t->reg[to] = (struct value){0, (int32_t)insn->imm};
+    return true;
+  }
   if (insn->kind == OP_LEA) {
     if ((!low && insn->address_size != 4) || insn->index != REG_NONE) return false;
     struct value base = insn->base == REG_NONE ? (struct value){0, 0} : t->reg[insn->base];
@@ -328,7 +363,8 @@ static void key_mem(struct block *b, const struct tracker *t, struct step *s) {
 static void stack_slot(const struct block *b, const struct tracker *t, struct step *s) {
   const struct insn *insn = &s->insn;
   struct access *a = &s->acc[ACC_STACK];
-  int change = insn->kind == OP_ENTER ? -(int)plan_stack_bytes(insn) : stack_change(insn);
+  bool writes = insn->kind == OP_ENTER || insn->kind == OP_CALL_PC;
+  int change = writes ? -(int)plan_stack_bytes(insn) : stack_change(insn);
   const struct value *regs = b->stack16 ? s->low : s->before;
   struct value at = regs[insn->kind == OP_LEAVE ? REG_EBP : REG_ESP];
   if (!kind_has(insn->kind, KIND_POPS) && !change) return;

@@ -33,24 +33,36 @@ static void count_prologue(struct block *b) {
   host_mov64(c, H_RCX, H_R8);
 }
 
-/* An instruction that straddles two pages was translated from both: its block runs only while the second is mapped as it was. */
-static void straddle_prologue(struct block *b) {
+/* Leaves by `site` unless the page is mapped to the frame. No flag is touched. */
+static void compare_page(struct block *b, uint32_t page, uint32_t frame, int cold, unsigned site) {
   struct host_code *c = &b->code;
-  uint32_t page2 = ((b->rq->eip + b->rq->cs_base) >> 12) + 1;
-  unsigned site = block_site(b, TR_SITE_STRADDLE);
   host_mov64(c, H_R8, H_RCX);
-  host_load(c, H_RCX, access_fetch_frame(page2 & 0xfffff));
-  host_lea(c, H_RCX, hm(H_RCX, -(int32_t)(b->rq->frame2 + 1)));
+  host_load(c, H_RCX, access_fetch_frame(page & 0xfffff));
+  host_lea(c, H_RCX, hm(H_RCX, -(int32_t)(frame + 1)));
   uint8_t *same = host_jrcxz8(c);
   host_mov64(c, H_RCX, H_R8);
-  block_cold(b, COLD_EXIT, host_jmp(c), site);
+  block_cold(b, cold, host_jmp(c), site);
   host_bind8(c, same);
   host_mov64(c, H_RCX, H_R8);
+}
+
+/* An instruction that straddles two pages was translated from both: its block runs only while the second is mapped as it was. */
+static void straddle_prologue(struct block *b) {
+  compare_page(b, ((b->rq->eip + b->rq->cs_base) >> 12) + 1, b->rq->frame2, COLD_EXIT, block_site(b, TR_SITE_STRADDLE));
+}
+
+/* So was a block with an inlined thunk from that one's page. Compared here and not at the call: what is called instead may read
+ * flags that this block takes for dead. The plain block makes the call. */
+static void thunk_prologue(struct block *b) {
+  const struct tr_result *r = b->result;
+  if (!r->thunk_frame || r->thunk >> 12 == b->rq->eip >> 12) return;
+  compare_page(b, r->thunk >> 12, r->thunk_frame - 1, COLD_PLAIN, block_site(b, TR_SITE_PLAIN));
 }
 
 static void emit_hot(struct block *b) {
   if (block_option(b, TR_COUNT)) count_prologue(b);
   if (b->result->straddles) straddle_prologue(b);
+  thunk_prologue(b);
   access_window_checks(b, true);
   access_forget_addends(b);
   b->loop_entry = host_here(&b->code);

@@ -1,8 +1,9 @@
 /* The translator: guest bytes and a mode in, host code and its sites out (DESIGN.md D1, D2, D4, D6, D7). Pure: it touches
  * neither guest memory nor a machine and keeps nothing between calls.
  *
- * A block is a run of guest instructions of one page, or one instruction that straddles two. Every place where host code can
- * be left, or can fault, is a `site`: together the sites are the block's host-to-guest position map. */
+ * A block is a run of guest instructions of one page, with a thunk of any page that it calls, or one instruction that straddles
+ * two. Every place where host code can be left, or can fault, is a `site`: together the sites are the block's host-to-guest
+ * position map. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,7 +47,7 @@ enum {
   TR_V86 = 1 << 12,
   TR_REAL = 1 << 13,
   TR_CS_FLAT = 1 << 14, /* CS.base 0, limit 4 GiB - 1 */
-  TR_PLAIN = 1 << 15,   /* no windows, no hoisting: entered where one of those failed */
+  TR_PLAIN = 1 << 15,   /* no windows, no hoisting, no thunk of another page: entered where one of those failed */
   TR_NO_CHAIN = 1 << 16,
   TR_SEG_SHIFT = 17,   /* two bits a segment, ES first */
   TR_IN_NMI = 1 << 29, /* NMIs are blocked until an IRET */
@@ -66,7 +67,7 @@ static inline bool tr_chains_freely(struct tr_mode m, uint32_t here, uint32_t ta
 
 #define TR_SITES(X) \
   X(ACCESS, "a check failed; `retry` runs it again") \
-  X(PLAIN, "a window's or hoisted check failed: go on in the plain block from here") \
+  X(PLAIN, "a window's or hoisted check failed, or an inlined thunk's page is another: go on in the plain block from here") \
   X(CALLOUT, "the monitor runs this instruction") \
   X(JUMP, "direct jump not chained yet: to `target`") \
   X(INDIRECT, "indirect jump not in the hash: target in exit_linear") \
@@ -117,7 +118,8 @@ static inline unsigned tr_access_segment(unsigned access) { return access / TR_A
 enum {
   TR_EXIT_SIZE = 10 /* PUSH imm32; JMP rel32 */,
   TR_THUNK_SIZE = 128 /* at most */,
-  TR_SAFEPOINT_SIZE = 4 /* MOV R9D, [R12] */
+  TR_SAFEPOINT_SIZE = 4 /* MOV R9D, [R12] */,
+  TR_PC_THUNK_SIZE = 4 /* of guest code: MOV REG, [ESP]; RET */
 };
 /* What tr_stubs.underflow leaves by, a number of no site: the target is in exit_linear, and nothing is to be settled. */
 #define TR_UNDERFLOW 0xfffffffeu
@@ -135,8 +137,12 @@ struct tr_request {
   unsigned max_insns; /* 1..TR_MAX_INSNS */
   uint32_t unstable;  /* bytes to one that keeps being written: the block ends before the instruction that it is in */
   uint32_t frame2;    /* straddling instruction: frame number of its second page */
-  uint8_t *code;      /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */
-  uint32_t offset;    /* code-memory offset where the block's code goes */
+  /* `size` bytes of code at a linear address, and their frame: of a page that has a fetch entry already (nothing is walked), and
+   * that are not known to keep being written. NULL: of no such. Not there: no thunk is inlined. */
+  const uint8_t *(*code_at)(void *opaque, uint32_t linear, uint32_t size, uint32_t *frame);
+  void *opaque;
+  uint8_t *code;   /* writable view of the code memory at `offset`: room for TR_MAX_CODE bytes */
+  uint32_t offset; /* code-memory offset where the block's code goes */
   /* the same for its cold stubs, which lie apart so that hot code is dense: room for TR_MAX_COLD bytes; in the same view as
    * `code` */
   uint8_t *cold;
@@ -148,6 +154,8 @@ struct tr_request {
 struct tr_result {
   uint32_t code_size, cold_size, guest_size, insns, site_count, callout_count;
   uint32_t entry; /* code-memory offset to enter at */
+  /* EIP of the function that was inlined, and its frame + 1 (0: none was): the block was read from its bytes, too */
+  uint32_t thunk, thunk_frame;
   bool straddles;
   bool too_short; /* the first instruction needs bytes beyond `available`; nothing was translated */
   bool unstable;  /* the first instruction has that byte in it; nothing was translated */

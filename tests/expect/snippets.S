@@ -182,6 +182,19 @@ END
 BLOCK call_away
   call . + 0x2000
 END
+BLOCK call_thunk
+  push ebx
+  call . + 0x8f
+  add ebx, 0x1234
+  mov eax, [ebx+0x10]
+  mov edx, [ebx+0x20]
+END
+BLOCK call_thunk_away
+  push ebx
+  call . + 0x2fff
+  add ebx, 0x1234
+  sub esp, 8
+END
 BLOCK call_indirect
   call dword ptr [eax*4+0x1000]
 END

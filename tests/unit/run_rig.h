@@ -363,6 +363,7 @@ static const struct rig_axis rig_axes[] = {
   {"without strings", {.icount_shift = -1, .without = TR_NO_STRINGS}},
   {"without returns", {.icount_shift = -1, .without = TR_NO_RETURNS}},
   {"without targets", {.icount_shift = -1, .without = TR_NO_TARGETS}},
+  {"without thunks", {.icount_shift = -1, .without = TR_NO_THUNKS}},
   {"without divisors", {.icount_shift = -1, .without = TR_NO_DIVISORS}},
   {"eager", {.icount_shift = -1, .eager = true}},
   {"without hash", {.icount_shift = -1, .without = TR_NO_HASH}},

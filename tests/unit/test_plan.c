@@ -20,6 +20,14 @@ struct plan {
   struct tr_result r;
 };
 
+/* MOV EBX, [ESP]; RET at EIP + 100h and in the next page; at EIP + 200h that of ECX. */
+static const uint8_t *thunk_at(void *opaque, uint32_t linear, uint32_t size, uint32_t *frame) {
+  static const uint8_t ebx[] = {0x8b, 0x1c, 0x24, 0xc3}, ecx[] = {0x8b, 0x0c, 0x24, 0xc3}, esp[] = {0x8b, 0x24, 0x24, 0xc3};
+  assert_int_equal(size, TR_PC_THUNK_SIZE);
+  *frame = linear >> 12;
+  return linear == EIP + 0x100 || linear == EIP + 0x1000 ? ebx : linear == EIP + 0x200 ? ecx : linear == EIP + 0x300 ? esp : NULL;
+}
+
 #define GUEST(name, code) \
   __asm__(".pushsection .rodata\n .code32\n .intel_syntax noprefix\n guest_" #name ":\n" code "\n guest_end_" #name ":\n" \
           " .att_syntax\n .code64\n .popsection\n"); \
@@ -38,7 +46,8 @@ static struct plan *plan_with(const uint8_t *code, uint32_t size, uint32_t mode,
                               .mode = {mode},
                               .features = ~0ull,
                               .options = options,
-                              .max_insns = TR_MAX_INSNS};
+                              .max_insns = TR_MAX_INSNS,
+                              .code_at = thunk_at};
   p->b.rq = &p->rq, p->b.result = &p->r;
   plan_block(&p->b);
   return p;
@@ -123,6 +132,60 @@ static void the_stack_pointer_is_followed(void **state) {
   assert_value(p, 2, REG_ESP, 1 + REG_EBP, 4);
   free(p);
 }
+/* The call of a thunk is a store and a constant. */
+GUEST(thunks, "push esi\n add eax, [ebx]\n call . - 3 + 0x100\n push edi\n mov ecx, [ebx+8]\n mov edx, [ebx+12]\n call . - 15 + 0x100\n"
+  " call . - 20 + 0x200\n nop\n");
+GUEST(far_thunk, "add eax, 5\n call . - 3 + 0x1000\n add ebx, 7\n nop\n");
+GUEST(no_thunk, "nop\n call . - 1 + 0x300\n nop\n");
+static void thunks_are_stores_and_constants(void **state) {
+  struct plan *p = PLAN(thunks, FLAT, 0);
+  assert_int_equal(p->b.n, 8); /* another one ends the block */
+  assert_true(p->r.thunk == EIP + 0x100 && p->r.thunk_frame == (EIP >> 12) + 1);
+  assert_true(p->b.steps[2].insn.kind == OP_CALL_PC && !p->b.steps[2].ends && p->b.steps[7].insn.kind == OP_CALL_REL);
+  assert_value(p, 2, REG_ESP, 1 + REG_ESP, -4), assert_value(p, 3, REG_ESP, 1 + REG_ESP, -4);
+  assert_value(p, 2, REG_EBX, 1 + REG_EBX, 0), assert_value(p, 3, REG_EBX, 0, EIP + 8), assert_value(p, 7, REG_EBX, 0, EIP + 20);
+  const struct access *a = &p->b.steps[2].acc[ACC_STACK];
+  assert_true(a->present && a->access == ACCESS_W && a->size == 4 && a->offset == -8 && a->key.base == 1 + REG_ESP);
+  assert_int_equal(a->window, p->b.steps[0].acc[ACC_STACK].window);
+  TOGETHER(p, 4, 5);
+  assert_true(placed(p, 4)->key.base == 0 && placed(p, 4)->lo == EIP + 16);
+  free(p);
+  p = PLAN(far_thunk, FLAT, 0);
+  assert_true(p->b.n == 4 && p->r.thunk == EIP + 0x1000 && p->r.thunk_frame == (EIP >> 12) + 2);
+  assert_int_equal(p->b.steps[1].live_before, 0);
+  assert_value(p, 3, REG_EBX, 0, EIP + 8 + 7);
+  free(p);
+  p = PLAN(no_thunk, FLAT, 0);
+  assert_true(p->b.n == 2 && !p->r.thunk_frame);
+  free(p);
+}
+static void where_calls_stay_calls(void **state) {
+  static const struct {
+    uint32_t set, clear;
+    unsigned options;
+  } rows[] = {{TR_NO_CHAIN, 0, 0},
+              {0, TR_CS_FLAT, 0},
+              {0, TR_STACK32, 0},
+              {TR_WATCH, 0, 0},
+              {TR_STEP, 0, 0},
+              {0, 0, TR_NO_THUNKS},
+              {0, TR_CODE32, 0},
+              {0, 0, TR_COUNT},
+              {TR_REAL, 0, 0},
+              {TR_V86, 0, 0},
+              {0, 3u << (TR_SEG_SHIFT + 2 * SEG_SS), 0}};
+  for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    struct plan *p = PLAN(far_thunk, (FLAT | rows[i].set) & ~rows[i].clear, rows[i].options),
+                *near = PLAN(thunks, (FLAT | rows[i].set) & ~rows[i].clear, rows[i].options);
+    if (p->r.thunk_frame || near->r.thunk_frame) fail_msg("row %u: inlined", i);
+    free(p), free(near);
+  }
+  /* what goes on where a comparison failed compares nothing */
+  struct plan *p = PLAN(far_thunk, FLAT | TR_PLAIN, 0), *near = PLAN(thunks, FLAT | TR_PLAIN, 0);
+  assert_true(!p->r.thunk_frame && near->r.thunk_frame);
+  free(p), free(near);
+}
+
 GUEST(pops_esp, "pop esp\n pop eax\n");
 static void pop_esp_is_what_was_popped(void **state) {
   struct plan *p = PLAN(pops_esp, FLAT, 0);
@@ -456,6 +519,8 @@ int main(void) {
     cmocka_unit_test(constants_are_followed),
     cmocka_unit_test(constants_wrap),
     cmocka_unit_test(partial_writes_are_unknown),
+    cmocka_unit_test(thunks_are_stores_and_constants),
+    cmocka_unit_test(where_calls_stay_calls),
     cmocka_unit_test(the_stack_pointer_is_followed),
     cmocka_unit_test(pop_esp_is_what_was_popped),
     cmocka_unit_test(one_base_shares_a_window),

@@ -58,6 +58,13 @@ SNIPPET(by_dma_behind, " xor ecx, ecx\n 7: mov eax, 1\n add ecx, eax\n mov eax, 
 /* An immediate that is patched until its block is given up for it, then left alone until it has one again (selfmod.c). */
 SNIPPET(patched_often, " xor ecx, ecx\n xor edx, edx\n 3: cmp ecx, 3000\n jae 5f\n mov [edi], cl\n 5: 7: mov eax, 1\n"
   " add edx, eax\n inc ecx\n cmp ecx, 5000\n jb 3b\n mov eax, edx\n" TELL);
+/* Of what is called for nothing but its return address, the register; and RET, which becomes ADD EAX. */
+SNIPPET(thunk, " xor ecx, ecx\n xor ebx, ebx\n call 7f\n mov byte ptr [edi], 0x0c\n call 7f\n sub ecx, ebx\n mov eax, ecx\n" TELL DONE
+  " 7: mov ebx, [esp]\n ret\n");
+SNIPPET(thunk_often, " xor edx, edx\n push 40\n 3: xor ebx, ebx\n xor byte ptr [esi], 0x10\n call 7f\n cmp ebx, 1\n adc edx, edx\n"
+  " dec dword ptr [esp]\n jnz 3b\n mov eax, edx\n" TELL DONE " 7: mov ebx, [esp]\n ret\n");
+SNIPPET(thunk_by_dma, " call 3f\n mov ecx, ebx\n mov eax, esi\n out 0x84, eax\n xor eax, eax\n call 3f\n sub ebx, ecx\n add eax, ebx\n"
+  TELL DONE " 3: .byte 0x8b, 0x1c\n 7: .byte 0x24, 0xc3\n .long 0x10203040\n ret\n");
 SNIPPET(opcode, " 2: mov byte ptr [edi-1], 0x05\n 7: mov eax, 1\n" TELL); /* becomes ADD EAX, 1 */
 
 static const struct snippet {
@@ -97,6 +104,9 @@ static const struct snippet {
   ROW(called_hashed, "=501"),
   ROW(by_dma, "=5"),
   ROW(by_dma_behind, "=b"),
+  ROW(thunk, "=8"),
+  ROW(thunk_often, "=aaaaaaaa"),
+  ROW(thunk_by_dma, "=1020304d"),
   ROW(opcode, "=1235"),
   ROW(patched_often, "=b51f4", .loops = true),
 };
@@ -213,6 +223,41 @@ static void remapped_code(void **state) {
   }
 }
 
+/* The page of a thunk that is inlined: what is there now and then reads CF, which nothing behind the call does. */
+GUEST(remapped_thunk, 1,
+  " mov dword ptr [0x200000], 0xc3241c8b\n mov dword ptr [0x201000], 0xc3db19\n" /* mov ebx, [esp]; sbb ebx, ebx */
+  " mov edi, 0x40000000\n call edi\n mov ecx, 8\n xor edx, edx\n"
+  "1: stc\n mov [0x20000], eax\n .byte 0xe8\n .long 0x40000000 - (2f - base_remapped_thunk + 0x100000)\n"
+  "2: cmp ebx, -1\n setz al\n movzx eax, al\n lea edx, [eax + edx*2]\n cmp ecx, 4\n ja 3f\n"
+  " xor dword ptr [0xb000], 0x1000\n invlpg [edi]\n 3: dec ecx\n jnz 1b\n mov eax, edx\n" TELL DONE);
+static void the_page_of_a_thunk_is_remapped(void **state) {
+  for (unsigned a = 0; a < RIG_AXES; a++) {
+    rig *r = rig_create(&rig_axes[a].options);
+    LOAD(r, remapped_thunk);
+    rig_page(r);
+    assert_null(monitor_run(r->monitor));
+    if (strcmp(r->log, "=5 .")) fail_msg("axis '%s': %s", rig_axes[a].name, r->log);
+    if (a == 0) assert_true(monitor_get_counters(r->monitor)->thunks > 0);
+    rig_destroy(r);
+  }
+}
+
+/* Of the same thunk in the caller's page and in another: a call of it is no exit, however often it is made. */
+GUEST(thunks_stay, 2,
+  " call 3f\n mov ecx, 10000\n xor eax, eax\n jmp 1f\n"
+  "1: call 2f\n lea edx, [ebx + 1]\n call 2f\n sub edx, ebx\n sub eax, edx\n call 3f\n dec ecx\n jnz 1b\n" TELL DONE
+  "2: mov ebx, [esp]\n ret\n .org guest_thunks_stay + 4096\n 3: mov esi, [esp]\n ret\n");
+static void calls_of_thunks_are_chained(void **state) {
+  for (unsigned a = 0; a < RIG_AXES; a++) {
+    rig *r = rig_create(&rig_axes[a].options);
+    LOAD(r, thunks_stay);
+    assert_null(monitor_run(r->monitor));
+    if (strcmp(r->log, "=11170 .")) fail_msg("axis '%s': %s", rig_axes[a].name, r->log);
+    if (a == 0) assert_true(monitor_get_counters(r->monitor)->dispatches < 100);
+    rig_destroy(r);
+  }
+}
+
 /* A window over a page of page tables, and in its midst a load whose walk traces that page: the window may not be used any more,
  * or the stores behind the load would change an entry that the MMU believes it watches. */
 GUEST(window_over_tables, 1,
@@ -258,6 +303,8 @@ int main(void) {
     cmocka_unit_test(a_patched_instruction_is_stepped_once),
     cmocka_unit_test(a_loader_s_writes_are_dma),
     cmocka_unit_test(remapped_code),
+    cmocka_unit_test(the_page_of_a_thunk_is_remapped),
+    cmocka_unit_test(calls_of_thunks_are_chained),
     cmocka_unit_test(a_walk_that_traces_ends_windows),
     cmocka_unit_test(data_of_the_monitor_beside_code),
   };

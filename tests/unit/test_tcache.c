@@ -44,6 +44,8 @@ static struct tc_key key(uint32_t frame, uint32_t eip) { return (struct tc_key){
 struct shape {
   struct tc_key key;
   uint32_t guest_size, frame2, jumps, guarded, pad;
+  bool inlines; /* a thunk of frame2, at `thunk` */
+  uint32_t thunk;
 };
 
 static void put32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
@@ -66,6 +68,7 @@ static struct tc_block *add(struct tcache *t, const struct shape *s) {
   memset(rq.code + at, 0x90, 1 + s->pad), at += 1 + s->pad;
   struct tr_result r = {
     .code_size = at, .cold_size = cold, .guest_size = s->guest_size, .insns = 1, .site_count = n, .entry = rq.offset};
+  if (s->inlines) r.thunk = s->thunk, r.thunk_frame = s->frame2;
   return tcache_commit(t, &rq, &r, s->key, s->frame2);
 }
 static struct tc_block *add_simple(struct tcache *t, uint32_t frame, uint32_t eip, uint32_t size) {
@@ -301,8 +304,8 @@ static void straddling_onto_its_own_frame(void **state) {
 static uint32_t random_next(uint32_t *x) { return (*x = *x * 1664525 + 1013904223) >> 8; }
 #define RANDOM(n) (random_next(&x) % (n))
 /* Stores of a few bytes, between blocks and into them, against a list: random, in frames that share what is remembered of them,
- * and blocks that straddle into the same or the next. What stays behind a store that kills may be told too large, never too
- * small. */
+ * and blocks that straddle into the same or the next, or have a thunk inlined that is there. What stays behind a store that kills
+ * may be told too large, never too small. */
 enum { LISTED = 64, LISTED_FRAMES = 10 };
 static bool listed_has(const struct shape *s, uint32_t frame, uint32_t from, uint32_t to) {
   uint32_t offset = (uint32_t)s->key.eip & 4095;
@@ -310,7 +313,8 @@ static bool listed_has(const struct shape *s, uint32_t frame, uint32_t from, uin
     uint32_t at = (offset + i) & 4095, in = offset + i < 4096 ? s->key.frame : s->frame2 - 1;
     if (in == frame && at >= from && at < to) return true;
   }
-  return false;
+  uint32_t thunk = s->thunk & 4095;
+  return s->inlines && s->frame2 == frame + 1 && thunk < to && from < thunk + TR_PC_THUNK_SIZE;
 }
 static void stores_kill_what_was_read_from_them(void **state) {
   struct tcache *t = make(4 << 20, NULL);
@@ -323,6 +327,7 @@ static void stores_kill_what_was_read_from_them(void **state) {
       if (RANDOM(4) == 0) offset = 4096 - 1 - RANDOM(59);
       uint32_t second = offset + size > 4096 ? 1 + RANDOM(LISTED_FRAMES) : 0;
       *s = (struct shape){.key = key(frame, (uint32_t)(s - list + 1) << 12 | offset), .guest_size = size, .frame2 = second};
+      if (!second && RANDOM(2)) s->inlines = true, s->thunk = RANDOM(4093), s->frame2 = 1 + RANDOM(LISTED_FRAMES);
       if (!add(t, s)) {
         tcache_flush(t, NULL, NULL);
         memset(list, 0, sizeof list);
@@ -332,7 +337,8 @@ static void stores_kill_what_was_read_from_them(void **state) {
     uint32_t frame = RANDOM(LISTED_FRAMES), size = 1 + RANDOM(8), from = RANDOM(4097 - size);
     uint64_t left, stays = 0;
     unsigned expected = 0;
-    if (s->guest_size && RANDOM(8) == 0) frame = s->key.frame, from = (uint32_t)s->key.eip & 4095, size = 1;
+    if (s->inlines && s->guest_size && RANDOM(8) == 0) frame = s->frame2 - 1, from = s->thunk + RANDOM(4), size = 1;
+    else if (s->guest_size && RANDOM(8) == 0) frame = s->key.frame, from = (uint32_t)s->key.eip & 4095, size = 1;
     for (unsigned i = 0; i < LISTED; i++) {
       if (!list[i].guest_size) continue;
       bool hit = listed_has(&list[i], frame, from, from + size);

@@ -85,6 +85,13 @@ static void add_loop(struct random *r, struct trial *c) {
   c->size = at + 2;
 }
 
+/* Three of four addresses have a thunk, in frames that are as many as pages. */
+static const uint8_t *thunk_at(void *opaque, uint32_t linear, uint32_t size, uint32_t *frame) {
+  static const uint8_t thunks[][4] = {{0x8b, 0x04, 0x24, 0xc3}, {0x8b, 0x1c, 0x24, 0xc3}, {0x8b, 0x3c, 0x24, 0xc3}};
+  *frame = linear >> 12;
+  return linear % 4 == 3 ? NULL : thunks[linear % 4];
+}
+
 static void make_trial(struct random *r, struct trial *c) {
   struct tr_request *rq = &c->t.rq;
   rq->mode.bits = random_mode(r);
@@ -95,6 +102,8 @@ static void make_trial(struct random *r, struct trial *c) {
   bool junk = one_in(r, 4);
   for (c->size = 0; c->size < 400;) {
     if (junk) c->bytes[c->size++] = (uint8_t)next(r);
+    else if (one_in(r, 60))
+      c->bytes[c->size] = 0xe8, memcpy(c->bytes + c->size + 1, &(uint32_t){below(r, 8192)}, 4), c->size += 5;
     else c->size += random_insn(r, c->bytes + c->size, rq->mode.bits & TR_CODE32);
     if (one_in(r, 60)) break;
   }
@@ -110,12 +119,14 @@ static void make_trial(struct random *r, struct trial *c) {
     rq->eip &= 0xffff, rq->cs_base &= 0xff000, rq->cs_limit = one_in(r, 3) ? rq->eip + c->size : 0xffff;
   }
   rq->frame2 = below(r, 1 << 20);
+  rq->code_at = thunk_at;
 }
 
 static void anything_translates(void **state) {
   struct trial *c = calloc(1, sizeof *c);
   struct random r = {setting("BT_TEST_SEED", 1)};
-  unsigned cases = setting("BT_TEST_CASES", 60000), insns = 0, long_ones = 0, straddling = 0, kinds[TR_SITE_KINDS] = {0};
+  unsigned cases = setting("BT_TEST_CASES", 60000), insns = 0, long_ones = 0, straddling = 0, thunks = 0,
+           kinds[TR_SITE_KINDS] = {0};
   assert_non_null(c);
   translation_make(&c->t);
   for (c->number = 0; c->number < cases; c->number++) {
@@ -126,12 +137,13 @@ static void anything_translates(void **state) {
     check_host(c);
     check_sites(c);
     if (c->number % 8 == 0) check_pure(c);
-    insns += c->t.r.insns, long_ones += c->t.r.insns > 20, straddling += c->t.r.straddles;
+    insns += c->t.r.insns, long_ones += c->t.r.insns > 20, straddling += c->t.r.straddles, thunks += c->t.r.thunk_frame != 0;
     for (uint32_t i = 0; i < c->t.r.site_count; i++) kinds[c->t.rq.sites[i].kind]++;
   }
   for (unsigned i = 0; i < TR_SITE_KINDS; i++) /* the generator reaches all there is */
     if (!kinds[i] && cases >= 60000) fail_msg("no site of kind %s was ever made", tr_site_name(i));
-  assert_true(cases < 60000 || (insns > 4 * cases && long_ones > cases / 100 && straddling > cases / 100));
+  assert_true(cases < 60000 ||
+              (insns > 4 * cases && long_ones > cases / 100 && straddling > cases / 100 && thunks > cases / 100));
   translation_free(&c->t);
   free(c);
 }
