@@ -126,11 +126,11 @@ static void meet(struct monitor *m, struct mirror *r) {
 void mirrors_settle(struct monitor *m) {
   struct mirrors *x = m->mirrors;
   struct mirror *r = mirrors_current(m);
-  uint64_t begun = r->waits || r->all_stale ? clock_host_ns() : 0;
+  uint64_t begun = r->waits || r->all_stale || r->awaited ? clock_host_ns() : 0;
   if (!bring_up_to_date(m, r)) return give_up(m, r);
-  if (begun) r->credit -= (int64_t)(clock_host_ns() - begun);
   if (r->awaited) meet(m, r);
   if (!r->base) return;
+  if (begun) r->credit -= (int64_t)(clock_host_ns() - begun);
   r->used = ++x->turn;
   if (x->in_gs == r) return;
   if (syscall(SYS_arch_prctl, ARCH_SET_GS, r->base)) return give_up(m, r);
@@ -143,7 +143,6 @@ static bool map_around(struct monitor *m, struct mirror *r, uint32_t page) {
 }
 
 bool mirrors_map(struct monitor *m, uint32_t page, bool write) {
-  enum { FAULT_NS = 5000 /* a signal of the host, and the way back */ };
   struct mirror *r = mirrors_current(m);
   uint64_t begun = clock_host_ns();
   bool broken = is_mapped(r, page, write); /* and the host has not mapped it */
@@ -152,7 +151,7 @@ bool mirrors_map(struct monitor *m, uint32_t page, bool write) {
     give_up(m, r);
     return false;
   }
-  r->credit -= (int64_t)(clock_host_ns() - begun) + FAULT_NS;
+  r->credit -= (int64_t)(clock_host_ns() - begun);
   return true;
 }
 
@@ -178,7 +177,7 @@ const char *mirrors_check(const struct monitor *m) {
 /* The first time: RAM becomes what can be mapped a second time. */
 static bool begin(struct monitor *m) {
   struct mirrors *x = m->mirrors;
-  if (!x->begun) x->missing = mmu_share_ram(m->mmu, &x->ram_fd);
+  if (!x->begun) x->fault_ns = signals_fault_ns(m), x->missing = mmu_share_ram(m->mmu, &x->ram_fd);
   x->begun = true;
   return !x->missing;
 }

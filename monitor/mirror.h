@@ -35,6 +35,7 @@ struct mirrors {
   int ram_fd;
   uint64_t turn;
   struct mirror mirrors[MIRRORS];
+  uint64_t fault_ns;          /* that a fault of the host and the way back take here */
   const struct mirror *in_gs; /* whose base GS has; NULL: not known */
   struct {
     uint8_t mirror; /* number + 1 */
@@ -95,6 +96,12 @@ static inline bool mirrors_unsettled(const struct monitor *m) {
 static inline void mirrors_await(const struct monitor *m, uint32_t page, bool write) {
   struct mirror *r = mirrors_current(m);
   if (r) r->awaited = page + 1, r->awaits_write = write;
+}
+
+/* A fault of the host. */
+static inline void mirrors_charge(const struct monitor *m) {
+  struct mirror *r = mirrors_current(m);
+  if (r) r->credit -= (int64_t)m->mirrors->fault_ns;
 }
 
 /* An entry of the page died in an address space. */

@@ -52,9 +52,15 @@ struct code {
     uint64_t key;
     struct mode_id id;
   } mode_cache[16];        /* key + 1; 0: empty */
-  struct costly {          /* blocks that are made otherwise since a site of theirs proved costly */
+  struct costly {          /* costly.c */
     uint32_t eip, options; /* TR_NO_ADDENDS, TR_NO_MIRROR, TR_CHECK_DIVISORS */
-    unsigned faults;       /* of accesses in the mirror */
+    /* accesses that faulted in the mirror, and when (ns) the first of some did */
+    unsigned faults;
+    uint64_t since;
+    /* checks its accesses until then (0: not, or for good) */
+    uint64_t until;
+    struct tc_key left;
+    uint8_t times;
   } costly[256];
 };
 
@@ -133,6 +139,8 @@ bool mode_watches_code(const struct vcpu *v);
 /* signals.c */
 const char *signals_install(struct monitor *m); /* NULL or what failed */
 void signals_restore(struct monitor *m);
+uint64_t signals_fault_ns(struct monitor *m); /* what a fault of the host takes at least, with its handler; installed; FP parked
+                                               */
 
 /* slow.c */
 /* Runs one instruction at EIP without a block. Returns enum exec_result. */
@@ -146,6 +154,15 @@ int slow_callout(struct monitor *m, const struct insn *insn);
  * to the monitor (emit_int). */
 void slow_remember_vectors(struct monitor *m);
 int slow_host_fault(struct monitor *m, struct tr_site *site);
+
+/* costly.c */
+uint32_t costly_options(struct monitor *m, uint32_t eip);          /* TR_*: that blocks at the EIP are made with, too */
+void costly_addends(struct monitor *m, const struct tc_block *b);  /* addends that the block keeps change too often */
+void costly_division(struct monitor *m, const struct tc_key *key); /* one of the block's has raised #DE */
+/* An access in the mirror has faulted at `site`. Its block checks its accesses for a while if that happens often, and for good if
+ * it is of a device, of the kernel's half, or of memory that is no RAM. As slow_access(). */
+bool costly_mirror_fault(struct monitor *m, struct tr_site *site, int *result);
+void costly_sample(struct monitor *m); /* at a poll: such blocks come back to the mirror */
 
 /* selfmod.c */
 void selfmod_killed(struct monitor *m, uint32_t frame, unsigned offset); /* blocks died of a store to that byte of the frame */

@@ -173,8 +173,6 @@ static int straddle(struct monitor *m, struct tr_request *rq, struct source *src
   return EXEC_NEXT;
 }
 
-static struct costly *costly(struct monitor *m, uint32_t eip) { return &m->code.costly[(eip * 0x9e3779b1u) >> 24]; }
-
 static void translate_timed(struct monitor *m, const struct tr_request *request, struct tr_result *result) {
   vcpu_park_fp(m->v);
   uint64_t begun = clock_host_ns();
@@ -217,7 +215,7 @@ static struct tc_block *translate(struct monitor *m, struct tc_key key, gla line
     run_flush(m);
     tcache_begin(m->code.tcache, &rq);
   }
-  if (costly(m, rq.eip)->eip == rq.eip) rq.options |= costly(m, rq.eip)->options;
+  rq.options |= costly_options(m, rq.eip);
   struct tr_result r;
   translate_timed(m, &rq, &r);
   bool goes_on = limit_left >= MMU_PAGE - offset || key.cs_limit == 0xffffffff; /* beyond the page; 4 GiB wrap around */
@@ -358,54 +356,12 @@ static void expect_target(struct monitor *m, uint32_t number) {
   tcache_expect(m->code.tcache, number, freely ? to : NULL);
 }
 
-/* What is known of the blocks at an EIP. */
-static struct costly *know(struct monitor *m, uint32_t eip) {
-  struct costly *entry = costly(m, eip);
-  if (entry->eip != eip) *entry = (struct costly){.eip = eip};
-  return entry;
-}
-
-/* From now on the block of this key is made with these options, too. */
-static void make_anew(struct monitor *m, struct tc_key key, uint32_t options) {
-  uint32_t eip = (uint32_t)key.eip;
-  know(m, eip)->options |= options;
-  monitor_code_written(m, key.frame, tc_granules(gla_in_page(gla_add(to_gla(key.cs_base), eip)), 1));
-}
-
-static void give_up_addends(struct monitor *m, const struct tc_block *b) {
-  m->counters.refills++;
-  m->v->s.refill_budget = REFILLS;
-  make_anew(m, b->key, TR_NO_ADDENDS);
-}
-
-/* An access in the mirror has faulted. The block checks its accesses from now on if that happens often, or if one of them is of a
- * device, of the kernel's half, or of memory that is no RAM. True: translated code has run on, and left again. */
-static bool mirror_fault(struct monitor *m, struct tr_site *site, int *result) {
-  enum { OFTEN = 64 };
-  const struct tc_key key = tcache_site_block(m->code.tcache, site)->key;
-  struct costly *known = know(m, (uint32_t)key.eip);
-  if (++known->faults < OFTEN || m->options.eager) {
-    if (slow_mirror(m, site, result)) return true;
-    if (*result != RUN_UNFIT) return false;
-  } else run_settle(m, site);
-  known->faults = 0;
-  m->counters.mirror_leaves++;
-  make_anew(m, key, TR_NO_MIRROR);
-  *result = RUN_RETRY;
-  return false;
-}
-
 /* A signal of the host at `site`. A division compares its divisor from now on; one whose quotient is too large goes on to signal.
  */
 static int host_fault(struct monitor *m, struct tr_site *site) {
-  struct tc_key key = tcache_site_block(m->code.tcache, site)->key;
+  const struct tc_key key = tcache_site_block(m->code.tcache, site)->key;
   int result = slow_host_fault(m, site);
-  if (result != EXEC_FAULT || m->v->fault.vector != VEC_DE || (m->code.translate_options & TR_NO_DIVISORS)) return result;
-  const struct costly *known = costly(m, (uint32_t)key.eip);
-  bool compared = ((known->eip == (uint32_t)key.eip ? known->options : 0) | m->code.translate_options) & TR_CHECK_DIVISORS;
-  if (compared) return result;
-  m->counters.divisors++;
-  make_anew(m, key, TR_CHECK_DIVISORS);
+  if (result == EXEC_FAULT && m->v->fault.vector == VEC_DE) costly_division(m, &key);
   return result;
 }
 
@@ -468,12 +424,12 @@ static int handle_exit(struct monitor *m, uint32_t *plain) {
     case TR_SITE_FAULT: return host_fault(m, site);
     case TR_SITE_MIRROR:
       if (m->host_signal != SIGSEGV || !mirrors_hit(m, m->host_address)) return host_fault(m, site);
-      if (mirror_fault(m, site, &result)) continue;
+      if (costly_mirror_fault(m, site, &result)) continue;
       return result == RUN_RETRY ? retry(m, shadowed) : counted(m, result);
     case TR_SITE_DIVIDE: run_settle(m, site); return fault_raise(v, VEC_DE);
     case TR_SITE_REFILL:
       run_settle(m, site);
-      give_up_addends(m, tcache_site_block(m->code.tcache, site));
+      costly_addends(m, tcache_site_block(m->code.tcache, site));
       return retry(m, shadowed);
     case TR_SITE_STRADDLE: /* looks its second page up, and makes it anew if it is another */
       run_settle(m, site);
@@ -503,6 +459,7 @@ static void poll(struct monitor *m) {
   rest_disturbed(m);
   direct_sample(m);
   mirrors_sample(m);
+  costly_sample(m);
   machine_poll(m->machine);
 }
 
