@@ -148,9 +148,24 @@ static void copy_used(uint8_t *to, const uint8_t *from, uint64_t size) {
   }
 }
 
+/* 2 MiB of which something is there become a huge page, on Linux 6.1 and later. */
+static bool collapse(uint8_t *at) {
+  enum { COLLAPSE = 25 /* MADV_COLLAPSE */ };
+  return syscall6(SYS_madvise, (long)at, HUGE_PAGE, COLLAPSE, 0, 0, 0) == 0;
+}
+
+/* A memfd gets no huge pages by itself on most hosts. Asked for once: what fails now (no memory) is not tried again. */
+void mmu_host_use(struct mmu *m, uint32_t frame) {
+  uint32_t n = frame / (HUGE_PAGE / MMU_PAGE);
+  uint64_t *word = &m->ram_used[n / 64], bit = 1ull << n % 64;
+  if (*word & bit || (n + 1ull) * HUGE_PAGE > m->config.ram_size) return;
+  *word |= bit;
+  (void)*(volatile uint8_t *)frame_host(m, frame);
+  collapse(m->memory + n * (uint64_t)HUGE_PAGE);
+}
+
 /* A huge page at a time, so that little of it is there twice. Replacing a mapping needs no memory. */
 const char *mmu_share_ram(struct mmu *m, int *fd) {
-  enum { COLLAPSE = 25 /* MADV_COLLAPSE */ };
   uint64_t size = m->config.ram_size;
   *fd = m->ram_fd;
   if (m->ram_fd >= 0) return NULL;
@@ -166,7 +181,7 @@ const char *mmu_share_ram(struct mmu *m, int *fd) {
     copy_used(copy + at, m->memory + at, part);
     if (!host_map(m->memory + at, part, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, made, at))
       __builtin_trap();
-    if (part == HUGE_PAGE) syscall6(SYS_madvise, (long)(m->memory + at), HUGE_PAGE, COLLAPSE, 0, 0, 0);
+    if (part == HUGE_PAGE && collapse(m->memory + at)) m->ram_used[at / HUGE_PAGE / 64] |= 1ull << at / HUGE_PAGE % 64;
   }
   syscall6(SYS_madvise, (long)m->memory, (long)size, MADV_HUGEPAGE, 0, 0, 0);
   host_unmap(copy, size);

@@ -200,9 +200,12 @@ struct mmu_result {
 bool mmu_translate(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result);
 /* As mmu_translate() but changes nothing at all: no A/D, no fill. For the debugger, logs and hoisted checks. */
 bool mmu_peek(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result);
-/* Which entries the current address space's user table has of a linear page just now (bit per enum mmu_access), and the frame of
- * main RAM that they lead to. 0: none, or other memory. For who maps it a second time. */
-unsigned mmu_user_entries(struct mmu_cpu *cpu, uint32_t page, uint32_t *frame);
+/* Which entries a table of the current address space (the user's, or the supervisor's) has of a linear page just now (bit per
+ * enum mmu_access), and the frame of main RAM that they lead to. 0: none, or other memory. For who maps it a second time. */
+unsigned mmu_entries(struct mmu_cpu *cpu, bool user, uint32_t page, uint32_t *frame);
+static inline unsigned mmu_user_entries(struct mmu_cpu *cpu, uint32_t page, uint32_t *frame) {
+  return mmu_entries(cpu, true, page, frame);
+}
 /* The frame behind a fetch entry, for the current address space. */
 static inline uint32_t mmu_fetch_frame(uint64_t entry) { return (uint32_t)(entry >> 32) - 1; }
 

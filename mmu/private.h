@@ -193,9 +193,10 @@ struct mmu {
   struct mmu_plain plain;  /* found last by mmu_plain_at(); size 0: none since the map changed */
   struct mmu_counters counters;
   struct mmu_cpu cpus[MMU_CPUS];
-  int shared_fd;     /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
-  int ram_fd;        /* behind main RAM, if it is shared; else -1 */
-  uint8_t *reserved; /* `memory` with the guard pages */
+  int shared_fd;                                   /* the memfd behind the shared half; -1: none, it is shared anonymous memory */
+  int ram_fd;                                      /* behind main RAM, if it is shared; else -1 */
+  uint64_t ram_used[MMU_RAM_MAX / (2 << 20) / 64]; /* of shared RAM, a bit per 2 MiB: a huge page was asked for */
+  uint8_t *reserved;                               /* `memory` with the guard pages */
   uint64_t reserved_bytes;
   uint64_t frames_bytes, spaces_bytes, slots_bytes, nodes_bytes;
   struct slot *slots;
@@ -332,5 +333,6 @@ void mmu_host_unback(struct mmu *m, struct mmu_area *a);
 void mmu_host_close(int fd);
 bool mmu_host_make_table(struct mmu *m, struct space *s);
 void mmu_host_release_table(struct space *s);
+void mmu_host_use(struct mmu *m, uint32_t frame); /* a frame of shared RAM comes into use */
 bool mmu_host_share(struct mmu *m, struct space *s);
 bool mmu_host_unshare(struct mmu *m, struct space *s, unsigned first, unsigned count);

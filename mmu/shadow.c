@@ -8,6 +8,7 @@ void mmu_entry_fill(struct mmu *m, struct space *s, unsigned user, uint32_t page
   unsigned bits = user ? kinds << KIND_USER_SHIFT : kinds;
   uint64_t addend = (uint64_t)frame_host(m, frame) - ((uint64_t)page << MMU_PAGE_BITS);
   uint64_t *entry = entry_at(s, user, 0, page);
+  if (m->ram_fd >= 0 && frame < m->ram_frames) mmu_host_use(m, frame);
   if (kinds & KIND_WRITE) { /* first, since it may drop the frame's other entries to make room */
     mmu_writer_add(m, &m->frames[frame], frame, (uint32_t)(s - m->spaces) << 21 | user << 20 | page);
     entry[ARRAY_PAGES] = addend;
@@ -72,12 +73,12 @@ static uint32_t entry_frame(struct mmu *m, uint64_t entry, uint32_t page, unsign
   return host_frame(m, (const uint8_t *)(entry + ((uint64_t)page << MMU_PAGE_BITS)));
 }
 
-unsigned mmu_user_entries(struct mmu_cpu *cpu, uint32_t page, uint32_t *frame) {
+unsigned mmu_entries(struct mmu_cpu *cpu, bool user, uint32_t page, uint32_t *frame) {
   struct mmu *m = cpu->m;
   struct space *s = slot_owner(m, cpu->current, page / SLOT_PAGES);
   unsigned found = 0;
   for (unsigned array = 0; array < 3; array++) {
-    uint64_t entry = *entry_at(s, 1, array, page);
+    uint64_t entry = *entry_at(s, user, array, page);
     if (!entry) continue;
     *frame = entry_frame(m, entry, page, array);
     if (*frame >= m->ram_frames) return 0;

@@ -11,6 +11,7 @@
 enum {
   GUEST_PAGES = MMU_KERNEL_HALF >> MMU_PAGE_BITS, /* those that can be a user's and a space's own */
   AHEAD = 32,                                     /* pages that are looked at on either side of one that is mapped */
+  HUGE_PAGES = 512,                               /* or all of these, without paging */
   MAPS_MOST = 6000,                               /* of one mirror; each may split another, and a process has 65,530 at most */
   NO_BASE = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 };
@@ -52,7 +53,7 @@ static bool unmap(struct mirror *r, uint32_t page, uint32_t count) {
 /* What is to be mapped at a page now, as in struct mirror.pages. */
 static uint32_t wanted(const struct monitor *m, uint32_t page) {
   uint32_t frame;
-  unsigned entries = mmu_user_entries(m->v->mmu_cpu, page, &frame);
+  unsigned entries = mmu_entries(m->v->mmu_cpu, m->v->cpl == 3, page, &frame);
   unsigned protection = entries & 1 << MMU_WRITE ? PROT_READ | PROT_WRITE : entries & 1 << MMU_READ ? PROT_READ : 0;
   return protection ? frame << MIRROR_FRAME_SHIFT | protection : 0;
 }
@@ -137,8 +138,20 @@ void mirrors_settle(struct monitor *m) {
   x->in_gs = r;
 }
 
+/* Without paging nothing is marked by a walk, so that pages get their entries before they are asked for. */
+static void fill_ahead(struct monitor *m, uint32_t first, uint32_t end) {
+  struct mmu_result r;
+  for (uint32_t page = first; page < end; page++) {
+    gla at = to_gla((uint64_t)page << MMU_PAGE_BITS);
+    if (wanted(m, page)) continue;
+    mmu_translate(m->v->mmu_cpu, at, MMU_WRITE, false, &r);
+    if (!r.filled) mmu_translate(m->v->mmu_cpu, at, MMU_READ, false, &r);
+  }
+}
+
 static bool map_around(struct monitor *m, struct mirror *r, uint32_t page) {
   uint32_t first = page > AHEAD ? page - AHEAD : 0, end = page + AHEAD < GUEST_PAGES ? page + AHEAD : GUEST_PAGES;
+  if (!r->user) first = page & ~(HUGE_PAGES - 1u), end = first + HUGE_PAGES, fill_ahead(m, first, end);
   return (!r->pages[page] || look_again(m, r, page)) && map_range(m, r, first, end);
 }
 
@@ -207,7 +220,7 @@ void mirrors_open(struct monitor *m) {
     x->missing = "no address space for a mirror of the guest's memory";
     return;
   }
-  r->space = space, r->credit = CREDIT_NS, r->used = ++x->turn;
+  r->space = space, r->user = m->v->cpl == 3, r->credit = CREDIT_NS, r->used = ++x->turn;
   x->spaces[space].mirror = (uint8_t)(r - x->mirrors + 1);
   m->counters.mirrors++;
   m->v->mode_dirty = true;
@@ -222,13 +235,14 @@ static void pay(struct monitor *m, struct mirror *r, uint64_t passed) {
 }
 
 void mirrors_sample(struct monitor *m) {
-  enum { SAMPLE_NS = 1000000, STREAK = 3, FIRST = 8 /* which makes RAM another */ };
+  enum { SAMPLE_NS = 1000000, STREAK = 3, FIRST = 8 /* which makes RAM another */, UNPAGED = 1 /* which seldom lasts */ };
   struct mirrors *x = m->mirrors;
-  if (!x || x->missing || (m->direct && !m->direct->missing)) return;
+  bool user = m->v->cpl == 3;
+  if (!x || x->missing || (user && m->direct && !m->direct->missing)) return;
   uint64_t now = clock_host_ns(), passed = now - x->sampled;
   if (passed < SAMPLE_NS) return;
   uint32_t space = mmu_space(m->v->mmu_cpu);
-  bool computes = m->v->cpl == 3 && space == x->space_then && mirrors_fit(m->mode.bits);
+  bool computes = (space == x->space_then || !user) && mirrors_fit(m, m->mode.bits);
   x->sampled = now, x->space_then = space;
   struct mirror *r = mirrors_current(m);
   if (r) {
@@ -237,5 +251,5 @@ void mirrors_sample(struct monitor *m) {
   }
   typeof(x->spaces[0]) *s = &x->spaces[space];
   if (!computes) s->streak = 0;
-  else if (++s->streak >= (x->begun ? STREAK : FIRST)) s->streak = 0, mirrors_open(m);
+  else if (++s->streak >= (!user ? UNPAGED : x->begun ? STREAK : FIRST)) s->streak = 0, mirrors_open(m);
 }

@@ -1,9 +1,10 @@
-/* Mirrors (DESIGN.md D8): user code that computes, where it does not run on the CPU itself, works in its memory without checks
- * and without a look at the shadow table. A mirror is 4 GiB of address space in which pages of the guest's RAM are mapped a
- * second time at the guest's own linear addresses; translated code of the mode TR_MIRROR addresses it by GS. As a sandbox's, its
- * mappings are one more shadow of the user table: a page is there only while that table has an entry for it, with that entry's
- * rights, so that whatever drops an entry is told here, and what is stale goes before such code runs again. An access that its
- * page's rights do not allow faults, and goes the way of one whose check failed (slow.c); a block that faults often checks.
+/* Mirrors (DESIGN.md D8): code that computes, where it does not run on the CPU itself, works in its memory without checks and
+ * without a look at the shadow table: user code, and without paging that of ring 0 (kernels unpack themselves so). A mirror is 4
+ * GiB of address space in which pages of the guest's RAM are mapped a second time at the guest's own linear addresses; translated
+ * code of the mode TR_MIRROR addresses it by GS. As a sandbox's, its mappings are one more shadow of the shadow table: a page is
+ * there only while that table has an entry for it, with that entry's rights, so that whatever drops an entry is told here, and
+ * what is stale goes before such code runs again. An access that its page's rights do not allow faults, and goes the way of one
+ * whose check failed (slow.c); a block that faults often checks (costly.c).
  *
  * FP is parked wherever nothing else is said. */
 #pragma once
@@ -20,6 +21,7 @@ struct mirror {
   uint8_t *base;   /* NULL: free */
   uint32_t *pages; /* by linear page: frame << 4 | MIRROR_STALE | PROT_*; 0: not mapped */
   uint32_t space;  /* its number in the mmu */
+  bool user;       /* of the two tables, the user's */
   uint64_t used;   /* when, by `turn` */
   uint32_t waiting[MIRROR_WAITING];
   unsigned waits, maps;
@@ -70,14 +72,14 @@ void mirrors_want(struct monitor *m, uint32_t page, bool write);
 static inline struct mirror *mirrors_current(const struct monitor *m) {
   struct mirrors *x = m->mirrors;
   uint8_t number = x ? x->spaces[mmu_space(m->v->mmu_cpu)].mirror : 0;
-  return number ? &x->mirrors[number - 1] : NULL;
+  return number && x->mirrors[number - 1].user == (m->v->cpl == 3) ? &x->mirrors[number - 1] : NULL;
 }
 
-/* Not so is code whose loads are checked for more than that their page is there. */
-static inline bool mirrors_fit(uint64_t bits) {
-  enum { MUST = TR_USER | TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
+/* Not so is code whose accesses are checked for more than that their page is there. */
+static inline bool mirrors_fit(const struct monitor *m, uint64_t bits) {
+  enum { MUST = TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
   enum { MUST_NOT = TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN };
-  return (bits & (MUST | MUST_NOT)) == MUST;
+  return (bits & (MUST | MUST_NOT)) == MUST && (m->v->cpl == 3 || (m->v->cpl == 0 && !(m->v->cr0 & CR0_PG)));
 }
 
 /* Is the host's address in the current mirror? */

@@ -96,7 +96,7 @@ void mode_update(struct monitor *m) {
   if (cs->base == 0 && cs->limit == 0xffffffff) bits |= TR_CS_FLAT;
   bits |= bits & (TR_REAL | TR_V86) ? segment_bits_real(v, bits & TR_V86 ? 0xf3 : 0x93) : segment_bits(v);
   if (v->s.flags & FLAG_DF) bits |= TR_DOWN;
-  if (mirrors_fit(bits) && mirrors_current(m)) bits |= TR_MIRROR;
+  if (mirrors_fit(m, bits) && mirrors_current(m)) bits |= TR_MIRROR;
   uint64_t table = (uint64_t)(uintptr_t)mmu_table(m->v->mmu_cpu, v->cpl == 3);
   m->user_entries += bits & ~m->mode.bits & TR_USER;
   if (bits != m->mode.bits || table != v->s.table) vcpu_forget_returns(v);

@@ -442,7 +442,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
 static bool mirrored_page(const struct monitor *m, uint32_t page, bool write) {
   uint32_t frame;
   unsigned entry = write ? MMU_WRITE : MMU_READ;
-  return page < MMU_KERNEL_HALF >> MMU_PAGE_BITS && mmu_user_entries(m->v->mmu_cpu, page, &frame) >> entry & 1;
+  return page < MMU_KERNEL_HALF >> MMU_PAGE_BITS && mmu_entries(m->v->mmu_cpu, m->v->cpl == 3, page, &frame) >> entry & 1;
 }
 
 /* An access that lies in two pages is done here; the next one may find both. */
@@ -470,7 +470,7 @@ bool slow_mirror(struct monitor *m, struct tr_site *site, int *result) {
     return false;
   }
   bool known = mirrored_page(m, page, write);
-  if (!known && !mmu_translate(v->mmu_cpu, linear, write ? MMU_WRITE : MMU_READ, true, &r)) {
+  if (!known && !mmu_translate(v->mmu_cpu, linear, write ? MMU_WRITE : MMU_READ, v->cpl == 3, &r)) {
     run_settle(m, site);
     mirrors_await(m, page, write);
     *result = page_fault(m, linear, r.error);
