@@ -1,5 +1,6 @@
 /* Host memory: creation, and the pool's mmap work. System calls are made directly, since the pool grows while the guest's
  * x87/SSE state is live in the host's registers (D7), and so that no object of mmu/ needs libc. */
+#include <fcntl.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
@@ -138,11 +139,22 @@ static bool back(struct mmu *m, uint32_t frame, uint64_t size, int fd) {
   return at;
 }
 
-/* Copies what is not zero; what was never used costs a look at the host's zero page. */
-static void copy_used(uint8_t *to, const uint8_t *from, uint64_t size) {
+/* What the host has of up to a huge page's pages, by proc(5), pagemap: bits 63 and 62 of a word each, in memory or swapped out.
+ * Without /proc each page may be. */
+static void pages_there(int pagemap, const uint8_t *from, uint64_t size, uint64_t words[]) {
+  uint64_t count = size / MMU_PAGE, bytes = count * sizeof *words, offset = (uint64_t)from / MMU_PAGE * sizeof *words;
+  long got = pagemap < 0 ? -1 : syscall6(SYS_pread64, pagemap, (long)words, (long)bytes, (long)offset, 0, 0);
+  for (uint64_t i = 0; got != (long)bytes && i < count; i++) words[i] = ~0ull;
+}
+
+/* Copies what is not zero. */
+static void copy_used(uint8_t *to, const uint8_t *from, uint64_t size, int pagemap) {
+  uint64_t there[HUGE_PAGE / MMU_PAGE];
+  pages_there(pagemap, from, size, there);
   for (uint64_t at = 0; at < size; at += MMU_PAGE) {
     const uint64_t *words = (const uint64_t *)(from + at);
     unsigned i = 0;
+    if (!(there[at / MMU_PAGE] >> 62)) continue;
     while (i < MMU_PAGE / 8 && !words[i]) i++;
     if (i < MMU_PAGE / 8) bytes_copy(to + at, from + at, MMU_PAGE);
   }
@@ -176,15 +188,17 @@ const char *mmu_share_ram(struct mmu *m, int *fd) {
     mmu_host_close(made);
     return "no address space for the guest's RAM a second time";
   }
+  int pagemap = (int)syscall6(SYS_open, (long)"/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0, 0, 0, 0);
   for (uint64_t at = 0; at < size; at += HUGE_PAGE) {
     uint64_t part = size - at < HUGE_PAGE ? size - at : HUGE_PAGE;
-    copy_used(copy + at, m->memory + at, part);
+    copy_used(copy + at, m->memory + at, part, pagemap);
     if (!host_map(m->memory + at, part, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, made, at))
       __builtin_trap();
     if (part == HUGE_PAGE && collapse(m->memory + at)) m->ram_used[at / HUGE_PAGE / 64] |= 1ull << at / HUGE_PAGE % 64;
   }
   syscall6(SYS_madvise, (long)m->memory, (long)size, MADV_HUGEPAGE, 0, 0, 0);
   host_unmap(copy, size);
+  mmu_host_close(pagemap);
   m->ram_fd = m->ram_area->fd = *fd = made;
   return NULL;
 }

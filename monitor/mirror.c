@@ -16,9 +16,9 @@ enum {
   NO_BASE = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 };
 
-struct mirrors *mirrors_create(void) {
+struct mirrors *mirrors_create(uint64_t tsc_hz) {
   struct mirrors *x = calloc(1, sizeof *x);
-  if (x) x->ram_fd = -1;
+  if (x) x->ram_fd = -1, x->unpaged_long = tsc_hz / 500;
   return x;
 }
 

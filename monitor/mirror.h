@@ -44,12 +44,14 @@ struct mirrors {
     uint8_t streak, given_up;
     uint64_t not_before; /* a mirror again, ns */
   } spaces[MIRROR_SPACES];
+  /* host TSC: ring 0 without paging has run since, without a longer pause than `unpaged_long`; and was seen last */
+  uint64_t unpaged_since, unpaged_last, unpaged_long;
   uint64_t sampled; /* ns */
   uint32_t space_then;
 };
 
 /* NULL: no memory. */
-struct mirrors *mirrors_create(void);
+struct mirrors *mirrors_create(uint64_t tsc_hz);
 void mirrors_destroy(struct mirrors *x);
 /* At a poll: does the guest compute? */
 void mirrors_sample(struct monitor *m);
@@ -80,6 +82,18 @@ static inline bool mirrors_fit(const struct monitor *m, uint64_t bits) {
   enum { MUST = TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
   enum { MUST_NOT = TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN };
   return (bits & (MUST | MUST_NOT)) == MUST && (m->v->cpl == 3 || (m->v->cpl == 0 && !(m->v->cr0 & CR0_PG)));
+}
+
+/* Of code that would fit, without a mirror: is it to have one at once? Without paging that is after some milliseconds, since
+ * polls may be rarer and such code does not last. */
+static inline bool mirrors_due(const struct monitor *m) {
+  struct mirrors *x = m->mirrors;
+  if (m->options.eager) return true;
+  if (m->v->cpl == 3 || x->missing || x->spaces[mmu_space(m->v->mmu_cpu)].given_up) return false;
+  uint64_t now = __builtin_ia32_rdtsc();
+  if (now - x->unpaged_last > x->unpaged_long) x->unpaged_since = now;
+  x->unpaged_last = now;
+  return now - x->unpaged_since > x->unpaged_long;
 }
 
 /* Is the host's address in the current mirror? */

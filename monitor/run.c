@@ -698,7 +698,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
     mode_update(m);
     *plain = 0;
   }
-  if (m->options.eager && m->mirrors && mirrors_fit(m, m->mode.bits) && !(m->mode.bits & TR_MIRROR)) open_mirror(m);
+  if (!(m->mode.bits & TR_MIRROR) && m->mirrors && mirrors_fit(m, m->mode.bits) && mirrors_due(m)) open_mirror(m);
   if (m->mode.bits & TR_MIRROR && mirrors_unsettled(m)) settle_mirror(m);
   uint64_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
