@@ -128,6 +128,14 @@ static inline bool direct_wanted(const struct monitor *m) {
   return (m->options.user == USER_DIRECT || (s->promoted && !s->rests)) && direct_eligible(m);
 }
 
+/* Is the current space's user code translated, though it computes? There is no sandbox, or it did not pay. */
+static inline bool direct_fails(const struct monitor *m) {
+  const struct direct *d = m->direct;
+  if (!d || d->missing) return true;
+  const struct direct_space *s = &d->spaces[mmu_space(m->v->mmu_cpu)];
+  return s->demoted || s->rests;
+}
+
 static inline void direct_stale(struct direct_context *c, uint32_t page) {
   if (!c->pages[page] || c->pages[page] & DIRECT_STALE) return;
   c->pages[page] |= DIRECT_STALE;

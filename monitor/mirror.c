@@ -238,7 +238,7 @@ void mirrors_sample(struct monitor *m) {
   enum { SAMPLE_NS = 1000000, STREAK = 3, FIRST = 8 /* which makes RAM another */, UNPAGED = 1 /* which seldom lasts */ };
   struct mirrors *x = m->mirrors;
   bool user = m->v->cpl == 3;
-  if (!x || x->missing || (user && m->direct && !m->direct->missing)) return;
+  if (!x || x->missing || (user && !direct_fails(m))) return;
   uint64_t now = clock_host_ns(), passed = now - x->sampled;
   if (passed < SAMPLE_NS) return;
   uint32_t space = mmu_space(m->v->mmu_cpu);

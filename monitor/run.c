@@ -703,7 +703,7 @@ static void one_round(struct monitor *m, uint32_t *plain) {
   uint64_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
   if (mode & TR_USER && direct_wanted(m) && !(mode & TR_STEP)) {
-    if (m->direct->step) mode |= TR_STEP, m->direct->step = false;
+    if (m->direct->step) mode = (mode | TR_STEP) & ~TR_MIRROR, m->direct->step = false;
     else if (run_directly(m)) {
       *plain = 0;
       return;
