@@ -431,7 +431,9 @@ static void unchaining_a_page_leaves_the_others(void **state) {
 static void the_page_is_linear(void **state) {
   struct tcache *t = make(1 << 20, NULL);
   struct tc_block *a = add_simple(t, 1, 0x1000, 5),
-                  *b = add(t, &(struct shape){.key = {.eip = 0xfff0, .frame = 4, .cs_base = 0xffff8000u, .mode = MODE}, .guest_size = 3, .jumps = 1});
+                  *b = add(t, &(struct shape){.key = {.eip = 0xfff0, .frame = 4, .cs_base = 0xffff8000u, .mode = MODE},
+                                              .guest_size = 3,
+                                              .jumps = 1});
   tcache_chain(t, a->first_site, b);
   tcache_unchain_page(t, 0xf), tcache_unchain_page(t, 0xfffff);
   assert_int_equal(destination(t, a->first_site), b->entry);

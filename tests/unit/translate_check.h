@@ -368,7 +368,8 @@ static inline void check_sites(struct trial *c) {
       break;
     default: break;
     }
-    if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_MIRROR || s->kind == TR_SITE_COUNT || s->kind == TR_SITE_STRADDLE)
+    if (s->kind == TR_SITE_SAFEPOINT || s->kind == TR_SITE_FAULT || s->kind == TR_SITE_MIRROR || s->kind == TR_SITE_COUNT ||
+        s->kind == TR_SITE_STRADDLE)
       check_apart(c, cold);
   }
   check_order(c);
