@@ -144,7 +144,8 @@ uint32_t mmu_next_frame(const struct mmu *m, uint32_t frame);
 struct mmu_area *mmu_ram_area(struct mmu *m); /* main RAM: all of it, [A0000h, C0000h) too; its parts are shown by aliases */
 uint64_t mmu_ram_size(const struct mmu *m);
 /* Main RAM becomes a memfd, at its addresses and with its bytes, if it is not one: *fd, the mmu's. What is in use of it is
- * copied, and put into huge pages where the host does that on request (Linux 6.1). NULL, or why not; nothing has changed then. */
+ * copied, and put into huge pages where the host does that on request (Linux 6.1). NULL, or why not; nothing has changed then.
+ * Not while memory is claimed (mmu_dma_claim()). */
 const char *mmu_share_ram(struct mmu *m, int *fd);
 /* Main RAM for loaders and tests, whatever lies over it; NULL unless [addr, addr+size) is one run of it as it is shown at first.
  * Does not honour traces. */

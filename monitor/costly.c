@@ -52,26 +52,36 @@ static bool faults_often(struct monitor *m, struct costly *known) {
 }
 
 /* For a while, and for longer each time. */
-static void leave_often(struct monitor *m, const struct tc_key *key, struct costly *known) {
+static void leave_often(const struct tc_key *key, struct costly *known) {
   enum { WHILE_NS = 50000000, MOST = 6 };
   known->left = *key;
   known->until = known->since + ((uint64_t)WHILE_NS << known->times);
   known->times += known->times < MOST;
 }
 
+/* Beside code, or to what else is traced: each such store is a fault of the host, and will be. */
+static bool stores_often(struct monitor *m, struct costly *known) {
+  enum { MANY = 32 };
+  return ++known->stores >= MANY && !m->options.eager;
+}
+
 bool costly_mirror_fault(struct monitor *m, struct tr_site *site, int *result) {
   const struct tc_key key = tcache_site_block(m->code.tcache, site)->key;
   struct costly *known = know(m, (uint32_t)key.eip);
-  if (!faults_often(m, known)) {
-    if (slow_mirror(m, site, result)) return true;
-    if (*result != RUN_UNFIT) return false;
-  } else {
+  uint64_t stores = m->counters.slow_traced;
+  if (faults_often(m, known)) {
     run_settle(m, site);
-    leave_often(m, &key, known);
+    leave_often(&key, known);
+    *result = RUN_RETRY;
+  } else if (slow_mirror(m, site, result)) {
+    return true;
+  } else if (*result == RUN_UNFIT) {
+    *result = RUN_RETRY;
+  } else if (m->counters.slow_traced == stores || !stores_often(m, known)) {
+    return false;
   }
   m->counters.mirror_leaves++;
   make_anew(m, &key, TR_NO_MIRROR);
-  *result = RUN_RETRY;
   return false;
 }
 

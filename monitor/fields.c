@@ -6,6 +6,7 @@
  * it is live. */
 #include "../devices/fields.h"
 #include "direct.h"
+#include "mirror.h"
 
 #define SEGMENT(name, member) \
   {name ".base", offsetof(struct vcpu, member.base), 4, 1}, {name ".limit", offsetof(struct vcpu, member.limit), 4, 1}, \
@@ -110,4 +111,5 @@ void monitor_loaded(struct monitor *m) {
   vcpu_paging_loaded(m->v);
   rest_forget(m);
   direct_forget(m);
+  mirrors_forget(m);
 }

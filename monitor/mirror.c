@@ -16,6 +16,8 @@ enum {
   NO_BASE = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 };
 
+_Thread_local const uint8_t *mirrors_in_gs;
+
 struct mirrors *mirrors_create(uint64_t tsc_hz) {
   struct mirrors *x = calloc(1, sizeof *x);
   if (x) x->ram_fd = -1, x->unpaged_long = tsc_hz / 500;
@@ -23,9 +25,10 @@ struct mirrors *mirrors_create(uint64_t tsc_hz) {
 }
 
 static void close_mirror(struct mirrors *x, struct mirror *r) {
-  if (r->base) x->spaces[r->space].mirror = 0, munmap(r->base, MIRROR_BYTES);
+  if (r->space) x->spaces[r->space].mirror = 0;
+  if (r->base) munmap(r->base, MIRROR_BYTES);
   if (r->pages) munmap(r->pages, GUEST_PAGES * sizeof *r->pages);
-  if (x->in_gs == r) x->in_gs = NULL;
+  if (r->base == mirrors_in_gs) mirrors_in_gs = NULL;
   *r = (struct mirror){0};
 }
 
@@ -86,7 +89,7 @@ static bool look_again(struct monitor *m, struct mirror *r, uint32_t page) {
   r->pages[page] = new;
   if (new == old) return true;
   if (new) return map_pages(m, r, page, 1, new);
-  m->counters.mirror_maps++;
+  m->counters.mirror_maps++, r->maps++;
   return unmap(r, page, 1);
 }
 
@@ -133,9 +136,9 @@ void mirrors_settle(struct monitor *m) {
   if (!r->base) return;
   if (begun) r->credit -= (int64_t)(clock_host_ns() - begun);
   r->used = ++x->turn;
-  if (x->in_gs == r) return;
+  if (r->base == mirrors_in_gs) return;
   if (syscall(SYS_arch_prctl, ARCH_SET_GS, r->base)) return give_up(m, r);
-  x->in_gs = r;
+  mirrors_in_gs = r->base;
 }
 
 /* Without paging nothing is marked by a walk, so that pages get their entries before they are asked for. */
@@ -212,12 +215,16 @@ void mirrors_open(struct monitor *m) {
   struct mirrors *x = m->mirrors;
   struct mirror *r = &x->mirrors[0];
   uint32_t space = mmu_space(m->v->mmu_cpu);
-  if (x->spaces[space].mirror || clock_host_ns() < x->spaces[space].not_before || !begin(m)) return;
+  if (x->spaces[space].mirror || clock_host_ns() < x->spaces[space].not_before) return;
   for (unsigned i = 1; i < MIRRORS; i++)
     if (x->mirrors[i].used < r->used) r = &x->mirrors[i];
   close_mirror(x, r);
-  if (!make(r)) {
-    x->missing = "no address space for a mirror of the guest's memory";
+  bool made = make(r);
+  for (unsigned i = 0; !made && i < MIRRORS; i++) /* another's address space may do */
+    if (x->mirrors[i].base) close_mirror(x, &x->mirrors[i]), made = make(r);
+  if (!made) x->missing = "no address space for a mirror of the guest's memory";
+  if (!made || !begin(m)) {
+    close_mirror(x, r);
     return;
   }
   r->space = space, r->user = m->v->cpl == 3, r->credit = CREDIT_NS, r->used = ++x->turn;
@@ -238,18 +245,20 @@ void mirrors_sample(struct monitor *m) {
   enum { SAMPLE_NS = 1000000, STREAK = 3, FIRST = 8 /* which makes RAM another */, UNPAGED = 1 /* which seldom lasts */ };
   struct mirrors *x = m->mirrors;
   bool user = m->v->cpl == 3;
-  if (!x || x->missing || (user && !direct_fails(m))) return;
+  if (!x) return;
   uint64_t now = clock_host_ns(), passed = now - x->sampled;
   if (passed < SAMPLE_NS) return;
-  uint32_t space = mmu_space(m->v->mmu_cpu);
-  bool computes = (space == x->space_then || !user) && mirrors_fit(m, m->mode.bits);
-  x->sampled = now, x->space_then = space;
+  x->sampled = now;
+  for (unsigned i = 0; i < MIRRORS && m->v->cr0 & CR0_PG; i++) /* the kernel is unpacked */
+    if (x->mirrors[i].base && !x->mirrors[i].user) close_mirror(x, &x->mirrors[i]);
+  bool computes = mirrors_fit(m, m->mode.bits);
   struct mirror *r = mirrors_current(m);
   if (r) {
     if (computes) pay(m, r, passed);
     return;
   }
-  typeof(x->spaces[0]) *s = &x->spaces[space];
+  typeof(x->spaces[0]) *s = &x->spaces[mmu_space(m->v->mmu_cpu)];
   if (!computes) s->streak = 0;
+  else if (x->missing || (user && !direct_fails(m))) return;
   else if (++s->streak >= (!user ? UNPAGED : x->begun ? STREAK : FIRST)) s->streak = 0, mirrors_open(m);
 }

@@ -37,8 +37,7 @@ struct mirrors {
   int ram_fd;
   uint64_t turn;
   struct mirror mirrors[MIRRORS];
-  uint64_t fault_ns;          /* that a fault of the host and the way back take here */
-  const struct mirror *in_gs; /* whose base GS has; NULL: not known */
+  uint64_t fault_ns; /* that a fault of the host and the way back take here */
   struct {
     uint8_t mirror; /* number + 1 */
     uint8_t streak, given_up;
@@ -47,8 +46,9 @@ struct mirrors {
   /* host TSC: ring 0 without paging has run since, without a longer pause than `unpaged_long`; and was seen last */
   uint64_t unpaged_since, unpaged_last, unpaged_long;
   uint64_t sampled; /* ns */
-  uint32_t space_then;
 };
+/* What GS has in this thread, which may run several machines, one within another's callback; NULL: no mirror's base. */
+extern _Thread_local const uint8_t *mirrors_in_gs;
 
 /* NULL: no memory. */
 struct mirrors *mirrors_create(uint64_t tsc_hz);
@@ -105,7 +105,7 @@ static inline bool mirrors_hit(const struct monitor *m, uint64_t address) {
 /* Is there anything for mirrors_settle() to do? */
 static inline bool mirrors_unsettled(const struct monitor *m) {
   const struct mirror *r = mirrors_current(m);
-  return r && (r != m->mirrors->in_gs || r->waits || r->all_stale || r->awaited);
+  return r && (r->base != mirrors_in_gs || r->waits || r->all_stale || r->awaited);
 }
 
 /* The guest is told that the page is missing. */

@@ -57,6 +57,7 @@ struct code {
     /* accesses that faulted in the mirror, and when (ns) the first of some did */
     unsigned faults;
     uint64_t since;
+    unsigned stores; /* of those, to what is traced */
     /* checks its accesses until then (0: not, or for good) */
     uint64_t until;
     struct tc_key left;

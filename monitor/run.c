@@ -737,7 +737,6 @@ const char *monitor_run(struct monitor *m) {
   if (failed) return failed;
   m->exit_requested = false;
   m->running = true;
-  if (m->mirrors) m->mirrors->in_gs = NULL; /* another thread, or another machine in this one */
   while (!m->exit_requested && !m->stop_reason) one_round(m, &plain);
   m->running = false;
   vcpu_park_fp(m->v);

@@ -484,7 +484,7 @@ bool slow_mirror(struct monitor *m, struct tr_site *site, int *result) {
   }
   run_settle(m, site);
   if (fits) *result = RUN_RETRY;
-  else if (r.kind != MMU_RAM || !write || page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) *result = RUN_UNFIT;
+  else if (r.filled || r.kind != MMU_RAM || !write || page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) *result = RUN_UNFIT;
   else {
     m->counters.slow_traced++;
     *result = in_place(m, &r, site->size);
