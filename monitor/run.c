@@ -737,6 +737,7 @@ const char *monitor_run(struct monitor *m) {
   if (failed) return failed;
   m->exit_requested = false;
   m->running = true;
+  mirrors_in_gs = NULL; /* whoever had this thread may have used GS */
   while (!m->exit_requested && !m->stop_reason) one_round(m, &plain);
   m->running = false;
   vcpu_park_fp(m->v);
