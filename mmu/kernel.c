@@ -90,6 +90,8 @@ static bool private_in_pairs(const struct space *s) {
   return true;
 }
 
+bool mmu_kernel_is_shared(const struct mmu_cpu *cpu) { return !cpu->current->nprivate; }
+
 /* A space just given a root: tables as mapped for the root before, which a private slot here and there does not hurt. */
 void mmu_kernel_prepare(struct mmu *m, struct space *s) {
   if (!(s->bits & MODE_PAGING)) {

@@ -231,6 +231,20 @@ bool mmu_translate(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool u
   return true;
 }
 
+void mmu_fill_large(struct mmu_cpu *cpu, uint32_t first, uint32_t count) {
+  struct mmu *m = cpu->m;
+  struct space *s = cpu->current;
+  struct walk w;
+  for (uint32_t page = first; page < first + count && s->bits & MODE_PAGING; page++) {
+    struct space *owner = slot_owner(m, s, page / SLOT_PAGES);
+    if (*entry_at(owner, 0, 0, page)) continue;
+    uint64_t pde = mmu_read_pde(s, page / SLOT_PAGES, &w.pde_at);
+    if (mmu_walk(m, s, page << MMU_PAGE_BITS, pde, &w) != WALK_DONE || !w.pde_at || !w.large || !(w.pde & PTE_A)) return;
+    walk_locate(m, &w);
+    if (w.frame < m->ram_frames) fill(m, s, &w, page, MMU_READ, false);
+  }
+}
+
 bool mmu_peek(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, struct mmu_result *result) {
   struct mmu *m = cpu->m;
   struct space *s = cpu->current;

@@ -2,7 +2,7 @@
  * that share a place forget each other. */
 #include "mirror.h"
 
-static struct costly *place(struct monitor *m, uint32_t eip) { return &m->code.costly[(eip * 0x9e3779b1u) >> 24]; }
+static struct costly *place(struct monitor *m, uint32_t eip) { return &m->code.costly[(eip * 0x9e3779b1u) >> (32 - COSTLY_BITS)]; }
 
 uint32_t costly_options(struct monitor *m, uint32_t eip) { return place(m, eip)->eip == eip ? place(m, eip)->options : 0; }
 
@@ -52,17 +52,23 @@ static bool faults_often(struct monitor *m, struct costly *known) {
 }
 
 /* For a while, and for longer each time. */
-static void leave_often(const struct tc_key *key, struct costly *known) {
+static void leave_often(struct monitor *m, const struct tc_key *key, struct costly *known) {
   enum { WHILE_NS = 50000000, MOST = 6 };
   known->left = *key;
   known->until = known->since + ((uint64_t)WHILE_NS << known->times);
   known->times += known->times < MOST;
+  if (!m->code.costly_until || known->until < m->code.costly_until) m->code.costly_until = known->until;
 }
 
-/* Beside code, or to what else is traced: each such store is a fault of the host, and will be. */
+/* Beside code, or to what else is traced: each such store is a fault of the host, and will be. So is a kernel's to a page that is
+ * a page table now and then, and then not. */
 static bool stores_often(struct monitor *m, struct costly *known) {
   enum { MANY = 32 };
   return ++known->stores >= MANY && !m->options.eager;
+}
+
+static bool changes_rights(const struct monitor *m, const struct tr_site *site) {
+  return site->access & ACCESS_W && mirrors_in_kernel(m) && mirrors_may_be_read(m, gla_page(gla_wrap(m->v->s.exit_linear)));
 }
 
 bool costly_mirror_fault(struct monitor *m, struct tr_site *site, int *result) {
@@ -71,7 +77,10 @@ bool costly_mirror_fault(struct monitor *m, struct tr_site *site, int *result) {
   uint64_t stores = m->counters.slow_traced;
   if (faults_often(m, known)) {
     run_settle(m, site);
-    leave_often(&key, known);
+    leave_often(m, &key, known);
+    *result = RUN_RETRY;
+  } else if (changes_rights(m, site) && stores_often(m, known)) {
+    run_settle(m, site);
     *result = RUN_RETRY;
   } else if (slow_mirror(m, site, result)) {
     return true;
@@ -86,10 +95,12 @@ bool costly_mirror_fault(struct monitor *m, struct tr_site *site, int *result) {
 }
 
 void costly_sample(struct monitor *m) {
-  if (!m->mirrors || !m->mirrors->begun) return;
-  uint64_t now = clock_host_ns();
-  for (unsigned i = 0; i < sizeof m->code.costly / sizeof m->code.costly[0]; i++) {
+  uint64_t now = m->code.costly_until ? clock_host_ns() : 0;
+  if (now < m->code.costly_until || !now) return;
+  m->code.costly_until = 0;
+  for (unsigned i = 0; i < COSTLY; i++) {
     struct costly *c = &m->code.costly[i];
+    if (c->until > now && (!m->code.costly_until || c->until < m->code.costly_until)) m->code.costly_until = c->until;
     if (!c->until || now < c->until) continue;
     c->until = 0, c->faults = 0;
     c->options &= ~(uint32_t)TR_NO_MIRROR;

@@ -10,18 +10,21 @@
 #pragma once
 #include "private.h"
 
-enum { MIRRORS = 4, MIRROR_WAITING = 512, MIRROR_SPACES = 2048 };
+enum { MIRRORS = 5 /* the last one is the kernel's */, MIRROR_WAITING = 512, MIRROR_SPACES = 2048 };
 /* 4 GiB, and what an access at their end reaches beyond them. */
 #define MIRROR_BYTES ((1ull << 32) + MMU_PAGE)
-/* In struct mirror.pages, beside PROT_* in the low three bits: the entry that it was made of has died since. */
-enum { MIRROR_STALE = 8, MIRROR_FRAME_SHIFT = 4 };
+/* In struct mirror.pages: PROT_* in the low three bits, 0: not mapped; the entry that it was made of has died since; its frame; how
+ * often a kernel has had it lead elsewhere: where its windows on other memory are, no mapping lasts, and there are none at last. */
+enum { MIRROR_STALE = 8, MIRROR_FRAME_SHIFT = 4, MIRROR_MOVES_SHIFT = 28, MIRROR_MOVES = 15 };
+#define MIRROR_PAGE ((1u << MIRROR_MOVES_SHIFT) - 1) /* all but the last of these */
 
 /* An address space's. */
 struct mirror {
   uint8_t *base;   /* NULL: free */
-  uint32_t *pages; /* by linear page: frame << 4 | MIRROR_STALE | PROT_*; 0: not mapped */
-  uint32_t space;  /* its number in the mmu */
+  uint32_t *pages; /* by linear page: as above */
+  uint32_t space;  /* its number in the mmu; MMU_SPACE_SHARED: the kernel half's, in all of them */
   bool user;       /* of the two tables, the user's */
+  uint32_t first, end; /* pages that it may have */
   uint64_t used;   /* when, by `turn` */
   uint32_t waiting[MIRROR_WAITING];
   unsigned waits, maps;
@@ -33,6 +36,7 @@ struct mirror {
 
 struct mirrors {
   const char *missing; /* what this host lacks; NULL: nothing is known to be */
+  bool fast_gs;        /* it has WRGSBASE, so that GS may change at each entry to a kernel and each return */
   bool begun;
   int ram_fd;
   uint64_t turn;
@@ -71,9 +75,16 @@ void mirrors_want(struct monitor *m, uint32_t page, bool write);
 
 /* ---- what may be called with the guest's x87/SSE state live ---- */
 
+/* Ring 0 with paging: its mirror is one for all address spaces, which share their kernel half. */
+static inline bool mirrors_in_kernel(const struct monitor *m) { return m->v->cpl == 0 && m->v->cr0 & CR0_PG; }
+
+static inline uint32_t mirrors_space(const struct monitor *m) {
+  return mirrors_in_kernel(m) ? MMU_SPACE_SHARED : mmu_space(m->v->mmu_cpu);
+}
+
 static inline struct mirror *mirrors_current(const struct monitor *m) {
   struct mirrors *x = m->mirrors;
-  uint8_t number = x ? x->spaces[mmu_space(m->v->mmu_cpu)].mirror : 0;
+  uint8_t number = x ? x->spaces[mirrors_space(m)].mirror : 0;
   return number && x->mirrors[number - 1].user == (m->v->cpl == 3) ? &x->mirrors[number - 1] : NULL;
 }
 
@@ -81,7 +92,9 @@ static inline struct mirror *mirrors_current(const struct monitor *m) {
 static inline bool mirrors_fit(const struct monitor *m, uint64_t bits) {
   enum { MUST = TR_CODE32 | TR_STACK32 | TR_CS_FLAT };
   enum { MUST_NOT = TR_ALIGN | TR_STEP | TR_WATCH | TR_V86 | TR_REAL | TR_NO_CHAIN };
-  return (bits & (MUST | MUST_NOT)) == MUST && (m->v->cpl == 3 || (m->v->cpl == 0 && !(m->v->cr0 & CR0_PG)));
+  if ((bits & (MUST | MUST_NOT)) != MUST) return false;
+  if (mirrors_in_kernel(m)) return m->mirrors && m->mirrors->fast_gs && mmu_kernel_is_shared(m->v->mmu_cpu);
+  return m->v->cpl == 3 || m->v->cpl == 0;
 }
 
 /* Of code that would fit, without a mirror: is it to have one at once? Without paging that is after some milliseconds, since
@@ -89,11 +102,24 @@ static inline bool mirrors_fit(const struct monitor *m, uint64_t bits) {
 static inline bool mirrors_due(const struct monitor *m) {
   struct mirrors *x = m->mirrors;
   if (m->options.eager) return true;
-  if (m->v->cpl == 3 || x->missing || x->spaces[mmu_space(m->v->mmu_cpu)].given_up) return false;
+  if (m->v->cpl == 3 || x->missing || x->spaces[mirrors_space(m)].given_up) return false;
+  if (mirrors_in_kernel(m) && gla_page(monitor_linear_eip(m)) < MMU_KERNEL_HALF >> MMU_PAGE_BITS) return false;
   uint64_t now = __builtin_ia32_rdtsc();
   if (now - x->unpaged_last > x->unpaged_long) x->unpaged_since = now;
   x->unpaged_last = now;
   return now - x->unpaged_since > x->unpaged_long;
+}
+
+/* May the current mirror have the page? */
+static inline bool mirrors_covers(const struct monitor *m, uint32_t page) {
+  const struct mirror *r = mirrors_current(m);
+  return r && page >= r->first && page < r->end && r->pages[page] >> MIRROR_MOVES_SHIFT < MIRROR_MOVES;
+}
+
+/* Is the page mapped there, at least for loads? */
+static inline bool mirrors_may_be_read(const struct monitor *m, uint32_t page) {
+  const struct mirror *r = mirrors_current(m);
+  return r && r->pages[page] & MIRROR_PAGE;
 }
 
 /* Is the host's address in the current mirror? */
@@ -105,6 +131,10 @@ static inline bool mirrors_hit(const struct monitor *m, uint64_t address) {
 /* Is there anything for mirrors_settle() to do? */
 static inline bool mirrors_unsettled(const struct monitor *m) {
   const struct mirror *r = mirrors_current(m);
+  if (r && r->base != mirrors_in_gs && m->mirrors->fast_gs) {
+    __asm__ volatile("wrgsbase %0" : : "r"(r->base));
+    mirrors_in_gs = r->base;
+  }
   return r && (r->base != mirrors_in_gs || r->waits || r->all_stale || r->awaited);
 }
 
@@ -122,9 +152,9 @@ static inline void mirrors_charge(const struct monitor *m) {
 
 /* An entry of the page died in an address space. */
 static inline void mirrors_dropped(struct mirrors *x, uint32_t space, uint32_t page) {
-  if (!x || !x->spaces[space].mirror || page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) return;
+  if (!x || !x->spaces[space].mirror) return;
   struct mirror *r = &x->mirrors[x->spaces[space].mirror - 1];
-  if (!r->pages[page] || r->pages[page] & MIRROR_STALE) return;
+  if (page < r->first || page >= r->end || !(r->pages[page] & MIRROR_PAGE) || r->pages[page] & MIRROR_STALE) return;
   r->pages[page] |= MIRROR_STALE;
   if (r->waits == MIRROR_WAITING) r->all_stale = true;
   else r->waiting[r->waits++] = page;

@@ -19,6 +19,7 @@ struct slow_insn {
 };
 enum { RUN_RETRY = EXEC_STOP + 1 /* nothing was done: dispatch again */, RUN_UNFIT /* ... by another block */ };
 enum { REFILLS = 20000 /* allowed between two polls */ };
+enum { COSTLY_BITS = 11, COSTLY = 1 << COSTLY_BITS };
 enum { SLOW_INSNS = 512, RECENT = 32, NO_SITE = 0xffffffffu };
 
 /* Code that keeps being written (selfmod.c). */
@@ -62,7 +63,8 @@ struct code {
     uint64_t until;
     struct tc_key left;
     uint8_t times;
-  } costly[256];
+  } costly[COSTLY];
+  uint64_t costly_until; /* the first of these `until`; 0: none */
 };
 
 /* The rest is a CPU's. */

@@ -442,7 +442,7 @@ bool slow_access(struct monitor *m, struct tr_site *site, int *result) {
 static bool mirrored_page(const struct monitor *m, uint32_t page, bool write) {
   uint32_t frame;
   unsigned entry = write ? MMU_WRITE : MMU_READ;
-  return page < MMU_KERNEL_HALF >> MMU_PAGE_BITS && mmu_entries(m->v->mmu_cpu, m->v->cpl == 3, page, &frame) >> entry & 1;
+  return mirrors_covers(m, page) && mmu_entries(m->v->mmu_cpu, m->v->cpl == 3, page, &frame) >> entry & 1;
 }
 
 /* An access that lies in two pages is done here; the next one may find both. */
@@ -479,12 +479,12 @@ bool slow_mirror(struct monitor *m, struct tr_site *site, int *result) {
   vcpu_park_fp(v);
   bool fits = mirrored_page(m, page, write), mapped = fits && mirrors_current(m) && mirrors_map(m, page, write);
   if (mapped && !m->dropped) {
-    run_enter(m, tcache_address(m->code.tcache, site->host));
+    run_enter(m, tcache_address(m->code.tcache, site->target));
     return true;
   }
   run_settle(m, site);
   if (fits) *result = RUN_RETRY;
-  else if (r.filled || r.kind != MMU_RAM || !write || page >= MMU_KERNEL_HALF >> MMU_PAGE_BITS) *result = RUN_UNFIT;
+  else if (r.filled || r.kind != MMU_RAM || !write || !mirrors_covers(m, page)) *result = RUN_UNFIT;
   else {
     m->counters.slow_traced++;
     *result = in_place(m, &r, site->size);

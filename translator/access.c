@@ -277,23 +277,33 @@ bool access_mirrored(const struct block *b, const struct step *s, unsigned which
   if (which == ACC_STACK) return !b->stack16 && tr_seg_class(b->rq->mode, SEG_SS) == TR_SEG_FLAT;
   if (copy_borrows(insn)) return false;
   if (insn->row->does == DOES_DIVIDE && block_option(b, TR_CHECK_DIVISORS)) return false; /* the divisor is loaded twice */
-  return insn->address_size == 4 && tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT;
+  enum tr_seg_class class = tr_seg_class(b->rq->mode, insn->seg);
+  return insn->address_size == 4 && (class == TR_SEG_FLAT || class == TR_SEG_BASED);
 }
 
-/* The instruction that accesses `m` is to be written next. */
-static struct host_mem mirrored(struct block *b, const struct access *a, struct host_mem m) {
+/* The instruction that accesses `m` is to be written next; `retry` is where its address was begun. */
+static struct host_mem mirrored(struct block *b, const struct access *a, struct host_mem m, uint32_t retry) {
   unsigned site = block_site(b, TR_SITE_MIRROR);
   struct tr_site *s = &b->rq->sites[site];
-  s->access |= a->access, s->size = (uint8_t)a->size, s->host = host_here(&b->code);
+  s->access |= a->access, s->size = (uint8_t)a->size, s->host = host_here(&b->code), s->target = retry;
   m.mirrored = true;
   block_cold(b, COLD_MIRROR, 0, site)->at = m;
   return m;
 }
 
+static struct host_mem mirrored_mem(struct block *b, const struct access *a) {
+  const struct insn *insn = &b->steps[b->index].insn;
+  uint32_t retry = host_here(&b->code);
+  if (tr_seg_class(b->rq->mode, insn->seg) == TR_SEG_FLAT) return mirrored(b, a, offset_operand(b), retry);
+  access_effective_address(b, H_R8);
+  add_segment_base(b, insn->seg, H_R8);
+  return mirrored(b, a, hm(H_R8, 0), retry);
+}
+
 struct host_mem access_mem(struct block *b) {
   struct step *s = &b->steps[b->index];
   const struct access *a = &s->acc[ACC_MEM];
-  if (access_mirrored(b, s, ACC_MEM)) return mirrored(b, a, offset_operand(b));
+  if (access_mirrored(b, s, ACC_MEM)) return mirrored_mem(b, a);
   if (a->window != NO_WINDOW) return window_operand(b, a);
   access_flush_base(b);
   unsigned site = access_site(b, a);
@@ -339,7 +349,7 @@ struct host_mem access_stack(struct block *b, int32_t stack_offset) {
   struct step *s = &b->steps[b->index];
   const struct access *a = &s->acc[ACC_STACK];
   bool leave = s->insn.kind == OP_LEAVE;
-  if (access_mirrored(b, s, ACC_STACK)) return mirrored(b, a, leave ? hm(H_RBP, 0) : hm(H_R15, b->pending + stack_offset));
+  if (access_mirrored(b, s, ACC_STACK)) return mirrored(b, a, leave ? hm(H_RBP, 0) : hm(H_R15, b->pending + stack_offset), host_here(&b->code));
   if (a->window != NO_WINDOW) return window_operand(b, a);
   unsigned site = access_site(b, a);
   if (leave) host_mov(&b->code, H_R8, H_RBP);

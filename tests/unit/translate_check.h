@@ -111,11 +111,15 @@ static inline void check_written(const struct trial *c, const struct host_insn *
   }
 }
 
-/* An access at GS + 32 bits, by registers of the guest's. */
+/* An access at GS + 32 bits, by registers of the guest's, or by R8, which has a segment's base in it. */
 static inline void check_mirrored(const struct trial *c, const struct host_insn *h, const ZydisDecodedOperand *o) {
   CHECK(c->t.rq.mode.bits & TR_MIRROR && !(c->t.rq.options & TR_NO_MIRROR), h->at);
   CHECK(h->i.address_width == 32, h->at);
   const ZydisRegister regs[] = {o->mem.base, o->mem.index};
+  if (o->mem.base == ZYDIS_REGISTER_R8D) {
+    CHECK(o->mem.index == ZYDIS_REGISTER_NONE && !o->mem.disp.value && h[-1].i.mnemonic == ZYDIS_MNEMONIC_LEA, h->at);
+    return;
+  }
   for (unsigned i = 0; i < 2; i++)
     CHECK(regs[i] == ZYDIS_REGISTER_NONE || regs[i] == ZYDIS_REGISTER_R15D || whole(regs[i]) <= ZYDIS_REGISTER_RDI, h->at);
 }
@@ -318,6 +322,7 @@ static inline void check_order(struct trial *c) {
 static inline void check_mirror_site(const struct trial *c, const struct tr_site *s, const struct host_insn *cold) {
   const struct host_insn *h = host_at((struct host_text *)&c->text, s->host - RIG_OFFSET);
   CHECK(h && cold->i.mnemonic == ZYDIS_MNEMONIC_LEA && cold->op[0].reg.value == ZYDIS_REGISTER_R8D, s->host - RIG_OFFSET);
+  CHECK(s->target <= s->host && host_at((struct host_text *)&c->text, s->target - RIG_OFFSET), s->host - RIG_OFFSET);
   const ZydisDecodedOperand *o = h->op, *lea = &cold->op[1];
   while (o < h->op + h->i.operand_count && (o->type != ZYDIS_OPERAND_TYPE_MEMORY || o->mem.segment != ZYDIS_REGISTER_GS)) o++;
   CHECK(o < h->op + h->i.operand_count && o->size / 8 == s->size, h->at);
