@@ -275,10 +275,10 @@ bool access_mirrored(const struct block *b, const struct step *s, unsigned which
   if (!block_mode(b, TR_MIRROR) || block_option(b, TR_NO_MIRROR) || !a->present || a->size > 16 || !by_one_instruction(insn))
     return false;
   if (which == ACC_STACK) return !b->stack16 && tr_seg_class(b->rq->mode, SEG_SS) == TR_SEG_FLAT;
-  if (copy_borrows(insn)) return false;
   if (insn->row->does == DOES_DIVIDE && block_option(b, TR_CHECK_DIVISORS)) return false; /* the divisor is loaded twice */
   enum tr_seg_class class = tr_seg_class(b->rq->mode, insn->seg);
-  return insn->address_size == 4 && (class == TR_SEG_FLAT || class == TR_SEG_BASED);
+  if (insn->address_size != 4 || (class != TR_SEG_FLAT && class != TR_SEG_BASED)) return false;
+  return !copy_borrows(insn, class == TR_SEG_BASED);
 }
 
 /* The instruction that accesses `m` is to be written next; `retry` is where its address was begun. */

@@ -151,8 +151,8 @@ void access_restore_flags(struct block *b, enum saved_flags saved);
  * fault. */
 void copy_insn(struct host_code *c, const struct insn *insn, const struct host_mem *m, uint32_t *host_at);
 bool copy_may_fault(const struct insn *insn);
-/* Is RDI borrowed for its address, which ESP is in beside one of AH to BH? */
-bool copy_borrows(const struct insn *insn);
+/* Is RDI borrowed for its address, which ESP is in, or R8 altogether, beside one of AH to BH? */
+bool copy_borrows(const struct insn *insn, bool by_r8);
 unsigned copy_opcode(const struct insn *insn); /* HO_*: the instruction's own, with its prefixes but for REP */
 unsigned copy_size(const struct insn *insn);   /* HO_16 where its operands have 16 bits, else 0 */
 

@@ -101,7 +101,9 @@ void copy_insn(struct host_code *c, const struct insn *insn, const struct host_m
   else with_registers(c, insn, f, host_at);
 }
 
-bool copy_borrows(const struct insn *insn) { return insn->has_mem && insn->base == REG_ESP && find_gpr_fields(insn).high; }
+bool copy_borrows(const struct insn *insn, bool by_r8) {
+  return insn->has_mem && (by_r8 || insn->base == REG_ESP) && find_gpr_fields(insn).high;
+}
 
 bool copy_may_fault(const struct insn *insn) {
   return insn->row->fpu != FPU_NONE || insn->row->does == DOES_DIVIDE; /* #MF, #XM, #GP by alignment or MXCSR */
