@@ -2,7 +2,9 @@
  * that share a place forget each other. */
 #include "mirror.h"
 
-static struct costly *place(struct monitor *m, uint32_t eip) { return &m->code.costly[(eip * 0x9e3779b1u) >> (32 - COSTLY_BITS)]; }
+static struct costly *place(struct monitor *m, uint32_t eip) {
+  return &m->code.costly[(eip * 0x9e3779b1u) >> (32 - COSTLY_BITS)];
+}
 
 uint32_t costly_options(struct monitor *m, uint32_t eip) { return place(m, eip)->eip == eip ? place(m, eip)->options : 0; }
 

@@ -81,7 +81,8 @@ static bool make_direct(struct monitor *m, const char **error) {
 static bool make_mirrors(struct monitor *m) {
   const struct monitor_options *o = &m->options;
   if (o->without & TR_NO_MIRROR || monitor_counted(m) || o->one_insn || o->no_chain || o->irq_jitter) return true;
-  return (m->mirrors = mirrors_create(clock_tsc_hz(m->clock))) != NULL;
+  bool fast_gs = host_cpu_features() & ~o->host_hidden & 1u << HOST_FSGSBASE;
+  return (m->mirrors = mirrors_create(clock_tsc_hz(m->clock), fast_gs)) != NULL;
 }
 
 struct monitor *monitor_create(struct machine *machine, struct mmu *mmu, struct clock *clock, const struct cpu_model *model,

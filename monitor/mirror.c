@@ -2,10 +2,8 @@
 #define _GNU_SOURCE
 #include "mirror.h"
 #include "direct.h"
-#include <asm/hwcap2.h>
 #include <asm/prctl.h>
 #include <stdlib.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,18 +12,18 @@ enum {
   KERNELS = MIRRORS - 1,
   KERNEL_PAGE = MMU_KERNEL_HALF >> MMU_PAGE_BITS, /* below are those that can be a user's and a space's own */
   PAGES = 1 << 20,
-  AHEAD = 32,                                     /* pages that are looked at on either side of one that is mapped */
-  HUGE_PAGES = 512,                               /* or all of these, in ring 0 */
-  MAPS_MOST = 6000,                               /* of one mirror; each may split another, and a process has 65,530 at most */
+  AHEAD = 32,       /* pages that are looked at on either side of one that is mapped */
+  HUGE_PAGES = 512, /* or all of these, in ring 0 */
+  MAPS_MOST = 6000, /* of one mirror; each may split another, and a process has 65,530 at most */
   MAPS_KERNEL = 20000,
   NO_BASE = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 };
 
 _Thread_local const uint8_t *mirrors_in_gs;
 
-struct mirrors *mirrors_create(uint64_t tsc_hz) {
+struct mirrors *mirrors_create(uint64_t tsc_hz, bool fast_gs) {
   struct mirrors *x = calloc(1, sizeof *x);
-  if (x) x->ram_fd = -1, x->unpaged_long = tsc_hz / 500, x->fast_gs = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
+  if (x) x->ram_fd = -1, x->unpaged_long = tsc_hz / 500, x->fast_gs = fast_gs;
   return x;
 }
 
@@ -196,7 +194,9 @@ bool mirrors_map(struct monitor *m, uint32_t page, bool write) {
 
 void mirrors_want(struct monitor *m, uint32_t page, bool write) {
   struct mirror *r = mirrors_current(m);
-  if (!r || page < r->first || page >= r->end || is_mapped(r, page, write) || !(wanted(m, page) & (write ? PROT_WRITE : PROT_READ))) return;
+  if (!r || page < r->first || page >= r->end || is_mapped(r, page, write) ||
+      !(wanted(m, page) & (write ? PROT_WRITE : PROT_READ)))
+    return;
   if (!map_around(m, r, page)) give_up(m, r);
 }
 
@@ -252,7 +252,8 @@ void mirrors_open(struct monitor *m) {
   if (x->spaces[space].mirror || clock_host_ns() < x->spaces[space].not_before) return;
   for (unsigned i = 1; i < KERNELS; i++)
     if (x->mirrors[i].used < r->used) r = &x->mirrors[i];
-  if (space == MMU_SPACE_SHARED) r = &x->mirrors[KERNELS];
+  bool kernels = space == MMU_SPACE_SHARED;
+  if (kernels) r = &x->mirrors[KERNELS];
   close_mirror(x, r);
   bool made = make(r);
   for (unsigned i = 0; !made && i < MIRRORS; i++) /* another's address space may do */
@@ -262,7 +263,7 @@ void mirrors_open(struct monitor *m) {
     close_mirror(x, r);
     return;
   }
-  r->first = space == MMU_SPACE_SHARED ? KERNEL_PAGE : 0, r->end = space == MMU_SPACE_SHARED ? PAGES : KERNEL_PAGE;
+  r->first = kernels ? KERNEL_PAGE : 0, r->end = kernels ? PAGES : KERNEL_PAGE;
   r->space = space, r->user = m->v->cpl == 3, r->credit = CREDIT_NS, r->used = ++x->turn;
   x->spaces[space].mirror = (uint8_t)(r - x->mirrors + 1);
   m->counters.mirrors++;
@@ -279,7 +280,12 @@ static void pay(struct monitor *m, struct mirror *r, uint64_t passed) {
 }
 
 void mirrors_sample(struct monitor *m) {
-  enum { SAMPLE_NS = 1000000, STREAK = 3, FIRST = 8 /* which makes RAM another */, RING_0 = 1 /* which seldom lasts, or seldom changes */ };
+  enum {
+    SAMPLE_NS = 1000000,
+    STREAK = 3,
+    FIRST = 8 /* which makes RAM another */,
+    RING_0 = 1 /* which seldom lasts, or seldom changes */
+  };
   struct mirrors *x = m->mirrors;
   bool user = m->v->cpl == 3;
   if (!x) return;
@@ -291,10 +297,8 @@ void mirrors_sample(struct monitor *m) {
   pay(m, &x->mirrors[KERNELS], passed); /* wherever a poll finds the guest */
   bool computes = mirrors_fit(m, m->mode.bits);
   struct mirror *r = mirrors_current(m);
-  if (r) {
-    if (computes && r != &x->mirrors[KERNELS]) pay(m, r, passed);
-    return;
-  }
+  if (r && computes && r != &x->mirrors[KERNELS]) pay(m, r, passed);
+  if (r) return;
   typeof(x->spaces[0]) *s = &x->spaces[mirrors_space(m)];
   if (!computes) s->streak = 0;
   else if (x->missing || (user && !direct_fails(m))) return;

@@ -1,10 +1,11 @@
 /* Mirrors (DESIGN.md D8): code that computes, where it does not run on the CPU itself, works in its memory without checks and
- * without a look at the shadow table: user code, and without paging that of ring 0 (kernels unpack themselves so). A mirror is 4
- * GiB of address space in which pages of the guest's RAM are mapped a second time at the guest's own linear addresses; translated
- * code of the mode TR_MIRROR addresses it by GS. As a sandbox's, its mappings are one more shadow of the shadow table: a page is
- * there only while that table has an entry for it, with that entry's rights, so that whatever drops an entry is told here, and
- * what is stale goes before such code runs again. An access that its page's rights do not allow faults, and goes the way of one
- * whose check failed (slow.c); a block that faults often checks (costly.c).
+ * without a look at the shadow table: user code, and that of ring 0, without paging (kernels unpack themselves so) or in the
+ * kernel half of all address spaces. A mirror is 4 GiB of address space in which pages of the guest's RAM are mapped a second
+ * time at the guest's own linear addresses; translated code of the mode TR_MIRROR addresses it by GS. As a sandbox's, its
+ * mappings are one more shadow of the shadow table: a page is there only while that table has an entry for it, with that entry's
+ * rights, so that whatever drops an entry is told here, and what is stale goes before such code runs again. An access that its
+ * page's rights do not allow faults, and goes the way of one whose check failed (slow.c); a block that faults often checks
+ * (costly.c).
  *
  * FP is parked wherever nothing else is said. */
 #pragma once
@@ -13,19 +14,20 @@
 enum { MIRRORS = 5 /* the last one is the kernel's */, MIRROR_WAITING = 512, MIRROR_SPACES = 2048 };
 /* 4 GiB, and what an access at their end reaches beyond them. */
 #define MIRROR_BYTES ((1ull << 32) + MMU_PAGE)
-/* In struct mirror.pages: PROT_* in the low three bits, 0: not mapped; the entry that it was made of has died since; its frame; how
- * often a kernel has had it lead elsewhere: where its windows on other memory are, no mapping lasts, and there are none at last. */
+/* In struct mirror.pages: PROT_* in the low three bits, 0: not mapped; the entry that it was made of has died since; its frame;
+ * how often a kernel has had it lead elsewhere: where its windows on other memory are, no mapping lasts, and there are none at
+ * last. */
 enum { MIRROR_STALE = 8, MIRROR_FRAME_SHIFT = 4, MIRROR_MOVES_SHIFT = 28, MIRROR_MOVES = 15 };
 #define MIRROR_PAGE ((1u << MIRROR_MOVES_SHIFT) - 1) /* all but the last of these */
 
 /* An address space's. */
 struct mirror {
-  uint8_t *base;   /* NULL: free */
-  uint32_t *pages; /* by linear page: as above */
-  uint32_t space;  /* its number in the mmu; MMU_SPACE_SHARED: the kernel half's, in all of them */
-  bool user;       /* of the two tables, the user's */
+  uint8_t *base;       /* NULL: free */
+  uint32_t *pages;     /* by linear page: as above */
+  uint32_t space;      /* its number in the mmu; MMU_SPACE_SHARED: the kernel half's, in all of them */
+  bool user;           /* of the two tables, the user's */
   uint32_t first, end; /* pages that it may have */
-  uint64_t used;   /* when, by `turn` */
+  uint64_t used;       /* when, by `turn` */
   uint32_t waiting[MIRROR_WAITING];
   unsigned waits, maps;
   bool all_stale;   /* more pages than `waiting` has room for */
@@ -54,8 +56,8 @@ struct mirrors {
 /* What GS has in this thread, which may run several machines, one within another's callback; NULL: no mirror's base. */
 extern _Thread_local const uint8_t *mirrors_in_gs;
 
-/* NULL: no memory. */
-struct mirrors *mirrors_create(uint64_t tsc_hz);
+/* fast_gs: WRGSBASE may be used. NULL: no memory. */
+struct mirrors *mirrors_create(uint64_t tsc_hz, bool fast_gs);
 void mirrors_destroy(struct mirrors *x);
 /* At a poll: does the guest compute? */
 void mirrors_sample(struct monitor *m);
@@ -128,13 +130,17 @@ static inline bool mirrors_hit(const struct monitor *m, uint64_t address) {
   return r && address - (uint64_t)(uintptr_t)r->base < MIRROR_BYTES;
 }
 
+/* GS gets the current mirror's base, where that is cheap. */
+static inline void mirrors_load_gs(const struct monitor *m) {
+  const struct mirror *r = mirrors_current(m);
+  if (!r || r->base == mirrors_in_gs || !m->mirrors->fast_gs) return;
+  __asm__ volatile("wrgsbase %0" : : "r"(r->base));
+  mirrors_in_gs = r->base;
+}
+
 /* Is there anything for mirrors_settle() to do? */
 static inline bool mirrors_unsettled(const struct monitor *m) {
   const struct mirror *r = mirrors_current(m);
-  if (r && r->base != mirrors_in_gs && m->mirrors->fast_gs) {
-    __asm__ volatile("wrgsbase %0" : : "r"(r->base));
-    mirrors_in_gs = r->base;
-  }
   return r && (r->base != mirrors_in_gs || r->waits || r->all_stale || r->awaited);
 }
 

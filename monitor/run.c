@@ -699,7 +699,10 @@ static void one_round(struct monitor *m, uint32_t *plain) {
     *plain = 0;
   }
   if (!(m->mode.bits & TR_MIRROR) && m->mirrors && mirrors_fit(m, m->mode.bits) && mirrors_due(m)) open_mirror(m);
-  if (m->mode.bits & TR_MIRROR && mirrors_unsettled(m)) settle_mirror(m);
+  if (m->mode.bits & TR_MIRROR) {
+    mirrors_load_gs(m);
+    if (mirrors_unsettled(m)) settle_mirror(m);
+  }
   uint64_t mode = m->mode.bits;
   if (shadow || m->jitter_delay) mode |= TR_STEP;
   if (mode & TR_USER && direct_wanted(m) && !(mode & TR_STEP)) {

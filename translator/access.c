@@ -349,7 +349,8 @@ struct host_mem access_stack(struct block *b, int32_t stack_offset) {
   struct step *s = &b->steps[b->index];
   const struct access *a = &s->acc[ACC_STACK];
   bool leave = s->insn.kind == OP_LEAVE;
-  if (access_mirrored(b, s, ACC_STACK)) return mirrored(b, a, leave ? hm(H_RBP, 0) : hm(H_R15, b->pending + stack_offset), host_here(&b->code));
+  if (access_mirrored(b, s, ACC_STACK))
+    return mirrored(b, a, leave ? hm(H_RBP, 0) : hm(H_R15, b->pending + stack_offset), host_here(&b->code));
   if (a->window != NO_WINDOW) return window_operand(b, a);
   unsigned site = access_site(b, a);
   if (leave) host_mov(&b->code, H_R8, H_RBP);

@@ -13,6 +13,7 @@
   X(SSE42, "sse4.2", 1, 2, 20, "the guest's SSE4.2") \
   X(MOVBE, "movbe", 1, 2, 22, "the guest's MOVBE") \
   X(POPCNT, "popcnt", 1, 2, 23, "the guest's POPCNT") \
+  X(FSGSBASE, "fsgsbase", 7, 1, 0, "WRGSBASE, where the kernel allows it (Linux 5.9): kernels with paging get a mirror, too") \
   X(BMI2, "bmi2", 7, 1, 8, "SHRX, which shifts and leaves flags alone: shorter checks of accesses and indirect jumps")
 enum host_feature {
 #define HOST_ENUM(name, ...) HOST_##name,

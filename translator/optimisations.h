@@ -21,7 +21,7 @@
   X(THUNKS, thunks, "a call of what does nothing but load its return address (__x86.get_pc_thunk) is inline") \
   X(DIVISORS, divisors, "a division that has faulted compares its divisor with 0 from then on") \
   X(HASH, hash, "indirect branches look their target up inline") \
-  X(MIRROR, mirror, "user code that computes works in a second mapping of its memory, without checks")
+  X(MIRROR, mirror, "user code that computes, and kernels, work in a second mapping of their memory, without checks")
 
 enum optimisation {
 #define OPTIMISATION_ENUM(name, option, help) OPT_##name,

@@ -93,8 +93,8 @@ struct tr_site {
   /* code-memory offset of the exit's PUSH (JUMP: what the rel32 points to while unchained; SAFEPOINT: of what is restored before
    * it) */
   uint32_t cold;
-  /* JUMP, END: EIP to go on at; MIRROR: code-memory offset of where to retry; INDIRECT with `host`: code-memory offset of a rel32 that becomes 0 when the target is known that
-   * the site is chained to (or that none will be) */
+  /* JUMP, END: EIP to go on at; MIRROR: code-memory offset of where to retry; INDIRECT with `host`: code-memory offset of a rel32
+   * that becomes 0 when the target is known that the site is chained to (or that none will be) */
   uint32_t target;
   /* code-memory offset of an imm32: JUMP: to compare with the target page's fetch entry, or 0: chains freely; INDIRECT: to
    * compare with the target */
