@@ -128,8 +128,13 @@ static inline void segment_commit(struct vcpu *v, unsigned seg, struct tr_segmen
   *s = value;
   v->s.seg_raw[seg] = 0;
 }
+/* Of DPL 3. */
+static inline bool raw_is_users(uint64_t raw) { return (raw >> 45 & 3) == 3; }
 static inline void vcpu_set_cpl(struct vcpu *v, unsigned cpl) {
-  v->mode_dirty |= v->cpl != cpl;
+  if (v->cpl == cpl) return;
+  for (unsigned seg = 0; v->cpl == 0 && seg < 6; seg++) /* what only CPL 0 may load again */
+    if (!raw_is_users(v->s.seg_raw[seg])) v->s.seg_raw[seg] = 0;
+  v->mode_dirty = true;
   v->cpl = (uint8_t)cpl;
 }
 /* A 16-bit stack pointer leaves the upper half of ESP alone. */

@@ -6,6 +6,7 @@
 #include "bytes.h"
 #include "exec.h"
 #include "mirror.h"
+#include "segment.h"
 
 /* ---- the instruction at EIP ------------------------------------------------------------------------------------ */
 
@@ -218,7 +219,7 @@ static void remember_descriptor(struct vcpu *v, unsigned seg) {
   if (!entry) return;
   v->s.gdt_host = entry + table.v;
   uint64_t raw = load64((const void *)(uintptr_t)(v->s.gdt_host + offset));
-  if ((raw >> 45 & 3) == 3) v->s.seg_raw[seg] = raw;
+  if (v->cpl == 0 || raw_is_users(raw)) v->s.seg_raw[seg] = raw;
 }
 
 void slow_remember_vectors(struct monitor *m) {

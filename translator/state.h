@@ -57,7 +57,7 @@ struct tr_state {
   uint64_t exit_linear; /* slow access: the linear address that missed */
   uint64_t site;        /* of the last exit from translated code, sign-extended from 32 bits */
   struct tr_segment seg[6];
-  /* descriptor in GDT memory that seg[] was loaded from; 0: look it up. Only of DPL 3, which any CPL may load */
+  /* descriptor in GDT memory that seg[] was loaded from; 0: look it up. Only of DPL 3, which any CPL may load, or at CPL 0 */
   uint64_t seg_raw[6];
   uint64_t gdt_host; /* host address of the GDT's first page's part; 0: ask */
   uint64_t ivt_host; /* host address of real mode's interrupt vector table, which lies in one page; 0: ask */
