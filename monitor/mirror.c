@@ -67,14 +67,16 @@ static void note_move(struct mirror *r, uint32_t page) {
     r->pages[page] += 1u << MIRROR_MOVES_SHIFT;
 }
 
-/* What is to be mapped at a page now, as in struct mirror.pages. */
-static uint32_t wanted(const struct monitor *m, uint32_t page) {
+/* What may be mapped at a page now, as in struct mirror.pages. */
+static uint32_t allowed(const struct monitor *m, uint32_t page) {
   uint32_t frame;
-  if (!mirrors_covers(m, page)) return 0;
   unsigned entries = mmu_entries(m->v->mmu_cpu, m->v->cpl == 3, page, &frame);
   unsigned protection = entries & 1 << MMU_WRITE ? PROT_READ | PROT_WRITE : entries & 1 << MMU_READ ? PROT_READ : 0;
   return protection ? frame << MIRROR_FRAME_SHIFT | protection : 0;
 }
+
+/* What is to be. */
+static uint32_t wanted(const struct monitor *m, uint32_t page) { return mirrors_covers(m, page) ? allowed(m, page) : 0; }
 
 /* Pages in a row, of frames in a row: `what` is the first one's. */
 static bool map_pages(struct monitor *m, struct mirror *r, uint32_t page, uint32_t count, uint32_t what) {
@@ -202,8 +204,9 @@ void mirrors_want(struct monitor *m, uint32_t page, bool write) {
 
 const char *mirrors_check(const struct monitor *m) {
   const struct mirror *r = mirrors_current(m);
+  if (mirrors_in_kernel(m) && !mmu_kernel_is_shared(m->v->mmu_cpu)) return NULL; /* this space has no use for it */
   for (uint32_t page = r ? r->first : 0; r && page < r->end; page++) {
-    uint32_t is = mapped(r, page), may = is ? wanted(m, page) : 0;
+    uint32_t is = mapped(r, page), may = is ? allowed(m, page) : 0;
     if (!is || is & MIRROR_STALE) continue; /* gone before it is used */
     if (is >> MIRROR_FRAME_SHIFT != may >> MIRROR_FRAME_SHIFT || is & ~may & 7)
       return "a mirror has what the page tables do not allow";
