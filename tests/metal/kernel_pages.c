@@ -4,13 +4,14 @@
 #include "lib/metal.h"
 
 /* Error code: the access is a store, too (SDM vol. 3A, 4.7); QEMU has loaded before it stores.
- * EXPECT: absent, read and write: #PF error=0002 eip=+5 cr2=d0f11000 eax=00000004 edx=00000000 */
+ * EXPECT: absent, read and write: #PF error=0002 eip=+5 cr2=+1000 */
 
-enum { MANY = 48, LARGE_A = 32 << 20, LARGE_B = 36 << 20 }; /* the two lie in RAM that page_alloc() does not reach */
-#define K 0xc0000000u                                       /* RAM */
+enum { MANY = 48, LARGE_A = 4 << 20, LARGE_B = 12 << 20 }; /* which page_alloc() does not get to */
+#define K 0xc0000000u                                      /* RAM */
 #define WINDOWS 0xd0000000u /* each test has its own, since a page that moved often is mirrored no more */
 #define W window
-#define SLOT 0xd4000000u   /* slots of the directory whose tables come and go */
+#define SLOT 0xd4000000u /* slots of the directory whose tables come and go */
+#define OTHER_SLOT 0xda000000u
 #define LARGE 0xd8000000u  /* large pages */
 #define TABLES 0xe0000000u /* the page tables: the directory is its own table there */
 #define TOP 0xfffff000u
@@ -107,6 +108,16 @@ static void rights(void) {
   show("absent, store", kernel(CODE("mov eax, 3\n mov [ebx + 4], eax")));
   map(W, frames[4], 3);
   show("there again", kernel(CODE("mov eax, [ebx]\n mov edx, [ebx + 12]")));
+  show("a store", kernel(CODE("mov [ebx + 12], ebx\n mov edx, [ebx + 12]")));
+  *(volatile uint32_t *)entry(W) &= ~(uint32_t)PG_W;
+  invlpg(W);
+  show("no more writable", kernel(CODE("mov eax, [ebx + 12]\n mov [ebx + 12], edx")));
+  *(volatile uint32_t *)entry(W) = (*entry(W) | PG_W) & ~(uint32_t)PG_D;
+  invlpg(W);
+  show("no more dirty", kernel(CODE("mov eax, [ebx + 12]")));
+  print("its bits: %d\n", touched(W));
+  show("dirty again", kernel(CODE("mov eax, 3\n mov [ebx + 12], eax")));
+  print("its bits: %d\n", touched(W));
   const char *code = CODE("1: mov [ebx + 20], ecx\n add edx, [ebx + 20]\n dec ecx\n jnz 1b");
   uint32_t sum = 0;
   for (unsigned i = 0; i < 60; i++) { /* each of them in turn, in one place of the code */
@@ -222,7 +233,12 @@ static void stacks(void) {
   for (unsigned i = 0; i < sizeof beyond / sizeof *beyond; i++) show("an operand is absent", kernel(beyond[i]));
   const char *const both[] = {CODE("mov eax, 4\n xadd [ebx + 4096], eax"), CODE("mov eax, 4\n lock cmpxchg [ebx + 4096], eax"),
                               CODE("mov eax, 4\n bts dword ptr [ebx + 4096], 1"), CODE("mov eax, 4\n sub [ebx + 4096], eax")};
-  for (unsigned i = 0; i < sizeof both / sizeof *both; i++) show("absent, read and write", kernel(both[i]));
+  for (unsigned i = 0; i < sizeof both / sizeof *both; i++) {
+    c = kernel(both[i]);
+    run(&c);
+    print("absent, read and write: %s error=%w eip=+%x cr2=+%x\n", vector_name(c.vector), c.error,
+          c.eip - (uint32_t)high(both[i]), c.cr2 - W);
+  }
   const char *const down[] = {
     CODE("mov esp, ebx\n push eax"),      CODE("lea esp, [ebx + 4]\n push eax\n push dword ptr [ebx + 32]"),
     CODE("mov esp, ebx\n call 1f\n 1:"),  CODE("mov esp, ebx\n enter 8, 0\n mov eax, 1"),
@@ -397,6 +413,26 @@ static void by_turns(void) {
   print("by turns: %X\n", sum);
 }
 
+/* ... within one block: it becomes a page table by a load, and is written by the next instruction. */
+static void becomes_a_table(void) {
+  uint32_t *table = page_alloc(), sum = 0, alias = W + 0x9000;
+  map(alias, (uint32_t)table, 3);
+  for (unsigned i = 0; i < 24; i++) {
+    uint32_t at = OTHER_SLOT + i / 4 * 0x400000;
+    set_directory(at, (uint32_t)table | 3);
+    struct context c = kernel(CODE(
+      "mov [edi], eax\n add edx, [edi]\n nop\n add edx, [ebx]\n mov [edi], ecx\n mov esi, cr3\n mov cr3, esi\n mov esi, [ebx]"));
+    c.ebx = at, c.edi = alias, c.eax = frames[i % 7] | 3, c.ecx = frames[(i + 3) % 7] | 3;
+    run(&c);
+    sum = sum * 3 + c.edx + c.esi;
+    set_directory(at, 0);
+    c.eip = (uint32_t)high(CODE("mov ecx, 9\n 1: mov [edi + 4], ecx\n add edx, [edi + 4]\n dec ecx\n jnz 1b"));
+    run(&c);
+    sum += c.edx;
+  }
+  print("becomes a table: %X\n", sum);
+}
+
 /* Also what is stored beside code and over it, through another mapping, and by the code itself. */
 static void code_and_data(void) {
   uint8_t *code = page_alloc();
@@ -420,10 +456,27 @@ static void code_and_data(void) {
     c.eip = a + 128, c.ebx = (i == 1 ? b : a) + 128, c.ecx = 120;
     show("code that changes itself", c);
   }
+  uint32_t sum = 0;
+  for (unsigned i = 0; i < 12; i++) { /* what was data until now */
+    uint8_t *page = page_alloc();
+    uint32_t at = W + 0x30000 + i * 4096;
+    map(at, (uint32_t)page, 3);
+    COPY_CODE(page,
+              "mov byte ptr [ebx + 2f - 77b + 1], 5\n 1: add [ebx + 256], ecx\n 2: mov eax, 1\n add edx, eax\n dec ecx\n jnz 1b");
+    memcpy(page + 0x800, page, 64);
+    *(uint32_t *)(page + 256) = 0;
+    struct context c = kernel(CODE(
+      "mov ecx, 9\n 1: mov [ebx + 0x300], ecx\n mov al, [ebx]\n mov [ebx], al\n dec ecx\n jnz 1b\n mov ecx, 20\n lea esi, [ebx + edi]\n jmp esi"));
+    c.ebx = at, c.edi = i & 1 ? 0x800 : 0;
+    c.edx = 0;
+    run(&c);
+    sum = sum * 3 + c.edx + *(uint32_t *)(page + 256) + page[0x300];
+  }
+  print("data that is code: %X\n", sum);
 }
 
 static void based(void) {
-  const uint32_t bases[] = {W, W + 0x100, 0xf0000000, 0xffffffff, 0x7ffff000, 4, W};
+  const uint32_t bases[] = {0xffffffff, 0xfffffff0, 4, W, W + 0x100, 0xf0000000, 0x7ffff000};
   map(W, frames[1], 3);
   map(W + 4096, 0, 0);
   for (unsigned i = 0; i < sizeof bases / sizeof *bases; i++) {
@@ -448,11 +501,12 @@ static void based(void) {
     show("the data segment", c);
   }
   uint32_t sum = 0;
-  const char *code = CODE("mov eax, fs:[4]\n add edx, eax\n add fs:[8], edx\n mov edx, fs:[8]\n mov fs:[4], dl");
+  const char *code =
+    CODE("mov eax, fs:[ebx + 4]\n add edx, eax\n add fs:[ebx + 8], edx\n mov edx, fs:[ebx + 8]\n mov fs:[ebx + 4], dl");
   for (unsigned i = 0; i < 50; i++) { /* one place of the code, one base after the other, and frames that change */
     if (i % 7 == 0) map(W + i % 3 * 4096, frames[i % 5], 3);
     else if (i % 3 == 1) map(W + 4096, i & 4 ? 0 : frames[6], i & 4 ? 0 : i & 8 ? 1 : 3);
-    gdt_set(SEL_BASED, make_segment(W + i % 3 * 4096 + i % 5 * 4, 0xfffff, ACC_DATA, DESC_G | DESC_32));
+    gdt_set(SEL_BASED, make_segment(i % 3 * 4096 + i % 5 * 4, 0xfffff, ACC_DATA, DESC_G | DESC_32));
     struct context c = kernel(code);
     c.fs = SEL_BASED, c.edx = i;
     run(&c);
@@ -551,9 +605,10 @@ void test_main(void) {
     frames[i] = (uint32_t)page_alloc();
     *(uint32_t *)frames[i] = 0x1000 + i;
   }
-  static void (*const tests[])(void) = {mixed,      computes, moved_seldom, bits_of_entries, users,  across, on_demand,
-                                        many,       large,    by_turns,     code_and_data,   device, based,  a_few_spaces,
-                                        off_and_on, stacks,   live_tables,  rights,          moved,  spaces, moved_at_last};
+  static void (*const tests[])(void) = {mixed,     computes, moved_seldom, bits_of_entries, users,           across,
+                                        on_demand, many,     large,        by_turns,        becomes_a_table, code_and_data,
+                                        device,    based,    a_few_spaces, off_and_on,      stacks,          live_tables,
+                                        rights,    moved,    spaces,       moved_at_last};
   for (unsigned i = 0; i < sizeof tests / sizeof *tests; i++) {
     window = WINDOWS + i * 0x100000 + 0x10000;
     tests[i]();
