@@ -204,14 +204,14 @@ bool mmu_peek(struct mmu_cpu *cpu, gla addr, enum mmu_access access, bool user, 
 /* Which entries a table of the current address space (the user's, or the supervisor's) has of a linear page just now (bit per
  * enum mmu_access), and the frame of main RAM that they lead to. 0: none, or other memory. For who maps it a second time. */
 unsigned mmu_entries(struct mmu_cpu *cpu, bool user, uint32_t page, uint32_t *frame);
+static inline unsigned mmu_user_entries(struct mmu_cpu *cpu, uint32_t page, uint32_t *frame) {
+  return mmu_entries(cpu, true, page, frame);
+}
 /* Fills the supervisor's entries of pages that lie in large pages which have been accessed, as loads from each would; no bit is
  * set in guest memory. For who maps them a second time. */
 void mmu_fill_large(struct mmu_cpu *cpu, uint32_t first, uint32_t count);
 /* Is the kernel half of the current address space what MMU_SPACE_SHARED has, throughout? */
 bool mmu_kernel_is_shared(const struct mmu_cpu *cpu);
-static inline unsigned mmu_user_entries(struct mmu_cpu *cpu, uint32_t page, uint32_t *frame) {
-  return mmu_entries(cpu, true, page, frame);
-}
 /* The frame behind a fetch entry, for the current address space. */
 static inline uint32_t mmu_fetch_frame(uint64_t entry) { return (uint32_t)(entry >> 32) - 1; }
 

@@ -12,10 +12,10 @@ enum {
   KERNELS = MIRRORS - 1,
   KERNEL_PAGE = MMU_KERNEL_HALF >> MMU_PAGE_BITS, /* below are those that can be a user's and a space's own */
   PAGES = 1 << 20,
-  AHEAD = 32,       /* pages that are looked at on either side of one that is mapped */
-  HUGE_PAGES = 512, /* or all of these, in ring 0 */
-  MAPS_MOST = 6000, /* of one mirror; each may split another, and a process has 65,530 at most */
-  MAPS_KERNEL = 20000,
+  AHEAD = 32,          /* pages that are looked at on either side of one that is mapped */
+  HUGE_PAGES = 512,    /* or all of these, in ring 0 */
+  MAPS_MOST = 6000,    /* of one mirror; each may split another, and a process has 65,530 at most */
+  MAPS_KERNEL = 20000, /* of the kernel's, which lasts */
   NO_BASE = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 };
 
