@@ -368,7 +368,7 @@ static void kick_up_to_rdtsc(const struct monitor_options *options, const uint8_
   rig_load(r, code, 4096);
   r->on_out = step_from_here, r->on_poll = move_tsc;
   enum { CLOSE = 16, STRIDE = 17 }; /* each of the last instructions, some of those before: a step is a signal */
-  kick_at_step(r, 0, name);        /* makes the blocks */
+  kick_at_step(r, 0, name);         /* makes the blocks */
   kick_at_step(r, UINT_MAX, name);
   unsigned all = steps.steps;
   for (unsigned n = 0; n < all; n += n + CLOSE < all ? STRIDE : 1) kick_at_step(r, n, name);
