@@ -87,12 +87,16 @@ static bool begin(struct monitor *m) {
   return true;
 }
 
+static void forget_targets(struct direct_context *c) {
+  if (c->target_count) memset(c->targets, 0, DIRECT_TARGETS * sizeof *c->targets);
+  c->target_count = 0;
+}
+
 static bool empty_context(struct direct_context *c) {
   if (c->maps && !sandbox_unmap(c->sandbox, LOWEST_PAGE, GUEST_PAGES - LOWEST_PAGE)) return false;
   madvise(c->pages, GUEST_PAGES * sizeof *c->pages, MADV_DONTNEED);
-  if (c->target_count) memset(c->targets, 0, DIRECT_TARGETS * sizeof *c->targets);
-  c->target_count = 0;
-  c->waits = c->code_count = c->maps = 0, c->all_stale = false;
+  forget_targets(c);
+  c->waits = c->code_count = c->code_mapped = c->maps = 0, c->all_stale = false;
   return true;
 }
 
@@ -343,13 +347,18 @@ static void note_code(struct monitor *m, struct direct_context *c, uint32_t page
   note_ways(m, c, page, frame);
 }
 
+static void set_page(struct direct_context *c, uint32_t page, uint32_t what) {
+  c->code_mapped += !!(what & PROT_EXEC) - !!(c->pages[page] & PROT_EXEC);
+  c->pages[page] = what;
+}
+
 /* Maps pages in a row, of frames in a row: `what` is the first one's. */
 static bool map_pages(struct monitor *m, struct direct_context *c, uint32_t page, uint32_t count, uint32_t what) {
   uint32_t frame = what >> DIRECT_FRAME_SHIFT & DIRECT_FRAMES,
            place = what & DIRECT_COPY ? m->direct->copy_of[frame] - 1u : frame;
   enum sandbox_file file = what & DIRECT_COPY ? SANDBOX_COPIES : SANDBOX_RAM;
   for (uint32_t i = 0; i < count; i++) {
-    c->pages[page + i] = what + (i << DIRECT_FRAME_SHIFT);
+    set_page(c, page + i, what + (i << DIRECT_FRAME_SHIFT));
     if (what & PROT_EXEC) note_code(m, c, page + i, frame + i);
   }
   m->counters.direct_maps++, c->maps++;
@@ -372,7 +381,7 @@ static bool map_range(struct monitor *m, struct direct_context *c, uint32_t page
 /* A page that is mapped, and whose entries have changed. */
 static bool look_again(struct monitor *m, struct direct_context *c, uint32_t page) {
   uint32_t old = c->pages[page] & ~(uint32_t)DIRECT_STALE, new = wanted(m, page);
-  c->pages[page] = new;
+  set_page(c, page, new);
   if (new == old) return true;
   if (new) return map_pages(m, c, page, 1, new);
   m->counters.direct_maps++;
@@ -384,6 +393,8 @@ static bool bring_up_to_date(struct monitor *m, struct direct_context *c) {
   if (c->all_stale || c->maps > MAPS_MOST) return empty_context(c);
   while (c->waits)
     if (!look_again(m, c, c->waiting[--c->waits])) return false;
+  /* A program has gone, and another's code may be there soon: what the one led to is no way into the other. */
+  if (!c->code_mapped) forget_targets(c);
   return true;
 }
 

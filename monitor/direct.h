@@ -44,7 +44,7 @@ struct direct_context {
   uint64_t used;           /* last, ns */
   uint32_t *pages;         /* by linear page: frame << 4 | DIRECT_STALE | PROT_*; 0: not mapped */
   uint32_t waiting[DIRECT_WAITING], code_pages[DIRECT_CODE_PAGES];
-  unsigned waits, code_count, maps;
+  unsigned waits, code_count, code_mapped /* pages that may run */, maps;
   uint32_t *targets; /* linear addresses that its code leads to from other pages; 0: free */
   unsigned target_count;
   bool all_stale; /* of more pages than `waiting` has room for, or of code */
