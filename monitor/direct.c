@@ -405,6 +405,13 @@ static bool map_page(struct monitor *m, struct direct_context *c, uint32_t page)
   return map_range(m, c, first, page + AHEAD < GUEST_PAGES ? page + AHEAD : GUEST_PAGES);
 }
 
+/* The page that it faulted at when it came here last: its kernel may have seen to that. */
+static bool map_missed(struct monitor *m, struct direct_context *c) {
+  uint32_t page = c->missed;
+  c->missed = 0;
+  return !page || c->pages[page] || map_page(m, c, page);
+}
+
 /* The host does not let it have what it needs. */
 static void drop_context(struct monitor *m, struct direct_context *c) {
   m->direct->spaces[c->space].not_before = clock_host_ns() + 1000000000u;
@@ -544,6 +551,8 @@ static bool handle_exit(struct monitor *m, struct direct_context *c, const struc
     /* these it cannot be entered with */
     bool odd = state->eflags & (FLAG_TF | FLAG_AC | FLAG_NT);
     if (page_exit(m, c, exit, state->eip, &broken, &unfit) && !m->kicked && !odd) return true;
+    if (!(exit->address >> 32) && exit->address >> MMU_PAGE_BITS < GUEST_PAGES)
+      c->missed = (uint32_t)(exit->address >> MMU_PAGE_BITS);
   }
   take_state(m, state);
   if (repair_segments(m, given, state) == EXEC_FAULT) {
@@ -566,14 +575,21 @@ static bool handle_exit(struct monitor *m, struct direct_context *c, const struc
   return false;
 }
 
-/* It has entered its kernel from its sandbox, by itself. What that costs may be a twentieth of the time since the last sample,
- * and some at once. */
+/* It has entered its kernel from its sandbox, by itself. What the ways in and out and the mappings cost may be a thirtieth of the
+ * time, and some at once. */
+enum { PART = 30, AT_ONCE = 4 };
 static bool may_enter_kernel(struct monitor *m) {
-  enum { PART = 20, AT_ONCE = 4 };
   struct direct *d = m->direct;
-  d->spent += d->cost;
   return m->options.user == USER_DIRECT || d->spent < (clock_host_ns() - d->sampled) / PART + AT_ONCE * d->cost;
 }
+
+/* Of `took` ns in direct_run(), `inside` were in the sandbox, which was left `exits` times. */
+static void spend(struct direct *d, uint64_t took, uint64_t inside, unsigned exits) {
+  enum { MOST_NS = 3000000 }; /* what was mapped at first is not held against it for long */
+  d->spent += took - inside + exits * d->cost;
+  if (d->spent > MOST_NS) d->spent = MOST_NS;
+}
+static void pay_back(struct direct *d, uint64_t passed) { d->spent -= d->spent < passed / PART ? d->spent : passed / PART; }
 
 bool direct_run(struct monitor *m) {
   struct direct *d = m->direct;
@@ -597,8 +613,10 @@ bool direct_run(struct monitor *m) {
   if (!give_state(c, m, &state)) return false;
   const struct sandbox_state given = state;
   m->counters.direct_entries++;
+  uint64_t entered = clock_host_ns(), inside = 0;
+  unsigned exits = 0;
   for (bool on = true; on;) {
-    if (!bring_up_to_date(m, c)) { /* an exit may have made pages stale */
+    if (!bring_up_to_date(m, c) || !map_missed(m, c)) { /* an exit may have made pages stale */
       take_state(m, &state);
       drop_context(m, c);
       return true;
@@ -613,9 +631,11 @@ bool direct_run(struct monitor *m) {
     }
     uint64_t took = clock_host_ns() - begun;
     c->ns += took, m->counters.direct_exits++, m->counters.direct_ns += took;
+    inside += took, exits++;
     on = handle_exit(m, c, &given, &state, &exit);
     if (c->sandbox) c->exits += !on || c->warm++ % 16 == 0; /* pages are mapped once, mostly */
   }
+  spend(d, clock_host_ns() - entered, inside, exits);
   if (c->sandbox) look_at_rate(m, c);
   return true;
 }
@@ -631,7 +651,8 @@ void direct_sample(struct monitor *m) {
   uint32_t space = mmu_space(m->v->mmu_cpu);
   struct direct_space *s = &d->spaces[space];
   bool computes = m->v->cpl == 3 && space == d->space_then && entries * PAYS * d->cost < passed;
-  d->sampled = now, d->spent = 0, d->entries_then = m->user_entries, d->space_then = space;
+  pay_back(d, passed);
+  d->sampled = now, d->entries_then = m->user_entries, d->space_then = space;
   if (computes) s->rests = false;
   if (!computes || s->promoted || now < s->not_before) {
     s->streak = 0;

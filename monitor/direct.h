@@ -53,6 +53,7 @@ struct direct_context {
   } segments[SANDBOX_LDT_ENTRIES];
   unsigned segment_count, segment_next;
   uint32_t segments_chosen; /* bits: by the state that is being given */
+  uint32_t missed;          /* page of a fault for which it came back; 0: none */
   uint64_t entries;         /* to user mode, when it came back with what it could not do itself; 0: it was asked to come back */
   /* since it was looked at last whether it pays */
   unsigned exits, warm;
@@ -92,7 +93,7 @@ struct direct {
   struct direct_space spaces[DIRECT_SPACES];
   struct sandbox *volatile running;      /* for the signal handler */
   uint64_t cost;                         /* ns that an exit and the way back take here, at least */
-  uint64_t sampled, entries_then, spent; /* ns, since `sampled`, for what a program did that left its sandbox */
+  uint64_t sampled, entries_then, spent; /* ns; on ways in and out and on mappings, less what is paid back at each sample */
   uint32_t space_then;
 };
 
